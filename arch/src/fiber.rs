@@ -1,0 +1,192 @@
+//! Create, resume, suspend, finish.
+
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use crate::FiberStack;
+
+/// How a [`Fiber::resume`] came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Switch<C> {
+    /// The fiber suspended itself with this command; it can be resumed.
+    Suspended(C),
+    /// The entry function returned. Never resume it again; its stack is free.
+    Finished,
+}
+
+/// A computation on a stack of its own, which speaks to whoever resumes it in commands `C`.
+///
+/// A fiber is never unwound from outside and its drop does nothing: a suspended fiber that is dropped
+/// leaks what its frames own, as a detached OS thread does at process exit.
+///
+/// `C` should be no larger than a register: a larger command goes through memory.
+pub struct Fiber<C: 'static> {
+    coroutine: ManuallyDrop<Coroutine<(), C, (), FiberStack>>,
+}
+
+// SAFETY: corosensei leaves `Coroutine` !Send because the frames on its stack may hold values that
+// must stay on their thread. Here:
+// - The closure that starts a fiber is `Send`: gthread's spawn functions demand it.
+// - What the running fiber *then* puts in its frames may be !Send (an `Rc`, a `MutexGuard`), and does
+//   move with the whole stack. That is sound for values that are !Send because another thread might
+//   hold an alias of them: all frames of a fiber move together and run on one OS thread at a time,
+//   with a happens-before edge from each suspension to the next resumption (the queues between
+//   workers release and acquire). It is not sound for values tied to the identity of the OS thread,
+//   that is, references into its thread-locals. Rust cannot rule these out today; gthread's
+//   docs/soundness.md states it beside `go!`, and pinned green threads are exempt.
+// - The switch saves registers to the fiber's own stack; it keeps nothing in OS-thread state.
+unsafe impl<C: Send> Send for Fiber<C> {}
+
+impl<C> Fiber<C> {
+    /// A fiber that will call `entry(suspender, data)` on `stack` when first resumed.
+    ///
+    /// # Safety
+    ///
+    /// - `entry` must not unwind.
+    /// - `data` must be what `entry` expects, from now until `entry` has returned.
+    pub unsafe fn new(
+        stack: FiberStack,
+        entry: unsafe fn(Suspender<C>, *mut ()),
+        data: *mut (),
+    ) -> Self {
+        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), C>, ()| {
+            let suspender = Suspender(NonNull::from(yielder));
+            // SAFETY: the caller of `new` vouches for `entry` and `data`.
+            unsafe { entry(suspender, data) }
+        });
+        Self { coroutine: ManuallyDrop::new(coroutine) }
+    }
+
+    /// Runs the fiber until it suspends or finishes. A switch there and back.
+    ///
+    /// # Panics
+    ///
+    /// If the fiber has finished.
+    #[inline]
+    pub fn resume(&mut self) -> Switch<C> {
+        match self.coroutine.resume(()) {
+            CoroutineResult::Yield(command) => Switch::Suspended(command),
+            CoroutineResult::Return(()) => Switch::Finished,
+        }
+    }
+}
+
+/// The running fiber's way back to whoever resumed it.
+///
+/// It lies at a fixed place of the fiber's stack, so it stays valid from the first resume until the
+/// entry function returns, on whichever OS thread the fiber runs.
+#[derive(Debug)]
+pub struct Suspender<C>(NonNull<Yielder<(), C>>);
+
+impl<C> Clone for Suspender<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Suspender<C> {}
+
+impl<C> Suspender<C> {
+    /// Suspends the running fiber: `command` is what its [`Fiber::resume`] returns. Comes back when
+    /// it is resumed, perhaps on another OS thread.
+    ///
+    /// # Safety
+    ///
+    /// Called on the fiber that this suspender was made for, while it runs.
+    #[inline]
+    pub unsafe fn suspend(self, command: C) {
+        // SAFETY: the yielder lives at the base of the stack that the caller is running on.
+        unsafe { self.0.as_ref() }.suspend(command);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gthread_stacks::{GuardKind, Pool, SizeClass, Slot};
+
+    fn on_slot(run: impl FnOnce(&Slot)) {
+        let pool = Pool::new(GuardKind::Auto);
+        let slot = pool.take(SizeClass::of_size(64 << 10).unwrap()).unwrap();
+        run(&slot);
+        pool.put(slot);
+    }
+
+    unsafe fn count_to(suspender: Suspender<usize>, limit: *mut ()) {
+        // SAFETY: the tests below pass a `usize` that outlives the fiber.
+        let limit = unsafe { *limit.cast::<usize>() };
+        for n in 0..limit {
+            // SAFETY: this is the fiber of `suspender`.
+            unsafe { suspender.suspend(n) };
+        }
+    }
+
+    #[test]
+    fn a_fiber_yields_its_commands_and_finishes() {
+        on_slot(|slot| {
+            let mut limit = 3_usize;
+            // SAFETY: the slot outlives the fiber and nothing else uses it; `count_to` does not
+            // unwind and `limit` is what it expects.
+            let mut fiber = unsafe {
+                Fiber::new(FiberStack::new(slot, 100), count_to, (&raw mut limit).cast())
+            };
+            for n in 0..3 {
+                assert_eq!(fiber.resume(), Switch::Suspended(n));
+            }
+            assert_eq!(fiber.resume(), Switch::Finished);
+        });
+    }
+
+    #[test]
+    fn a_fiber_resumes_on_another_os_thread() {
+        on_slot(|slot| {
+            let mut limit = 100_usize;
+            // SAFETY: as above.
+            let mut fiber = unsafe {
+                Fiber::new(FiberStack::new(slot, 0), count_to, (&raw mut limit).cast())
+            };
+            for n in 0..100 {
+                fiber = std::thread::scope(|scope| {
+                    scope
+                        .spawn(move || {
+                            assert_eq!(fiber.resume(), Switch::Suspended(n));
+                            fiber
+                        })
+                        .join()
+                        .unwrap()
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn the_stack_pointer_is_in_the_fiber_stack() {
+        unsafe fn entry(_: Suspender<usize>, out: *mut ()) {
+            // SAFETY: the test passes a `usize`.
+            unsafe { *out.cast::<usize>() = crate::stack_pointer() };
+        }
+        on_slot(|slot| {
+            let mut sp = 0_usize;
+            // SAFETY: as above.
+            let stack = unsafe { FiberStack::new(slot, 0) };
+            // SAFETY: as above; this second view only answers `contains`.
+            let view = unsafe { FiberStack::new(slot, 0) };
+            // SAFETY: as above.
+            let mut fiber = unsafe { Fiber::new(stack, entry, (&raw mut sp).cast()) };
+            assert_eq!(fiber.resume(), Switch::Finished);
+            assert!(view.contains(sp));
+            assert!(!view.contains(crate::stack_pointer()));
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "leave no stack")]
+    fn too_much_above_the_base_is_refused() {
+        on_slot(|slot| {
+            // SAFETY: refused before anything uses it.
+            let _ = unsafe { FiberStack::new(slot, 61 << 10) };
+        });
+    }
+}

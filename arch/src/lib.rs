@@ -1,0 +1,23 @@
+//! The context switch under gthread.
+//!
+//! A [`Fiber`] is a suspended computation on a stack [`Slot`](stacks::Slot): create it with an entry
+//! function, resume it, and it runs on its own stack until it suspends itself with a command or ends.
+//! The switch itself is corosensei's, and this is the only crate that names it.
+//!
+//! What a switch saves is what the ABI says a function call preserves. What is *not* switched: signal
+//! masks, thread-locals, errno, and the floating-point control words (x86 MXCSR and x87 CW, AArch64
+//! FPCR). A program that changes a rounding mode must restore it before its green thread suspends.
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+compile_error!("gthread supports x86_64 and aarch64");
+
+#[cfg_attr(target_arch = "x86_64", path = "x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "aarch64.rs")]
+mod cpu;
+mod fiber;
+mod stack;
+
+pub use cpu::{SWITCH_FRAME, stack_pointer};
+pub use fiber::{Fiber, Suspender, Switch};
+pub use gthread_stacks as stacks;
+pub use stack::{FiberStack, STACK_ALIGN};

@@ -1,0 +1,65 @@
+//! A slot as the switch sees it.
+
+use corosensei::stack::{self, StackPointer};
+use gthread_stacks::Slot;
+
+/// Alignment of the base of a stack, in bytes.
+pub const STACK_ALIGN: usize = stack::STACK_ALIGNMENT;
+
+/// The part of a slot that a fiber runs on: from the guard up to `base`.
+///
+/// Above `base`, up to the slot's top, the owner keeps what it likes (gthread: the task's control
+/// block, its closure and its result), so that it shares the one page a small fiber touches.
+///
+/// ```text
+///   bottom                               base                      top
+///     | guard | ... stack, grows down <---|  the owner's, `above()` |
+/// ```
+#[derive(Debug)]
+pub struct FiberStack {
+    base: StackPointer,
+    limit: StackPointer,
+}
+
+impl FiberStack {
+    /// The stack that begins `above` bytes below the top of `slot`, rounded down to [`STACK_ALIGN`].
+    ///
+    /// # Safety
+    ///
+    /// - `slot` stays out of its pool as long as the result or a fiber on it exists.
+    /// - Nothing else uses the slot's bytes below `base`.
+    ///
+    /// # Panics
+    ///
+    /// If less than [`corosensei`]'s minimum of 4 KiB would be left of the stack.
+    pub unsafe fn new(slot: &Slot, above: usize) -> Self {
+        let limit = slot.bottom().addr();
+        assert!(
+            above <= slot.usable() - stack::MIN_STACK_SIZE,
+            "{above} bytes at the top of a stack slot of {} leave no stack",
+            slot.usable()
+        );
+        let base = (slot.top().addr().get() - above) & !(STACK_ALIGN - 1);
+        let base = StackPointer::new(base).expect("the base lies above the limit");
+        Self { base, limit }
+    }
+
+    /// Whether `address` lies in this stack or its guard.
+    pub fn contains(&self, address: usize) -> bool {
+        (self.limit.get()..=self.base.get()).contains(&address)
+    }
+}
+
+// SAFETY: `new` requires a slot that stays ours; slots are guarded at the bottom and mapped up to
+// `base`; the base is aligned and at least MIN_STACK_SIZE above the guard.
+unsafe impl stack::Stack for FiberStack {
+    #[inline]
+    fn base(&self) -> StackPointer {
+        self.base
+    }
+
+    #[inline]
+    fn limit(&self) -> StackPointer {
+        self.limit
+    }
+}

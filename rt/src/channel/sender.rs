@@ -1,0 +1,133 @@
+//! The sending end.
+
+use std::fmt;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::time::{Duration, Instant};
+
+use super::{Flavor, SendError, SendTimeoutError, TrySendError, buffered, zero};
+
+/// The sending end of a channel. Clones send into the same channel; when the last is dropped the
+/// channel is disconnected, and receivers get what it still holds, then an error.
+pub struct Sender<T>(pub(super) Flavor<buffered::Sender<T>, zero::Sender<T>>);
+
+// SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is
+// atomic or under locks.
+unsafe impl<T: Send> Send for Sender<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Sender<T> {}
+
+impl<T> UnwindSafe for Sender<T> {}
+impl<T> RefUnwindSafe for Sender<T> {}
+
+impl<T> Sender<T> {
+    /// Sends without blocking.
+    ///
+    /// On a channel of capacity zero this succeeds only if a receiver waits.
+    ///
+    /// # Errors
+    ///
+    /// The value comes back if the channel is full or disconnected.
+    pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        match &self.0 {
+            Flavor::Buffered(sender) => sender.try_send(value),
+            Flavor::Zero(sender) => sender.try_send(value),
+        }
+    }
+
+    /// Sends, waiting while the channel is full; on a channel of capacity zero, until a receiver takes
+    /// the value.
+    ///
+    /// # Errors
+    ///
+    /// The value comes back if the channel is disconnected.
+    #[track_caller]
+    pub fn send(&self, value: T) -> Result<(), SendError<T>> {
+        self.send_until(value, None, Location::caller()).map_err(|error| match error {
+            SendTimeoutError::Disconnected(value) => SendError(value),
+            SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
+        })
+    }
+
+    /// Sends, waiting no longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// The value comes back if the time is over or the channel is disconnected.
+    #[track_caller]
+    pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        // A deadline beyond what the clock can say is none.
+        self.send_until(value, Instant::now().checked_add(timeout), Location::caller())
+    }
+
+    /// Sends, waiting no longer than until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sender::send_timeout`].
+    #[track_caller]
+    pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
+        self.send_until(value, Some(deadline), Location::caller())
+    }
+
+    fn send_until(
+        &self,
+        value: T,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        match &self.0 {
+            Flavor::Buffered(sender) => sender.send(value, deadline, site),
+            Flavor::Zero(sender) => sender.send(value, deadline, site),
+        }
+    }
+
+    /// Whether the channel holds no value. Always true for capacity zero.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether the channel can hold no more. Always true for capacity zero.
+    pub fn is_full(&self) -> bool {
+        self.capacity() == Some(self.len())
+    }
+
+    /// How many values the channel holds.
+    pub fn len(&self) -> usize {
+        match &self.0 {
+            Flavor::Buffered(sender) => sender.len(),
+            Flavor::Zero(_) => 0,
+        }
+    }
+
+    /// How many values the channel can hold; `None` if there is no limit.
+    pub fn capacity(&self) -> Option<usize> {
+        match &self.0 {
+            Flavor::Buffered(sender) => sender.capacity(),
+            Flavor::Zero(_) => Some(0),
+        }
+    }
+
+    /// Whether both ends belong to one channel.
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        match (&self.0, &other.0) {
+            (Flavor::Buffered(a), Flavor::Buffered(b)) => a.same_channel(b),
+            (Flavor::Zero(a), Flavor::Zero(b)) => a.same_channel(b),
+            _ => false,
+        }
+    }
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self(match &self.0 {
+            Flavor::Buffered(sender) => Flavor::Buffered(sender.clone()),
+            Flavor::Zero(sender) => Flavor::Zero(sender.clone()),
+        })
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("Sender { .. }")
+    }
+}

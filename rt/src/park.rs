@@ -1,0 +1,257 @@
+//! The sole blocking primitive. Whatever blocks, of threads green or not, blocks here.
+//!
+//! A wait is armed, registered with whoever may end it, and then slept in:
+//!
+//! ```text
+//!   let wait = Wait::arm();
+//!   queue.push(wait.waiter());          // under the queue's lock
+//!   match wait.park(reason, deadline, site) {
+//!       TIMED_OUT => queue.remove(…),   // nobody claimed it: withdraw
+//!       op => …                         // claimed, and out of the queue
+//!   }
+//! ```
+
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::sched::{self, current};
+use crate::task::command::Command;
+use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
+use crate::task::{OsThread, Reason, TaskRef, Wake, Waiter};
+
+/// An armed wait of the calling thread.
+#[must_use = "an armed wait must be parked in or cancelled"]
+pub(crate) struct Wait {
+    who: Who,
+    /// Of one thread.
+    _not_send: PhantomData<*mut ()>,
+}
+
+enum Who {
+    Green(TaskRef),
+    Os(Arc<OsThread>),
+}
+
+impl Who {
+    /// The calling thread, as one that waits: the green one if it may suspend.
+    fn current() -> Self {
+        match current::with(|worker| worker.and_then(|worker| worker.green())) {
+            Some(task) => Self::Green(task),
+            None => Self::Os(OsThread::current()),
+        }
+    }
+
+    fn cell(&self) -> &WaitCell {
+        match self {
+            Self::Green(task) => &task.wait,
+            Self::Os(thread) => &thread.wait,
+        }
+    }
+}
+
+impl Wait {
+    /// Announces a wait of the calling thread. Nothing can end it until its waiter is registered.
+    pub(crate) fn arm() -> Self {
+        let who = Who::current();
+        who.cell().arm();
+        Self { who, _not_send: PhantomData }
+    }
+
+    /// For queues. Valid until the wait is over.
+    pub(crate) fn waiter(&self) -> Waiter {
+        match &self.who {
+            Who::Green(task) => Waiter::Green(*task),
+            Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
+        }
+    }
+
+    /// Withdraws the wait: `None` if nobody has claimed it, else the operation it was claimed with.
+    pub(crate) fn cancel(self) -> Option<Op> {
+        self.who.cell().cancel()
+    }
+
+    /// Sleeps until claimed, and gives the operation; `TIMED_OUT` after `deadline`. A green thread
+    /// suspends and may come back on another OS thread; an OS thread blocks.
+    pub(crate) fn park(
+        self,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Op {
+        match self.who {
+            Who::Green(task) => park_green(task, reason, deadline, site),
+            Who::Os(thread) => {
+                let _blocking = Blocking::enter();
+                thread.sleep(deadline)
+            }
+        }
+    }
+}
+
+fn park_green(
+    task: TaskRef,
+    reason: Reason,
+    deadline: Option<Instant>,
+    site: &'static Location<'static>,
+) -> Op {
+    task.note_wait(reason, site);
+    let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
+    // SAFETY: `Who::current` found this task running here.
+    unsafe { task.suspend(Command::PARKED) };
+    let op = task.wait.selected().expect("a parked task is resumed by a claim");
+    if let Some(timer) = timer {
+        if op != TIMED_OUT {
+            task.sched().remove_timer(timer);
+        }
+    }
+    op
+}
+
+/// While it lives, another worker may run in the place of the one that the caller blocks.
+pub(crate) struct Blocking {
+    on_worker: bool,
+    _not_send: PhantomData<*mut ()>,
+}
+
+impl Blocking {
+    pub(crate) fn enter() -> Self {
+        let on_worker = current::with(|worker| worker.map(|worker| worker.enter_blocking()).is_some());
+        Self { on_worker, _not_send: PhantomData }
+    }
+}
+
+impl Drop for Blocking {
+    fn drop(&mut self) {
+        if self.on_worker {
+            current::with(|worker| {
+                worker.expect("a blocked task stays on its worker").leave_blocking();
+            });
+        }
+    }
+}
+
+/// Runs a closure that blocks its OS thread, while another takes over the work that waits.
+///
+/// For calls that gthread cannot see: file reads, foreign functions, long computations. Work queued
+/// behind the caller is handed over at once, to a sleeping worker or to a spare OS thread; without
+/// this, the runtime notices by itself after some 10 ms. In a green thread, `f` runs where it is, on
+/// its own stack: nothing is copied or sent, and the call costs well under a microsecond if nobody
+/// waits. Elsewhere it is a plain call.
+///
+/// Inside `f` the caller does not suspend: whatever blocks, blocks the OS thread, and a `go!` queues
+/// its child.
+///
+/// (Go does the same around system calls; tokio calls it `block_in_place`.)
+///
+/// # Examples
+///
+/// ```
+/// let text = gthread::run(|| gthread::blocking(|| std::fs::read_to_string("Cargo.toml")));
+/// assert!(text.is_ok());
+/// ```
+pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
+    let _blocking = Blocking::enter();
+    f()
+}
+
+/// Lets other green threads run, then goes on.
+///
+/// A suspension point: the caller goes to the end of its worker's queue, and may come back on another
+/// OS thread. On an OS thread this is [`std::thread::yield_now`].
+#[inline(never)]
+pub fn yield_now() {
+    match current::with(|worker| worker.and_then(|worker| worker.green())) {
+        // SAFETY: the task runs here.
+        Some(task) => unsafe { task.suspend(Command::YIELDED) },
+        None => std::thread::yield_now(),
+    }
+}
+
+/// Blocks until the current thread's token is made available by [`Thread::unpark`](crate::Thread::unpark),
+/// as [`std::thread::park`].
+///
+/// The token is kept: an `unpark` that comes first makes the next `park` return at once. May return
+/// without a token, so callers loop on their condition. Parks the green thread, a suspension point;
+/// on an OS thread it blocks that.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicBool, Ordering};
+///
+/// let flag = Arc::new(AtomicBool::new(false));
+/// let parked = gthread::go!({
+///     let flag = Arc::clone(&flag);
+///     move || {
+///         while !flag.load(Ordering::Acquire) {
+///             gthread::park();
+///         }
+///     }
+/// });
+/// flag.store(true, Ordering::Release);
+/// parked.thread().unpark();
+/// parked.join().unwrap();
+/// ```
+#[track_caller]
+pub fn park() {
+    park_until(None, Location::caller());
+}
+
+/// As [`park`], but for no longer than `timeout`, as [`std::thread::park_timeout`].
+#[track_caller]
+pub fn park_timeout(timeout: Duration) {
+    let site = Location::caller();
+    match Instant::now().checked_add(timeout) {
+        deadline @ Some(_) => park_until(deadline, site),
+        None => park_until(None, site),
+    }
+}
+
+#[inline(never)]
+fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
+    let running = current::with(|worker| worker.and_then(|worker| worker.running()));
+    let who = Who::current();
+    match (running, &who) {
+        // Unwinding, or in `blocking`: the token is the task's, but it must not suspend.
+        (Some(task), Who::Os(_)) => return poll_token(task, deadline),
+        _ => {}
+    }
+    let cell = who.cell();
+    if cell.take_token() || !cell.arm_park() {
+        return;
+    }
+    let wait = Wait { who, _not_send: PhantomData };
+    let waiter = wait.waiter();
+    wait.park(Reason::Park, deadline, site);
+    match waiter {
+        Waiter::Green(task) => task.wait.take_token(),
+        Waiter::Os(_) => OsThread::current().wait.take_token(),
+    };
+}
+
+/// Waits for a green thread's token without suspending it: rare, so it may poll.
+fn poll_token(task: TaskRef, deadline: Option<Instant>) {
+    const POLL: Duration = Duration::from_millis(1);
+    let _blocking = Blocking::enter();
+    while !task.wait.take_token() && deadline.is_none_or(|at| Instant::now() < at) {
+        std::thread::sleep(POLL);
+    }
+}
+
+/// Makes the token of a green thread available. The caller holds a reference to it.
+pub(crate) fn unpark_green(task: TaskRef) {
+    if task.wait.unpark() == Claim::Asleep {
+        sched::wake(Wake::Green(task));
+    }
+}
+
+/// Makes the token of an OS thread available.
+pub(crate) fn unpark_os(thread: &OsThread) {
+    if thread.wait.unpark() == Claim::Asleep {
+        thread.thread.unpark();
+    }
+}

@@ -1,0 +1,91 @@
+//! The primitives everything else is built on: atomics, locks and barriers.
+//!
+//! Under `--cfg loom` they are loom's, so that the state machines above can be model-checked as they
+//! are. Imports nothing of this crate.
+
+#[cfg(loom)]
+pub(crate) use loom::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+};
+#[cfg(not(loom))]
+pub(crate) use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+};
+
+/// Locks, whether or not a panic left the lock poisoned: no critical section of this crate runs
+/// user code, so none can be left half done.
+#[inline]
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// An asymmetric Dekker barrier: `light` on the side that runs often, `heavy` on the rare side.
+///
+/// If one thread writes A, calls [`light`](barrier::light) and reads B, and another writes B, calls
+/// [`heavy`](barrier::heavy) and reads A, at least one of them sees the other's write, as if both had
+/// called `fence(SeqCst)`. Linux's `membarrier(2)` makes the light side free; where the kernel lacks
+/// it both sides are fences. (The idea is folly's `AsymmetricThreadFence` and C++'s P1202.)
+pub(crate) mod barrier {
+    use super::{Ordering, fence};
+
+    /// The frequent side.
+    #[inline(always)]
+    pub(crate) fn light() {
+        if membarrier::AVAILABLE.load(std::sync::atomic::Ordering::Relaxed) {
+            std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        } else {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// The rare side: interrupts every core that runs a thread of this process.
+    pub(crate) fn heavy() {
+        fence(Ordering::SeqCst);
+        membarrier::run();
+    }
+
+    /// Finds out, once, whether the kernel has `membarrier`. Until called, `light` is a fence.
+    pub(crate) fn init() {
+        membarrier::init();
+    }
+
+    #[cfg(all(target_os = "linux", not(loom)))]
+    mod membarrier {
+        use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+        /// Set once the process is registered. `heavy` then always issues the system call, so a
+        /// `light` that already sees it and one that does not yet are both matched.
+        pub(super) static AVAILABLE: AtomicBool = AtomicBool::new(false);
+
+        const CMD_PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
+        const CMD_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
+
+        fn call(command: libc::c_int) -> bool {
+            // SAFETY: membarrier takes three integers and touches no memory of ours.
+            unsafe { libc::syscall(libc::SYS_membarrier, command, 0, 0) == 0 }
+        }
+
+        pub(super) fn init() {
+            if !AVAILABLE.load(Relaxed) && call(CMD_REGISTER_PRIVATE_EXPEDITED) {
+                AVAILABLE.store(true, Relaxed);
+            }
+        }
+
+        pub(super) fn run() {
+            if AVAILABLE.load(Relaxed) {
+                assert!(call(CMD_PRIVATE_EXPEDITED), "membarrier fails after registration");
+            }
+        }
+    }
+
+    #[cfg(not(all(target_os = "linux", not(loom))))]
+    mod membarrier {
+        use std::sync::atomic::AtomicBool;
+
+        pub(super) static AVAILABLE: AtomicBool = AtomicBool::new(false);
+        pub(super) fn init() {}
+        pub(super) fn run() {}
+    }
+}

@@ -1,0 +1,45 @@
+//! The only reader of the runtime's thread-local: which worker is this OS thread?
+//!
+//! A green thread may continue on another OS thread after any suspension, and the compiler does not
+//! know that: it may compute the address of a thread-local once and use it on both sides of a switch.
+//! So the address never leaves the function below, which is never inlined, and the reference that it
+//! gives out must not be kept across a suspension. Nothing that is inlined into users' code calls it.
+
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+
+use super::worker::Worker;
+
+thread_local! {
+    static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+}
+
+#[inline(never)]
+fn get() -> *const Worker {
+    WORKER.with(Cell::get)
+}
+
+/// Makes `worker` the calling OS thread's, for as long as the guard lives.
+pub(super) fn enter(worker: &Worker) -> Entered<'_> {
+    WORKER.with(|current| current.set(worker));
+    Entered { _worker: worker }
+}
+
+pub(super) struct Entered<'a> {
+    _worker: &'a Worker,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        WORKER.with(|current| current.set(ptr::null()));
+    }
+}
+
+/// Calls `f` with the worker that the caller runs on, if it runs on one. `f` must not suspend.
+#[inline]
+pub(crate) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+    // SAFETY: a non-null pointer was set by `enter` on this OS thread, which borrows the worker until
+    // the guard resets it. The reference does not outlive this call, in which the caller stays on
+    // this OS thread.
+    f(NonNull::new(get().cast_mut()).map(|worker| unsafe { worker.as_ref() }))
+}

@@ -1,0 +1,323 @@
+//! Who searches, who sleeps, whom to wake. The protocol is described and proved in `README.md` beside
+//! this file; the section numbers below are its.
+//!
+//! Invariants:
+//! - `word` counts: `searching` workers look for work, `running` workers are awake and not blocked
+//!   (the searching among them), `sleeping` workers are in `sleepers`.
+//! - A worker enters and leaves `sleepers` under its lock, and `sleeping` changes with it.
+//! - Whoever takes a worker out of `sleepers` has counted it as running and searching, and owes it
+//!   exactly one wake; a worker that takes itself out is owed none.
+
+use crate::prim::{AtomicU64, Mutex, Ordering, barrier, fence, lock};
+
+const SEARCHING: u64 = 1;
+const RUNNING: u64 = 1 << 16;
+const SLEEPING: u64 = 1 << 32;
+const FIELD: u64 = 0xffff;
+
+#[derive(Clone, Copy)]
+struct Counts(u64);
+
+impl Counts {
+    fn searching(self) -> u64 {
+        self.0 & FIELD
+    }
+    fn running(self) -> u64 {
+        self.0 / RUNNING & FIELD
+    }
+}
+
+/// Whom a notifier must wake. The woken is counted as running and searching already.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Summon {
+    Nobody,
+    /// Unpark this worker.
+    Worker(u32),
+    /// All are busy or blocked, and one more may run: start a spare, or call `spare_failed`.
+    Spare,
+}
+
+#[derive(Debug)]
+pub(crate) struct Idle {
+    word: AtomicU64,
+    /// How many workers may run at once.
+    limit: u64,
+    sleepers: Mutex<Vec<u32>>,
+}
+
+impl Idle {
+    /// `limit` workers, all counted as running; a worker starts by looking for work.
+    pub(crate) fn new(limit: u32) -> Self {
+        Self {
+            word: AtomicU64::new(u64::from(limit) * RUNNING),
+            limit: u64::from(limit),
+            sleepers: Mutex::new(Vec::new()),
+        }
+    }
+
+    fn counts(&self) -> Counts {
+        Counts(self.word.load(Ordering::Relaxed))
+    }
+
+    /// Called after work was made visible, by a worker that stays awake (§3). One load when nobody
+    /// need be woken.
+    #[inline]
+    pub(crate) fn notify(&self) -> Summon {
+        barrier::light();
+        let counts = self.counts();
+        if counts.searching() > 0 || counts.running() >= self.limit {
+            return Summon::Nobody;
+        }
+        self.summon()
+    }
+
+    /// Called after work was made visible by anyone else: threads outside, and workers about to block.
+    pub(crate) fn notify_outside(&self) -> Summon {
+        fence(Ordering::SeqCst);
+        self.notify()
+    }
+
+    #[cold]
+    fn summon(&self) -> Summon {
+        let mut sleepers = lock(&self.sleepers);
+        let counts = self.counts();
+        if counts.searching() > 0 || counts.running() >= self.limit {
+            return Summon::Nobody;
+        }
+        match sleepers.pop() {
+            Some(worker) => {
+                self.word.fetch_add((SEARCHING + RUNNING).wrapping_sub(SLEEPING), Ordering::SeqCst);
+                Summon::Worker(worker)
+            }
+            None => {
+                self.word.fetch_add(SEARCHING + RUNNING, Ordering::SeqCst);
+                Summon::Spare
+            }
+        }
+    }
+
+    /// The spare that `Summon::Spare` asked for could not be had.
+    pub(crate) fn spare_failed(&self) {
+        self.word.fetch_sub(SEARCHING + RUNNING, Ordering::SeqCst);
+    }
+
+    /// Takes one given worker out of the sleepers, whatever the limit: it alone may run what waits for
+    /// it. True if it slept; the caller then owes it the wake.
+    pub(crate) fn summon_worker(&self, worker: u32) -> bool {
+        fence(Ordering::SeqCst);
+        self.take_out(worker)
+    }
+
+    /// A worker joins the searching, if they are fewer than half of the running.
+    #[must_use]
+    pub(crate) fn start_search(&self) -> bool {
+        let counts = self.counts();
+        if 2 * counts.searching() >= counts.running() {
+            return false;
+        }
+        self.word.fetch_add(SEARCHING, Ordering::SeqCst);
+        true
+    }
+
+    /// A searching worker has found work. The last one to stop looks for a successor (§4).
+    pub(crate) fn stop_search(&self) -> Summon {
+        let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
+        if before.searching() == 1 { self.notify_outside() } else { Summon::Nobody }
+    }
+
+    /// A worker without work announces that it goes to sleep. It must then look once more at every
+    /// queue (§3), and either [`Idle::wake_self`] or sleep until it is woken.
+    pub(crate) fn sleep(&self, worker: u32, was_searching: bool) {
+        let mut sleepers = lock(&self.sleepers);
+        sleepers.push(worker);
+        let change = SLEEPING.wrapping_sub(RUNNING).wrapping_sub(u64::from(was_searching));
+        self.word.fetch_add(change, Ordering::SeqCst);
+        drop(sleepers);
+        barrier::heavy();
+    }
+
+    /// A worker that announced its sleep has work to look at, or its time is over. True if it is
+    /// awake now, and counted as searching; false if another took it out, and owes it a wake.
+    #[must_use]
+    pub(crate) fn wake_self(&self, worker: u32) -> bool {
+        self.take_out(worker)
+    }
+
+    fn take_out(&self, worker: u32) -> bool {
+        let mut sleepers = lock(&self.sleepers);
+        let Some(place) = sleepers.iter().position(|&other| other == worker) else { return false };
+        sleepers.swap_remove(place);
+        self.word.fetch_add((SEARCHING + RUNNING).wrapping_sub(SLEEPING), Ordering::SeqCst);
+        true
+    }
+
+    /// A running worker is about to block, or was found stuck: another may run in its place. The
+    /// caller looks at the queues afterwards (§5).
+    pub(crate) fn block(&self) {
+        self.word.fetch_sub(RUNNING, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// A blocked worker runs again, perhaps one too many: see [`Idle::over_limit`].
+    pub(crate) fn unblock(&self) {
+        self.word.fetch_add(RUNNING, Ordering::SeqCst);
+    }
+
+    /// A worker that has just woken itself up ends.
+    pub(crate) fn leave(&self) {
+        self.word.fetch_sub(SEARCHING + RUNNING, Ordering::SeqCst);
+    }
+
+    /// Whether more workers run than should, so that one must retire.
+    pub(crate) fn over_limit(&self) -> bool {
+        self.counts().running() > self.limit
+    }
+
+    /// Whether no worker is awake but those that are blocked.
+    pub(crate) fn is_quiet(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.counts().running() == 0
+    }
+
+    /// Whether fewer workers run than may.
+    pub(crate) fn has_room(&self) -> bool {
+        self.counts().running() < self.limit
+    }
+
+    /// Whether nobody is looking for work.
+    pub(crate) fn nobody_searches(&self) -> bool {
+        self.counts().searching() == 0
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::{AtomicBool, AtomicUsize};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A scheduler reduced to its sleep protocol: a counter for the queues, a flag per parked worker.
+    struct World {
+        idle: Idle,
+        work: AtomicUsize,
+        wakes: Vec<AtomicBool>,
+    }
+
+    impl World {
+        fn push(&self, outside: bool) {
+            // Relaxed: what the barrier must order, the queue does not.
+            self.work.fetch_add(1, Ordering::Relaxed);
+            let summon =
+                if outside { self.idle.notify_outside() } else { self.idle.notify() };
+            self.answer(summon);
+        }
+
+        fn answer(&self, summon: Summon) {
+            match summon {
+                Summon::Nobody => {}
+                Summon::Worker(worker) => {
+                    self.wakes[worker as usize].store(true, Ordering::Release);
+                }
+                Summon::Spare => self.idle.spare_failed(),
+            }
+        }
+
+        fn take(&self) -> bool {
+            let mut left = self.work.load(Ordering::Relaxed);
+            while left > 0 {
+                match self.work.compare_exchange(
+                    left,
+                    left - 1,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                ) {
+                    Ok(_) => return true,
+                    Err(now) => left = now,
+                }
+            }
+            false
+        }
+
+        /// Runs worker `me` until it has taken one piece of work. Deadlocks (which loom reports) if it
+        /// sleeps and nobody wakes it.
+        fn work_once(&self, me: u32, recheck: bool) {
+            let mut searching = self.idle.start_search();
+            loop {
+                if self.take() {
+                    if searching {
+                        let summon = self.idle.stop_search();
+                        self.answer(summon);
+                    }
+                    return;
+                }
+                self.idle.sleep(me, searching);
+                if recheck && self.work.load(Ordering::Relaxed) > 0 && self.idle.wake_self(me) {
+                    searching = true;
+                    continue;
+                }
+                while !self.wakes[me as usize].swap(false, Ordering::Acquire) {
+                    thread::yield_now();
+                }
+                searching = true;
+            }
+        }
+    }
+
+    fn world(workers: u32) -> Arc<World> {
+        Arc::new(World {
+            idle: Idle::new(workers),
+            work: AtomicUsize::new(0),
+            wakes: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+        })
+    }
+
+    fn one_worker_one_push(recheck: bool, outside: bool) {
+        loom::model(move || {
+            let world = world(1);
+            let worker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work_once(0, recheck))
+            };
+            world.push(outside);
+            worker.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_push_from_outside_is_not_lost() {
+        one_worker_one_push(true, true);
+    }
+
+    /// A worker pushes while the other goes to sleep: no fence but the asymmetric one.
+    #[test]
+    fn a_push_with_the_light_barrier_is_not_lost() {
+        one_worker_one_push(true, false);
+    }
+
+    /// The check on the model itself: without the second look the wake is lost, and loom finds it.
+    #[test]
+    #[should_panic]
+    fn without_the_recheck_a_push_is_lost() {
+        one_worker_one_push(false, true);
+    }
+
+    #[test]
+    fn two_workers_share_two_pushes() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let world = world(2);
+            let workers: Vec<_> = (0..2)
+                .map(|me| {
+                    let world = Arc::clone(&world);
+                    thread::spawn(move || world.work_once(me, true))
+                })
+                .collect();
+            world.push(true);
+            world.push(true);
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+        });
+    }
+}

@@ -1,0 +1,245 @@
+//! The scheduler: workers, their queues, who sleeps and who wakes them.
+//!
+//! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
+//! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
+//! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
+//! - [`current`] is the only reader of the runtime's thread-local.
+//!
+//! This file has what they share, [`Sched`], how it starts and how it ends.
+
+pub(crate) mod current;
+mod driver;
+mod idle;
+mod monitor;
+mod parker;
+mod remote;
+mod start;
+mod steal;
+mod worker;
+
+use std::num::NonZeroU64;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use crossbeam_deque::{Injector, Steal};
+use gthread_arch::stacks::{Pool, SizeClass, Slot};
+
+use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::task::{TaskRef, Wake, Waiter};
+use driver::{Driver, Tell};
+use idle::Idle;
+use monitor::Monitor;
+use remote::Remote;
+use worker::Core;
+
+pub(crate) use driver::TimerKey;
+pub(crate) use start::{ABANDONED, Config, default_sched};
+pub(crate) use worker::Worker;
+
+/// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
+const MAX_SPARES: usize = 1024;
+
+/// One scheduler: what its workers, its tasks and its `Runtime` share.
+///
+/// It outlives its tasks: a `Runtime` that ends while slots are in use leaks its scheduler. Workers and
+/// the monitor own a count of it; anyone else who has only a task takes a count before using it
+/// ([`Sched::of`]), because the task may end meanwhile, and the `Runtime` with it.
+pub(crate) struct Sched {
+    pub(crate) config: Config,
+    injector: Injector<TaskRef>,
+    /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
+    remotes: Box<[OnceLock<Arc<Remote>>]>,
+    /// How many of `remotes` are filled, or being filled.
+    used: AtomicUsize,
+    idle: Idle,
+    driver: Driver,
+    monitor: Monitor,
+    pool: Pool,
+    stopped: AtomicBool,
+    threads: Mutex<Vec<thread::JoinHandle<()>>>,
+    /// The deques of spares that have ended.
+    cores: Mutex<Vec<Core>>,
+    /// Who waits outside for tasks to end; `None` once stopped.
+    joiners: Mutex<Option<Vec<Waiter>>>,
+}
+
+impl Sched {
+    /// A counted handle to the scheduler of `task`, for use outside its workers.
+    fn of(task: TaskRef) -> Arc<Self> {
+        let sched = std::ptr::from_ref(task.sched());
+        // SAFETY: schedulers live in an `Arc` (`start`), and this one is alive: the caller has the
+        // task, whose slot counts as in use until it is freed.
+        unsafe {
+            Arc::increment_strong_count(sched);
+            Arc::from_raw(sched)
+        }
+    }
+
+    /// Makes a task runnable from outside the workers.
+    pub(crate) fn inject(&self, task: TaskRef) {
+        match task.pinned() {
+            Some(home) => self.post(home, task),
+            None => {
+                self.injector.push(task);
+                self.answer(self.idle.notify_outside());
+            }
+        }
+    }
+
+    fn take_injected(&self) -> Option<TaskRef> {
+        if self.injector.is_empty() {
+            return None;
+        }
+        loop {
+            match self.injector.steal() {
+                Steal::Success(task) => return Some(task),
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// Makes a pinned task runnable on its worker.
+    fn post(&self, home: u32, task: TaskRef) {
+        let remote = self.remote(home);
+        remote.post(task);
+        if self.idle.summon_worker(home) {
+            remote.parker.unpark();
+        }
+    }
+
+    /// One more task is pinned to a worker.
+    pub(crate) fn note_pinned(&self, home: u32) {
+        self.remote(home).pinned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A worker for a task that an outside thread pins: one of the first, in turn.
+    pub(crate) fn any_worker(&self) -> u32 {
+        static TURN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        TURN.fetch_add(1, Ordering::Relaxed) % self.config.workers
+    }
+
+    fn remotes(&self) -> &[OnceLock<Arc<Remote>>] {
+        &self.remotes[..self.used.load(Ordering::Acquire)]
+    }
+
+    fn remote(&self, worker: u32) -> &Remote {
+        self.remotes[worker as usize].get().expect("workers are numbered from the front")
+    }
+
+    /// Whether any worker could find work.
+    fn has_work(&self) -> bool {
+        let queued = || self.remotes().iter().filter_map(OnceLock::get).any(|r| r.has_stealable());
+        !self.injector.is_empty() || queued()
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    /// Takes a slot outside the workers.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Takes the slot of a finished task back.
+    #[inline]
+    pub(crate) fn put_slot(&self, slot: Slot) {
+        current::with(|worker| match worker {
+            Some(worker) if std::ptr::eq(&raw const **worker.sched(), self) => worker.put_slot(slot),
+            _ => {
+                // SAFETY: schedulers live in an `Arc`, and this one is alive until the slot is back.
+                // The count keeps it until `put` has returned.
+                let this = unsafe {
+                    Arc::increment_strong_count(self);
+                    Arc::from_raw(self)
+                };
+                this.pool.put(slot);
+            }
+        });
+    }
+
+    /// The class of stack that a thread with `stack_size` gets.
+    pub(crate) fn class_for(&self, stack_size: Option<usize>) -> std::io::Result<SizeClass> {
+        match stack_size {
+            None => Ok(self.config.class),
+            Some(bytes) => Ok(SizeClass::of_usable(bytes.max(MIN_STACK))?),
+        }
+    }
+
+    /// Registers an armed wait to time out.
+    pub(crate) fn insert_timer(&self, deadline: std::time::Instant, waiter: Waiter) -> TimerKey {
+        let (key, tell) = self.driver.insert(deadline, waiter);
+        match tell {
+            Tell::Nobody => {}
+            Tell::Keeper(worker) => self.remote(worker).parker.unpark(),
+            Tell::Monitor => self.monitor.rouse(),
+        }
+        key
+    }
+
+    pub(crate) fn remove_timer(&self, key: TimerKey) {
+        self.driver.remove(key);
+    }
+
+    fn fire_due_timers(&self) {
+        if self.driver.is_due() {
+            self.driver.fire().into_iter().for_each(wake);
+        }
+    }
+
+    /// What the scheduler has counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        let workers = || self.remotes().iter().filter_map(OnceLock::get);
+        Counts {
+            threads: workers().count(),
+            picks: workers().map(|w| w.own.picks.load(Ordering::Relaxed)).sum(),
+            steals: workers().map(|w| w.own.steals.load(Ordering::Relaxed)).sum(),
+            stacks: self.pool.outstanding(),
+        }
+    }
+}
+
+/// See [`crate::Metrics`].
+pub(crate) struct Counts {
+    pub(crate) threads: usize,
+    pub(crate) picks: u64,
+    pub(crate) steals: u64,
+    pub(crate) stacks: usize,
+}
+
+/// No smaller stack is given than this many usable bytes: room for the control block, a closure, and
+/// the frames of a panic that is caught and printed.
+const MIN_STACK: usize = 24 << 10;
+
+/// Makes a claimed thread run.
+#[inline]
+pub(crate) fn wake(wake: Wake) {
+    match wake {
+        Wake::Awake => {}
+        Wake::Green(task) => schedule(task),
+        Wake::Os(thread) => thread.unpark(),
+    }
+}
+
+/// Makes a parked task runnable; the caller has claimed it. On a worker of the task's scheduler it
+/// goes to the hand-off slot, from elsewhere to the injector.
+fn schedule(task: TaskRef) {
+    let done = current::with(|worker| match worker {
+        Some(worker) if std::ptr::eq(&raw const **worker.sched(), task.sched()) => {
+            worker.push_woken(task);
+            true
+        }
+        _ => false,
+    });
+    if !done {
+        Sched::of(task).inject(task);
+    }
+}
+
+/// Reserves `count` ids of threads, green or not: the first of them. Ids are never reused.
+pub(crate) fn next_ids(count: u64) -> NonZeroU64 {
+    static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+    let first = NEXT.fetch_add(count, Ordering::Relaxed);
+    NonZeroU64::new(first).expect("2^64 ids are enough")
+}

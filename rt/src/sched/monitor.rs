@@ -1,0 +1,213 @@
+//! The monitor: a thread that makes up for the absence of preemption (Go calls its kind `sysmon`).
+//!
+//! While any worker runs it looks at all of them now and then, and
+//! - takes the task out of the hand-off slot of a worker that has not picked since the last look:
+//!   nobody else can;
+//! - lets another worker run in the place of one that has been stuck in a task for some time while
+//!   work waits, starting a spare OS thread if there is none asleep;
+//! - fires timers that no worker is free to fire;
+//! - starts the spares that others ask for.
+//!
+//! When all workers sleep so does it, without a timeout; whoever wakes up stirs it.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::Sched;
+use super::parker::Parker;
+use super::remote::{COVERED, NORMAL};
+use crate::prim::{AtomicBool, AtomicUsize, Ordering, fence};
+
+/// The shortest and longest time between looks. Short after something was found to do, then backing
+/// off, as Go's does.
+const MIN_INTERVAL: Duration = Duration::from_micros(20);
+const MAX_INTERVAL: Duration = Duration::from_millis(10);
+/// Looks at the shortest interval before it grows.
+const CALM_LOOKS: u32 = 50;
+
+/// How long a worker must have been stuck before another runs in its place. Doubles with every worker
+/// that is covered already, so that many long computations do not become as many OS threads.
+const COVER_AFTER: Duration = Duration::from_millis(10);
+const MAX_DOUBLINGS: u32 = 7;
+
+/// The side of the monitor that other threads see.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    parker: Parker,
+    /// It sleeps until stirred.
+    dormant: AtomicBool,
+    /// Spares asked for and not yet started.
+    spares_wanted: AtomicUsize,
+}
+
+impl Monitor {
+    pub(super) fn new() -> Self {
+        Self {
+            parker: Parker::new(),
+            dormant: AtomicBool::new(false),
+            spares_wanted: AtomicUsize::new(0),
+        }
+    }
+
+    /// A worker is awake: the monitor should be too.
+    pub(super) fn stir(&self) {
+        fence(Ordering::SeqCst);
+        if self.dormant.load(Ordering::Relaxed) {
+            self.parker.unpark();
+        }
+    }
+
+    /// Wakes it whatever it sleeps for.
+    pub(super) fn rouse(&self) {
+        self.parker.unpark();
+    }
+
+    pub(super) fn request_spare(&self) {
+        self.spares_wanted.fetch_add(1, Ordering::SeqCst);
+        self.parker.unpark();
+    }
+}
+
+/// What the monitor remembers of a worker.
+#[derive(Clone, Copy)]
+struct Seen {
+    picks: u64,
+    since: Instant,
+}
+
+/// The monitor thread.
+pub(super) fn run(sched: &Arc<Sched>) {
+    let monitor = &sched.monitor;
+    monitor.parker.adopt();
+    let mut seen: Vec<Seen> = Vec::new();
+    let mut interval = MIN_INTERVAL;
+    let mut calm = 0;
+    while !sched.is_stopped() {
+        for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
+            sched.start_spare();
+        }
+        sched.fire_due_timers();
+        if sleep_while_quiet(sched) {
+            seen.clear();
+            interval = MIN_INTERVAL;
+            calm = 0;
+            continue;
+        }
+        if look(sched, &mut seen) {
+            interval = MIN_INTERVAL;
+            calm = 0;
+        } else if calm < CALM_LOOKS {
+            calm += 1;
+        } else {
+            interval = (interval * 2).min(MAX_INTERVAL);
+        }
+        let next_look = Instant::now() + interval;
+        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
+        monitor.parker.park(Some(timer.map_or(next_look, |timer| timer.min(next_look))));
+        sched.reap_threads();
+    }
+}
+
+/// If no worker runs, sleeps until one does, or until a timer is due that no worker keeps: true.
+fn sleep_while_quiet(sched: &Arc<Sched>) -> bool {
+    let monitor = &sched.monitor;
+    if !sched.idle.is_quiet() {
+        return false;
+    }
+    monitor.dormant.store(true, Ordering::Relaxed);
+    // With the fence in `stir`: either we see the worker run, or it sees us dormant.
+    fence(Ordering::SeqCst);
+    let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
+    if quiet && !sched.is_stopped() {
+        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
+        monitor.parker.park(timer);
+    }
+    monitor.dormant.store(false, Ordering::Relaxed);
+    quiet
+}
+
+/// Looks at every worker: true if something had to be done.
+fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
+    let now = Instant::now();
+    let mut acted = false;
+    let mut covered = 0;
+    let mut stuck: Option<(usize, Duration)> = None;
+    for (index, remote) in sched.remotes().iter().map_while(|remote| remote.get()).enumerate() {
+        let picks = remote.own.picks.load(Ordering::Relaxed);
+        if index == seen.len() {
+            seen.push(Seen { picks, since: now });
+        }
+        let last = &mut seen[index];
+        if last.picks != picks {
+            *last = Seen { picks, since: now };
+            continue;
+        }
+        // It has not picked since the last look: it sleeps, or is inside a task.
+        if let Some(task) = remote.take_handoff() {
+            sched.inject(task);
+            acted = true;
+        }
+        match remote.own.status.load(Ordering::Relaxed) {
+            NORMAL => {
+                let longer = stuck.is_none_or(|(_, time)| now - last.since > time);
+                if longer {
+                    stuck = Some((index, now - last.since));
+                }
+            }
+            COVERED => covered += 1,
+            _ => {}
+        }
+    }
+    if !sched.has_work() || !sched.idle.nobody_searches() {
+        return acted;
+    }
+    if sched.idle.has_room() {
+        sched.answer(sched.idle.notify_outside());
+        return true;
+    }
+    let patience = COVER_AFTER * 2_u32.pow(u32::min(covered, MAX_DOUBLINGS));
+    match stuck {
+        Some((index, time)) if time >= patience => cover(sched, index) || acted,
+        _ => acted,
+    }
+}
+
+/// Lets another worker run in the place of a stuck one.
+fn cover(sched: &Arc<Sched>, index: usize) -> bool {
+    let Some(remote) = sched.remotes()[index].get() else { return false };
+    let status = &remote.own.status;
+    if status.compare_exchange(NORMAL, COVERED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        return false;
+    }
+    sched.idle.block();
+    sched.answer(sched.idle.notify_outside());
+    true
+}
+
+/// The monitor's part of the scheduler: OS threads that come and go.
+impl Sched {
+    /// Starts the spare that `Idle` has counted already.
+    fn start_spare(self: &Arc<Self>) {
+        let started = self.spare_core().is_some_and(|core| {
+            self.start_worker(core, true).map_err(|(core, _)| self.keep_core(core)).is_ok()
+        });
+        if !started {
+            // The process may have no more threads. The next look tries again, if it is still needed.
+            self.idle.spare_failed();
+        }
+    }
+
+    /// Joins the OS threads of spares that have ended.
+    fn reap_threads(&self) {
+        let mut threads = crate::prim::lock(&self.threads);
+        let mut index = 0;
+        while index < threads.len() {
+            if threads[index].is_finished() {
+                let _ = thread::JoinHandle::join(threads.swap_remove(index));
+            } else {
+                index += 1;
+            }
+        }
+    }
+}

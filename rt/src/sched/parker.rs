@@ -1,0 +1,51 @@
+//! How a thread of the runtime's own sleeps in the kernel.
+
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use crate::prim::{AtomicBool, Mutex, Ordering, lock};
+
+/// A flag that one thread sleeps for. Wakes do not add up; one that comes first is kept.
+#[derive(Debug)]
+pub(super) struct Parker {
+    woken: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+}
+
+impl Parker {
+    pub(super) fn new() -> Self {
+        Self { woken: AtomicBool::new(false), thread: Mutex::new(None) }
+    }
+
+    /// Makes the calling thread the one that sleeps here.
+    pub(super) fn adopt(&self) {
+        *lock(&self.thread) = Some(thread::current());
+    }
+
+    /// Sleeps until woken or until `deadline`: true if woken. Only the adopted thread.
+    pub(super) fn park(&self, deadline: Option<Instant>) -> bool {
+        loop {
+            if self.woken.swap(false, Ordering::SeqCst) {
+                return true;
+            }
+            match deadline {
+                None => thread::park(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    thread::park_timeout(left);
+                }
+            }
+        }
+    }
+
+    pub(super) fn unpark(&self) {
+        self.woken.store(true, Ordering::SeqCst);
+        // Taken after the flag was set: a thread adopted later sees the flag before it sleeps.
+        if let Some(thread) = &*lock(&self.thread) {
+            thread.unpark();
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! How a worker without work finds some, and how it goes to sleep when there is none.
+
+use std::hint::spin_loop;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Steal;
+
+use super::worker::Worker;
+use crate::prim::Ordering;
+use crate::task::TaskRef;
+
+/// Sweeps over all other workers before giving up. A sweep costs little more than a memory barrier
+/// for each victim, so with few workers this is some ten microseconds: about what it costs to be put
+/// to sleep and woken again.
+const SWEEPS: u32 = 32;
+/// Pauses between sweeps grow up to this many spins.
+const MAX_SPINS: u32 = 64;
+
+/// What a worker does after it was out of work.
+pub(super) enum Next {
+    Run(TaskRef),
+    /// Something may have come up: look again.
+    Pick,
+    /// The scheduler stops, or this is a spare that was not needed for a while.
+    End,
+}
+
+/// How long a spare worker sleeps before its OS thread ends.
+const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Takes work from another worker: one continuation, the oldest; or half of its ready tasks.
+    /// Victims are tried in a random order.
+    pub(super) fn steal(&self) -> Option<TaskRef> {
+        let remotes = self.sched.remotes();
+        let count = remotes.len();
+        let start = self.random() as usize % count;
+        let mut retry = true;
+        while retry {
+            retry = false;
+            for victim in (start..count).chain(0..start) {
+                let Some(victim) = remotes[victim].get() else { continue };
+                if std::sync::Arc::ptr_eq(victim, &self.core.remote) {
+                    continue;
+                }
+                for attempt in [
+                    victim.continuations.steal(),
+                    victim.ready.steal_batch_and_pop(self.ready()),
+                ] {
+                    match attempt {
+                        Steal::Success(task) => {
+                            let steals = &self.core.remote.own.steals;
+                            let total = steals.load(Ordering::Relaxed) + 1;
+                            steals.store(total, Ordering::Relaxed);
+                            return Some(task);
+                        }
+                        Steal::Retry => retry = true,
+                        Steal::Empty => {}
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Searches, then sleeps, until there is something to do.
+    pub(super) fn wait_for_work(&self) -> Next {
+        if self.must_retire() {
+            self.give_up_work();
+        } else if let Some(task) = self.search() {
+            return Next::Run(task);
+        }
+        self.sleep()
+    }
+
+    fn search(&self) -> Option<TaskRef> {
+        if !self.searching.get() {
+            self.searching.set(self.sched.idle.start_search());
+        }
+        if !self.searching.get() {
+            return None;
+        }
+        let mut spins = 1;
+        for _ in 0..SWEEPS {
+            let found = self.steal().or_else(|| self.sched.take_injected());
+            if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
+                return found;
+            }
+            (0..spins).for_each(|_| spin_loop());
+            spins = (2 * spins).min(MAX_SPINS);
+        }
+        None
+    }
+
+    fn sleep(&self) -> Next {
+        let sched = &*self.sched;
+        let me = self.core.index;
+        sched.idle.sleep(me, self.searching.replace(false));
+        // With as many others awake as may be, they will look at every queue before they sleep (§5).
+        let others_look = !sched.idle.has_room();
+        if (!others_look && sched.has_work()) || self.has_pinned_work() || sched.is_stopped() {
+            if !sched.idle.wake_self(me) {
+                // Somebody has taken us out of the sleepers, and the wake is on its way.
+                self.core.remote.parker.park(None);
+            }
+        } else if !self.sleep_in_driver() {
+            // Out of the sleepers by its own hand, and so counted as running and searching.
+            sched.idle.leave();
+            return Next::End;
+        }
+        // Whoever took us out of the sleepers, we are counted as searching.
+        self.searching.set(true);
+        sched.monitor.stir();
+        sched.fire_due_timers();
+        if sched.is_stopped() { Next::End } else { Next::Pick }
+    }
+
+    /// Sleeps until woken, or until a timer is due if this worker keeps the timers: true. False if the
+    /// worker is a spare that has slept long enough. In both cases it is out of the sleepers.
+    fn sleep_in_driver(&self) -> bool {
+        let sched = &*self.sched;
+        let (me, parker) = (self.core.index, &self.core.remote.parker);
+        let is_spare = me >= sched.config.workers && !self.is_needed();
+        let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
+        loop {
+            let keeps = sched.driver.keep(me);
+            let timer = if keeps { sched.driver.earliest() } else { None };
+            let woken = parker.park([retire_at, timer].into_iter().flatten().min());
+            if keeps {
+                sched.driver.unkeep();
+            }
+            if woken {
+                // By somebody who took us out, or who has a new earliest timer and did not.
+                let _ = sched.idle.wake_self(me);
+                return true;
+            }
+            let expired = retire_at.is_some_and(|at| at <= Instant::now());
+            if expired || sched.driver.is_due() {
+                if sched.idle.wake_self(me) {
+                    return !expired;
+                }
+                parker.park(None);
+                return true;
+            }
+        }
+    }
+}

@@ -1,0 +1,454 @@
+//! A worker: an OS thread that runs tasks. Its loop, and what running tasks ask of it.
+//!
+//! Everything here is used by the worker's own OS thread only, either from its loop or from the task
+//! that it is running; what other threads see of it is its [`Remote`].
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::Arc;
+
+use crossbeam_deque::Worker as Deque;
+use gthread_arch::Switch;
+use gthread_arch::stacks::{Cache, SizeClass, Slot, StackError};
+
+use super::idle::Summon;
+use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
+use super::steal::Next;
+use super::{Sched, current, next_ids};
+use crate::prim::Ordering;
+use crate::task::TaskRef;
+use crate::task::command::Action;
+use crate::task::join::Finish;
+use crate::task::state::Commit;
+
+/// Every so many picks the worker looks elsewhere first: at the injector, at its own oldest work, at
+/// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
+pub(super) const FAIRNESS_PERIOD: u32 = 61;
+
+/// Uses of the hand-off slot in a row, after which whatever else is runnable goes first.
+const MAX_HANDOFFS: u32 = 16;
+
+/// With more continuations than this waiting on one worker, children are queued instead of run at
+/// once: a chain of threads that each start their successor and end must not pile up.
+const DEEP: usize = 1024;
+
+/// The deques of a worker. They outlive a spare worker's OS thread, to serve the next one.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) index: u32,
+    pub(super) remote: Arc<Remote>,
+    continuations: Deque<TaskRef>,
+    ready: Deque<TaskRef>,
+}
+
+impl Core {
+    pub(super) fn new(index: u32) -> Self {
+        let (continuations, ready) = (Deque::new_lifo(), Deque::new_fifo());
+        let remote = Arc::new(Remote::new(continuations.stealer(), ready.stealer()));
+        Self { index, remote, continuations, ready }
+    }
+}
+
+pub(crate) struct Worker {
+    pub(super) sched: Arc<Sched>,
+    pub(super) core: Core,
+    stacks: RefCell<Cache>,
+    /// The task that runs now.
+    current: Cell<Option<TaskRef>>,
+    /// Runnable tasks that are pinned to this worker.
+    pinned: RefCell<VecDeque<TaskRef>>,
+    picks: Cell<u64>,
+    until_fair: Cell<u32>,
+    fair_turn: Cell<u32>,
+    handoffs: Cell<u32>,
+    /// Counted as searching in `Idle`.
+    pub(super) searching: Cell<bool>,
+    blocking_depth: Cell<u32>,
+    /// More than `DEEP` continuations wait; looked at now and then.
+    deep: Cell<bool>,
+    random: Cell<u64>,
+    /// The next thread id and the end of the batch reserved for this worker.
+    ids: Cell<(u64, u64)>,
+}
+
+impl Worker {
+    pub(super) fn new(sched: Arc<Sched>, core: Core, searching: bool) -> Self {
+        let class = sched.config.class;
+        let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1);
+        Self {
+            sched,
+            core,
+            stacks: RefCell::new(Cache::new(class)),
+            current: Cell::new(None),
+            pinned: RefCell::new(VecDeque::new()),
+            picks: Cell::new(0),
+            until_fair: Cell::new(FAIRNESS_PERIOD),
+            fair_turn: Cell::new(0),
+            handoffs: Cell::new(0),
+            searching: Cell::new(searching),
+            blocking_depth: Cell::new(0),
+            deep: Cell::new(false),
+            random: Cell::new(seed | 1),
+            ids: Cell::new((0, 0)),
+        }
+    }
+
+    /// Runs tasks until the scheduler stops, or, for a spare, until it is not needed.
+    pub(super) fn run(&self) {
+        let _entered = current::enter(self);
+        self.core.remote.parker.adopt();
+        while !self.sched.is_stopped() {
+            match self.pick() {
+                Some(task) => self.start(task),
+                None => match self.wait_for_work() {
+                    Next::Run(task) => self.start(task),
+                    Next::Pick => {}
+                    Next::End => break,
+                },
+            }
+        }
+        self.stacks.borrow_mut().flush(&self.sched.pool);
+    }
+
+    /// Gives the deques back for the next spare.
+    pub(super) fn into_core(self) -> Core {
+        self.core
+    }
+
+    /// Whether tasks are pinned here, so that this very OS thread is still needed.
+    pub(super) fn is_needed(&self) -> bool {
+        self.core.remote.pinned.load(Ordering::Relaxed) > 0
+    }
+
+    /// Runs what was found; whoever was searching has stopped.
+    fn start(&self, task: TaskRef) {
+        if self.searching.replace(false) {
+            self.sched.answer(self.sched.idle.stop_search());
+        }
+        self.run_task(task);
+    }
+
+    /// Runs a task, and the children it forks, until it parks, yields or ends.
+    fn run_task(&self, mut task: TaskRef) {
+        loop {
+            self.current.set(Some(task));
+            // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
+            let switch = unsafe { task.resume() };
+            match switch {
+                Switch::Suspended(command) => match command.decode() {
+                    Action::Spawned(child) => {
+                        self.core.continuations.push(task);
+                        self.sched.answer(self.sched.idle.notify());
+                        self.count_pick();
+                        task = child;
+                        continue;
+                    }
+                    // The switch is over, the registers are saved: from here others may run it.
+                    Action::Parked => match task.wait.commit() {
+                        Commit::Parked => {}
+                        Commit::Selected => continue,
+                    },
+                    Action::Yielded => self.push_yielded(task),
+                },
+                Switch::Finished => {
+                    self.current.set(None);
+                    self.finish(task);
+                    return;
+                }
+            }
+            self.current.set(None);
+            return;
+        }
+    }
+
+    fn finish(&self, task: TaskRef) {
+        if task.pinned().is_some() {
+            self.core.remote.pinned.fetch_sub(1, Ordering::Relaxed);
+        }
+        // Taken while the task is ours; done when this function ends, after the result is settled.
+        let _after = task.take_after();
+        match task.join.finish() {
+            Finish::Detached => {
+                // SAFETY: nobody else can take the result, and the task's own reference is ours to
+                // give up, after which it is not used.
+                unsafe {
+                    task.drop_result();
+                    task.release();
+                }
+            }
+            Finish::Handed { joiner, last } => {
+                if joiner {
+                    // SAFETY: we are the finisher; the joiner waits until it is claimed, and its
+                    // handle keeps the task.
+                    let wake = unsafe { task.joiner().claim(0) };
+                    wake.into_iter().for_each(super::wake);
+                }
+                if last {
+                    // SAFETY: no reference is left, so no result either: the handle is gone, and
+                    // would have left DETACHED had it not taken the result.
+                    unsafe { task.free() };
+                }
+            }
+        }
+    }
+
+    // ---- picking ------------------------------------------------------------------------------
+
+    /// The next task of this worker's own, or from the injector.
+    fn pick(&self) -> Option<TaskRef> {
+        if self.count_pick() {
+            if self.must_retire() {
+                return None;
+            }
+            if let Some(task) = self.pick_fairly() {
+                return Some(task);
+            }
+        }
+        if let Some(task) = self.core.remote.take_handoff() {
+            let uses = self.handoffs.get();
+            if uses < MAX_HANDOFFS {
+                self.handoffs.set(uses + 1);
+                return Some(task);
+            }
+            self.core.ready.push(task);
+        }
+        self.handoffs.set(0);
+        self.core
+            .continuations
+            .pop()
+            .or_else(|| self.pick_pinned())
+            .or_else(|| self.core.ready.pop())
+            .or_else(|| self.sched.take_injected())
+    }
+
+    /// Counts a pick: true if it is time for a fair one. Tells the monitor that the worker moves on.
+    #[inline]
+    fn count_pick(&self) -> bool {
+        let picks = self.picks.get() + 1;
+        self.picks.set(picks);
+        let own = &self.core.remote.own;
+        own.picks.store(picks, Ordering::Relaxed);
+        if own.status.load(Ordering::Relaxed) == COVERED {
+            self.uncover();
+        }
+        let left = self.until_fair.get() - 1;
+        if left == 0 {
+            self.until_fair.set(FAIRNESS_PERIOD);
+            self.deep.set(self.core.continuations.len() > DEEP);
+            return true;
+        }
+        self.until_fair.set(left);
+        false
+    }
+
+    /// The monitor had let another worker run in this one's place.
+    #[cold]
+    fn uncover(&self) {
+        if self.core.remote.own.status.swap(NORMAL, Ordering::AcqRel) == COVERED {
+            self.sched.idle.unblock();
+        }
+    }
+
+    /// What the usual order would leave waiting: due timers, the injector, the oldest of each queue,
+    /// and now and then the work of another worker, which may be stuck.
+    #[cold]
+    fn pick_fairly(&self) -> Option<TaskRef> {
+        self.sched.fire_due_timers();
+        let turn = self.fair_turn.get();
+        self.fair_turn.set(turn.wrapping_add(1));
+        if turn % 5 == 4 {
+            return self.steal();
+        }
+        (0..4).find_map(|source| match (turn + source) % 4 {
+            0 => self.sched.take_injected(),
+            1 => self.core.ready.pop(),
+            2 => self.core.remote.continuations.steal().success(),
+            _ => self.pick_pinned(),
+        })
+    }
+
+    fn pick_pinned(&self) -> Option<TaskRef> {
+        if self.core.remote.has_post() {
+            self.pinned.borrow_mut().append(&mut self.core.remote.take_post());
+        }
+        self.pinned.borrow_mut().pop_front()
+    }
+
+    /// Whether one of the workers must stop, and may as well be this one.
+    pub(super) fn must_retire(&self) -> bool {
+        self.sched.idle.over_limit() && !self.has_pinned_work()
+    }
+
+    pub(super) fn ready(&self) -> &Deque<TaskRef> {
+        &self.core.ready
+    }
+
+    /// Whether only this worker can run something that is waiting.
+    pub(super) fn has_pinned_work(&self) -> bool {
+        self.core.remote.has_post() || !self.pinned.borrow().is_empty()
+    }
+
+    // ---- what makes tasks runnable ------------------------------------------------------------
+
+    /// Queues a task that was woken by the running one: it runs next.
+    pub(super) fn push_woken(&self, task: TaskRef) {
+        if let Some(home) = task.pinned() {
+            return self.push_pinned(home, task);
+        }
+        if self.green().is_none() {
+            // The running task holds the OS thread: the hand-off would wait for it.
+            return self.push_ready(task);
+        }
+        if let Some(before) = self.core.remote.hand_off(task) {
+            self.push_ready(before);
+        }
+    }
+
+    /// Queues a task for this or any other worker.
+    pub(crate) fn push_ready(&self, task: TaskRef) {
+        if let Some(home) = task.pinned() {
+            return self.push_pinned(home, task);
+        }
+        self.core.ready.push(task);
+        self.sched.answer(if self.blocking_depth.get() == 0 {
+            self.sched.idle.notify()
+        } else {
+            // This worker will not come back to its queue soon.
+            self.sched.idle.notify_outside()
+        });
+    }
+
+    fn push_yielded(&self, task: TaskRef) {
+        if task.pinned().is_some() {
+            return self.pinned.borrow_mut().push_back(task);
+        }
+        // Alone, it is about to be picked again, and nobody need be woken for it.
+        let alone = self.core.ready.is_empty();
+        self.core.ready.push(task);
+        if !alone {
+            self.sched.answer(self.sched.idle.notify());
+        }
+    }
+
+    fn push_pinned(&self, home: u32, task: TaskRef) {
+        if home == self.core.index {
+            self.pinned.borrow_mut().push_back(task);
+        } else {
+            self.sched.post(home, task);
+        }
+    }
+
+    /// Moves everything that is not pinned to the injector, where nobody can overlook it.
+    pub(super) fn give_up_work(&self) {
+        let own = [self.core.remote.take_handoff()].into_iter().flatten();
+        let own = own.chain(std::iter::from_fn(|| self.core.continuations.pop()));
+        own.chain(std::iter::from_fn(|| self.core.ready.pop()))
+            .for_each(|task| self.sched.inject(task));
+    }
+
+    // ---- what running tasks ask for -----------------------------------------------------------
+
+    /// The running task, if it may suspend: it must not while it unwinds (the panic count is the OS
+    /// thread's) nor inside `blocking`.
+    #[inline]
+    pub(crate) fn green(&self) -> Option<TaskRef> {
+        if std::thread::panicking() || self.blocking_depth.get() > 0 {
+            return None;
+        }
+        self.current.get()
+    }
+
+    /// The running task, whether or not it may suspend.
+    pub(crate) fn running(&self) -> Option<TaskRef> {
+        self.current.get()
+    }
+
+    pub(crate) fn sched(&self) -> &Arc<Sched> {
+        &self.sched
+    }
+
+    /// This worker's number, for pinning.
+    pub(crate) fn index(&self) -> u32 {
+        self.core.index
+    }
+
+    /// So many continuations wait here that children should be queued.
+    #[inline]
+    pub(crate) fn is_deep(&self) -> bool {
+        self.deep.get()
+    }
+
+    #[inline]
+    pub(crate) fn next_id(&self) -> NonZeroU64 {
+        const BATCH: u64 = 256;
+        let (mut next, mut end) = self.ids.get();
+        if next == end {
+            next = next_ids(BATCH).get();
+            end = next + BATCH;
+        }
+        self.ids.set((next + 1, end));
+        NonZeroU64::new(next).expect("ids start at one")
+    }
+
+    #[inline]
+    pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
+        self.stacks.borrow_mut().take(&self.sched.pool, class)
+    }
+
+    #[inline]
+    pub(super) fn put_slot(&self, slot: Slot) {
+        self.stacks.borrow_mut().put(&self.sched.pool, slot);
+    }
+
+    /// The running task is about to block this OS thread: lets another take this worker's place.
+    pub(crate) fn enter_blocking(&self) {
+        let depth = self.blocking_depth.get();
+        self.blocking_depth.set(depth + 1);
+        if depth > 0 {
+            return;
+        }
+        if let Some(task) = self.core.remote.take_handoff() {
+            self.core.ready.push(task);
+        }
+        if self.core.remote.own.status.swap(BLOCKING, Ordering::AcqRel) == NORMAL {
+            self.sched.idle.block();
+        }
+        if self.core.remote.has_stealable() || self.sched.has_work() {
+            self.sched.answer(self.sched.idle.notify_outside());
+        }
+    }
+
+    /// The running task has its OS thread back.
+    pub(crate) fn leave_blocking(&self) {
+        let depth = self.blocking_depth.get() - 1;
+        self.blocking_depth.set(depth);
+        if depth == 0 {
+            self.core.remote.own.status.store(NORMAL, Ordering::Release);
+            self.sched.idle.unblock();
+            self.sched.monitor.stir();
+        }
+    }
+
+    /// A pseudo-random number (xorshift64*), to choose victims.
+    pub(super) fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// The summons of `Idle` that a worker must answer at once.
+impl Sched {
+    #[inline]
+    pub(super) fn answer(&self, summon: Summon) {
+        match summon {
+            Summon::Nobody => {}
+            Summon::Worker(worker) => self.remote(worker).parker.unpark(),
+            Summon::Spare => self.monitor.request_spare(),
+        }
+    }
+}

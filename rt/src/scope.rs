@@ -1,0 +1,325 @@
+//! Structured concurrency: `scope` as in std, `join` as in rayon, `run` as the way in.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::thread::Result;
+
+use crate::prim::{AtomicUsize, Ordering};
+use crate::sched::{Sched, current, default_sched};
+use crate::spawn::{Builder, JoinHandle, Options, start, start_in};
+use crate::task::{After, Reason};
+use crate::thread::Thread;
+use crate::wait::Latch;
+
+/// A scope in which green threads may borrow, as [`std::thread::Scope`]. Made by [`scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    data: Arc<ScopeData>,
+    /// Invariant over both lifetimes, as std's: a scope must not be shrunk to spawn what borrows less.
+    _scope: PhantomData<&'scope mut &'scope ()>,
+    _env: PhantomData<&'env mut &'env ()>,
+}
+
+struct ScopeData {
+    running: Latch,
+    /// Threads that panicked and were not joined.
+    panics: AtomicUsize,
+}
+
+/// Runs `f` with a scope; every green thread spawned in it has ended when this returns, so they may
+/// borrow what outlives the call. As [`std::thread::scope`].
+///
+/// Waiting parks the green thread that calls, or blocks the OS thread.
+///
+/// # Panics
+///
+/// If `f` panics, after the threads have ended. If a thread panicked and was not joined.
+///
+/// # Examples
+///
+/// ```
+/// let mut numbers = vec![1, 2, 3];
+/// let mut sum = 0;
+/// gthread::scope(|s| {
+///     s.spawn(|| sum = numbers.iter().sum());
+/// });
+/// numbers.push(sum);
+/// assert_eq!(numbers, [1, 2, 3, 6]);
+/// ```
+#[track_caller]
+pub fn scope<'env, F, T>(f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    let site = Location::caller();
+    let scope = Scope {
+        data: Arc::new(ScopeData { running: Latch::new(0), panics: AtomicUsize::new(0) }),
+        _scope: PhantomData,
+        _env: PhantomData,
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    scope.data.running.wait(Reason::Scope, site);
+    match result {
+        Err(payload) => resume_unwind(payload),
+        Ok(_) if scope.data.panics.load(Ordering::Relaxed) > 0 => {
+            panic!("a scoped green thread panicked")
+        }
+        Ok(result) => result,
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    /// Starts a green thread that may borrow from outside the scope. Otherwise as
+    /// [`spawn`](crate::spawn), which says when this is a suspension point.
+    ///
+    /// # Panics
+    ///
+    /// If no stack can be had; [`Builder::spawn_scoped`] gives an error instead.
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        match self.start(Options::new(Location::caller()), f) {
+            Ok(handle) => handle,
+            Err(error) => panic!("failed to spawn a green thread: {error}"),
+        }
+    }
+
+    fn start<F, T>(
+        &'scope self,
+        mut options: Options,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        let data = &*self.data;
+        options.after = Some(count_in(&self.data));
+        let counted = move || match catch_unwind(AssertUnwindSafe(f)) {
+            Ok(result) => result,
+            Err(payload) => {
+                data.panics.fetch_add(1, Ordering::Relaxed);
+                resume_unwind(payload)
+            }
+        };
+        // SAFETY: the types are `Send`. What they borrow outlives the scope, which ends only after the
+        // thread is counted out, and that is after its closure is gone and its result handed over or
+        // dropped. A handle whose result is left then was leaked: handles cannot leave the scope.
+        let handle = unsafe { start(options, counted) }?;
+        Ok(ScopedJoinHandle { handle, data })
+    }
+}
+
+/// Counts a thread in; the result counts it out when dropped.
+fn count_in(data: &Arc<ScopeData>) -> After {
+    unsafe fn count_out(data: NonNull<()>) {
+        // SAFETY: the pointer comes from the `into_raw` below, and this is called once.
+        let data = unsafe { Arc::from_raw(data.cast::<ScopeData>().as_ptr()) };
+        data.running.done().expect("a running thread is counted");
+    }
+    data.running.add(1).expect("too many threads in a scope");
+    let data = NonNull::new(Arc::into_raw(Arc::clone(data)).cast_mut()).expect("not null");
+    // SAFETY: `count_out` may be called once with it, on any thread: the data is `Sync`.
+    unsafe { After::new(count_out, data.cast()) }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Starts a green thread in a scope, as [`std::thread::Builder::spawn_scoped`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    #[track_caller]
+    pub fn spawn_scoped<'scope, F, T>(
+        self,
+        scope: &'scope Scope<'scope, '_>,
+        f: F,
+    ) -> io::Result<ScopedJoinHandle<'scope, T>>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        scope.start(self.options(Location::caller()), f)
+    }
+}
+
+/// Owns the permission to wait for a scoped green thread's end, as [`std::thread::ScopedJoinHandle`].
+pub struct ScopedJoinHandle<'scope, T> {
+    handle: JoinHandle<T>,
+    data: &'scope ScopeData,
+}
+
+impl<T> ScopedJoinHandle<'_, T> {
+    /// As [`JoinHandle::join`]. A panic that was joined does not count against the scope.
+    ///
+    /// # Errors
+    ///
+    /// The payload of the panic that ended the thread.
+    #[track_caller]
+    pub fn join(self) -> Result<T> {
+        let result = self.handle.join();
+        if result.is_err() {
+            self.data.panics.fetch_sub(1, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Whether the thread has ended. Never blocks.
+    pub fn is_finished(&self) -> bool {
+        self.handle.is_finished()
+    }
+
+    /// A handle to the thread.
+    pub fn thread(&self) -> &Thread {
+        self.handle.thread()
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedJoinHandle").field("thread", self.thread()).finish_non_exhaustive()
+    }
+}
+
+/// Runs two closures, perhaps in parallel, and gives both results, as `rayon::join`.
+///
+/// `a` runs as a green thread, at once; the caller goes on with `b` when `a` parks or ends, or on
+/// another worker that steals the caller's continuation meanwhile. Both may borrow. On an OS thread the
+/// whole call moves into the default runtime, while the OS thread waits.
+///
+/// If no stack can be had for `a` the closures run one after the other.
+///
+/// # Panics
+///
+/// If one of them panics, with its payload, after both have ended; with `a`'s if both do.
+///
+/// # Examples
+///
+/// ```
+/// fn fib(n: u32) -> u32 {
+///     if n < 2 {
+///         return n;
+///     }
+///     let (a, b) = gthread::join(|| fib(n - 1), || fib(n - 2));
+///     a + b
+/// }
+/// assert_eq!(fib(12), 144);
+/// ```
+#[track_caller]
+pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    let site = Location::caller();
+    if !is_green() {
+        return run(|| join_here(site, a, b));
+    }
+    join_here(site, a, b)
+}
+
+fn join_here<A, B, RA, RB>(site: &'static Location<'static>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    // The closure stays here if the thread cannot be started.
+    let mut a = Some(a);
+    let taken = SendPtr(&raw mut a);
+    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread was
+    // joined, so `a` and what both closures borrow outlive it.
+    let handle = unsafe {
+        start(Options::new(site), move || {
+            let taken = taken;
+            (*taken.0).take().expect("taken once")()
+        })
+    };
+    let Ok(handle) = handle else {
+        let ra = a.take().expect("no thread was started to take it")();
+        return (ra, b());
+    };
+    let rb = catch_unwind(AssertUnwindSafe(b));
+    match (handle.join(), rb) {
+        (Ok(ra), Ok(rb)) => (ra, rb),
+        (Err(payload), _) | (_, Err(payload)) => resume_unwind(payload),
+    }
+}
+
+/// A pointer that one other thread may use.
+struct SendPtr<T>(*mut T);
+
+// SAFETY: `join_here` makes one for the green thread that it waits for.
+unsafe impl<T: Send> Send for SendPtr<T> {}
+
+/// Runs `f` as a green thread of the default runtime and gives its result: the way in from `main`.
+///
+/// `f` may borrow. The OS thread that calls is blocked meanwhile. In a green thread this calls `f`.
+///
+/// # Panics
+///
+/// With `f`'s payload if it panics. If the default runtime cannot start.
+///
+/// # Examples
+///
+/// ```
+/// let words = ["green", "thread"];
+/// let total: usize = gthread::run(|| {
+///     let (a, b) = gthread::join(|| words[0].len(), || words[1].len());
+///     a + b
+/// });
+/// assert_eq!(total, 11);
+/// ```
+#[track_caller]
+pub fn run<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let site = Location::caller();
+    if is_green() {
+        return f();
+    }
+    match default_sched() {
+        Ok(sched) => run_in(sched, site, f),
+        Err(error) => panic!("failed to start the default runtime: {error}"),
+    }
+}
+
+/// Runs `f` as a green thread of `sched` and waits for it.
+pub(crate) fn run_in<F, T>(sched: &Arc<Sched>, site: &'static Location<'static>, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    // SAFETY: the types are `Send`, and we wait for the thread: `join` fails without its having ended
+    // only when the runtime is dropped, and it is borrowed here or the default one.
+    let handle = match unsafe { start_in(sched, Options::new(site), f) } {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    };
+    match handle.join() {
+        Ok(result) => result,
+        Err(payload) => resume_unwind(payload),
+    }
+}
+
+/// Whether the caller is a green thread.
+fn is_green() -> bool {
+    current::with(|worker| worker.is_some_and(|worker| worker.running().is_some()))
+}

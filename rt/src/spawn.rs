@@ -1,0 +1,400 @@
+//! Starting green threads, and waiting for them.
+
+use std::fmt;
+use std::io;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::sync::Arc;
+use std::thread::Result;
+
+use crate::park::Wait;
+use crate::sched::{self, ABANDONED, Sched, Worker, current};
+use crate::task::command::Command;
+use crate::task::join::Detach;
+use crate::task::{After, Attributes, Reason, TaskRef};
+use crate::thread::Thread;
+
+/// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
+///
+/// # Examples
+///
+/// ```
+/// use gthread::go;
+///
+/// let answer = go!(|| 6 * 7);
+/// assert_eq!(answer.join().unwrap(), 42);
+/// ```
+#[macro_export]
+macro_rules! go {
+    ($closure:expr $(,)?) => {
+        $crate::spawn($closure)
+    };
+}
+
+/// Starts a green thread that runs `f`.
+///
+/// In a green thread this is a *suspension point*: the child runs at once, on the caller's worker, and
+/// the caller's continuation waits to be resumed there when the child parks or ends, or to be stolen
+/// by an idle worker. So `spawn` may return on another OS thread than it was called on: see
+/// [soundness](crate#soundness) for what that means for thread-locals. It does not suspend, and queues
+/// the child instead, when the caller is pinned, is unwinding, is inside [`blocking`](crate::blocking),
+/// or when more than a thousand continuations wait on its worker.
+///
+/// On an OS thread the child is queued in the default runtime, which the first call starts: as many
+/// workers as `GTHREAD_WORKERS` says, else as [`std::thread::available_parallelism`]; stacks of
+/// `GTHREAD_STACK_SIZE` bytes, else 256 KiB less the guard.
+///
+/// The green thread goes on if the handle is dropped. A panic ends it, and is what `join` returns.
+///
+/// # Panics
+///
+/// If no stack can be had, or the default runtime cannot start; the message says why.
+/// [`Builder::spawn`] gives an error instead.
+#[track_caller]
+pub fn spawn<F, T>(f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    // SAFETY: the types are `Send` and `'static`.
+    match unsafe { start(Options::new(Location::caller()), f) } {
+        Ok(handle) => handle,
+        Err(error) => panic!("failed to spawn a green thread: {error}"),
+    }
+}
+
+/// How to start a green thread, as [`std::thread::Builder`].
+///
+/// # Examples
+///
+/// ```
+/// let thread = gthread::Builder::new()
+///     .name("deep".into())
+///     .stack_size(8 << 20)
+///     .spawn(|| 1)?;
+/// assert_eq!(thread.join().unwrap(), 1);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[must_use = "a builder starts nothing until it spawns"]
+#[derive(Debug, Default)]
+pub struct Builder {
+    name: Option<String>,
+    stack_size: Option<usize>,
+    pinned: bool,
+    queued: bool,
+}
+
+impl Builder {
+    /// A builder with the defaults: no name, the runtime's stack size, not pinned, child first.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Names the thread, for [`Thread::name`] and dumps.
+    pub fn name(mut self, name: String) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Bytes of stack the thread can use, at least; up to 1 GiB. Only what it touches costs memory.
+    /// Sizes are rounded up to a power of two less the guard page, and to a minimum of 24 KiB.
+    pub fn stack_size(mut self, bytes: usize) -> Self {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// A pinned green thread never leaves the worker it starts on: that of the green thread that
+    /// spawns it, or any. Thread-locals are then as stable for it as for an OS thread (and shared with
+    /// every other green thread of that worker).
+    ///
+    /// What a pinned thread spawns is queued, not run at once. It waits whenever its worker is busy,
+    /// even if others are idle.
+    pub fn pinned(mut self, pinned: bool) -> Self {
+        self.pinned = pinned;
+        self
+    }
+
+    /// A queued green thread is made runnable while its spawner goes on: Go's and tokio's order.
+    /// `spawn` is then no suspension point.
+    pub fn queued(mut self, queued: bool) -> Self {
+        self.queued = queued;
+        self
+    }
+
+    /// Starts a green thread that runs `f`. Otherwise as [`spawn`].
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) if the stack size is more than 1 GiB, or the
+    ///   environment configures the default runtime with nonsense.
+    /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory) if no stack can be had; the message names the
+    ///   limit that was met.
+    /// - Whatever the OS says when it refuses threads to the default runtime.
+    #[track_caller]
+    pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: the types are `Send` and `'static`.
+        unsafe { start(self.options(Location::caller()), f) }
+    }
+
+    pub(crate) fn options(self, site: &'static Location<'static>) -> Options {
+        Options {
+            name: self.name.map(String::into_boxed_str),
+            stack_size: self.stack_size,
+            pinned: self.pinned,
+            queued: self.queued,
+            site,
+            after: None,
+        }
+    }
+}
+
+/// What a green thread is started with.
+pub(crate) struct Options {
+    name: Option<Box<str>>,
+    stack_size: Option<usize>,
+    pinned: bool,
+    queued: bool,
+    site: &'static Location<'static>,
+    /// To be done once the thread has finished; also if it never starts.
+    pub(crate) after: Option<After>,
+}
+
+impl Options {
+    #[inline]
+    pub(crate) fn new(site: &'static Location<'static>) -> Self {
+        Self { name: None, stack_size: None, pinned: false, queued: false, site, after: None }
+    }
+}
+
+/// Starts a green thread where the caller is: child first in a green thread, queued on a worker,
+/// injected into the default runtime from elsewhere.
+///
+/// # Safety
+///
+/// `F` and `T` may be sent to another thread, and what they borrow outlives the thread: the caller
+/// waits for it.
+#[inline]
+pub(crate) unsafe fn start<F, T>(options: Options, f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T,
+{
+    /// Where the child was made.
+    enum Made<F> {
+        /// On a worker; the parent, if it is to suspend for it.
+        Inside(io::Result<(TaskRef, Option<TaskRef>)>),
+        Outside(Options, F),
+    }
+    let made = current::with(|worker| match worker {
+        // SAFETY: the caller's.
+        Some(worker) => Made::Inside(unsafe { make_inside::<F, T>(worker, options, f) }),
+        None => Made::Outside(options, f),
+    });
+    match made {
+        Made::Inside(made) => {
+            let (child, parent) = made?;
+            // SAFETY: the child was made with `T`, and one of its references is the handle's.
+            let handle = unsafe { JoinHandle::from_ref(child) };
+            if let Some(parent) = parent {
+                // SAFETY: the parent is the task that runs here; `with` has returned.
+                unsafe { parent.suspend(Command::spawned(child)) };
+            }
+            Ok(handle)
+        }
+        // SAFETY: the caller's.
+        Made::Outside(options, f) => unsafe { start_in(sched::default_sched()?, options, f) },
+    }
+}
+
+/// Makes a child on a worker: with the parent that must suspend for it, or queued.
+///
+/// # Safety
+///
+/// As [`start`].
+#[inline]
+unsafe fn make_inside<F, T>(
+    worker: &Worker,
+    options: Options,
+    f: F,
+) -> io::Result<(TaskRef, Option<TaskRef>)>
+where
+    F: FnOnce() -> T,
+{
+    let sched = &**worker.sched();
+    let class = match options.stack_size {
+        None => sched.config.class,
+        asked => sched.class_for(asked)?,
+    };
+    let slot = worker.take_slot(class)?;
+    let pinned = options.pinned.then(|| worker.index());
+    if let Some(home) = pinned {
+        sched.note_pinned(home);
+    }
+    let attributes = Attributes {
+        id: worker.next_id(),
+        name: options.name,
+        site: options.site,
+        pinned,
+        after: options.after,
+    };
+    // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
+    let child = unsafe { TaskRef::new::<F, T>(sched, slot, attributes, f) };
+    let parent = worker
+        .green()
+        .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
+    if parent.is_none() {
+        worker.push_ready(child);
+    }
+    Ok((child, parent))
+}
+
+/// Starts a green thread in a given runtime, from outside its workers.
+///
+/// # Safety
+///
+/// As [`start`].
+pub(crate) unsafe fn start_in<F, T>(
+    sched: &Arc<Sched>,
+    options: Options,
+    f: F,
+) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T,
+{
+    let slot = sched.pool().take(sched.class_for(options.stack_size)?)?;
+    let pinned = options.pinned.then(|| sched.any_worker());
+    if let Some(home) = pinned {
+        sched.note_pinned(home);
+    }
+    let attributes = Attributes {
+        id: sched::next_ids(1),
+        name: options.name,
+        site: options.site,
+        pinned,
+        after: options.after,
+    };
+    // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
+    let child = unsafe { TaskRef::new::<F, T>(sched, slot, attributes, f) };
+    // SAFETY: the child was made with `T`, and one of its references is the handle's.
+    let handle = unsafe { JoinHandle::from_ref(child) };
+    sched.inject(child);
+    Ok(handle)
+}
+
+/// Owns the permission to wait for a green thread's end, as [`std::thread::JoinHandle`].
+///
+/// Dropping it detaches the thread, which goes on.
+pub struct JoinHandle<T> {
+    /// The handle's reference. Given up by hand, together with the result.
+    thread: ManuallyDrop<Thread>,
+    _result: PhantomData<T>,
+}
+
+// SAFETY: as std's: the result was `Send` when the thread was started, and only `join`, which takes
+// the handle by value, touches it.
+unsafe impl<T> Send for JoinHandle<T> {}
+// SAFETY: as above; a shared handle gives access to the `Thread` and the done flag only.
+unsafe impl<T> Sync for JoinHandle<T> {}
+
+impl<T> JoinHandle<T> {
+    /// # Safety
+    ///
+    /// The caller gives one of the two references of `task`, which was made with result type `T`, and
+    /// makes one handle only.
+    #[inline]
+    unsafe fn from_ref(task: TaskRef) -> Self {
+        // SAFETY: the caller's.
+        let thread = ManuallyDrop::new(unsafe { Thread::from_ref(task) });
+        Self { thread, _result: PhantomData }
+    }
+
+    #[inline]
+    fn task(&self) -> TaskRef {
+        self.thread.task().expect("only green threads are joined")
+    }
+
+    /// Waits for the thread to end and gives its result, or the payload of its panic.
+    ///
+    /// Returns at once if it has ended. Otherwise parks the green thread that calls, a suspension
+    /// point, or blocks the OS thread.
+    ///
+    /// # Errors
+    ///
+    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before
+    /// it ended.
+    #[track_caller]
+    pub fn join(self) -> Result<T> {
+        // It does not detach: what it holds is given up here, or stays in use for ever.
+        let task = ManuallyDrop::new(self).task();
+        if !task.join.is_done() && !wait_until_done(task, Location::caller()) {
+            return Err(Box::new("the runtime was dropped before this green thread ended"));
+        }
+        // SAFETY: done; the result and a reference are ours.
+        unsafe {
+            let result = task.take_result();
+            task.release_last();
+            result
+        }
+    }
+
+    /// Whether the thread has ended. Never blocks.
+    pub fn is_finished(&self) -> bool {
+        self.task().join.is_done()
+    }
+
+    /// A handle to the thread.
+    pub fn thread(&self) -> &Thread {
+        &self.thread
+    }
+}
+
+/// Blocks until `task` is done: false if its runtime has stopped instead.
+#[cold]
+fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
+    let sched = task.sched();
+    let inside = current::with(|worker| {
+        worker.is_some_and(|worker| std::ptr::eq(&raw const **worker.sched(), sched))
+    });
+    let wait = Wait::arm();
+    let waiter = wait.waiter();
+    if !inside && !sched.add_joiner(waiter) {
+        let _ = wait.cancel();
+        return task.join.is_done();
+    }
+    // SAFETY: we hold the handle, and register once.
+    unsafe { task.set_joiner(waiter) };
+    let op = if task.join.register_joiner() {
+        wait.park(Reason::Join, None, site)
+    } else {
+        wait.cancel().unwrap_or(0)
+    };
+    if !inside {
+        sched.remove_joiner(waiter);
+    }
+    op != ABANDONED || task.join.is_done()
+}
+
+impl<T> Drop for JoinHandle<T> {
+    fn drop(&mut self) {
+        let task = self.task();
+        match task.join.detach() {
+            // The reference went with the flag.
+            Detach::Running => {}
+            // SAFETY: the task is done, so the result and the reference are ours to give up.
+            Detach::Done => unsafe {
+                task.drop_result();
+                task.release_last();
+            },
+        }
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").field("thread", &self.thread).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,134 @@
+//! The join word: who still needs a task's control block, and whether its result is there.
+//!
+//! Invariants:
+//! - The word counts references: one for the running task until it is done, one for its `JoinHandle`,
+//!   one for each `Thread` handle. Whoever takes the count to zero frees the slot.
+//! - `DONE` is set once, by the worker, after the last switch away from the task's stack, in the same
+//!   step that gives up the task's own reference. Before it the result is the task's; after it, the
+//!   holder of the `JoinHandle` owns it, or, if that is gone (`DETACHED`), the finishing worker.
+//! - `JOINER` is set at most once, by the holder of the `JoinHandle`, after it wrote the joiner's
+//!   waiter. Finishing reads the waiter only if `JOINER` was set before `DONE`.
+
+use crate::prim::{AtomicUsize, Ordering, fence};
+
+/// The task has finished and its result, if not taken, is in its packet.
+const DONE: usize = 1;
+/// A joiner has registered.
+const JOINER: usize = 1 << 1;
+/// The `JoinHandle` was dropped before the task finished.
+const DETACHED: usize = 1 << 2;
+/// One reference.
+const REF: usize = 1 << 3;
+
+/// What the worker of a finishing task must do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// Nobody will take the result: drop it, then [`release`](JoinWord::release) the reference.
+    Detached,
+    /// The result is handed over and the reference given up.
+    Handed {
+        /// Wake the registered joiner.
+        joiner: bool,
+        /// That was the last reference: free the slot.
+        last: bool,
+    },
+}
+
+/// What the dropped handle of a task must do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detach {
+    /// The task is still to finish, and drops its result itself. The reference is gone.
+    Running,
+    /// The task has finished: drop the result, then give up the reference.
+    Done,
+}
+
+#[derive(Debug)]
+pub(crate) struct JoinWord(AtomicUsize);
+
+impl JoinWord {
+    /// A word with two references: the task's own and its handle's.
+    pub(crate) fn new() -> Self {
+        Self(AtomicUsize::new(2 * REF))
+    }
+
+    /// One more reference, by a holder of one.
+    pub(crate) fn retain(&self) {
+        let before = self.0.fetch_add(REF, Ordering::Relaxed);
+        // A leak in a loop must not wrap around to a count that frees.
+        if before > usize::MAX / 2 {
+            std::process::abort();
+        }
+    }
+
+    /// Gives up one reference: true if it was the last.
+    #[must_use]
+    pub(crate) fn release(&self) -> bool {
+        let before = self.0.fetch_sub(REF, Ordering::Release);
+        if before / REF == 1 {
+            fence(Ordering::Acquire);
+            return true;
+        }
+        false
+    }
+
+    /// Whether the caller, who holds a reference, holds the only one.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        self.0.load(Ordering::Acquire) / REF == 1
+    }
+
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DONE != 0
+    }
+
+    pub(crate) fn is_detached(&self) -> bool {
+        self.0.load(Ordering::Acquire) & DETACHED != 0
+    }
+
+    /// Marks the task done and gives up its reference, unless nobody will take its result. After
+    /// `Handed` the task must not be touched, but to wake its joiner or to free it if it was the last.
+    pub(crate) fn finish(&self) -> Finish {
+        let mut word = self.0.load(Ordering::Acquire);
+        loop {
+            debug_assert_eq!(word & DONE, 0, "finished twice");
+            if word & DETACHED != 0 {
+                return Finish::Detached;
+            }
+            let done = (word | DONE) - REF;
+            match self.0.compare_exchange_weak(word, done, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => {
+                    return Finish::Handed { joiner: word & JOINER != 0, last: word / REF == 1 };
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Announces the joiner: false if the task is done and there is nothing to wait for.
+    #[must_use]
+    pub(crate) fn register_joiner(&self) -> bool {
+        // Release: the waiter written before. Acquire: the result, if done.
+        self.0.fetch_or(JOINER, Ordering::AcqRel) & DONE == 0
+    }
+
+    /// The `JoinHandle` goes without joining.
+    pub(crate) fn detach(&self) -> Detach {
+        let mut word = self.0.load(Ordering::Acquire);
+        while word & DONE == 0 {
+            match self.0.compare_exchange_weak(
+                word,
+                (word | DETACHED) - REF,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return Detach::Running,
+                Err(now) => word = now,
+            }
+        }
+        Detach::Done
+    }
+}

@@ -1,0 +1,343 @@
+//! The control block of a green thread, and the states it goes through.
+//!
+//! A task lives at the top of its own stack slot, with its closure (later its result) just below it
+//! and its stack below that, so that a small parked thread touches one page:
+//!
+//! ```text
+//!   bottom                              base                             top
+//!     | guard | ... the fiber's stack <-- | closure or result |   Task   |
+//! ```
+//!
+//! Who may touch what:
+//! - `wait` and `join` are atomic state machines, see [`state`] and [`join`].
+//! - `fiber` belongs to whoever holds the task as runnable: exactly one queue, worker or waker at a
+//!   time. It passes on through the queues' release/acquire, and through the claims of `wait`.
+//! - `packet` belongs to the task until `DONE`, then to the holder of the `JoinHandle`.
+//! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the finisher.
+//! - The rest is written before the task is first made runnable, and only read after.
+
+pub(crate) mod command;
+pub(crate) mod join;
+mod os;
+mod packet;
+pub(crate) mod state;
+mod waiter;
+
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+use std::num::NonZeroU64;
+use std::ops::Deref;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use gthread_arch::stacks::Slot;
+use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
+
+use crate::prim::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sched::Sched;
+use command::Command;
+use join::JoinWord;
+use state::WaitCell;
+
+pub(crate) use os::OsThread;
+pub(crate) use packet::{Packet, VTable};
+pub(crate) use waiter::{Wake, Waiter};
+
+/// Why a thread waits; for dumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub(crate) enum Reason {
+    Running = 0,
+    Park,
+    Sleep,
+    Join,
+    Scope,
+    Recv,
+    Send,
+    WaitGroup,
+}
+
+/// Something to do once a task has finished and its result is handed over or dropped: runs when this
+/// is dropped, on the worker's stack, and must not block.
+pub(crate) struct After {
+    run: unsafe fn(NonNull<()>),
+    data: NonNull<()>,
+}
+
+impl After {
+    /// # Safety
+    ///
+    /// `run(data)` may be called once, on any thread.
+    pub(crate) unsafe fn new(run: unsafe fn(NonNull<()>), data: NonNull<()>) -> Self {
+        Self { run, data }
+    }
+}
+
+impl Drop for After {
+    fn drop(&mut self) {
+        // SAFETY: `new` allows one call, and a value is dropped once.
+        unsafe { (self.run)(self.data) };
+    }
+}
+
+/// What a task is started with.
+pub(crate) struct Attributes {
+    pub(crate) id: NonZeroU64,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) site: &'static Location<'static>,
+    /// The worker that alone may run the task.
+    pub(crate) pinned: Option<u32>,
+    pub(crate) after: Option<After>,
+}
+
+/// The control block of one green thread.
+#[repr(C, align(64))]
+pub(crate) struct Task {
+    pub(crate) wait: WaitCell,
+    pub(crate) join: JoinWord,
+    fiber: UnsafeCell<Fiber<Command>>,
+    suspender: Cell<MaybeUninit<Suspender<Command>>>,
+    /// The scheduler it belongs to; outlives the task (see `Sched`).
+    sched: NonNull<Sched>,
+    packet: Packet,
+    joiner: UnsafeCell<Option<Waiter>>,
+    slot: Cell<Option<Slot>>,
+    after: Cell<Option<After>>,
+    pub(crate) id: NonZeroU64,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) name: Option<Box<str>>,
+    pinned: Option<u32>,
+    /// Why and where the task last waited: written by the task itself, read by anyone for dumps.
+    reason: AtomicUsize,
+    waited_at: AtomicPtr<Location<'static>>,
+}
+
+/// A pointer to a live task.
+///
+/// Holding one keeps nothing alive: every holder says why the task outlives it (it holds a reference
+/// in the join word, or the task as runnable, or a registered wait of it).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TaskRef(NonNull<Task>);
+
+// SAFETY: what may be done with the task from which thread is governed by the rules at the head of
+// this file; the address itself is plain.
+unsafe impl Send for TaskRef {}
+
+impl Deref for TaskRef {
+    type Target = Task;
+    #[inline]
+    fn deref(&self) -> &Task {
+        // SAFETY: holders of a TaskRef hold it only while the task is alive (`TaskRef::from_raw`).
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl TaskRef {
+    /// # Safety
+    ///
+    /// The task must stay alive as long as the result, or a copy of it, is used.
+    #[inline]
+    pub(crate) unsafe fn from_raw(task: NonNull<Task>) -> Self {
+        Self(task)
+    }
+
+    /// The task, for as long as the caller keeps it alive.
+    pub(crate) fn as_ref<'a>(self) -> &'a Task {
+        // SAFETY: as for `deref`.
+        unsafe { &*self.0.as_ptr() }
+    }
+
+    #[inline]
+    pub(crate) fn as_ptr(self) -> *mut Task {
+        self.0.as_ptr()
+    }
+
+    /// Builds a task that will run `f`, with two references: its own and the caller's.
+    ///
+    /// # Safety
+    ///
+    /// - `sched` outlives the task.
+    /// - `F` and `T` may be sent to another thread, and outlive the task: either they are `'static`,
+    ///   or the caller waits for the task.
+    #[inline]
+    pub(crate) unsafe fn new<F, T>(
+        sched: &Sched,
+        slot: Slot,
+        attributes: Attributes,
+        f: F,
+    ) -> TaskRef
+    where
+        F: FnOnce() -> T,
+    {
+        let top = slot.top();
+        // SAFETY: slots are at least 16 KiB and page-aligned, so the control block fits below the top,
+        // aligned to its 64 bytes because its size is a multiple of that.
+        let place = unsafe { top.sub(size_of::<Task>()) }.cast::<Task>();
+        // SAFETY: the bytes below the control block are the slot's, unused.
+        let packet = unsafe { Packet::new::<F, T>(place.cast(), f) };
+        let above = top.as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
+        // SAFETY: the slot is kept in the task until it is freed, and the fiber uses what is below
+        // control block and packet.
+        let stack = unsafe { FiberStack::new(&slot, above) };
+        // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
+        let fiber = unsafe { Fiber::new(stack, packet.vtable().entry, place.as_ptr().cast()) };
+        let task = Task {
+            wait: WaitCell::new(),
+            join: JoinWord::new(),
+            fiber: UnsafeCell::new(fiber),
+            suspender: Cell::new(MaybeUninit::uninit()),
+            sched: NonNull::from(sched),
+            packet,
+            joiner: UnsafeCell::new(None),
+            slot: Cell::new(Some(slot)),
+            after: Cell::new(attributes.after),
+            id: attributes.id,
+            site: attributes.site,
+            name: attributes.name,
+            pinned: attributes.pinned,
+            reason: AtomicUsize::new(Reason::Running as usize),
+            waited_at: AtomicPtr::new(std::ptr::null_mut()),
+        };
+        // SAFETY: `place` is ours and large enough.
+        unsafe { place.write(task) };
+        TaskRef(place)
+    }
+
+    /// Runs the task until it suspends or finishes.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the task as runnable.
+    #[inline]
+    pub(crate) unsafe fn resume(self) -> Switch<Command> {
+        // SAFETY: the holder of a runnable task has its fiber to itself.
+        unsafe { (*self.fiber.get()).resume() }
+    }
+
+    /// Suspends the task with `command`. Comes back when resumed, perhaps on another OS thread: no
+    /// address of a thread-local may be held across.
+    ///
+    /// # Safety
+    ///
+    /// The caller runs on this task's stack.
+    #[inline]
+    pub(crate) unsafe fn suspend(self, command: Command) {
+        // SAFETY: the task runs, so its entry has stored the suspender; it is this fiber's.
+        unsafe { self.suspender.get().assume_init().suspend(command) };
+    }
+
+    /// Gives up one reference, freeing the slot with the last.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the reference, and does not use the task afterwards.
+    pub(crate) unsafe fn release(self) {
+        if self.join.release() {
+            // SAFETY: that was the last reference.
+            unsafe { self.free() };
+        }
+    }
+
+    /// [`TaskRef::release`], of a reference that is likely the last: no atomic write if it is.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::release`].
+    #[inline]
+    pub(crate) unsafe fn release_last(self) {
+        // SAFETY: the caller's.
+        unsafe {
+            if self.join.is_unique() {
+                self.free();
+            } else {
+                self.release();
+            }
+        }
+    }
+
+    /// Frees the control block and gives its slot back.
+    ///
+    /// # Safety
+    ///
+    /// No reference is left, or the caller's is the only one; the result was dropped or taken.
+    #[inline]
+    pub(crate) unsafe fn free(self) {
+        let sched = self.sched;
+        let slot = self.slot.take().expect("a task is freed once");
+        // SAFETY: nobody else has the task. The packet's content is gone.
+        unsafe {
+            (*self.0.as_ptr()).packet.free();
+            self.0.drop_in_place();
+        }
+        // SAFETY: the scheduler outlives its tasks, and this one is counted until its slot is back.
+        unsafe { sched.as_ref() }.put_slot(slot);
+    }
+
+    /// Takes the result out.
+    ///
+    /// # Safety
+    ///
+    /// The task is done, the caller holds the join handle's reference, `T` is the type it was made
+    /// with, and the result was neither taken nor dropped.
+    pub(crate) unsafe fn take_result<T>(self) -> std::thread::Result<T> {
+        // SAFETY: the caller's.
+        unsafe { self.packet.take_result() }
+    }
+
+    /// Drops the result where it is. Aborts the process if that panics, as std does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`TaskRef::take_result`].
+    pub(crate) unsafe fn drop_result(self) {
+        // SAFETY: the caller's.
+        unsafe { (self.packet.vtable().drop_result)(self.packet.content()) };
+    }
+
+    /// What is to be done after the task has finished. By the worker that finishes it.
+    #[inline]
+    pub(crate) fn take_after(self) -> Option<After> {
+        self.after.take()
+    }
+
+    /// Leaves the joiner's waiter for the finisher.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the join handle and has not registered yet.
+    pub(crate) unsafe fn set_joiner(self, waiter: Waiter) {
+        // SAFETY: the field is the handle holder's until it is registered.
+        unsafe { *self.joiner.get() = Some(waiter) };
+    }
+
+    /// The waiter that [`set_joiner`](Self::set_joiner) left.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the finisher, and saw the joiner registered; the joiner has not been woken yet.
+    pub(crate) unsafe fn joiner(self) -> Waiter {
+        // SAFETY: registered, so the field is ours.
+        unsafe { *self.joiner.get() }.expect("a registered joiner is set")
+    }
+}
+
+impl Task {
+    #[inline]
+    pub(crate) fn sched(&self) -> &Sched {
+        // SAFETY: `TaskRef::new` requires that it outlives the task.
+        unsafe { self.sched.as_ref() }
+    }
+
+    /// The worker that alone may run this task, if it is pinned.
+    #[inline]
+    pub(crate) fn pinned(&self) -> Option<u32> {
+        self.pinned
+    }
+
+    /// Notes for dumps what the task is about to wait for. By the task itself.
+    #[inline]
+    pub(crate) fn note_wait(&self, reason: Reason, site: &'static Location<'static>) {
+        self.reason.store(reason as usize, Ordering::Relaxed);
+        self.waited_at.store(std::ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+    }
+}

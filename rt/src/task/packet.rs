@@ -1,0 +1,174 @@
+//! The closure of a task, and then its result, in the same place.
+
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::thread;
+
+use gthread_arch::Suspender;
+
+use super::{Command, Task};
+
+/// A closure until the task starts, its result once it has ended. `repr(C)`: both start at the start.
+#[repr(C)]
+union Content<F, T> {
+    closure: ManuallyDrop<F>,
+    result: ManuallyDrop<thread::Result<T>>,
+}
+
+/// What can be done with a packet whose types are forgotten.
+pub(crate) struct VTable {
+    /// Runs the closure and stores its result. The fiber's entry; its argument is the task.
+    pub(crate) entry: unsafe fn(Suspender<Command>, *mut ()),
+    /// Drops the stored result.
+    pub(crate) drop_result: unsafe fn(NonNull<()>),
+    /// Frees the packet's memory, if it is on the heap.
+    free: Option<unsafe fn(NonNull<()>)>,
+}
+
+/// A packet larger than this, or aligned more strictly, goes to the heap: it would crowd the stack.
+const INLINE_SIZE: usize = 1024;
+const INLINE_ALIGN: usize = 64;
+
+/// Where the content of a task's packet is, and what it is.
+pub(crate) struct Packet {
+    content: NonNull<()>,
+    vtable: &'static VTable,
+}
+
+impl Packet {
+    /// Stores `f` below `limit`, or on the heap if it is large.
+    ///
+    /// # Safety
+    ///
+    /// At least `INLINE_SIZE + INLINE_ALIGN` bytes below `limit` are the caller's, unused, and stay so
+    /// until the packet is freed. `limit` is aligned to `INLINE_ALIGN`.
+    #[inline]
+    pub(super) unsafe fn new<F, T>(limit: NonNull<u8>, f: F) -> Self
+    where
+        F: FnOnce() -> T,
+    {
+        let content = Content::<F, T> { closure: ManuallyDrop::new(f) };
+        let place = if Types::<F, T>::INLINE {
+            // SAFETY: `Types::BYTES` is at most INLINE_SIZE rounded up to the alignment.
+            let place = unsafe { limit.sub(Types::<F, T>::BYTES) }.cast::<Content<F, T>>();
+            // SAFETY: the bytes are ours, and aligned because limit and BYTES are.
+            unsafe { place.write(content) };
+            place
+        } else {
+            NonNull::from(Box::leak(Box::new(content)))
+        };
+        Self { content: place.cast(), vtable: &Types::<F, T>::VTABLE }
+    }
+
+    #[inline]
+    pub(super) fn vtable(&self) -> &'static VTable {
+        self.vtable
+    }
+
+    pub(super) fn content(&self) -> NonNull<()> {
+        self.content
+    }
+
+    /// The lowest address in use by the packet, given the limit it was made with.
+    #[inline]
+    pub(super) fn lowest(&self, limit: usize) -> usize {
+        match self.vtable.free {
+            None => self.content.as_ptr() as usize,
+            Some(_) => limit,
+        }
+    }
+
+    /// Moves the result out.
+    ///
+    /// # Safety
+    ///
+    /// `T` is the type the packet was made with, the entry has run to its end, and the result was
+    /// neither taken nor dropped.
+    #[inline]
+    pub(super) unsafe fn take_result<T>(&self) -> thread::Result<T> {
+        // SAFETY: the result is at the start of the union whatever the closure's type was.
+        unsafe { self.content.cast::<thread::Result<T>>().read() }
+    }
+
+    /// Frees the memory; the content is gone already.
+    ///
+    /// # Safety
+    ///
+    /// Once, last.
+    #[inline]
+    pub(super) unsafe fn free(&mut self) {
+        if let Some(free) = self.vtable.free {
+            // SAFETY: the content is on the heap and nobody uses it any more.
+            unsafe { free(self.content) };
+        }
+    }
+}
+
+/// The types of a packet, and what follows from them at compile time.
+struct Types<F, T>(F, T);
+
+impl<F, T> Types<F, T>
+where
+    F: FnOnce() -> T,
+{
+    const INLINE: bool =
+        size_of::<Content<F, T>>() <= INLINE_SIZE && align_of::<Content<F, T>>() <= INLINE_ALIGN;
+
+    /// Bytes that an inline packet takes, rounded so that its start is aligned as strictly as any.
+    const BYTES: usize = {
+        let align = if align_of::<Content<F, T>>() < 16 { 16 } else { align_of::<Content<F, T>>() };
+        size_of::<Content<F, T>>().next_multiple_of(align)
+    };
+
+    const VTABLE: VTable = VTable {
+        entry: Self::entry,
+        drop_result: Self::drop_result,
+        free: if Self::INLINE { None } else { Some(Self::free) },
+    };
+
+    /// # Safety
+    ///
+    /// `task` points to the task whose packet has these types, on whose stack this runs, once.
+    unsafe fn entry(suspender: Suspender<Command>, task: *mut ()) {
+        // SAFETY: the caller's.
+        let task = unsafe { &*task.cast::<Task>() };
+        task.suspender.set(MaybeUninit::new(suspender));
+        let content = task.packet.content.cast::<Content<F, T>>();
+        // SAFETY: the packet holds the closure, which is read once.
+        let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
+        let mut result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
+        if task.join.is_detached() {
+            // Here rather than on the worker's stack, so that the value's drop is green code too. The
+            // worker drops what it finds: leave it something without a drop of the user's.
+            abort_on_panic(|| drop(std::mem::replace(&mut result, Err(Box::new(())))));
+        }
+        // SAFETY: the place is ours until the task is done; the result lies at the union's start.
+        unsafe { content.cast::<thread::Result<T>>().write(result) };
+    }
+
+    /// # Safety
+    ///
+    /// The content is a result, which is not used again.
+    unsafe fn drop_result(content: NonNull<()>) {
+        let result = content.cast::<thread::Result<T>>();
+        // SAFETY: the caller's.
+        abort_on_panic(|| unsafe { result.drop_in_place() });
+    }
+
+    /// # Safety
+    ///
+    /// The content was boxed by `Packet::new` with these types, and is gone.
+    unsafe fn free(content: NonNull<()>) {
+        // SAFETY: the caller's; a union of `ManuallyDrop`s drops nothing but its memory.
+        drop(unsafe { Box::from_raw(content.cast::<Content<F, T>>().as_ptr()) });
+    }
+}
+
+/// As std: a result that panics in its drop has nobody to report to.
+fn abort_on_panic(f: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(f)).is_err() {
+        eprintln!("fatal: a green thread's result panicked while it was dropped");
+        std::process::abort();
+    }
+}

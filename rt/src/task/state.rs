@@ -1,0 +1,218 @@
+//! The state machine of waiting: one word per thread, green or not.
+//!
+//! A thread waits in four steps: it *arms* its cell, registers the wait wherever a wake can come from
+//! (a channel's queue, a timer, a join word), *commits* to sleep, and later finds out which wake
+//! *claimed* it. Any number of wakers may race to claim one wait; exactly one wins.
+//!
+//! ```text
+//!            arm              commit
+//!   Idle ----------> Armed -----------> Parked
+//!    ^  <----------    |                  |
+//!    |     cancel      | claim            | claim: the winner must make the thread runnable
+//!    |                 v                  v
+//!    '------------- Selected <------------'
+//!        next arm
+//! ```
+//!
+//! Invariants:
+//! - Only the owner (the thread itself; for `commit` of a green thread, the worker that just switched
+//!   away from it) leaves Idle and Selected. Nobody else writes the word in those phases, so the owner
+//!   arms with a plain store.
+//! - Only claims, and the owner's `commit` and `cancel`, leave Armed; only claims leave Parked. All of
+//!   these are compare-and-swaps of the whole word.
+//! - Every arm increments the generation in the word. A claim that was prepared against an earlier
+//!   wait therefore fails, however late it comes. Claims through a queue need no such help: they happen
+//!   under the lock of the queue, in which a wait is registered only while it is current. `unpark`,
+//!   which anyone may call at any time, does.
+//! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner may
+//!   use its control block until then. After a claim that found it Armed, the winner must not.
+
+use crate::prim::{AtomicBool, AtomicU64, Ordering, fence};
+
+/// What a wait was woken with. Meanings belong to whoever registers the wait.
+pub(crate) type Op = u16;
+
+/// The operation that a deadline selects.
+pub(crate) const TIMED_OUT: Op = Op::MAX;
+
+const PHASE: u64 = 0b11;
+/// Running, no wait under way.
+const IDLE: u64 = 0;
+/// A wait is announced, and the thread has not gone to sleep for it yet.
+const ARMED: u64 = 1;
+/// The thread sleeps: a green one is off its stack, an OS thread is about to call the kernel.
+const PARKED: u64 = 2;
+/// A waker has claimed the wait, with the operation in the word.
+const SELECTED: u64 = 3;
+/// Set with `ARMED` and `PARKED` if the wait is a `park`, the only kind that `unpark` may claim.
+const BY_TOKEN: u64 = 1 << 2;
+const OP_SHIFT: u32 = 8;
+const GENERATION: u64 = 1 << 24;
+
+/// What became of a claim.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// The wait was over already, or claimed by another.
+    Lost,
+    /// Won before the thread went to sleep; it will notice by itself.
+    Awake,
+    /// Won, and the thread sleeps: the winner must make it runnable.
+    Asleep,
+}
+
+/// What became of the attempt to go to sleep.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Commit {
+    /// Asleep until claimed.
+    Parked,
+    /// Claimed meanwhile: go on at once.
+    Selected,
+}
+
+/// One thread's word of waiting, and the token of `park`/`unpark`.
+#[derive(Debug)]
+pub(crate) struct WaitCell {
+    word: AtomicU64,
+    /// The token of `std::thread::park`. Set by anyone; taken by the owner.
+    token: AtomicBool,
+}
+
+impl WaitCell {
+    pub(crate) fn new() -> Self {
+        Self { word: AtomicU64::new(IDLE), token: AtomicBool::new(false) }
+    }
+
+    /// Announces a wait. Owner only; before it is registered anywhere.
+    pub(crate) fn arm(&self) {
+        self.arm_as(ARMED);
+    }
+
+    fn arm_as(&self, phase: u64) {
+        let last = self.word.load(Ordering::Relaxed);
+        debug_assert!(matches!(last & PHASE, IDLE | SELECTED), "armed twice");
+        let generation = (last & !(GENERATION - 1)).wrapping_add(GENERATION);
+        // Relaxed: whoever may claim this wait learns of it through a lock, or through the fences of
+        // `arm_park` and `unpark`.
+        self.word.store(generation | phase, Ordering::Relaxed);
+    }
+
+    /// Tries to be the one that ends the current wait. Anyone to whom the wait is registered.
+    pub(crate) fn claim(&self, op: Op) -> Claim {
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let claim = match word & PHASE {
+                ARMED => Claim::Awake,
+                PARKED => Claim::Asleep,
+                _ => return Claim::Lost,
+            };
+            match self.try_select(word, op) {
+                Ok(()) => return claim,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    fn try_select(&self, word: u64, op: Op) -> Result<(), u64> {
+        let selected = (word & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
+        // Release: what the waker did before is visible to the woken. Acquire: an asleep thread's
+        // frames, which the winner is about to make run elsewhere, are complete.
+        self.word
+            .compare_exchange(word, selected, Ordering::AcqRel, Ordering::Relaxed)
+            .map(|_| ())
+    }
+
+    /// Goes to sleep, unless claimed meanwhile. Owner only; a green thread's worker calls it after the
+    /// switch, when the thread's registers are saved.
+    pub(crate) fn commit(&self) -> Commit {
+        let word = self.word.load(Ordering::Relaxed);
+        if word & PHASE == ARMED {
+            let parked = (word & !PHASE) | PARKED;
+            // Release: the saved frames are published to whoever claims.
+            match self.word.compare_exchange(word, parked, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Commit::Parked,
+                Err(now) => debug_assert_eq!(now & PHASE, SELECTED),
+            }
+        }
+        Commit::Selected
+    }
+
+    /// Withdraws the wait: `None` if that succeeded, else the operation that was selected before.
+    /// Owner only.
+    pub(crate) fn cancel(&self) -> Option<Op> {
+        let word = self.word.load(Ordering::Relaxed);
+        if matches!(word & PHASE, ARMED | PARKED) {
+            let idle = (word & !(GENERATION - 1)) | IDLE;
+            if self
+                .word
+                .compare_exchange(word, idle, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok()
+            {
+                return None;
+            }
+        }
+        let op = self.selected();
+        debug_assert!(op.is_some(), "cancelled a wait that was not armed");
+        op
+    }
+
+    /// The operation that ended the current wait, if one has. Owner only.
+    pub(crate) fn selected(&self) -> Option<Op> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as Op)
+    }
+
+    /// Whether the thread sleeps in a committed wait. Anyone; a snapshot.
+    pub(crate) fn is_parked(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & PHASE == PARKED
+    }
+
+    /// Takes the token if it is there. Owner only.
+    pub(crate) fn take_token(&self) -> bool {
+        self.token.load(Ordering::Relaxed) && self.token.swap(false, Ordering::AcqRel)
+    }
+
+    /// Announces a wait for the token: `false` if the token came first and was taken. Owner only.
+    #[must_use]
+    pub(crate) fn arm_park(&self) -> bool {
+        self.arm_as(ARMED | BY_TOKEN);
+        // With the fence in `unpark`: either we see the token, or the unparker sees us armed.
+        fence(Ordering::SeqCst);
+        if self.token.load(Ordering::Relaxed) {
+            // Cancelled or claimed by the unparker: the token is ours either way.
+            let _ = self.cancel();
+            if self.take_token() {
+                return false;
+            }
+            // Not reachable: only the owner takes tokens. But a wait that was cancelled must not be
+            // slept in, and a spurious return from `park` is allowed.
+            return false;
+        }
+        true
+    }
+
+    /// Leaves the token, and claims the wait if it is one for the token. Anyone.
+    pub(crate) fn unpark(&self) -> Claim {
+        if self.token.swap(true, Ordering::AcqRel) {
+            // An earlier unpark left it; that one claims, or the owner will find the token.
+            return Claim::Lost;
+        }
+        fence(Ordering::SeqCst);
+        let mut word = self.word.load(Ordering::Relaxed);
+        loop {
+            let claim = match word & (PHASE | BY_TOKEN) {
+                w if w == ARMED | BY_TOKEN => Claim::Awake,
+                w if w == PARKED | BY_TOKEN => Claim::Asleep,
+                _ => return Claim::Lost,
+            };
+            let generation = word / GENERATION;
+            match self.try_select(word, 0) {
+                Ok(()) => return claim,
+                // The same wait went from armed to parked; another one is not ours to end.
+                Err(now) if now / GENERATION == generation => word = now,
+                Err(_) => return Claim::Lost,
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Whoever waits, green or not, as those see it who wake.
+
+use std::ptr::NonNull;
+use std::thread::Thread;
+
+use super::state::{Claim, Op};
+use super::{OsThread, TaskRef};
+
+/// A thread with an armed wait, as registered in queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    Green(TaskRef),
+    Os(NonNull<OsThread>),
+}
+
+// SAFETY: the pointee's wait cell is atomic and its other fields are read-only; `claim` says when it
+// may be dereferenced.
+unsafe impl Send for Waiter {}
+
+/// The duty of a waker that won: make the thread run. Dropping it loses the thread for ever.
+#[must_use = "a claimed thread that is not woken sleeps for ever"]
+#[derive(Debug)]
+pub(crate) enum Wake {
+    /// It was awake still, and goes on by itself.
+    Awake,
+    /// A green thread, parked: the holder has it as runnable.
+    Green(TaskRef),
+    /// An OS thread that sleeps or is about to.
+    Os(Thread),
+}
+
+impl Waiter {
+    /// Tries to end the wait with `op`: `None` if it was over.
+    ///
+    /// # Safety
+    ///
+    /// The wait is registered with the caller in a way that keeps the waiting thread from leaving it
+    /// (the caller holds the lock of the queue it is in).
+    pub(crate) unsafe fn claim(self, op: Op) -> Option<Wake> {
+        match self {
+            Self::Green(task) => match task.wait.claim(op) {
+                Claim::Lost => None,
+                Claim::Awake => Some(Wake::Awake),
+                Claim::Asleep => Some(Wake::Green(task)),
+            },
+            Self::Os(thread) => {
+                // SAFETY: registered, so its owner is still in the wait and keeps it alive.
+                let thread = unsafe { thread.as_ref() };
+                // Cloned first: once claimed, the thread may be gone.
+                let handle = thread.thread.clone();
+                match thread.wait.claim(op) {
+                    Claim::Lost => None,
+                    Claim::Awake => Some(Wake::Awake),
+                    Claim::Asleep => Some(Wake::Os(handle)),
+                }
+            }
+        }
+    }
+}

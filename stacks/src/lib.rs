@@ -1,0 +1,46 @@
+//! Guard-paged stack memory for green threads.
+//!
+//! A [`Slot`] is one stack: a run of address space whose lowest page is a guard, so that running off
+//! the end faults instead of overwriting a neighbour. Slots are cut from large reservations
+//! ([`arena`]), come in power-of-two [`SizeClass`]es, and live in a [`Pool`] that never gives a slot
+//! to two owners. A [`Cache`] in front of the pool serves one thread without locks.
+//!
+//! ```text
+//!   bottom                                                              top
+//!     | guard | ............ untouched: costs nothing ............ | used |
+//!     '-------'--------------------------------------------------'------'
+//!      faults            grows down  <----------------------------  starts here
+//! ```
+//!
+//! This crate knows memory; it knows no tasks, no switches and no threads.
+
+mod arena;
+mod class;
+mod error;
+mod guard;
+mod pool;
+mod slot;
+
+pub use class::SizeClass;
+pub use error::StackError;
+pub use guard::GuardKind;
+pub use pool::{Cache, Pool};
+pub use slot::Slot;
+
+/// Size in bytes of a page on this machine.
+///
+/// Guards and slots are multiples of it. It is at most 64 KiB on the supported architectures.
+pub fn page_size() -> usize {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    static PAGE: AtomicUsize = AtomicUsize::new(0);
+    match PAGE.load(Relaxed) {
+        0 => {
+            // SAFETY: sysconf has no preconditions; it reads a constant of the running kernel.
+            let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+            let page = usize::try_from(page).expect("the kernel reports a page size");
+            PAGE.store(page, Relaxed);
+            page
+        }
+        page => page,
+    }
+}
