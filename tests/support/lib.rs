@@ -1,1 +1,453 @@
-//! What the tests share.
+//! What the tests share: watchdogs, runtimes of several sizes, seeds, drop counts, subprocesses.
+//!
+//! Nothing here sleeps and hopes: [`until`] and its kin wait for an event, however long it takes, and
+//! the [`Watchdog`] decides that it takes too long.
+//!
+//! # What must not compile
+//!
+//! A closure that is not `Send`, because a green thread may start on another OS thread:
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! gthread::go!(move || *shared);
+//! ```
+//!
+//! Nor a result that is not:
+//!
+//! ```compile_fail,E0277
+//! gthread::go!(|| std::rc::Rc::new(1));
+//! ```
+//!
+//! A closure that borrows, outside a scope:
+//!
+//! ```compile_fail,E0373
+//! let number = 1;
+//! gthread::go!(|| println!("{number}"));
+//! ```
+//!
+//! A builder asks for the same, and so do a runtime and a wait group:
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! let _ = gthread::Builder::new().spawn(move || *shared);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! gthread::Runtime::builder().build().unwrap().spawn(move || *shared);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! gthread::sync::WaitGroup::new().go(move || *shared);
+//! ```
+//!
+//! `run`, `join` and `scope` take closures that borrow, but not ones that are not `Send`:
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! gthread::run(|| *shared);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! gthread::join(|| *shared, || 2);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let shared = std::rc::Rc::new(1);
+//! gthread::scope(|s| {
+//!     s.spawn(|| *shared);
+//! });
+//! ```
+//!
+//! What is borrowed in a scope must outlive it:
+//!
+//! ```compile_fail,E0373
+//! gthread::scope(|s| {
+//!     let inner = 1;
+//!     s.spawn(|| println!("{inner}"));
+//! });
+//! ```
+//!
+//! A scoped handle does not leave its scope:
+//!
+//! ```compile_fail
+//! let mut outside = None;
+//! gthread::scope(|s| outside = Some(s.spawn(|| 1)));
+//! outside.unwrap().join().unwrap();
+//! ```
+//!
+//! What is lent mutably to one scoped thread is not lent to another:
+//!
+//! ```compile_fail,E0499
+//! let mut number = 1;
+//! gthread::scope(|s| {
+//!     s.spawn(|| number += 1);
+//!     s.spawn(|| number += 1);
+//! });
+//! ```
+//!
+//! A channel of values that are not `Send` stays on its thread, and a [`Scope`](gthread::Scope)
+//! that was made for a longer borrow is not shrunk to a shorter one:
+//!
+//! ```compile_fail,E0277
+//! let (tx, _rx) = gthread::channel::unbounded::<std::rc::Rc<u8>>();
+//! std::thread::spawn(move || drop(tx));
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let (_tx, rx) = gthread::channel::bounded::<std::rc::Rc<u8>>(0);
+//! gthread::go!(move || drop(rx));
+//! ```
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use gthread::Runtime;
+
+/// How long a test may take before it counts as hung. Long: the machine may be busy with other tests.
+pub const LIMIT: Duration = Duration::from_secs(15);
+
+// ---- watchdog ---------------------------------------------------------------------------------
+
+/// Aborts the process, with a report on what its OS threads were doing, if it lives too long.
+#[must_use = "the watchdog watches while the guard lives"]
+#[derive(Debug)]
+pub struct Watchdog {
+    ended: Arc<(Mutex<bool>, Condvar)>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Watches from now on. `what` is what the report says was under way, beside the test's name.
+    pub fn new(limit: Duration, what: impl Display) -> Self {
+        let test = std::thread::current().name().unwrap_or("?").to_owned();
+        let what = format!("{test}: {what}");
+        let ended = Arc::new((Mutex::new(false), Condvar::new()));
+        let watched = Arc::clone(&ended);
+        let thread = std::thread::Builder::new()
+            .name("watchdog".into())
+            .spawn(move || {
+                let (ended, changed) = &*watched;
+                let (ended, _) = changed
+                    .wait_timeout_while(ended.lock().unwrap(), limit, |ended| !*ended)
+                    .unwrap();
+                if !*ended {
+                    report_hang(&what, limit);
+                    std::process::abort();
+                }
+            })
+            .unwrap();
+        Self { ended, thread: Some(thread) }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        let (ended, changed) = &*self.ended;
+        *ended.lock().unwrap() = true;
+        changed.notify_all();
+        // Joined so that no test finds a thread of another one.
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Writes past libtest's capture, which would keep the report to itself when the process aborts.
+fn report_hang(what: &str, limit: Duration) {
+    let mut report = format!("\nHANG after {limit:?}: {what}\n");
+    match SEED.load(Ordering::Relaxed) {
+        0 => {}
+        seed => report += &format!("seed: GTHREAD_TEST_SEED={seed}\n"),
+    }
+    report += &format!(
+        "OS threads of process {} (id, name, state, user+system ticks, waits in):\n",
+        std::process::id()
+    );
+    for task in std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
+        let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+        let (comm, stat, wchan) = (read("comm"), read("stat"), read("wchan"));
+        // The name stands in parentheses and may hold spaces: fields count from behind it.
+        let fields: Vec<_> = stat.rsplit(") ").next().unwrap_or("").split(' ').collect();
+        let field = |n: usize| fields.get(n).copied().unwrap_or("?");
+        let (name, id) = (comm.trim(), task.file_name());
+        let (state, user, system) = (field(0), field(11), field(12));
+        report += &format!("  {} {name:20} {state} {user}+{system} {wchan}\n", id.display());
+    }
+    report += "for stacks: run the test alone under gdb, `thread apply all bt`; or keep the core\n";
+    let _ = std::io::stderr().write_all(report.as_bytes());
+}
+
+/// Runs `body` under a [`Watchdog`].
+pub fn watchdog<T>(limit: Duration, body: impl FnOnce() -> T) -> T {
+    let _watchdog = Watchdog::new(limit, "did not end");
+    body()
+}
+
+// ---- runtimes ---------------------------------------------------------------------------------
+
+/// A runtime with so many workers.
+pub fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+/// Runs `body` with runtimes of 1, 2 and 8 workers, each under a watchdog, and drops each.
+pub fn for_workers(body: impl Fn(&Runtime)) {
+    for_each_of(&[1, 2, 8], body);
+}
+
+/// Runs `body` with a runtime for each number of workers, each under a watchdog, and drops each.
+pub fn for_each_of(workers: &[usize], body: impl Fn(&Runtime)) {
+    for &workers in workers {
+        let _watchdog = Watchdog::new(LIMIT, format_args!("{workers} workers"));
+        println!("{workers} workers");
+        let runtime = runtime(workers);
+        body(&runtime);
+    }
+}
+
+// ---- waiting for events -----------------------------------------------------------------------
+
+/// Blocks the OS thread until `event`.
+pub fn until(event: impl Fn() -> bool) {
+    while !event() {
+        std::thread::sleep(Duration::from_micros(50));
+    }
+}
+
+/// Lets other green threads run until `event`.
+pub fn yield_until(event: impl Fn() -> bool) {
+    while !event() {
+        gthread::yield_now();
+    }
+}
+
+/// Keeps the OS thread busy until `event`: what a green thread should not do, and some will.
+pub fn hog_until(event: impl Fn() -> bool) {
+    while !event() {
+        std::hint::spin_loop();
+    }
+}
+
+/// Lets what is runnable run, some hundred times.
+pub fn yield_often() {
+    for _ in 0..200 {
+        gthread::yield_now();
+    }
+}
+
+/// A flag that threads share: raised once.
+#[derive(Clone, Debug, Default)]
+pub struct Flag(Arc<AtomicBool>);
+
+impl Flag {
+    /// A flag that is down.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Raises it.
+    pub fn raise(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is up.
+    pub fn is_up(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+// ---- counting drops ---------------------------------------------------------------------------
+
+/// Counts how many of its [`Token`]s were dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Drops(Arc<AtomicUsize>);
+
+impl Drops {
+    /// A count of zero.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A value that counts when dropped.
+    pub fn token(&self) -> Token {
+        Token(self.clone())
+    }
+
+    /// Tokens dropped so far.
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A value whose drops are counted.
+#[derive(Debug)]
+pub struct Token(Drops);
+
+impl Drop for Token {
+    fn drop(&mut self) {
+        self.0.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+// ---- chance -----------------------------------------------------------------------------------
+
+/// The seed in use, for the watchdog's report.
+static SEED: AtomicU64 = AtomicU64::new(0);
+
+/// A new seed, printed; `GTHREAD_TEST_SEED` if that is set.
+pub fn seed() -> u64 {
+    let seed = match std::env::var("GTHREAD_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("GTHREAD_TEST_SEED is a number"),
+        Err(_) => {
+            let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
+            Random::new(since.as_nanos() as u64).next() | 1
+        }
+    };
+    SEED.store(seed, Ordering::Relaxed);
+    println!("seed: GTHREAD_TEST_SEED={seed}");
+    seed
+}
+
+/// How long a stress test runs: `GTHREAD_STRESS_SECS`, or one second.
+pub fn stress_time() -> Duration {
+    let seconds = std::env::var("GTHREAD_STRESS_SECS");
+    let seconds = seconds.map_or(1.0, |s| s.parse().expect("GTHREAD_STRESS_SECS is a number"));
+    Duration::from_secs_f64(seconds)
+}
+
+/// Pseudo-random numbers (splitmix64). Clones go on with the same ones: fork instead.
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The sequence of a seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// Another sequence, for another thread.
+    pub fn fork(&mut self) -> Self {
+        Self(self.next())
+    }
+
+    /// Any number.
+    #[expect(clippy::should_implement_trait, reason = "it never ends")]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `limit`.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// A duration below so many microseconds.
+    pub fn micros(&mut self, limit: u64) -> Duration {
+        Duration::from_nanos(self.below(limit * 1000))
+    }
+
+    /// True once in `n` times.
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+// ---- subprocesses -----------------------------------------------------------------------------
+
+const CHILD: &str = "GTHREAD_TEST_CHILD";
+
+/// Whether this is the subprocess that [`rerun`] started.
+pub fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs the test `name` of this test binary in a subprocess, with these environment variables and no
+/// other of gthread's; there [`is_child`] is true.
+pub fn rerun(name: &str, variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("GTHREAD_") {
+            command.env_remove(variable);
+        }
+    }
+    command.env(CHILD, "1").envs(variables.iter().copied()).output().unwrap()
+}
+
+/// What a process wrote to stderr.
+pub fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Asserts that a subprocess passed its test.
+pub fn assert_passed(output: &Output) {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{}\n{stdout}\n{}", output.status, stderr(output));
+    assert!(stdout.contains("1 passed"), "no test of that name: {stdout}");
+}
+
+// ---- the process ------------------------------------------------------------------------------
+
+/// OS threads of this process.
+pub fn os_threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Names of the OS threads of this process.
+pub fn os_thread_names() -> Vec<String> {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    // A thread may end between the two reads.
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.map(|name| name.trim().to_owned()).collect()
+}
+
+/// The calling OS thread's id, read anew at every call.
+#[inline(never)]
+pub fn os_thread_id() -> i64 {
+    // SAFETY: gettid has no preconditions.
+    i64::from(unsafe { libc::gettid() })
+}
+
+/// CPU time that this process has used, of all threads.
+pub fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a place for the answer.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    assert_eq!(result, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// How often threads of this process have gone to sleep so far.
+pub fn times_slept() -> i64 {
+    // SAFETY: all fields are integers, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a place for the answer.
+    assert_eq!(unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) }, 0);
+    usage.ru_nvcsw
+}
+
+/// Bytes of this process in memory, now and at most so far.
+pub fn resident() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
+
+/// How long `f` takes.
+pub fn time(f: impl FnOnce()) -> Duration {
+    let start = Instant::now();
+    f();
+    start.elapsed()
+}

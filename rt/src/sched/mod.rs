@@ -24,7 +24,7 @@ use std::thread;
 use crossbeam_deque::{Injector, Steal};
 use gthread_arch::stacks::{Pool, SizeClass, Slot};
 
-use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::task::{TaskRef, Wake, Waiter};
 use driver::{Driver, Tell};
 use idle::Idle;

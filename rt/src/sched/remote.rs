@@ -15,6 +15,8 @@ pub(super) const NORMAL: usize = 0;
 pub(super) const BLOCKING: usize = 1;
 /// Found stuck in one task by the monitor: not counted as running until it picks again.
 pub(super) const COVERED: usize = 2;
+/// Asleep, or about to be.
+pub(super) const SLEEPING: usize = 3;
 
 /// The shared side of one worker.
 #[derive(Debug)]

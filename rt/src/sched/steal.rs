@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
+use super::remote::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::prim::Ordering;
 use crate::task::TaskRef;
@@ -43,20 +44,19 @@ impl Worker {
                 if std::sync::Arc::ptr_eq(victim, &self.core.remote) {
                     continue;
                 }
-                for attempt in [
-                    victim.continuations.steal(),
-                    victim.ready.steal_batch_and_pop(self.ready()),
-                ] {
-                    match attempt {
-                        Steal::Success(task) => {
-                            let steals = &self.core.remote.own.steals;
-                            let total = steals.load(Ordering::Relaxed) + 1;
-                            steals.store(total, Ordering::Relaxed);
-                            return Some(task);
-                        }
-                        Steal::Retry => retry = true,
-                        Steal::Empty => {}
+                // One after the other: a second success would be a task in nobody's hands.
+                let attempt = match victim.continuations.steal() {
+                    Steal::Empty => victim.ready.steal_batch_and_pop(self.ready()),
+                    attempt => attempt,
+                };
+                match attempt {
+                    Steal::Success(task) => {
+                        let steals = &self.core.remote.own.steals;
+                        steals.store(steals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                        return Some(task);
                     }
+                    Steal::Retry => retry = true,
+                    Steal::Empty => {}
                 }
             }
         }
@@ -65,15 +65,16 @@ impl Worker {
 
     /// Searches, then sleeps, until there is something to do.
     pub(super) fn wait_for_work(&self) -> Next {
-        if self.must_retire() {
-            self.give_up_work();
-        } else if let Some(task) = self.search() {
-            return Next::Run(task);
+        match self.search() {
+            Some(task) => Next::Run(task),
+            None => self.sleep(),
         }
-        self.sleep()
     }
 
     fn search(&self) -> Option<TaskRef> {
+        if self.must_retire() {
+            return None;
+        }
         if !self.searching.get() {
             self.searching.set(self.sched.idle.start_search());
         }
@@ -92,9 +93,13 @@ impl Worker {
         None
     }
 
-    fn sleep(&self) -> Next {
+    /// Sleeps. The worker has no work of its own but what is pinned to it.
+    pub(super) fn sleep(&self) -> Next {
+        debug_assert!(self.core.remote.take_handoff().is_none(), "asleep with a task in hand");
         let sched = &*self.sched;
         let me = self.core.index;
+        // From here on the monitor must not take this worker for one that is stuck.
+        self.set_status(SLEEPING);
         sched.idle.sleep(me, self.searching.replace(false));
         // With as many others awake as may be, they will look at every queue before they sleep (§5).
         let others_look = !sched.idle.has_room();
@@ -104,10 +109,12 @@ impl Worker {
                 self.core.remote.parker.park(None);
             }
         } else if !self.sleep_in_driver() {
-            // Out of the sleepers by its own hand, and so counted as running and searching.
+            // Out of the sleepers by its own hand, and so counted as running and searching. The status
+            // stays: nobody is there to be stuck.
             sched.idle.leave();
             return Next::End;
         }
+        self.set_status(NORMAL);
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
         sched.monitor.stir();

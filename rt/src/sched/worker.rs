@@ -98,14 +98,18 @@ impl Worker {
     pub(super) fn run(&self) {
         let _entered = current::enter(self);
         self.core.remote.parker.adopt();
+        self.set_status(NORMAL);
         while !self.sched.is_stopped() {
-            match self.pick() {
-                Some(task) => self.start(task),
-                None => match self.wait_for_work() {
-                    Next::Run(task) => self.start(task),
-                    Next::Pick => {}
-                    Next::End => break,
-                },
+            let fair = self.count_pick();
+            let next = if fair && self.must_retire() {
+                self.retire()
+            } else {
+                self.pick(fair).map_or_else(|| self.wait_for_work(), Next::Run)
+            };
+            match next {
+                Next::Run(task) => self.start(task),
+                Next::Pick => {}
+                Next::End => break,
             }
         }
         self.stacks.borrow_mut().flush(&self.sched.pool);
@@ -195,12 +199,9 @@ impl Worker {
 
     // ---- picking ------------------------------------------------------------------------------
 
-    /// The next task of this worker's own, or from the injector.
-    fn pick(&self) -> Option<TaskRef> {
-        if self.count_pick() {
-            if self.must_retire() {
-                return None;
-            }
+    /// The next task of this worker's own, or from the injector. None means that it has none left.
+    fn pick(&self, fair: bool) -> Option<TaskRef> {
+        if fair {
             if let Some(task) = self.pick_fairly() {
                 return Some(task);
             }
@@ -245,7 +246,12 @@ impl Worker {
     /// The monitor had let another worker run in this one's place.
     #[cold]
     fn uncover(&self) {
-        if self.core.remote.own.status.swap(NORMAL, Ordering::AcqRel) == COVERED {
+        self.set_status(NORMAL);
+    }
+
+    /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
+    pub(super) fn set_status(&self, status: usize) {
+        if self.core.remote.own.status.swap(status, Ordering::AcqRel) == COVERED {
             self.sched.idle.unblock();
         }
     }
@@ -275,9 +281,15 @@ impl Worker {
         self.pinned.borrow_mut().pop_front()
     }
 
-    /// Whether one of the workers must stop, and may as well be this one.
+    /// Whether one of the workers must stop, and may as well be this one: a worker that was blocked is
+    /// back, and others run in its place.
     pub(super) fn must_retire(&self) -> bool {
         self.sched.idle.over_limit() && !self.has_pinned_work()
+    }
+
+    fn retire(&self) -> Next {
+        self.give_up_work();
+        self.sleep()
     }
 
     pub(super) fn ready(&self) -> &Deque<TaskRef> {
@@ -340,7 +352,7 @@ impl Worker {
     }
 
     /// Moves everything that is not pinned to the injector, where nobody can overlook it.
-    pub(super) fn give_up_work(&self) {
+    fn give_up_work(&self) {
         let own = [self.core.remote.take_handoff()].into_iter().flatten();
         let own = own.chain(std::iter::from_fn(|| self.core.continuations.pop()));
         own.chain(std::iter::from_fn(|| self.core.ready.pop()))

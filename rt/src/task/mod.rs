@@ -40,7 +40,7 @@ use join::JoinWord;
 use state::WaitCell;
 
 pub(crate) use os::OsThread;
-pub(crate) use packet::{Packet, VTable};
+use packet::Packet;
 pub(crate) use waiter::{Wake, Waiter};
 
 /// Why a thread waits; for dumps.
