@@ -60,7 +60,7 @@ impl Wait {
         Self { who, _not_send: PhantomData }
     }
 
-    /// For queues. Valid until the wait is over.
+    /// For queues. Valid as long as `self`.
     pub(crate) fn waiter(&self) -> Waiter {
         match &self.who {
             Who::Green(task) => Waiter::Green(*task),
@@ -69,20 +69,22 @@ impl Wait {
     }
 
     /// Withdraws the wait: `None` if nobody has claimed it, else the operation it was claimed with.
-    pub(crate) fn cancel(self) -> Option<Op> {
+    pub(crate) fn cancel(&self) -> Option<Op> {
         self.who.cell().cancel()
     }
 
     /// Sleeps until claimed, and gives the operation; `TIMED_OUT` after `deadline`. A green thread
     /// suspends and may come back on another OS thread; an OS thread blocks.
+    ///
+    /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
     pub(crate) fn park(
-        self,
+        &self,
         reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Op {
-        match self.who {
-            Who::Green(task) => park_green(task, reason, deadline, site),
+        match &self.who {
+            Who::Green(task) => park_green(*task, reason, deadline, site),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
                 thread.sleep(deadline)
@@ -215,22 +217,17 @@ pub fn park_timeout(timeout: Duration) {
 fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     let running = current::with(|worker| worker.and_then(|worker| worker.running()));
     let who = Who::current();
-    match (running, &who) {
+    if let (Some(task), Who::Os(_)) = (running, &who) {
         // Unwinding, or in `blocking`: the token is the task's, but it must not suspend.
-        (Some(task), Who::Os(_)) => return poll_token(task, deadline),
-        _ => {}
+        return poll_token(task, deadline);
     }
     let cell = who.cell();
     if cell.take_token() || !cell.arm_park() {
         return;
     }
     let wait = Wait { who, _not_send: PhantomData };
-    let waiter = wait.waiter();
     wait.park(Reason::Park, deadline, site);
-    match waiter {
-        Waiter::Green(task) => task.wait.take_token(),
-        Waiter::Os(_) => OsThread::current().wait.take_token(),
-    };
+    wait.who.cell().take_token();
 }
 
 /// Waits for a green thread's token without suspending it: rare, so it may poll.

@@ -171,7 +171,9 @@ impl<T> ScopedJoinHandle<'_, T> {
     pub fn join(self) -> Result<T> {
         let result = self.handle.join();
         if result.is_err() {
-            self.data.panics.fetch_sub(1, Ordering::Relaxed);
+            // None was counted if the thread's runtime was dropped instead.
+            let uncount = |panics: usize| panics.checked_sub(1);
+            let _ = self.data.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
         }
         result
     }

@@ -236,15 +236,19 @@ impl WaitList {
 }
 
 /// A counter that threads wait for to reach zero.
+///
+/// Invariant: the count goes to zero under the queue's lock, and whoever waits then is claimed before
+/// the lock is let go. So a wait ends only when the count was zero while it was under way, however
+/// soon the count rises again.
 #[derive(Debug)]
 pub(crate) struct Latch {
     count: AtomicUsize,
-    waiters: WaitList,
+    waiters: Mutex<Queue>,
 }
 
 impl Latch {
     pub(crate) fn new(count: usize) -> Self {
-        Self { count: AtomicUsize::new(count), waiters: WaitList::new() }
+        Self { count: AtomicUsize::new(count), waiters: Mutex::new(Queue::new()) }
     }
 
     /// Adds to the count: `None` if it overflows.
@@ -255,20 +259,34 @@ impl Latch {
 
     /// Takes one from the count, and wakes everyone if that was the last: `None` if it was zero.
     pub(crate) fn done(&self) -> Option<()> {
-        let sub = |count: usize| count.checked_sub(1);
-        let before = self.count.fetch_update(Ordering::Release, Ordering::Relaxed, sub).ok()?;
-        if before == 1 {
-            self.waiters.notify_all(WOKEN);
+        let not_last = |count: usize| (count > 1).then(|| count - 1);
+        if self.count.fetch_update(Ordering::Release, Ordering::Relaxed, not_last).is_ok() {
+            return Some(());
         }
+        let mut waiters = lock(&self.waiters);
+        let any = |count: usize| count.checked_sub(1);
+        // Acquire: what the others did before they counted down passes on to those who are woken.
+        let before = self.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, any).ok()?;
+        let wakes = if before == 1 { waiters.claim_all(WOKEN) } else { Vec::new() };
+        drop(waiters);
+        wakes.into_iter().for_each(sched::wake);
         Some(())
     }
 
-    /// Blocks until the count has been zero.
+    /// Blocks until the count is zero, or was for a moment.
     pub(crate) fn wait(&self, reason: Reason, site: &'static Location<'static>) {
-        let is_zero = || self.count.load(Ordering::Acquire) == 0;
-        if !is_zero() {
-            self.waiters.wait(is_zero, reason, None, site);
-            fence(Ordering::Acquire);
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
         }
+        let mut waiters = lock(&self.waiters);
+        if self.count.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let wait = Wait::arm();
+        let mut node = Node::new(wait.waiter(), ptr::null_mut());
+        // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
+        unsafe { waiters.push(NonNull::from(&mut node)) };
+        drop(waiters);
+        wait.park(reason, None, site);
     }
 }

@@ -23,7 +23,7 @@ impl Counts {
         self.0 & FIELD
     }
     fn running(self) -> u64 {
-        self.0 / RUNNING & FIELD
+        (self.0 / RUNNING) & FIELD
     }
 }
 
@@ -164,9 +164,11 @@ impl Idle {
         self.word.fetch_add(RUNNING, Ordering::SeqCst);
     }
 
-    /// A worker that has just woken itself up ends.
+    /// A worker that has just woken itself up ends. Somebody may have relied on it to search, so it
+    /// must look at the queues once more afterwards (§3), and notify if there is work.
     pub(crate) fn leave(&self) {
         self.word.fetch_sub(SEARCHING + RUNNING, Ordering::SeqCst);
+        barrier::heavy();
     }
 
     /// Whether more workers run than should, so that one must retire.
@@ -194,15 +196,39 @@ impl Idle {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::prim::{AtomicBool, AtomicUsize};
-    use loom::sync::Arc;
+    use crate::prim::AtomicUsize;
+    use loom::sync::{Arc, Condvar};
     use loom::thread;
+
+    /// A parker whose sleep loom understands: it reports a deadlock if nobody is left to wake it.
+    struct Flag {
+        woken: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Flag {
+        fn new() -> Self {
+            Self { woken: Mutex::new(false), changed: Condvar::new() }
+        }
+
+        fn set(&self) {
+            *lock(&self.woken) = true;
+            self.changed.notify_one();
+        }
+
+        fn sleep(&self) {
+            let mut woken = lock(&self.woken);
+            while !std::mem::replace(&mut *woken, false) {
+                woken = self.changed.wait(woken).unwrap();
+            }
+        }
+    }
 
     /// A scheduler reduced to its sleep protocol: a counter for the queues, a flag per parked worker.
     struct World {
         idle: Idle,
         work: AtomicUsize,
-        wakes: Vec<AtomicBool>,
+        wakes: Vec<Flag>,
     }
 
     impl World {
@@ -217,9 +243,7 @@ mod models {
         fn answer(&self, summon: Summon) {
             match summon {
                 Summon::Nobody => {}
-                Summon::Worker(worker) => {
-                    self.wakes[worker as usize].store(true, Ordering::Release);
-                }
+                Summon::Worker(worker) => self.wakes[worker as usize].set(),
                 Summon::Spare => self.idle.spare_failed(),
             }
         }
@@ -240,9 +264,9 @@ mod models {
             false
         }
 
-        /// Runs worker `me` until it has taken one piece of work. Deadlocks (which loom reports) if it
-        /// sleeps and nobody wakes it.
-        fn work_once(&self, me: u32, recheck: bool) {
+        /// Runs worker `me` until it has taken one piece of work. If it sleeps and nobody wakes it, loom
+        /// reports a deadlock.
+        fn work_once(&self, me: u32) {
             let mut searching = self.idle.start_search();
             loop {
                 if self.take() {
@@ -253,13 +277,11 @@ mod models {
                     return;
                 }
                 self.idle.sleep(me, searching);
-                if recheck && self.work.load(Ordering::Relaxed) > 0 && self.idle.wake_self(me) {
+                if self.work.load(Ordering::Relaxed) > 0 && self.idle.wake_self(me) {
                     searching = true;
                     continue;
                 }
-                while !self.wakes[me as usize].swap(false, Ordering::Acquire) {
-                    thread::yield_now();
-                }
+                self.wakes[me as usize].sleep();
                 searching = true;
             }
         }
@@ -269,19 +291,33 @@ mod models {
         Arc::new(World {
             idle: Idle::new(workers),
             work: AtomicUsize::new(0),
-            wakes: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            wakes: (0..workers).map(|_| Flag::new()).collect(),
         })
     }
 
+    /// A worker finds nothing and goes to sleep while somebody pushes. Whatever the interleaving, it
+    /// must not sleep on, unwoken, beside the work.
     fn one_worker_one_push(recheck: bool, outside: bool) {
         loom::model(move || {
             let world = world(1);
             let worker = {
                 let world = Arc::clone(&world);
-                thread::spawn(move || world.work_once(0, recheck))
+                thread::spawn(move || {
+                    if world.take() {
+                        return false;
+                    }
+                    world.idle.sleep(0, false);
+                    let seen = recheck && world.work.load(Ordering::Relaxed) > 0;
+                    !(seen && world.idle.wake_self(0))
+                })
             };
             world.push(outside);
-            worker.join().unwrap();
+            let asleep = worker.join().unwrap();
+            let woken = *lock(&world.wakes[0].woken);
+            let left = world.work.load(Ordering::Relaxed);
+            // Outside the world's lifetime, so that a failure unwinds cleanly.
+            drop(world);
+            assert!(left == 0 || !asleep || woken, "asleep beside work");
         });
     }
 
@@ -290,7 +326,7 @@ mod models {
         one_worker_one_push(true, true);
     }
 
-    /// A worker pushes while the other goes to sleep: no fence but the asymmetric one.
+    /// A push with no fence but the asymmetric one.
     #[test]
     fn a_push_with_the_light_barrier_is_not_lost() {
         one_worker_one_push(true, false);
@@ -298,7 +334,7 @@ mod models {
 
     /// The check on the model itself: without the second look the wake is lost, and loom finds it.
     #[test]
-    #[should_panic]
+    #[should_panic(expected = "asleep beside work")]
     fn without_the_recheck_a_push_is_lost() {
         one_worker_one_push(false, true);
     }
@@ -312,7 +348,7 @@ mod models {
             let workers: Vec<_> = (0..2)
                 .map(|me| {
                     let world = Arc::clone(&world);
-                    thread::spawn(move || world.work_once(me, true))
+                    thread::spawn(move || world.work_once(me))
                 })
                 .collect();
             world.push(true);

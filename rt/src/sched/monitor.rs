@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::Sched;
 use super::parker::Parker;
 use super::remote::{COVERED, NORMAL};
-use crate::prim::{AtomicBool, AtomicUsize, Ordering, fence};
+use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
 /// off, as Go's does.
@@ -181,6 +181,11 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
         return false;
     }
     sched.idle.block();
+    // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
+    barrier::heavy();
+    if let Some(task) = remote.take_handoff() {
+        sched.inject(task);
+    }
     sched.answer(sched.idle.notify_outside());
     true
 }

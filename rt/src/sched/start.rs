@@ -206,27 +206,41 @@ impl Sched {
     }
 
     /// Ends the scheduler: its OS threads end as soon as the tasks they run suspend. What is not
-    /// finished then never is. Waits for the OS threads, unless called on one of them.
+    /// finished then never is. Waits for the OS threads, unless called on one of them: then another
+    /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.stopped.store(true, Ordering::SeqCst);
         let inside = current::with(|worker| {
             worker.is_some_and(|worker| Arc::ptr_eq(worker.sched(), self))
         });
-        loop {
-            self.monitor.rouse();
-            self.remotes().iter().filter_map(OnceLock::get).for_each(|r| r.parker.unpark());
-            let Some(thread) = lock(&self.threads).pop() else { break };
-            if !inside {
-                // A worker does not panic but by a bug of ours, which it has printed.
-                let _ = thread.join();
-            }
-        }
         if !inside {
-            self.abandon_joiners();
+            return self.wait_for_threads();
         }
-        // Tasks that did not finish keep their slots, and through them use the scheduler. A worker
-        // that still runs, because this is called on it, has its own count.
-        if inside || self.pool.outstanding() > 0 {
+        self.wake_all();
+        let sched = Arc::clone(self);
+        let name = format!("{}-reaper", self.config.name);
+        if thread::Builder::new().name(name).spawn(move || sched.wait_for_threads()).is_err() {
+            // The OS has no thread for it: leave everything as it is, for ever.
+            std::mem::forget(Arc::clone(self));
+        }
+    }
+
+    fn wake_all(&self) {
+        self.monitor.rouse();
+        self.remotes().iter().filter_map(OnceLock::get).for_each(|r| r.parker.unpark());
+    }
+
+    fn wait_for_threads(self: &Arc<Self>) {
+        loop {
+            // Each time: a thread that was joined may have started another.
+            self.wake_all();
+            let Some(thread) = lock(&self.threads).pop() else { break };
+            // A worker does not panic but by a bug of ours, which it has printed.
+            let _ = thread.join();
+        }
+        self.abandon_joiners();
+        // Tasks that did not finish keep their slots, and through them use the scheduler.
+        if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
         }
     }

@@ -112,6 +112,11 @@ impl Worker {
             // Out of the sleepers by its own hand, and so counted as running and searching. The status
             // stays: nobody is there to be stuck.
             sched.idle.leave();
+            if sched.has_work() {
+                sched.answer(sched.idle.notify_outside());
+            }
+            // It may have kept the timers, which the monitor then relied on.
+            sched.monitor.rouse();
             return Next::End;
         }
         self.set_status(NORMAL);
@@ -141,10 +146,11 @@ impl Worker {
                 let _ = sched.idle.wake_self(me);
                 return true;
             }
+            let due = sched.driver.is_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
-            if expired || sched.driver.is_due() {
+            if expired || due {
                 if sched.idle.wake_self(me) {
-                    return !expired;
+                    return due;
                 }
                 parker.park(None);
                 return true;

@@ -16,7 +16,7 @@ use super::idle::Summon;
 use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
-use crate::prim::Ordering;
+use crate::prim::{Ordering, barrier};
 use crate::task::TaskRef;
 use crate::task::command::Action;
 use crate::task::join::Finish;
@@ -78,11 +78,10 @@ impl Worker {
         let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1);
         Self {
             sched,
-            core,
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            picks: Cell::new(0),
+            picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
             handoffs: Cell::new(0),
@@ -91,6 +90,7 @@ impl Worker {
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
             ids: Cell::new((0, 0)),
+            core,
         }
     }
 
@@ -312,8 +312,15 @@ impl Worker {
             // The running task holds the OS thread: the hand-off would wait for it.
             return self.push_ready(task);
         }
-        if let Some(before) = self.core.remote.hand_off(task) {
+        let remote = &self.core.remote;
+        if let Some(before) = remote.hand_off(task) {
             self.push_ready(before);
+        }
+        // If the monitor has found us stuck it may not look here again: either it has seen the task
+        // in the slot after it covered for us, or we see that it did (its side is in `cover`).
+        barrier::light();
+        if remote.own.status.load(Ordering::Relaxed) != NORMAL {
+            remote.take_handoff().into_iter().for_each(|task| self.push_ready(task));
         }
     }
 

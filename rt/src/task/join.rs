@@ -132,3 +132,124 @@ impl JoinWord {
         Detach::Done
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A task reduced to its join word: who dropped or took the result, and who freed the slot.
+    struct Ended {
+        word: JoinWord,
+        results: AtomicUsize,
+        frees: AtomicUsize,
+    }
+
+    impl Ended {
+        fn new() -> Arc<Self> {
+            let (results, frees) = (AtomicUsize::new(0), AtomicUsize::new(0));
+            Arc::new(Self { word: JoinWord::new(), results, frees })
+        }
+
+        fn settle_result(&self) {
+            self.results.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn free(&self) {
+            self.frees.fetch_add(1, Ordering::Relaxed);
+        }
+
+        fn release(&self) {
+            if self.word.release() {
+                self.free();
+            }
+        }
+
+        /// As the worker does: true if the joiner is to be woken.
+        fn finish(&self) -> bool {
+            match self.word.finish() {
+                Finish::Detached => {
+                    self.settle_result();
+                    self.release();
+                    false
+                }
+                Finish::Handed { joiner, last } => {
+                    if last {
+                        self.free();
+                    }
+                    joiner
+                }
+            }
+        }
+
+        fn assert_settled(&self) {
+            assert_eq!(self.results.load(Ordering::Relaxed), 1, "the result");
+            assert_eq!(self.frees.load(Ordering::Relaxed), 1, "the slot");
+        }
+    }
+
+    #[test]
+    fn detach_and_finish_settle_once() {
+        loom::model(|| {
+            let task = Ended::new();
+            let handle = {
+                let task = Arc::clone(&task);
+                thread::spawn(move || match task.word.detach() {
+                    Detach::Running => {}
+                    Detach::Done => {
+                        task.settle_result();
+                        task.release();
+                    }
+                })
+            };
+            assert!(!task.finish());
+            handle.join().unwrap();
+            task.assert_settled();
+        });
+    }
+
+    #[test]
+    fn a_joiner_is_woken_or_finds_it_done() {
+        loom::model(|| {
+            let task = Ended::new();
+            let joiner = {
+                let task = Arc::clone(&task);
+                thread::spawn(move || task.word.register_joiner())
+            };
+            let wakes = task.finish();
+            let waits = joiner.join().unwrap();
+            assert_eq!(wakes, waits, "a joiner that waits must be woken, and only such a one");
+            assert!(task.word.is_done() && task.word.is_unique());
+            task.settle_result();
+            task.release();
+            task.assert_settled();
+        });
+    }
+
+    #[test]
+    fn a_thread_handle_keeps_the_slot() {
+        loom::model(|| {
+            let task = Ended::new();
+            task.word.retain();
+            let other = {
+                let task = Arc::clone(&task);
+                thread::spawn(move || task.release())
+            };
+            let handle = {
+                let task = Arc::clone(&task);
+                thread::spawn(move || match task.word.detach() {
+                    Detach::Running => {}
+                    Detach::Done => {
+                        task.settle_result();
+                        task.release();
+                    }
+                })
+            };
+            task.finish();
+            other.join().unwrap();
+            handle.join().unwrap();
+            task.assert_settled();
+        });
+    }
+}

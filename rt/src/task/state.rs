@@ -163,11 +163,6 @@ impl WaitCell {
         (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as Op)
     }
 
-    /// Whether the thread sleeps in a committed wait. Anyone; a snapshot.
-    pub(crate) fn is_parked(&self) -> bool {
-        self.word.load(Ordering::Relaxed) & PHASE == PARKED
-    }
-
     /// Takes the token if it is there. Owner only.
     pub(crate) fn take_token(&self) -> bool {
         self.token.load(Ordering::Relaxed) && self.token.swap(false, Ordering::AcqRel)
@@ -214,5 +209,159 @@ impl WaitCell {
                 Err(_) => return Claim::Lost,
             }
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::{AtomicUsize, Mutex, lock};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A thread with a cell, and the number of times that it was made runnable after it slept.
+    struct Sleeper {
+        cell: WaitCell,
+        scheduled: AtomicUsize,
+    }
+
+    impl Sleeper {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { cell: WaitCell::new(), scheduled: AtomicUsize::new(0) })
+        }
+
+        /// A waker's part: true if it won.
+        fn answer(&self, claim: Claim) -> bool {
+            if claim == Claim::Asleep {
+                self.scheduled.fetch_add(1, Ordering::Relaxed);
+            }
+            claim != Claim::Lost
+        }
+
+        /// After all wakers are through: the sleeper runs again, and was scheduled exactly if it slept.
+        fn assert_awake(&self, committed: Commit) {
+            let scheduled = self.scheduled.load(Ordering::Relaxed);
+            assert!(self.cell.selected().is_some(), "nobody ended the wait");
+            assert_eq!(scheduled, usize::from(committed == Commit::Parked), "lost or doubled wake");
+        }
+    }
+
+    #[test]
+    fn of_two_claims_one_wins_and_the_sleeper_runs_once() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            sleeper.cell.arm();
+            let wakers: Vec<_> = (1..=2)
+                .map(|op| {
+                    let sleeper = Arc::clone(&sleeper);
+                    thread::spawn(move || sleeper.answer(sleeper.cell.claim(op)))
+                })
+                .collect();
+            let committed = sleeper.cell.commit();
+            let wins: Vec<_> = wakers.into_iter().map(|waker| waker.join().unwrap()).collect();
+            sleeper.assert_awake(committed);
+            assert_eq!(wins.iter().filter(|&&won| won).count(), 1);
+            assert_eq!(sleeper.cell.selected(), Some(if wins[0] { 1 } else { 2 }));
+        });
+    }
+
+    #[test]
+    fn a_wait_is_either_cancelled_or_claimed() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            sleeper.cell.arm();
+            let waker = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || sleeper.cell.claim(7))
+            };
+            let cancelled = sleeper.cell.cancel();
+            match waker.join().unwrap() {
+                Claim::Lost => assert_eq!(cancelled, None),
+                Claim::Awake => assert_eq!(cancelled, Some(7)),
+                Claim::Asleep => panic!("it never slept"),
+            }
+        });
+    }
+
+    #[test]
+    fn an_unpark_is_not_lost() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            let waker = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || {
+                    sleeper.answer(sleeper.cell.unpark());
+                })
+            };
+            let slept = sleeper.cell.arm_park().then(|| sleeper.cell.commit());
+            waker.join().unwrap();
+            match slept {
+                // It goes on by itself, having taken the token before it slept.
+                None => assert_eq!(sleeper.scheduled.load(Ordering::Relaxed), 0),
+                Some(committed) => {
+                    sleeper.assert_awake(committed);
+                    assert!(sleeper.cell.take_token());
+                }
+            }
+        });
+    }
+
+    /// An unpark that comes late must end the `park` it was meant for or none: never a later wait.
+    #[test]
+    fn a_late_unpark_spares_the_next_wait() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            let waker = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || sleeper.cell.unpark())
+            };
+            if sleeper.cell.arm_park() {
+                // A timeout.
+                let _ = sleeper.cell.cancel();
+            }
+            sleeper.cell.arm();
+            let ended = sleeper.cell.selected();
+            let _ = waker.join().unwrap();
+            assert_eq!(ended, None);
+            assert_eq!(sleeper.cell.cancel(), None, "the unpark ended a wait that is not a park");
+        });
+    }
+
+    /// The pattern of `WaitList`: a condition changed without the lock, a queue under one.
+    #[test]
+    fn a_change_beside_a_wait_list_is_not_missed() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            let world = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0), Mutex::new(false)));
+            let notifier = {
+                let (sleeper, world) = (Arc::clone(&sleeper), Arc::clone(&world));
+                thread::spawn(move || {
+                    let (condition, waiting, queued) = &*world;
+                    condition.store(1, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    if waiting.load(Ordering::Relaxed) > 0 {
+                        let mut queued = lock(queued);
+                        if std::mem::replace(&mut *queued, false) {
+                            sleeper.answer(sleeper.cell.claim(0));
+                        }
+                    }
+                })
+            };
+            let (condition, waiting, queued) = &*world;
+            sleeper.cell.arm();
+            *lock(queued) = true;
+            waiting.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let committed = if condition.load(Ordering::Relaxed) == 1 {
+                let _ = sleeper.cell.cancel();
+                None
+            } else {
+                Some(sleeper.cell.commit())
+            };
+            notifier.join().unwrap();
+            if let Some(committed) = committed {
+                sleeper.assert_awake(committed);
+            }
+        });
     }
 }
