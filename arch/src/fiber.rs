@@ -144,9 +144,8 @@ mod tests {
         on_slot(|slot| {
             let mut limit = 100_usize;
             // SAFETY: as above.
-            let mut fiber = unsafe {
-                Fiber::new(FiberStack::new(slot, 0), count_to, (&raw mut limit).cast())
-            };
+            let mut fiber =
+                unsafe { Fiber::new(FiberStack::new(slot, 0), count_to, (&raw mut limit).cast()) };
             for n in 0..100 {
                 fiber = std::thread::scope(|scope| {
                     scope

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crate::sched::{self, current};
 use crate::task::command::Command;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
-use crate::task::{OsThread, Reason, TaskRef, Wake, Waiter};
+use crate::task::{OsThread, Reason, TaskRef, Waiter, Wake};
 
 /// An armed wait of the calling thread.
 #[must_use = "an armed wait must be parked in or cancelled"]
@@ -120,7 +120,8 @@ pub(crate) struct Blocking {
 
 impl Blocking {
     pub(crate) fn enter() -> Self {
-        let on_worker = current::with(|worker| worker.map(|worker| worker.enter_blocking()).is_some());
+        let on_worker =
+            current::with(|worker| worker.map(|worker| worker.enter_blocking()).is_some());
         Self { on_worker, _not_send: PhantomData }
     }
 }

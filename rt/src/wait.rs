@@ -18,7 +18,7 @@ use crate::park::Wait;
 use crate::prim::{AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::sched;
 use crate::task::state::{Op, TIMED_OUT};
-use crate::task::{Reason, Wake, Waiter};
+use crate::task::{Reason, Waiter, Wake};
 
 /// The operation of a plain wake: what was waited for may have happened.
 pub(crate) const WOKEN: Op = 0;

@@ -16,9 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_channel as buffer;
-use crossbeam_channel::{
-    RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError,
-};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::prim::{AtomicUsize, Ordering};
 use crate::task::Reason;

@@ -16,9 +16,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel::{
-    RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError,
-};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::park::Wait;
 use crate::prim::{AtomicUsize, Mutex, MutexGuard, Ordering, lock};
@@ -152,7 +150,8 @@ impl<T> Sender<T> {
         // The value is in this place until a receiver has copied it out.
         let mut place = MaybeUninit::new(value);
         let packet = place.as_mut_ptr().cast();
-        match park(&self.shared, meeting, |m| &mut m.senders, packet, Reason::Send, deadline, site) {
+        match park(&self.shared, meeting, |m| &mut m.senders, packet, Reason::Send, deadline, site)
+        {
             WOKEN => Ok(()),
             // SAFETY: nobody has taken the value: the claim was not a receiver's.
             op => Err(match (op, unsafe { place.assume_init() }) {
@@ -199,8 +198,15 @@ impl<T> Receiver<T> {
         }
         let mut place = MaybeUninit::<T>::uninit();
         let packet = place.as_mut_ptr().cast();
-        match park(&self.shared, meeting, |m| &mut m.receivers, packet, Reason::Recv, deadline, site)
-        {
+        match park(
+            &self.shared,
+            meeting,
+            |m| &mut m.receivers,
+            packet,
+            Reason::Recv,
+            deadline,
+            site,
+        ) {
             // SAFETY: the sender filled the place before it claimed us.
             WOKEN => Ok(unsafe { place.assume_init() }),
             TIMED_OUT => Err(RecvTimeoutError::Timeout),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::prim::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::state::TIMED_OUT;
-use crate::task::{Wake, Waiter};
+use crate::task::{Waiter, Wake};
 
 /// Names a registered timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -144,7 +144,8 @@ impl Driver {
     }
 
     fn update_earliest(&self, timers: &Timers) {
-        let earliest = timers.queue.first_key_value().map_or(NEVER, |(key, _)| self.nanos(key.deadline));
+        let earliest =
+            timers.queue.first_key_value().map_or(NEVER, |(key, _)| self.nanos(key.deadline));
         self.earliest.store(earliest, Ordering::Relaxed);
     }
 

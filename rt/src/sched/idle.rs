@@ -235,8 +235,7 @@ mod models {
         fn push(&self, outside: bool) {
             // Relaxed: what the barrier must order, the queue does not.
             self.work.fetch_add(1, Ordering::Relaxed);
-            let summon =
-                if outside { self.idle.notify_outside() } else { self.idle.notify() };
+            let summon = if outside { self.idle.notify_outside() } else { self.idle.notify() };
             self.answer(summon);
         }
 

@@ -25,7 +25,7 @@ use crossbeam_deque::{Injector, Steal};
 use gthread_arch::stacks::{Pool, SizeClass, Slot};
 
 use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::task::{TaskRef, Wake, Waiter};
+use crate::task::{TaskRef, Waiter, Wake};
 use driver::{Driver, Tell};
 use idle::Idle;
 use monitor::Monitor;
@@ -146,7 +146,9 @@ impl Sched {
     #[inline]
     pub(crate) fn put_slot(&self, slot: Slot) {
         current::with(|worker| match worker {
-            Some(worker) if std::ptr::eq(&raw const **worker.sched(), self) => worker.put_slot(slot),
+            Some(worker) if std::ptr::eq(&raw const **worker.sched(), self) => {
+                worker.put_slot(slot)
+            }
             _ => {
                 // SAFETY: schedulers live in an `Arc`, and this one is alive until the slot is back.
                 // The count keeps it until `put` has returned.

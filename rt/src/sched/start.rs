@@ -62,7 +62,9 @@ impl Config {
         let guard = match std::env::var("GTHREAD_GUARD").as_deref() {
             Ok("mprotect") => GuardKind::Mprotect,
             Ok("auto") | Err(std::env::VarError::NotPresent) => GuardKind::Auto,
-            other => return Err(invalid(format!("GTHREAD_GUARD is auto or mprotect, not {other:?}"))),
+            other => {
+                return Err(invalid(format!("GTHREAD_GUARD is auto or mprotect, not {other:?}")));
+            }
         };
         Ok(Self { workers, class, guard, name: name.unwrap_or_else(|| "gthread".into()) })
     }
@@ -150,7 +152,10 @@ impl Sched {
     fn start_threads(self: &Arc<Self>, cores: Vec<Core>) -> io::Result<()> {
         let sched = Arc::clone(self);
         let name = format!("{}-monitor", self.config.name);
-        let monitor = thread::Builder::new().name(name).spawn(move || monitor::run(&sched));
+        let monitor = thread::Builder::new().name(name).spawn(move || {
+            let _abort = AbortOnUnwind;
+            monitor::run(&sched);
+        });
         let monitor = monitor.map_err(|error| refused(&error))?;
         lock(&self.threads).push(monitor);
         for core in cores {
@@ -171,6 +176,7 @@ impl Sched {
         let index = lock(&place).as_ref().map_or(0, |core| core.index);
         let name = format!("{}-{index}", self.config.name);
         let started = thread::Builder::new().name(name).spawn(move || {
+            let _abort = AbortOnUnwind;
             let core = lock(&inside).take().expect("the core is taken by its worker alone");
             let worker = Worker::new(Arc::clone(&sched), core, searching);
             worker.run();
@@ -210,9 +216,8 @@ impl Sched {
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.stopped.store(true, Ordering::SeqCst);
-        let inside = current::with(|worker| {
-            worker.is_some_and(|worker| Arc::ptr_eq(worker.sched(), self))
-        });
+        let inside =
+            current::with(|worker| worker.is_some_and(|worker| Arc::ptr_eq(worker.sched(), self)));
         if !inside {
             return self.wait_for_threads();
         }
@@ -235,13 +240,25 @@ impl Sched {
             // Each time: a thread that was joined may have started another.
             self.wake_all();
             let Some(thread) = lock(&self.threads).pop() else { break };
-            // A worker does not panic but by a bug of ours, which it has printed.
-            let _ = thread.join();
+            thread.join().expect("the runtime's own threads abort rather than panic");
         }
         self.abandon_joiners();
         // Tasks that did not finish keep their slots, and through them use the scheduler.
         if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
+        }
+    }
+}
+
+/// A panic on a stack of the runtime's own is a bug of ours, and leaves tasks that nobody will run. The
+/// panic has been printed; better end than hang.
+struct AbortOnUnwind;
+
+impl Drop for AbortOnUnwind {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("fatal: gthread's scheduler panicked; this is a bug in gthread");
+            std::process::abort();
         }
     }
 }

@@ -308,7 +308,7 @@ impl Worker {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
-        if self.green().is_none() {
+        if self.must_not_suspend() {
             // The running task holds the OS thread: the hand-off would wait for it.
             return self.push_ready(task);
         }
@@ -372,10 +372,12 @@ impl Worker {
     /// thread's) nor inside `blocking`.
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
-        if std::thread::panicking() || self.blocking_depth.get() > 0 {
-            return None;
-        }
-        self.current.get()
+        if self.must_not_suspend() { None } else { self.current.get() }
+    }
+
+    #[inline]
+    fn must_not_suspend(&self) -> bool {
+        std::thread::panicking() || self.blocking_depth.get() > 0
     }
 
     /// The running task, whether or not it may suspend.

@@ -41,7 +41,7 @@ use state::WaitCell;
 
 pub(crate) use os::OsThread;
 use packet::Packet;
-pub(crate) use waiter::{Wake, Waiter};
+pub(crate) use waiter::{Waiter, Wake};
 
 /// Why a thread waits; for dumps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

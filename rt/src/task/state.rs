@@ -118,9 +118,7 @@ impl WaitCell {
         let selected = (word & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
         // Release: what the waker did before is visible to the woken. Acquire: an asleep thread's
         // frames, which the winner is about to make run elsewhere, are complete.
-        self.word
-            .compare_exchange(word, selected, Ordering::AcqRel, Ordering::Relaxed)
-            .map(|_| ())
+        self.word.compare_exchange(word, selected, Ordering::AcqRel, Ordering::Relaxed).map(|_| ())
     }
 
     /// Goes to sleep, unless claimed meanwhile. Owner only; a green thread's worker calls it after the
@@ -144,11 +142,7 @@ impl WaitCell {
         let word = self.word.load(Ordering::Relaxed);
         if matches!(word & PHASE, ARMED | PARKED) {
             let idle = (word & !(GENERATION - 1)) | IDLE;
-            if self
-                .word
-                .compare_exchange(word, idle, Ordering::AcqRel, Ordering::Acquire)
-                .is_ok()
-            {
+            if self.word.compare_exchange(word, idle, Ordering::AcqRel, Ordering::Acquire).is_ok() {
                 return None;
             }
         }
