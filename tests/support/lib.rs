@@ -445,6 +445,18 @@ pub fn resident() -> (u64, u64) {
     (field("VmRSS:"), field("VmHWM:"))
 }
 
+/// Uses so many bytes of the stack, by recursion; gives the depth.
+pub fn use_stack(bytes: usize) -> usize {
+    #[inline(never)]
+    fn descend(from: usize, bytes: usize) -> usize {
+        let frame = std::hint::black_box([1_u8; 256]);
+        let here = std::ptr::from_ref(&frame) as usize;
+        if from - here >= bytes { 1 } else { usize::from(frame[7]) + descend(from, bytes) }
+    }
+    let frame = 0_u8;
+    descend(std::ptr::from_ref(std::hint::black_box(&frame)) as usize, bytes)
+}
+
 /// How long `f` takes.
 pub fn time(f: impl FnOnce()) -> Duration {
     let start = Instant::now();

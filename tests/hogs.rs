@@ -1,0 +1,244 @@
+//! A green thread that keeps its OS thread, blocked or busy, does not stop the others.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use gthread::{channel, go};
+use gthread_tests::{Flag, for_each_of, for_workers, hog_until, yield_often};
+
+#[test]
+fn one_that_sleeps_in_the_kernel() {
+    for_workers(|runtime| {
+        runtime.run(|| {
+            let stop = Flag::new();
+            let hog = go!({
+                let stop = stop.clone();
+                move || gthread_tests::until(|| stop.is_up())
+            });
+            for _ in 0..10 {
+                go!(yield_often).join().unwrap();
+            }
+            stop.raise();
+            hog.join().unwrap();
+        });
+    });
+}
+
+#[test]
+fn one_that_waits_on_a_std_channel() {
+    for_workers(|runtime| {
+        runtime.run(|| {
+            let (tx, rx) = mpsc::channel();
+            let hog = go!(move || rx.recv().unwrap());
+            let (ping, pings) = channel::bounded(0);
+            let other = go!(move || pings.iter().sum::<u32>());
+            (0..100).for_each(|n| ping.send(n).unwrap());
+            drop(ping);
+            assert_eq!(other.join().unwrap(), 4950);
+            tx.send(5).unwrap();
+            assert_eq!(hog.join().unwrap(), 5);
+        });
+    });
+}
+
+#[test]
+fn one_that_spins() {
+    for_workers(|runtime| {
+        runtime.run(|| {
+            let stop = Flag::new();
+            let hog = go!({
+                let stop = stop.clone();
+                move || hog_until(|| stop.is_up())
+            });
+            gthread::sleep(Duration::from_millis(5));
+            for _ in 0..10 {
+                go!(yield_often).join().unwrap();
+            }
+            stop.raise();
+            hog.join().unwrap();
+        });
+    });
+}
+
+/// As many hogs as there are workers, each waiting for the next to start.
+#[test]
+fn as_many_as_there_are_workers_and_more() {
+    for_workers(|runtime| {
+        let count = runtime.metrics().workers + 3;
+        let flags: Vec<_> = (0..=count).map(|_| Flag::new()).collect();
+        let hogs: Vec<_> = (0..count)
+            .map(|n| {
+                let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
+                runtime.spawn(move || {
+                    mine.raise();
+                    gthread_tests::until(|| next.is_up());
+                })
+            })
+            .collect();
+        flags[count].raise();
+        hogs.into_iter().for_each(|hog| hog.join().unwrap());
+    });
+}
+
+/// What was runnable on the hog's worker, of every kind, must get away from it.
+#[test]
+fn what_waits_behind_a_hog_is_taken_over() {
+    for_workers(|runtime| {
+        let done: Vec<_> = (0..5).map(|_| Flag::new()).collect();
+        let raise = |n: usize| {
+            let flag = done[n].clone();
+            move || flag.raise()
+        };
+        runtime.run(|| {
+            let (tx, rx) = channel::bounded::<()>(1);
+            let woken = go!({
+                let raise = raise(0);
+                move || {
+                    rx.recv().unwrap();
+                    raise();
+                }
+            });
+            let parked = go!({
+                let raise = raise(1);
+                move || {
+                    gthread::park();
+                    raise();
+                }
+            });
+            let yielded = go!({
+                let raise = raise(2);
+                move || {
+                    gthread::yield_now();
+                    raise();
+                }
+            });
+            let hog = go!({
+                let done = done.clone();
+                let (raise, parked) = (raise(3), parked.thread().clone());
+                move || {
+                    gthread::Builder::new().queued(true).spawn(raise).unwrap();
+                    parked.unpark();
+                    // The one woken last is in the hand-off slot.
+                    tx.send(()).unwrap();
+                    hog_until(|| done.iter().all(Flag::is_up));
+                }
+            });
+            // The hog's own parent.
+            done[4].raise();
+            for thread in [woken, parked, yielded, hog] {
+                thread.join().unwrap();
+            }
+        });
+    });
+}
+
+/// A hog that another worker covers for already wakes a thread, and waits for it without suspending,
+/// while everything else is asleep.
+#[test]
+fn a_hog_wakes_one_while_all_else_sleeps() {
+    for_each_of(&[1, 2], |runtime| {
+        let (first, second) = (Flag::new(), Flag::new());
+        runtime.run(|| {
+            let (tx, rx) = channel::bounded::<()>(1);
+            let woken = go!({
+                let second = second.clone();
+                move || {
+                    rx.recv().unwrap();
+                    second.raise();
+                }
+            });
+            let hog = go!({
+                let (first, second) = (first.clone(), second.clone());
+                move || {
+                    // Covered by now: the caller went on.
+                    hog_until(|| first.is_up());
+                    // The caller sleeps by now, and so does the worker that ran it.
+                    std::thread::sleep(Duration::from_millis(50));
+                    tx.send(()).unwrap();
+                    hog_until(|| second.is_up());
+                }
+            });
+            first.raise();
+            hog.join().unwrap();
+            woken.join().unwrap();
+        });
+    });
+}
+
+/// The counts of who runs must survive hogs that come and go among sleeping and ended spares.
+#[test]
+fn hogs_after_spares_have_slept() {
+    for_each_of(&[1, 2], |runtime| {
+        for round in 0..6 {
+            println!("round {round}");
+            // Some that block in a chain, so that as many spares are needed.
+            let flags: Vec<_> = (0..5).map(|_| Flag::new()).collect();
+            let chain: Vec<_> = (0..4)
+                .map(|n| {
+                    let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
+                    runtime.spawn(move || {
+                        mine.raise();
+                        gthread::blocking(|| gthread_tests::until(|| next.is_up()));
+                    })
+                })
+                .collect();
+            flags[4].raise();
+            chain.into_iter().for_each(|thread| thread.join().unwrap());
+            // One that is not announced, with work waiting: somebody else must run in its place.
+            let stop = Flag::new();
+            let hogs: Vec<_> = (0..2)
+                .map(|_| {
+                    let stop = stop.clone();
+                    runtime.spawn(move || gthread_tests::until(|| stop.is_up()))
+                })
+                .collect();
+            let works: Vec<_> = (0..4).map(|_| runtime.spawn(yield_often)).collect();
+            works.into_iter().for_each(|thread| thread.join().unwrap());
+            stop.raise();
+            hogs.into_iter().for_each(|thread| thread.join().unwrap());
+            // Everything goes to sleep; then there is work again.
+            std::thread::sleep(Duration::from_millis(20));
+            runtime.spawn(yield_often).join().unwrap();
+        }
+    });
+}
+
+/// The same after the spares' OS threads have ended.
+#[test]
+fn hogs_after_spares_have_ended() {
+    for_each_of(&[1], |runtime| {
+        for _ in 0..2 {
+            let names = || {
+                let names = gthread_tests::os_thread_names();
+                names.iter().filter(|name| name.starts_with("gthread")).count()
+            };
+            let flags: Vec<_> = (0..5).map(|_| Flag::new()).collect();
+            let chain: Vec<_> = (0..4)
+                .map(|n| {
+                    let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
+                    runtime.spawn(move || {
+                        mine.raise();
+                        gthread::blocking(|| gthread_tests::until(|| next.is_up()));
+                    })
+                })
+                .collect();
+            let busy = names();
+            flags[4].raise();
+            chain.into_iter().for_each(|thread| thread.join().unwrap());
+            println!("{busy} OS threads");
+            // The keepalive of spares, and some.
+            std::thread::sleep(Duration::from_millis(1300));
+            let stop = Flag::new();
+            let hog = runtime.spawn({
+                let stop = stop.clone();
+                move || gthread_tests::until(|| stop.is_up())
+            });
+            let works: Vec<_> = (0..4).map(|_| runtime.spawn(yield_often)).collect();
+            works.into_iter().for_each(|thread| thread.join().unwrap());
+            stop.raise();
+            hog.join().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+            runtime.spawn(yield_often).join().unwrap();
+        }
+    });
+}

@@ -1,0 +1,86 @@
+//! A runtime in which nothing is runnable uses no CPU. Alone in its process: it measures.
+
+use std::time::Duration;
+
+use gthread::{Runtime, channel, go};
+use gthread_tests::{LIMIT, cpu_time, runtime, times_slept, watchdog};
+
+const WINDOW: Duration = Duration::from_millis(300);
+
+/// Measures some times, because what went before may take a moment to settle.
+fn assert_idle(what: &str) {
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        let (cpu, slept) = (cpu_time(), times_slept());
+        std::thread::sleep(WINDOW);
+        let (cpu, slept) = (cpu_time() - cpu, times_slept() - slept);
+        // The second catches those who wake up, find nothing, and sleep again.
+        if cpu < Duration::from_millis(3) && slept <= 10 {
+            return;
+        }
+        seen.push((cpu, slept));
+    }
+    panic!("{what}: (CPU time, times slept) in {WINDOW:?}: {seen:?}");
+}
+
+fn busy(runtime: &Runtime) {
+    fn tree(depth: u32) {
+        if depth > 0 {
+            gthread::join(|| tree(depth - 1), || tree(depth - 1));
+        }
+    }
+    runtime.run(|| tree(12));
+}
+
+#[test]
+fn idle_runtimes_use_no_cpu() {
+    watchdog(LIMIT, || {
+        let runtimes = [runtime(1), runtime(2), runtime(8)];
+        assert_idle("fresh");
+        runtimes.iter().for_each(busy);
+        assert_idle("after work");
+
+        let (tx, rx) = channel::unbounded::<()>();
+        for runtime in &runtimes {
+            for n in 0..30 {
+                let rx = rx.clone();
+                drop(runtime.spawn(move || match n % 5 {
+                    0 => gthread::park(),
+                    1 => drop(rx.recv()),
+                    2 => gthread::sleep(Duration::from_secs(3600)),
+                    3 => drop(rx.recv_timeout(Duration::from_secs(3600))),
+                    _ => gthread::park_timeout(Duration::MAX),
+                }));
+            }
+        }
+        assert_idle("with parked threads and timers");
+        drop(tx);
+
+        for runtime in &runtimes {
+            runtime.run(|| {
+                let (tx, rx) = std::sync::mpsc::channel();
+                let blocks: Vec<_> = (0..5)
+                    .map(|_| {
+                        let tx = tx.clone();
+                        go!(move || gthread::blocking(|| {
+                            std::thread::sleep(Duration::from_millis(2));
+                            tx.send(()).unwrap();
+                        }))
+                    })
+                    .collect();
+                gthread::blocking(|| (0..5).for_each(|_| rx.recv().unwrap()));
+                blocks.into_iter().for_each(|thread| thread.join().unwrap());
+            });
+        }
+        assert_idle("with idle spares");
+
+        let (end, rx) = std::sync::mpsc::channel();
+        let blocks = runtimes[1].spawn(move || gthread::blocking(|| rx.recv().unwrap()));
+        assert_idle("with one that blocks, and says so");
+        end.send(()).unwrap();
+        blocks.join().unwrap();
+
+        runtimes.iter().for_each(busy);
+        assert_idle("after everything");
+    });
+}
