@@ -128,6 +128,14 @@ fn a_result_whose_drop_blocks() {
 struct Aligned128([u8; 300]);
 
 #[derive(Clone, Copy)]
+#[repr(align(256))]
+struct Aligned256(u8);
+
+#[derive(Clone, Copy)]
+#[repr(align(1024))]
+struct Aligned1024(u8);
+
+#[derive(Clone, Copy)]
 #[repr(align(4096))]
 struct Aligned4096(u8);
 
@@ -176,6 +184,11 @@ fn over_aligned_ones() {
                 is_aligned(value);
                 assert!(value.0.iter().all(|&byte| byte == 5));
             });
+            // Small enough to be kept on the stack, were it not for the alignment.
+            there_and_back(Aligned256(8), is_aligned);
+            there_and_back(Aligned256(8), |value| assert_eq!(value.0, 8));
+            there_and_back(Aligned1024(9), is_aligned);
+            there_and_back(Aligned1024(9), |value| assert_eq!(value.0, 9));
             there_and_back(Aligned4096(6), |value| {
                 is_aligned(value);
                 assert_eq!(value.0, 6);

@@ -246,13 +246,18 @@ fn an_os_thread_keeps_its_token_through_a_recv() {
 #[test]
 fn stds_token_is_not_swallowed() {
     watchdog(LIMIT, || {
-        for _ in 0..200 {
+        for _ in 0..50 {
             let (tx, rx) = channel::unbounded();
+            let (to_main, ids) = std::sync::mpsc::channel();
             let os = std::thread::spawn(move || {
+                to_main.send(gthread_tests::os_thread_id()).unwrap();
                 let value: u32 = rx.recv().unwrap();
                 std::thread::park();
                 value
             });
+            // Once it sleeps in `recv`, which uses that token too.
+            let id = ids.recv().unwrap();
+            gthread_tests::until(|| gthread_tests::is_asleep(id));
             os.thread().unpark();
             tx.send(5).unwrap();
             assert_eq!(os.join().unwrap(), 5);

@@ -3,16 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 
 use gthread::go;
-use gthread_tests::{LIMIT, is_child, rerun, watchdog};
-
-#[inline(never)]
-fn descend(depth: u64) -> u64 {
-    let frame = std::hint::black_box([depth; 64]);
-    if frame[1] == u64::MAX {
-        return 0;
-    }
-    descend(depth + 1) + frame[2]
-}
+use gthread_tests::{LIMIT, is_child, rerun, use_stack, watchdog};
 
 #[test]
 fn it_kills_the_process() {
@@ -20,9 +11,10 @@ fn it_kills_the_process() {
         gthread::run(|| {
             // Neighbours on both sides.
             let parked: Vec<_> = (0..10).map(|_| go!(gthread::park)).collect();
-            let sum = go!(|| descend(0)).join();
+            // A little more than the default stack: without a guard it would end in a neighbour's.
+            let depth = go!(|| use_stack(300 << 10)).join();
             drop(parked);
-            println!("survived: {sum:?}");
+            println!("survived: {depth:?}");
         });
         return;
     }

@@ -111,7 +111,7 @@ use std::time::{Duration, Instant};
 use gthread::Runtime;
 
 /// How long a test may take before it counts as hung. Long: the machine may be busy with other tests.
-pub const LIMIT: Duration = Duration::from_secs(15);
+pub const LIMIT: Duration = Duration::from_secs(40);
 
 // ---- watchdog ---------------------------------------------------------------------------------
 
@@ -415,6 +415,12 @@ pub fn os_thread_names() -> Vec<String> {
 pub fn os_thread_id() -> i64 {
     // SAFETY: gettid has no preconditions.
     i64::from(unsafe { libc::gettid() })
+}
+
+/// Whether the OS thread of this id sleeps in the kernel.
+pub fn is_asleep(id: i64) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/self/task/{id}/stat")).unwrap_or_default();
+    stat.rsplit(") ").next().is_some_and(|fields| fields.starts_with('S'))
 }
 
 /// CPU time that this process has used, of all threads.

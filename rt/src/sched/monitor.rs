@@ -14,9 +14,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Sched;
+use super::idle::Summon;
 use super::parker::Parker;
 use super::remote::{COVERED, NORMAL};
+use super::{MAX_SPARES, Sched};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
@@ -39,6 +40,8 @@ pub(super) struct Monitor {
     dormant: AtomicBool,
     /// Spares asked for and not yet started.
     spares_wanted: AtomicUsize,
+    /// It has said on stderr that a spare could not be started; once is enough.
+    complained: AtomicBool,
 }
 
 impl Monitor {
@@ -47,6 +50,7 @@ impl Monitor {
             parker: Parker::new(),
             dormant: AtomicBool::new(false),
             spares_wanted: AtomicUsize::new(0),
+            complained: AtomicBool::new(false),
         }
     }
 
@@ -163,8 +167,10 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
         return acted;
     }
     if sched.idle.has_room() {
-        sched.answer(sched.idle.notify_outside());
-        return true;
+        let summon = sched.idle.notify_outside();
+        sched.answer(summon);
+        // A spare may not be had, so asking for one is no reason to look again at once.
+        return acted || matches!(summon, Summon::Worker(_));
     }
     let patience = COVER_AFTER * 2_u32.pow(u32::min(covered, MAX_DOUBLINGS));
     match stuck {
@@ -194,12 +200,24 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
 impl Sched {
     /// Starts the spare that `Idle` has counted already.
     fn start_spare(self: &Arc<Self>) {
-        let started = self.spare_core().is_some_and(|core| {
-            self.start_worker(core, true).map_err(|(core, _)| self.keep_core(core)).is_ok()
-        });
-        if !started {
-            // The process may have no more threads. The next look tries again, if it is still needed.
-            self.idle.spare_failed();
+        let refused = match self.spare_core() {
+            None => format!("{MAX_SPARES} are there already"),
+            Some(core) => match self.start_worker(core, true) {
+                Ok(()) => return,
+                Err((core, error)) => {
+                    self.keep_core(core);
+                    error.to_string()
+                }
+            },
+        };
+        // Nothing is lost: the next look tries again, and a worker that is back takes the work.
+        self.idle.spare_failed();
+        if !self.monitor.complained.swap(true, Ordering::Relaxed) {
+            eprintln!(
+                "gthread: all workers are blocked, and no spare OS thread can be started: {refused}. \
+                 Green threads that are ready wait until a worker is free. The limit may be \
+                 ulimit -u or the control group's pids.max"
+            );
         }
     }
 

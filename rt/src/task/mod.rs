@@ -264,8 +264,10 @@ impl TaskRef {
     pub(crate) unsafe fn free(self) {
         let sched = self.sched;
         let slot = self.slot.take().expect("a task is freed once");
-        // SAFETY: nobody else has the task. The packet's content is gone.
+        // SAFETY: nobody else has the task. It has finished, so its fiber has; the copy is the only one
+        // used, because a fiber's drop does nothing. The packet's content is gone.
         unsafe {
+            self.fiber.get().read().retire();
             (*self.0.as_ptr()).packet.free();
             self.0.drop_in_place();
         }
