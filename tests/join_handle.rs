@@ -132,6 +132,10 @@ struct Aligned128([u8; 300]);
 struct Aligned256(u8);
 
 #[derive(Clone, Copy)]
+#[repr(align(512))]
+struct Aligned512(u8);
+
+#[derive(Clone, Copy)]
 #[repr(align(1024))]
 struct Aligned1024(u8);
 
@@ -184,11 +188,12 @@ fn over_aligned_ones() {
                 is_aligned(value);
                 assert!(value.0.iter().all(|&byte| byte == 5));
             });
-            // Small enough to be kept on the stack, were it not for the alignment.
-            there_and_back(Aligned256(8), is_aligned);
-            there_and_back(Aligned256(8), |value| assert_eq!(value.0, 8));
-            there_and_back(Aligned1024(9), is_aligned);
-            there_and_back(Aligned1024(9), |value| assert_eq!(value.0, 9));
+            // Small enough to be kept on the stack, were it not for the alignment: a debug build notices
+            // if they are read from or written to a place that is not aligned.
+            let (a, b, c) = (Aligned256(1), Aligned512(2), Aligned1024(3));
+            assert_eq!(go!(move || (a, is_aligned(&a)).0).join().unwrap().0, 1);
+            assert_eq!(go!(move || (b, is_aligned(&b)).0).join().unwrap().0, 2);
+            assert_eq!(go!(move || (c, is_aligned(&c)).0).join().unwrap().0, 3);
             there_and_back(Aligned4096(6), |value| {
                 is_aligned(value);
                 assert_eq!(value.0, 6);

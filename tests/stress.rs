@@ -13,14 +13,18 @@ use gthread_tests::{
     Drops, Flag, LIMIT, Random, Token, Watchdog, runtime, seed, stress_time, yield_until,
 };
 
-/// Runs `round` with runtimes of 1, 2 and 8 workers in turn, until the time is over.
+/// Runs `round` with runtimes of 1, 2 and 8 workers in turn (`GTHREAD_STRESS_WORKERS`: with that many
+/// alone), until the time is over.
 fn stress(mut round: impl FnMut(&Runtime, &mut Random)) {
     let mut random = Random::new(seed());
-    let _watchdog = Watchdog::new(LIMIT + stress_time() * 2, "did not end");
+    let _watchdog = Watchdog::new(LIMIT + stress_time(), "did not end");
     let end = Instant::now() + stress_time();
-    let runtimes = [1, 2, 8].map(runtime);
+    let runtimes: Vec<_> = match std::env::var("GTHREAD_STRESS_WORKERS") {
+        Ok(workers) => vec![runtime(workers.parse().expect("a number of workers"))],
+        Err(_) => [1, 2, 8].map(runtime).into(),
+    };
     for (n, runtime) in runtimes.iter().cycle().enumerate() {
-        if n >= 3 && Instant::now() >= end {
+        if n >= runtimes.len() && Instant::now() >= end {
             break;
         }
         round(runtime, &mut random);

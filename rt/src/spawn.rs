@@ -45,6 +45,9 @@ macro_rules! go {
 /// workers as `GTHREAD_WORKERS` says, else as [`std::thread::available_parallelism`]; stacks of
 /// `GTHREAD_STACK_SIZE` bytes, else 256 KiB less the guard.
 ///
+/// The closure is moved several times on its way, in debug builds by as many copies on the caller's stack
+/// and the child's: box what is larger than a few KiB.
+///
 /// The green thread goes on if the handle is dropped. A panic ends it, and is what `join` returns.
 ///
 /// # Panics

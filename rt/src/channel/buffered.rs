@@ -184,7 +184,7 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        // As above. The last one also drops the values that are left.
+        // As above.
         // SAFETY: dropped here, once.
         unsafe { ManuallyDrop::drop(&mut self.buffer) };
         self.shared.receivers.leave(&self.shared.senders);

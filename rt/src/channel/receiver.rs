@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use super::{Flavor, Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError, buffered, zero};
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
-/// them; when the last is dropped the channel is disconnected and the values it holds are dropped.
+/// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
+/// at the latest when the senders are gone too.
 pub struct Receiver<T>(pub(super) Flavor<buffered::Receiver<T>, zero::Receiver<T>>);
 
 // SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is

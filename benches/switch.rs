@@ -25,8 +25,8 @@ fn benches(criterion: &mut Criterion) {
 }
 
 criterion_group! {
-    name = yields;
+    name = switch;
     config = Criterion::default().sample_size(20);
     targets = benches
 }
-criterion_main!(yields);
+criterion_main!(switch);

@@ -1,0 +1,270 @@
+//! The last of the benches: no measurement, but a table of what the others measured.
+//!
+//! A plain `cargo bench` ends with it, and it writes docs/benchmarks.md. With options after `--`, which
+//! may have made the others measure less, it only prints the table, unless there is `--out FILE`. As a
+//! test it does nothing.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::SystemTime;
+use std::{env, fs, io};
+
+use serde_json::Value;
+
+/// What is compared, and how the table calls it. Ratios are of the first to the second.
+const CONTESTANTS: [(&str, &str); 3] = [
+    ("std::thread", "`std::thread`"),
+    ("gthread-1", "gthread, 1 worker"),
+    ("gthread-2", "gthread, 2 workers"),
+];
+
+fn main() -> io::Result<()> {
+    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let measuring = env::args().any(|arg| arg == "--bench");
+    if !measuring || args.iter().any(|arg| arg == "--test" || arg == "--list") {
+        return Ok(());
+    }
+
+    let criterion = criterion_directory();
+    let (workloads, measured) = medians(&criterion)?;
+    let Some((first, last)) = measured else {
+        println!("no measurements in {}: run `cargo bench`", criterion.display());
+        return Ok(());
+    };
+    let table = table(&workloads);
+    print!("\n{table}\n");
+
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs");
+    let out = match args.iter().position(|arg| arg == "--out") {
+        Some(at) => PathBuf::from(args.get(at + 1).expect("--out takes a file")),
+        None if args.is_empty() => docs.join("benchmarks.md"),
+        None => {
+            println!("not written to docs/benchmarks.md: `cargo bench` had options");
+            return Ok(());
+        }
+    };
+    fs::write(&out, page(&table, &dates(first, last)))?;
+    println!("written to {}", out.display());
+    Ok(())
+}
+
+/// Where criterion leaves its results; the rules are criterion's.
+fn criterion_directory() -> PathBuf {
+    if let Some(home) = env::var_os("CRITERION_HOME") {
+        return home.into();
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).or_else(|| {
+        let metadata = output(
+            &env::var("CARGO").ok()?,
+            &["metadata", "--format-version=1", "--no-deps", "--offline"],
+        )?;
+        let metadata: Value = serde_json::from_str(&metadata).ok()?;
+        Some(metadata["target_directory"].as_str()?.into())
+    });
+    target.unwrap_or_else(|| "target".into()).join("criterion")
+}
+
+/// Nanoseconds by contestant, by workload.
+type Workloads = BTreeMap<String, BTreeMap<String, f64>>;
+
+/// The median of each benchmark, and when the first and the last of them were measured.
+fn medians(criterion: &Path) -> io::Result<(Workloads, Option<(SystemTime, SystemTime)>)> {
+    let mut workloads = Workloads::new();
+    let mut measured: Option<(SystemTime, SystemTime)> = None;
+    for group in subdirectories(criterion)? {
+        for benchmark in subdirectories(&group)? {
+            // Directories have shortened names; the real ones are inside.
+            let file = benchmark.join("new/estimates.json");
+            let (Some(names), Some(estimates)) =
+                (json(&benchmark.join("new/benchmark.json")), json(&file))
+            else {
+                continue;
+            };
+            let (Some(workload), Some(contestant), Some(median)) = (
+                names["group_id"].as_str(),
+                names["function_id"].as_str(),
+                estimates["median"]["point_estimate"].as_f64(),
+            ) else {
+                continue;
+            };
+            if CONTESTANTS.iter().all(|(id, _)| *id != contestant) {
+                continue;
+            }
+            workloads.entry(workload.into()).or_default().insert(contestant.into(), median);
+            let at = fs::metadata(&file)?.modified()?;
+            let (first, last) = measured.unwrap_or((at, at));
+            measured = Some((first.min(at), last.max(at)));
+        }
+    }
+    Ok((workloads, measured))
+}
+
+/// The directories in one, or none if there is no such.
+fn subdirectories(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    Ok(paths.into_iter().filter(|path| path.is_dir()).collect())
+}
+
+fn json(file: &Path) -> Option<Value> {
+    serde_json::from_str(&fs::read_to_string(file).ok()?).ok()
+}
+
+/// The table, in Markdown that can be read as it is.
+fn table(workloads: &Workloads) -> String {
+    let mut rows = vec![vec!["workload".to_owned()]];
+    rows[0].extend(CONTESTANTS.map(|(_, title)| title.to_owned()));
+    rows[0].push("ratio std / 1 worker".into());
+    for (workload, medians) in workloads {
+        let of = |contestant: usize| medians.get(CONTESTANTS[contestant].0).copied();
+        let mut row = vec![workload.clone()];
+        row.extend((0..CONTESTANTS.len()).map(|id| of(id).map_or("–".into(), nanoseconds)));
+        row.push(of(0).zip(of(1)).map_or("–".into(), |(os, green)| significant(os / green)));
+        rows.push(row);
+    }
+
+    let widths: Vec<usize> = (0..rows[0].len())
+        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let rule = widths.iter().enumerate().map(|(column, &width)| {
+        if column == 0 { "-".repeat(width) } else { "-".repeat(width - 1) + ":" }
+    });
+    rows.insert(1, rule.collect());
+
+    let mut table = String::new();
+    for row in rows {
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            // The first column is words, the others are numbers.
+            let written = if column == 0 {
+                write!(table, "| {cell:width$} ")
+            } else {
+                write!(table, "| {cell:>width$} ")
+            };
+            written.expect("a string takes all");
+        }
+        table.push_str("|\n");
+    }
+    table
+}
+
+/// A time, in the unit that suits it.
+fn nanoseconds(time: f64) -> String {
+    let (time, unit) = match time {
+        ..1e3 => (time, "ns"),
+        ..1e6 => (time / 1e3, "µs"),
+        ..1e9 => (time / 1e6, "ms"),
+        _ => (time / 1e9, "s"),
+    };
+    format!("{} {unit}", significant(time))
+}
+
+/// Three digits that count.
+fn significant(number: f64) -> String {
+    match number {
+        ..9.995 => format!("{number:.2}"),
+        ..99.95 => format!("{number:.1}"),
+        _ => format!("{number:.0}"),
+    }
+}
+
+/// The whole page.
+fn page(table: &str, dates: &str) -> String {
+    let Machine { processor, cores, memory, kernel, rustc } = Machine::this();
+    let version = env!("CARGO_PKG_VERSION");
+    format!(
+        "\
+# Benchmarks
+
+Written by `cargo bench`; do not edit. The workloads are in [benches](../benches), each the same code on
+`std::thread` and on green threads. Times are medians, for one operation.
+
+{table}
+| measured | {dates} |
+|---|---|
+| processor | {processor}, {cores} |
+| memory | {memory} |
+| system | {kernel} |
+| compiler | {rustc} |
+| gthread | {version} |
+
+To measure again, on a machine that does nothing else: `cargo bench`. To write the table again from the
+last measurements: `cargo bench --bench zz_table`, with `-- --out FILE` to another file.
+"
+    )
+}
+
+/// The machine's facts that bear on the times.
+struct Machine {
+    processor: String,
+    cores: String,
+    memory: String,
+    kernel: String,
+    rustc: String,
+}
+
+impl Machine {
+    fn this() -> Self {
+        let unknown = || "unknown".to_owned();
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        Self {
+            processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| env::consts::ARCH.into()),
+            cores: format!("{cores} {}", if cores == 1 { "core" } else { "cores" }),
+            memory: field("/proc/meminfo", "MemTotal")
+                .and_then(|kib| kib.trim_end_matches(" kB").parse::<f64>().ok())
+                .map_or_else(unknown, |kib| format!("{:.0} GiB", kib / f64::from(1 << 20))),
+            // The version without what distributors add to it.
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .ok()
+                .and_then(|release| Some(format!("Linux {}", release.trim().split('-').next()?)))
+                .unwrap_or_else(|| env::consts::OS.into()),
+            rustc: output("rustc", &["--version"]).map_or_else(unknown, |line| line.trim().into()),
+        }
+    }
+}
+
+/// The value of the first `name : value` in a file of /proc.
+fn field(file: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(file).ok()?;
+    let (_, value) = text.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.trim() == name)?;
+    Some(value.trim().into())
+}
+
+/// What a command prints.
+fn output(command: &str, args: &[&str]) -> Option<String> {
+    let output = Command::new(command).args(args).output().ok()?;
+    output.status.success().then_some(())?;
+    String::from_utf8(output.stdout).ok()
+}
+
+/// One day, or the first and the last.
+fn dates(first: SystemTime, last: SystemTime) -> String {
+    let (first, last) = (date(first), date(last));
+    if first == last { last } else { format!("{first} to {last}") }
+}
+
+/// The day of a time, in UTC.
+fn date(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).expect("files are newer than 1970");
+    let (mut year, mut day) = (1970, since.as_secs() / 86_400);
+    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_of = |year| if is_leap(year) { 366 } else { 365 };
+    while day >= days_of(year) {
+        day -= days_of(year);
+        year += 1;
+    }
+    let february = if is_leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if day < days {
+            break;
+        }
+        day -= days;
+        month += 1;
+    }
+    format!("{year}-{month:02}-{:02}", day + 1)
+}
