@@ -250,21 +250,6 @@ fn dates(first: SystemTime, last: SystemTime) -> String {
 /// The day of a time, in UTC.
 fn date(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).expect("files are newer than 1970");
-    let (mut year, mut day) = (1970, since.as_secs() / 86_400);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days_of = |year| if is_leap(year) { 366 } else { 365 };
-    while day >= days_of(year) {
-        day -= days_of(year);
-        year += 1;
-    }
-    let february = if is_leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for days in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if day < days {
-            break;
-        }
-        day -= days;
-        month += 1;
-    }
-    format!("{year}-{month:02}-{:02}", day + 1)
+    let seconds = format!("@{}", since.as_secs());
+    output("date", &["-u", "-d", &seconds, "+%F"]).map_or("unknown".into(), |day| day.trim().into())
 }
