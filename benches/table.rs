@@ -212,7 +212,8 @@ impl Machine {
         let unknown = || "unknown".to_owned();
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         Self {
-            processor: field("/proc/cpuinfo", "model name").unwrap_or_else(|| env::consts::ARCH.into()),
+            processor: field("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| env::consts::ARCH.into()),
             cores: format!("{cores} {}", if cores == 1 { "core" } else { "cores" }),
             memory: field("/proc/meminfo", "MemTotal")
                 .and_then(|kib| kib.trim_end_matches(" kB").parse::<f64>().ok())
@@ -230,7 +231,8 @@ impl Machine {
 /// The value of the first `name : value` in a file of /proc.
 fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
-    let (_, value) = text.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.trim() == name)?;
+    let (_, value) =
+        text.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.trim() == name)?;
     Some(value.trim().into())
 }
 
