@@ -2,7 +2,7 @@
 //!
 //! A [`Slot`] is one stack: a run of address space whose lowest page is a guard, so that running off
 //! the end faults instead of overwriting a neighbour. Slots are cut from large reservations
-//! ([`arena`]), come in power-of-two [`SizeClass`]es, and live in a [`Pool`] that never gives a slot
+//! (arenas), come in power-of-two [`SizeClass`]es, and live in a [`Pool`] that never gives a slot
 //! to two owners. A [`Cache`] in front of the pool serves one thread without locks.
 //!
 //! ```text
