@@ -46,6 +46,7 @@ impl<C> Fiber<C> {
     ///
     /// - `entry` must not unwind.
     /// - `data` must be what `entry` expects, from now until `entry` has returned.
+    #[inline]
     pub unsafe fn new(
         stack: FiberStack,
         entry: unsafe fn(Suspender<C>, *mut ()),

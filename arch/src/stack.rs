@@ -32,6 +32,7 @@ impl FiberStack {
     /// # Panics
     ///
     /// If less than [`corosensei`]'s minimum of 4 KiB would be left of the stack.
+    #[inline]
     pub unsafe fn new(slot: &Slot, above: usize) -> Self {
         let limit = slot.bottom().addr();
         assert!(

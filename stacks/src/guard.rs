@@ -26,6 +26,7 @@ pub enum GuardKind {
 ///
 /// One page is enough for Rust code on x86_64 and aarch64: the compiler probes every page of a frame
 /// larger than one, in order, so no frame can step over it.
+#[inline]
 pub(crate) fn guard_size() -> usize {
     page_size()
 }

@@ -27,20 +27,27 @@ pub use guard::GuardKind;
 pub use pool::{Cache, Pool};
 pub use slot::Slot;
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 /// Size in bytes of a page on this machine.
 ///
 /// Guards and slots are multiples of it. It is at most 64 KiB on the supported architectures.
+#[inline]
 pub fn page_size() -> usize {
-    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-    static PAGE: AtomicUsize = AtomicUsize::new(0);
     match PAGE.load(Relaxed) {
-        0 => {
-            // SAFETY: sysconf has no preconditions; it reads a constant of the running kernel.
-            let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-            let page = usize::try_from(page).expect("the kernel reports a page size");
-            PAGE.store(page, Relaxed);
-            page
-        }
+        0 => ask_page_size(),
         page => page,
     }
+}
+
+/// Zero until asked for.
+static PAGE: AtomicUsize = AtomicUsize::new(0);
+
+#[cold]
+fn ask_page_size() -> usize {
+    // SAFETY: sysconf has no preconditions; it reads a constant of the running kernel.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    let page = usize::try_from(page).expect("the kernel reports a page size");
+    PAGE.store(page, Relaxed);
+    page
 }

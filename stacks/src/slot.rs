@@ -52,6 +52,7 @@ impl Slot {
     }
 
     /// Bytes of stack between the guard and the top.
+    #[inline]
     pub fn usable(&self) -> usize {
         self.class.size() - guard_size()
     }

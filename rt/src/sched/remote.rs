@@ -82,6 +82,12 @@ impl Remote {
         as_task(slot.swap(task.as_ptr(), Ordering::AcqRel))
     }
 
+    /// Whether a task waits in the hand-off slot.
+    #[inline]
+    pub(super) fn has_handoff(&self) -> bool {
+        !self.own.handoff.load(Ordering::Relaxed).is_null()
+    }
+
     /// Empties the hand-off slot.
     #[inline]
     pub(super) fn take_handoff(&self) -> Option<TaskRef> {

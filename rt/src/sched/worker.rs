@@ -135,6 +135,8 @@ impl Worker {
 
     /// Runs a task, and the children it forks, until it parks, yields or ends.
     fn run_task(&self, mut task: TaskRef) {
+        // The task that forked `task`, while `task` has not suspended since.
+        let mut parent = None;
         loop {
             self.current.set(Some(task));
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
@@ -145,25 +147,53 @@ impl Worker {
                         self.core.continuations.push(task);
                         self.sched.answer(self.sched.idle.notify());
                         self.count_pick();
+                        parent = Some(task);
                         task = child;
                         continue;
                     }
                     // The switch is over, the registers are saved: from here others may run it.
                     Action::Parked => match task.wait.commit() {
                         Commit::Parked => {}
-                        Commit::Selected => continue,
+                        Commit::Selected => {
+                            parent = None;
+                            continue;
+                        }
                     },
                     Action::Yielded => self.push_yielded(task),
                 },
                 Switch::Finished => {
                     self.current.set(None);
-                    self.finish(task);
-                    return;
+                    match self.finish_into(task, parent.take()) {
+                        Some(next) => task = next,
+                        None => return,
+                    }
+                    continue;
                 }
             }
             self.current.set(None);
             return;
         }
+    }
+
+    /// Finishes a task, and goes straight on with the continuation that it was forked from, if nobody
+    /// has stolen that and nothing else comes first in [`Worker::pick`]'s order.
+    #[inline]
+    fn finish_into(&self, task: TaskRef, parent: Option<TaskRef>) -> Option<TaskRef> {
+        if parent.is_none() || self.until_fair.get() == 1 || self.core.remote.has_handoff() {
+            self.finish(task);
+            return None;
+        }
+        let next = self.core.continuations.pop();
+        // Nobody stole the parent, and the child has not suspended: so the parent has not run since it
+        // forked, and the child's handle is still in the frame that did.
+        let alone = next.is_some() && next == parent && task.plain;
+        if !(alone && task.join.finish_alone()) {
+            self.finish(task);
+        }
+        if next.is_some() {
+            self.count_pick();
+        }
+        next
     }
 
     fn finish(&self, task: TaskRef) {

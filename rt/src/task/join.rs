@@ -108,6 +108,23 @@ impl JoinWord {
         }
     }
 
+    /// [`finish`](Self::finish) with a plain store, for a task of which nobody but its handle's holder
+    /// has a reference, while that holder cannot run: true if it was one, and is now done, with its
+    /// handle alive and no joiner.
+    ///
+    /// The caller guarantees that whoever holds the `JoinHandle` does not run.
+    #[must_use]
+    #[inline]
+    pub(crate) fn finish_alone(&self) -> bool {
+        // Only a holder of a reference changes the word. These two are the task's own, ours, and the
+        // handle's.
+        let alone = self.0.load(Ordering::Acquire) == 2 * REF;
+        if alone {
+            self.0.store(REF | DONE, Ordering::Release);
+        }
+        alone
+    }
+
     /// Announces the joiner: false if the task is done and there is nothing to wait for.
     #[must_use]
     pub(crate) fn register_joiner(&self) -> bool {
@@ -220,6 +237,28 @@ mod models {
             let wakes = task.finish();
             let waits = joiner.join().unwrap();
             assert_eq!(wakes, waits, "a joiner that waits must be woken, and only such a one");
+            assert!(task.word.is_done() && task.word.is_unique());
+            task.settle_result();
+            task.release();
+            task.assert_settled();
+        });
+    }
+
+    /// The plain store of `finish_alone` must not undo what the holder of a `Thread` handle does.
+    #[test]
+    fn finishing_alone_minds_thread_handles() {
+        loom::model(|| {
+            let task = Ended::new();
+            task.word.retain();
+            let other = {
+                let task = Arc::clone(&task);
+                thread::spawn(move || task.release())
+            };
+            if !task.word.finish_alone() {
+                assert!(!task.finish());
+            }
+            other.join().unwrap();
+            // The handle's holder runs again.
             assert!(task.word.is_done() && task.word.is_unique());
             task.settle_result();
             task.release();
