@@ -3,7 +3,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use gthread::{channel, go};
+use gthread::{Builder, channel, go};
 use gthread_tests::{Flag, for_each_of, for_workers, hog_until, yield_often};
 
 #[test]
@@ -239,6 +239,28 @@ fn hogs_after_spares_have_ended() {
             hog.join().unwrap();
             std::thread::sleep(Duration::from_millis(20));
             runtime.spawn(yield_often).join().unwrap();
+        }
+    });
+}
+
+/// It was stuck, another ran in its place and fell asleep, and so did whoever watches. Then it is back,
+/// and gets stuck again.
+#[test]
+fn one_that_was_stuck_gets_stuck_again() {
+    for_each_of(&[1], |runtime| {
+        for _ in 0..5 {
+            runtime.run(|| {
+                let (other, flag) = (Flag::new(), Flag::new());
+                let raise = other.clone();
+                Builder::new().queued(true).spawn(move || raise.raise()).unwrap();
+                hog_until(|| other.is_up());
+                // Long enough for everybody else to fall asleep; too short only makes the test weaker.
+                std::thread::sleep(Duration::from_millis(30));
+                let raised = flag.clone();
+                let child = go!(move || hog_until(|| raised.is_up()));
+                flag.raise();
+                child.join().unwrap();
+            });
         }
     });
 }

@@ -283,6 +283,8 @@ impl Worker {
     pub(super) fn set_status(&self, status: usize) {
         if self.core.remote.own.status.swap(status, Ordering::AcqRel) == COVERED {
             self.sched.idle.unblock();
+            // All others may have fallen asleep meanwhile, and the monitor with them.
+            self.sched.monitor.stir();
         }
     }
 
