@@ -243,24 +243,33 @@ fn hogs_after_spares_have_ended() {
     });
 }
 
-/// It was stuck, another ran in its place and fell asleep, and so did whoever watches. Then it is back,
-/// and gets stuck again.
+/// One was stuck, another ran in its place and fell asleep, and so did whoever watches. Then the worker
+/// is back, and gets stuck again at once.
 #[test]
 fn one_that_was_stuck_gets_stuck_again() {
     for_each_of(&[1], |runtime| {
-        for _ in 0..5 {
-            runtime.run(|| {
-                let (other, flag) = (Flag::new(), Flag::new());
+        for _ in 0..20 {
+            let last = runtime.run(|| {
+                let other = Flag::new();
                 let raise = other.clone();
                 Builder::new().queued(true).spawn(move || raise.raise()).unwrap();
                 hog_until(|| other.is_up());
                 // Long enough for everybody else to fall asleep; too short only makes the test weaker.
-                std::thread::sleep(Duration::from_millis(30));
-                let raised = flag.clone();
-                let child = go!(move || hog_until(|| raised.is_up()));
-                flag.raise();
-                child.join().unwrap();
+                std::thread::sleep(Duration::from_millis(20));
+                // Queued behind this one, for the worker that is back.
+                Builder::new().queued(true).pinned(true).spawn(spin_beside_a_child).unwrap()
             });
+            last.join().unwrap();
         }
     });
+}
+
+/// Returns only if somebody takes over what waits on the worker that the child keeps.
+fn spin_beside_a_child() {
+    let flag = Flag::new();
+    let raised = flag.clone();
+    // A pinned thread queues its child, which an idle worker must be told of.
+    let child = go!(move || raised.raise());
+    hog_until(|| flag.is_up());
+    child.join().unwrap();
 }
