@@ -320,6 +320,24 @@ pub fn stress_time() -> Duration {
     Duration::from_secs_f64(seconds)
 }
 
+/// Runs `round` with runtimes of 1, 2 and 8 workers in turn (`GTHREAD_STRESS_WORKERS`: with that many
+/// alone), until the time is over.
+pub fn stress(mut round: impl FnMut(&Runtime, &mut Random)) {
+    let mut random = Random::new(seed());
+    let _watchdog = Watchdog::new(LIMIT + stress_time(), "did not end");
+    let end = Instant::now() + stress_time();
+    let runtimes: Vec<_> = match std::env::var("GTHREAD_STRESS_WORKERS") {
+        Ok(workers) => vec![runtime(workers.parse().expect("a number of workers"))],
+        Err(_) => [1, 2, 8].map(runtime).into(),
+    };
+    for (n, runtime) in runtimes.iter().cycle().enumerate() {
+        if n >= runtimes.len() && Instant::now() >= end {
+            break;
+        }
+        round(runtime, &mut random);
+    }
+}
+
 /// Pseudo-random numbers (splitmix64). Clones go on with the same ones: fork instead.
 #[derive(Debug)]
 pub struct Random(u64);

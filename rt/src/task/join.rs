@@ -200,6 +200,14 @@ mod models {
             }
         }
 
+        /// As the `JoinHandle` does.
+        fn drop_handle(&self) {
+            if self.word.detach() == Detach::Done {
+                self.settle_result();
+                self.release();
+            }
+        }
+
         fn assert_settled(&self) {
             assert_eq!(self.results.load(Ordering::Relaxed), 1, "the result");
             assert_eq!(self.frees.load(Ordering::Relaxed), 1, "the slot");
@@ -212,13 +220,7 @@ mod models {
             let task = Ended::new();
             let handle = {
                 let task = Arc::clone(&task);
-                thread::spawn(move || match task.word.detach() {
-                    Detach::Running => {}
-                    Detach::Done => {
-                        task.settle_result();
-                        task.release();
-                    }
-                })
+                thread::spawn(move || task.drop_handle())
             };
             assert!(!task.finish());
             handle.join().unwrap();
@@ -277,13 +279,7 @@ mod models {
             };
             let handle = {
                 let task = Arc::clone(&task);
-                thread::spawn(move || match task.word.detach() {
-                    Detach::Running => {}
-                    Detach::Done => {
-                        task.settle_result();
-                        task.release();
-                    }
-                })
+                thread::spawn(move || task.drop_handle())
             };
             task.finish();
             other.join().unwrap();
