@@ -90,9 +90,7 @@ impl Runtime {
 
     fn is_current(&self) -> bool {
         current::with(|worker| {
-            worker.is_some_and(|worker| {
-                worker.running().is_some() && Arc::ptr_eq(worker.sched(), &self.sched)
-            })
+            worker.is_some_and(|worker| worker.running().is_some() && worker.serves(&self.sched))
         })
     }
 }

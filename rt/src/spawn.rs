@@ -359,9 +359,7 @@ impl<T> JoinHandle<T> {
 #[cold]
 fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
     let sched = task.sched();
-    let inside = current::with(|worker| {
-        worker.is_some_and(|worker| std::ptr::eq(&raw const **worker.sched(), sched))
-    });
+    let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
     let wait = Wait::arm();
     let waiter = wait.waiter();
     if !inside && !sched.add_joiner(waiter) {

@@ -27,7 +27,7 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot};
 use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::task::{TaskRef, Waiter, Wake};
 use driver::{Driver, Tell};
-use idle::Idle;
+use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
 use worker::Core;
@@ -83,6 +83,16 @@ impl Sched {
                 self.injector.push(task);
                 self.answer(self.idle.notify_outside());
             }
+        }
+    }
+
+    /// Wakes whom [`Idle`] has chosen.
+    #[inline]
+    fn answer(&self, summon: Summon) {
+        match summon {
+            Summon::Nobody => {}
+            Summon::Worker(worker) => self.remote(worker).parker.unpark(),
+            Summon::Spare => self.monitor.request_spare(),
         }
     }
 
@@ -146,9 +156,7 @@ impl Sched {
     #[inline]
     pub(crate) fn put_slot(&self, slot: Slot) {
         current::with(|worker| match worker {
-            Some(worker) if std::ptr::eq(&raw const **worker.sched(), self) => {
-                worker.put_slot(slot)
-            }
+            Some(worker) if worker.serves(self) => worker.put_slot(slot),
             _ => {
                 // SAFETY: schedulers live in an `Arc`, and this one is alive until the slot is back.
                 // The count keeps it until `put` has returned.
@@ -228,7 +236,7 @@ pub(crate) fn wake(wake: Wake) {
 /// goes to the hand-off slot, from elsewhere to the injector.
 fn schedule(task: TaskRef) {
     let done = current::with(|worker| match worker {
-        Some(worker) if std::ptr::eq(&raw const **worker.sched(), task.sched()) => {
+        Some(worker) if worker.serves(task.sched()) => {
             worker.push_woken(task);
             true
         }

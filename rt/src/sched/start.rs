@@ -216,8 +216,7 @@ impl Sched {
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.stopped.store(true, Ordering::SeqCst);
-        let inside =
-            current::with(|worker| worker.is_some_and(|worker| Arc::ptr_eq(worker.sched(), self)));
+        let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {
             return self.wait_for_threads();
         }

@@ -12,7 +12,6 @@ use crossbeam_deque::Worker as Deque;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{Cache, SizeClass, Slot, StackError};
 
-use super::idle::Summon;
 use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
@@ -261,7 +260,7 @@ impl Worker {
         let own = &self.core.remote.own;
         own.picks.store(picks, Ordering::Relaxed);
         if own.status.load(Ordering::Relaxed) == COVERED {
-            self.uncover();
+            self.set_status(NORMAL);
         }
         let left = self.until_fair.get() - 1;
         if left == 0 {
@@ -273,13 +272,8 @@ impl Worker {
         false
     }
 
-    /// The monitor had let another worker run in this one's place.
-    #[cold]
-    fn uncover(&self) {
-        self.set_status(NORMAL);
-    }
-
     /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
+    #[cold]
     pub(super) fn set_status(&self, status: usize) {
         if self.core.remote.own.status.swap(status, Ordering::AcqRel) == COVERED {
             self.sched.idle.unblock();
@@ -421,6 +415,12 @@ impl Worker {
         &self.sched
     }
 
+    /// Whether this is a worker of `sched`.
+    #[inline]
+    pub(crate) fn serves(&self, sched: &Sched) -> bool {
+        std::ptr::eq(&raw const *self.sched, sched)
+    }
+
     /// This worker's number, for pinning.
     pub(crate) fn index(&self) -> u32 {
         self.core.index
@@ -491,17 +491,5 @@ impl Worker {
         x ^= x >> 27;
         self.random.set(x);
         x.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-}
-
-/// The summons of `Idle` that a worker must answer at once.
-impl Sched {
-    #[inline]
-    pub(super) fn answer(&self, summon: Summon) {
-        match summon {
-            Summon::Nobody => {}
-            Summon::Worker(worker) => self.remote(worker).parker.unpark(),
-            Summon::Spare => self.monitor.request_spare(),
-        }
     }
 }
