@@ -10,6 +10,16 @@
 //!       op => …                         // claimed, and out of the queue
 //!   }
 //! ```
+//!
+//! A wait in one queue only is shorter ([`Wait::in_queue`]): with the queue's lock held throughout, a
+//! green thread needs no state for it (see `task/state.rs`).
+//!
+//! ```text
+//!   let guard = queue.lock();
+//!   let wait = Wait::in_queue(deadline);
+//!   guard.push(wait.waiter());
+//!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
+//! ```
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -18,6 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::sched::{self, current};
+use crate::spin::SpinGuard;
 use crate::task::command::Command;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
 use crate::task::{OsThread, Reason, TaskRef, Waiter, Wake};
@@ -32,11 +43,14 @@ pub(crate) struct Wait {
 
 enum Who {
     Green(TaskRef),
+    /// A green thread in one queue only, and for no deadline: not armed.
+    Held(TaskRef),
     Os(Arc<OsThread>),
 }
 
 impl Who {
     /// The calling thread, as one that waits: the green one if it may suspend.
+    #[inline]
     fn current() -> Self {
         match current::with(|worker| worker.and_then(|worker| worker.green())) {
             Some(task) => Self::Green(task),
@@ -46,7 +60,7 @@ impl Who {
 
     fn cell(&self) -> &WaitCell {
         match self {
-            Self::Green(task) => &task.wait,
+            Self::Green(task) | Self::Held(task) => &task.wait,
             Self::Os(thread) => &thread.wait,
         }
     }
@@ -60,10 +74,25 @@ impl Wait {
         Self { who, _not_send: PhantomData }
     }
 
+    /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
+    /// [`Wait::park_unlocking`]. Not to be cancelled.
+    #[inline]
+    pub(crate) fn in_queue(deadline: Option<Instant>) -> Self {
+        let who = match Who::current() {
+            Who::Green(task) if deadline.is_none() => Who::Held(task),
+            who => {
+                who.cell().arm();
+                who
+            }
+        };
+        Self { who, _not_send: PhantomData }
+    }
+
     /// For queues. Valid as long as `self`.
     pub(crate) fn waiter(&self) -> Waiter {
         match &self.who {
             Who::Green(task) => Waiter::Green(*task),
+            Who::Held(task) => Waiter::Held(*task),
             Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
         }
     }
@@ -85,12 +114,42 @@ impl Wait {
     ) -> Op {
         match &self.who {
             Who::Green(task) => park_green(*task, reason, deadline, site),
+            Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
                 thread.sleep(deadline)
             }
         }
     }
+
+    /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
+    /// [`in_queue`](Wait::in_queue).
+    #[inline]
+    pub(crate) fn park_unlocking<T>(
+        &self,
+        guard: SpinGuard<'_, T>,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Op {
+        if let Who::Held(task) = &self.who {
+            return park_holding(*task, guard, reason, site);
+        }
+        drop(guard);
+        self.park(reason, deadline, site)
+    }
+}
+
+fn park_holding<T>(
+    task: TaskRef,
+    guard: SpinGuard<'_, T>,
+    reason: Reason,
+    site: &'static Location<'static>,
+) -> Op {
+    task.note_wait(reason, site);
+    // SAFETY: `Who::current` found this task running here.
+    unsafe { task.suspend(Command::parked_holding(guard.into_held())) };
+    task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
 fn park_green(

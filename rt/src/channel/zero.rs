@@ -19,14 +19,15 @@ use std::time::Instant;
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
 use crate::park::Wait;
-use crate::prim::{AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+use crate::prim::{AtomicUsize, Ordering};
 use crate::sched;
-use crate::task::state::TIMED_OUT;
+use crate::spin::{SpinGuard, SpinLock};
+use crate::task::state::{Op, TIMED_OUT};
 use crate::task::{Reason, Wake};
 use crate::wait::{DISCONNECTED, Node, Queue, WOKEN};
 
 struct Shared {
-    meeting: Mutex<Meeting>,
+    meeting: SpinLock<Meeting>,
     senders: AtomicUsize,
     receivers: AtomicUsize,
 }
@@ -75,8 +76,9 @@ impl Meeting {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Meeting> {
-        lock(&self.meeting)
+    #[inline]
+    fn lock(&self) -> SpinGuard<'_, Meeting> {
+        self.meeting.lock()
     }
 
     fn disconnect(&self) {
@@ -101,7 +103,7 @@ pub(super) struct Receiver<T> {
 
 pub(super) fn new<T>() -> (Sender<T>, Receiver<T>) {
     let shared = Arc::new(Shared {
-        meeting: Mutex::new(Meeting {
+        meeting: SpinLock::new(Meeting {
             senders: Queue::new(),
             receivers: Queue::new(),
             disconnected: false,
@@ -222,23 +224,22 @@ impl<T> Receiver<T> {
 /// Waits in one of the queues for a partner, and gives the operation it was claimed with.
 fn park(
     shared: &Shared,
-    mut meeting: MutexGuard<'_, Meeting>,
+    mut meeting: SpinGuard<'_, Meeting>,
     side: impl Fn(&mut Meeting) -> &mut Queue,
     packet: *mut (),
     reason: Reason,
     deadline: Option<Instant>,
     site: &'static Location<'static>,
-) -> u16 {
+) -> Op {
     if deadline.is_some_and(|at| Instant::now() >= at) {
         return TIMED_OUT;
     }
-    let wait = Wait::arm();
+    let wait = Wait::in_queue(deadline);
     let mut node = Node::new(wait.waiter(), packet);
     let node = NonNull::from(&mut node);
     // SAFETY: the node stays in this frame until it was claimed, or removed below.
     unsafe { side(&mut meeting).push(node) };
-    drop(meeting);
-    let op = wait.park(reason, deadline, site);
+    let op = wait.park_unlocking(meeting, reason, deadline, site);
     if op == TIMED_OUT {
         // SAFETY: pushed above, and alive.
         unsafe { side(&mut shared.lock()).remove(node) };

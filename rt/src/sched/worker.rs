@@ -158,6 +158,9 @@ impl Worker {
                             continue;
                         }
                     },
+                    // SAFETY: the lock belongs to what the task waits for, and lives as long as the
+                    // task's borrow of it; nobody can wake the task before the lock is free.
+                    Action::ParkedHolding(lock) => unsafe { lock.release() },
                     Action::Yielded => self.push_yielded(task),
                 },
                 Switch::Finished => {
