@@ -102,6 +102,14 @@ impl Wait {
         self.who.cell().cancel()
     }
 
+    /// Ends a wait that nobody can have claimed.
+    pub(crate) fn disarm(&self) {
+        if !matches!(self.who, Who::Held(_)) {
+            let claimed = self.cancel();
+            debug_assert_eq!(claimed, None, "claimed by someone to whom it was not registered");
+        }
+    }
+
     /// Sleeps until claimed, and gives the operation; `TIMED_OUT` after `deadline`. A green thread
     /// suspends and may come back on another OS thread; an OS thread blocks.
     ///

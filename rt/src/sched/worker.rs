@@ -486,8 +486,8 @@ impl Worker {
         }
     }
 
-    /// A pseudo-random number (xorshift64*), to choose victims.
-    pub(super) fn random(&self) -> u64 {
+    /// A pseudo-random number (xorshift64*), to choose victims and select arms.
+    pub(crate) fn random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x >> 12;
         x ^= x << 25;

@@ -54,6 +54,7 @@ pub(crate) enum Reason {
     Scope,
     Recv,
     Send,
+    Select,
     WaitGroup,
 }
 
