@@ -114,6 +114,7 @@ impl Wait {
     /// suspends and may come back on another OS thread; an OS thread blocks.
     ///
     /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
+    #[inline(always)]
     pub(crate) fn park(
         &self,
         reason: Reason,
@@ -132,7 +133,7 @@ impl Wait {
 
     /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
     /// [`in_queue`](Wait::in_queue).
-    #[inline]
+    #[inline(always)]
     pub(crate) fn park_unlocking<T>(
         &self,
         guard: SpinGuard<'_, T>,
@@ -148,6 +149,9 @@ impl Wait {
     }
 }
 
+// Inlined, as all that is between a blocking call and the switch: after it every `ret` up to there is
+// mispredicted, since the processor predicts returns by the calls that came last.
+#[inline(always)]
 fn park_holding<T>(
     task: TaskRef,
     guard: SpinGuard<'_, T>,
@@ -160,6 +164,7 @@ fn park_holding<T>(
     task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
+#[inline(always)]
 fn park_green(
     task: TaskRef,
     reason: Reason,

@@ -77,10 +77,6 @@ impl Node {
         }
     }
 
-    pub(crate) fn waiter(&self) -> Waiter {
-        self.waiter
-    }
-
     pub(crate) fn packet(&self) -> *mut () {
         self.packet
     }

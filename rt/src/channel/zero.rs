@@ -27,7 +27,7 @@ use crate::park::Wait;
 use crate::sched;
 use crate::spin::{SpinGuard, SpinLock};
 use crate::task::state::{Op, TIMED_OUT};
-use crate::task::{Reason, Wake};
+use crate::task::{Reason, Waiter, Wake};
 use crate::wait::{DISCONNECTED, EXCHANGE, Node, Queue, WOKEN};
 
 pub(super) struct Zero<T> {
@@ -36,7 +36,7 @@ pub(super) struct Zero<T> {
 }
 
 /// Those who wait for a partner.
-struct Meeting {
+pub(super) struct Meeting {
     senders: Queue,
     receivers: Queue,
     disconnected: bool,
@@ -50,6 +50,14 @@ struct Meeting {
 pub(super) enum Taken<T> {
     Value(T),
     Promise(Arc<Exchange<T>>),
+}
+
+/// Whom a select finds at a rendezvous.
+pub(super) enum Meet<'a> {
+    /// Somebody who waits, or who waited and has left since.
+    Partner(SpinGuard<'a, Meeting>),
+    Nobody(SpinGuard<'a, Meeting>),
+    Disconnected,
 }
 
 /// Which queue a node waits in.
@@ -80,7 +88,7 @@ impl Meeting {
     ///
     /// As for [`Queue::push`].
     #[inline]
-    unsafe fn enter(&mut self, side: Side, node: NonNull<Node>) {
+    pub(super) unsafe fn enter(&mut self, side: Side, node: NonNull<Node>) {
         // SAFETY: the caller's.
         unsafe { self.queue(side).push(node) };
         if self.watchers_of(side).len() > 0 {
@@ -110,7 +118,7 @@ impl Meeting {
 
     /// Takes the value of a waiting sender, or its promise.
     #[inline]
-    fn take<T>(&mut self) -> Option<(Taken<T>, Wake)> {
+    pub(super) fn take<T>(&mut self) -> Option<(Taken<T>, Wake)> {
         while let Some(node) = self.senders.pop() {
             let mut value = MaybeUninit::<T>::uninit();
             // SAFETY: as in `give`, with the filled place of a sender.
@@ -126,6 +134,17 @@ impl Meeting {
                 if let Some(wake) = node.as_ref().claim(WOKEN) {
                     return Some((Taken::Value(value.assume_init()), wake));
                 }
+            }
+        }
+        None
+    }
+
+    /// Promises a waiting receiver a value.
+    pub(super) fn promise<T>(&mut self) -> Option<(Arc<Exchange<T>>, Wake)> {
+        while let Some(node) = self.receivers.pop() {
+            // SAFETY: just popped under the lock.
+            if let Some(promised) = unsafe { promise(node) } {
+                return Some(promised);
             }
         }
         None
@@ -199,7 +218,7 @@ impl<T> Zero<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(
         &self,
         value: T,
@@ -262,7 +281,7 @@ impl<T> Zero<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn recv(
         &self,
         deadline: Option<Instant>,
@@ -299,7 +318,7 @@ impl<T> Zero<T> {
 
     /// Waits in one of the queues for a partner. Gives the outcome, and the exchange that may be part
     /// of it.
-    #[inline]
+    #[inline(always)]
     fn park(
         &self,
         mut meeting: SpinGuard<'_, Meeting>,
@@ -331,34 +350,31 @@ impl<T> Zero<T> {
     /// Promises a waiting receiver a value.
     pub(super) fn try_promise(&self) -> Result<Arc<Exchange<T>>, TrySendError<()>> {
         let mut meeting = self.lock();
-        while let Some(node) = meeting.receivers.pop() {
-            // SAFETY: just popped under the lock.
-            if let Some((exchange, wake)) = unsafe { promise(node) } {
-                drop(meeting);
-                sched::wake(wake);
-                return Ok(exchange);
-            }
-        }
+        let promised = meeting.promise();
         let disconnected = meeting.disconnected;
-        Err(if disconnected { TrySendError::Disconnected(()) } else { TrySendError::Full(()) })
+        drop(meeting);
+        match promised {
+            Some((exchange, wake)) => {
+                sched::wake(wake);
+                Ok(exchange)
+            }
+            None if disconnected => Err(TrySendError::Disconnected(())),
+            None => Err(TrySendError::Full(())),
+        }
     }
 
-    /// Queues a node of a select, unless there is a partner, or never will be: true.
-    ///
-    /// # Safety
-    ///
-    /// As for [`Queue::push`]; the packet is what the head of this file says.
-    pub(super) unsafe fn register(&self, side: Side, node: NonNull<Node>) -> bool {
+    /// Looks for a partner for one of `side`, other than `me`.
+    #[inline]
+    pub(super) fn meet(&self, side: Side, me: Option<Waiter>) -> Meet<'_> {
         let mut meeting = self.lock();
-        // SAFETY: the node is the caller's.
-        let waiter = unsafe { node.as_ref() }.waiter();
         let partners = meeting.queue(side.other());
-        if partners.has_other_than(waiter) || meeting.disconnected {
-            return true;
+        if partners.len() > 0 && me.is_none_or(|me| partners.has_other_than(me)) {
+            Meet::Partner(meeting)
+        } else if meeting.disconnected {
+            Meet::Disconnected
+        } else {
+            Meet::Nobody(meeting)
         }
-        // SAFETY: the caller's.
-        unsafe { meeting.enter(side, node) };
-        false
     }
 
     /// Takes a node out, if it is still in.

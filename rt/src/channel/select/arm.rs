@@ -1,7 +1,7 @@
 //! What select asks of the two ends of a channel: one operation of a select is an *arm*.
 //!
-//! An arm is tried; if no arm is ready all are registered, each with a [`Seat`] in the select's frame;
-//! one is claimed, and accepts. What the arm got so far is in a [`Token`], and the operation is completed
+//! Arms are tried and registered in turn, each with a [`Seat`] in the select's frame; if none was ready
+//! the select sleeps; one is claimed, and accepts. What the arm got so far is in a [`Token`], and the operation is completed
 //! with it, by `recv` or `send` of the end that it belongs to.
 
 use std::mem::{self, MaybeUninit};
@@ -14,10 +14,13 @@ use crate::channel::exchange::Exchange;
 use crate::channel::receiver::Flavor as R;
 use crate::channel::ring::Reserved;
 use crate::channel::sender::Flavor as S;
-use crate::channel::zero::{Side, Taken};
+use crate::channel::zero::{Meet, Side, Taken, Zero};
 use crate::channel::{Receiver, Sender, TryRecvError, TrySendError};
+use crate::park::Wait;
+use crate::sched;
 use crate::task::state::Op;
-use crate::wait::{EXCHANGE, Node, WOKEN};
+use crate::task::{Reason, Waiter};
+use crate::wait::{EXCHANGE, Node, WOKEN, WaitList};
 
 /// What a selected operation has got so far.
 pub(crate) enum Token {
@@ -98,29 +101,96 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new(node: Node) -> Self {
-        Self { node, packet: Packet::empty() }
-    }
-
     fn node(seat: NonNull<Self>) -> NonNull<Node> {
         // SAFETY: a field of it; no reference is made to what others may be writing to.
         unsafe { NonNull::new_unchecked(&raw mut (*seat.as_ptr()).node) }
     }
 }
 
+/// A place for a seat, among others; where it was registered.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) seat: NonNull<Seat>,
+    /// Its number.
+    pub(crate) arm: usize,
+}
+
+/// One wait of a select: armed when the first arm is registered.
+pub(crate) struct Round(Option<Wait>);
+
+impl Round {
+    pub(crate) fn new() -> Self {
+        Self(None)
+    }
+
+    /// The waiter of this round, if any arm was registered.
+    fn waiter(&self) -> Option<Waiter> {
+        self.0.as_ref().map(Wait::waiter)
+    }
+
+    /// Takes a seat at the place, to be registered.
+    ///
+    /// # Safety
+    ///
+    /// The place is free, and large enough.
+    unsafe fn sit(&mut self, place: Place) -> NonNull<Node> {
+        let waiter = self.0.get_or_insert_with(Wait::arm).waiter();
+        let node = Node::of_arm(waiter, place.arm, std::ptr::null_mut());
+        // SAFETY: the caller's.
+        unsafe { place.seat.write(Seat { node, packet: Packet::empty() }) };
+        Seat::node(place.seat)
+    }
+
+    /// Ends the wait without a wake: false if a registered arm was claimed before.
+    pub(crate) fn stop(&self) -> bool {
+        self.claimed().is_none()
+    }
+
+    /// Ends the wait, and gives the operation of the claim that had ended it before.
+    pub(crate) fn claimed(&self) -> Option<Op> {
+        self.0.as_ref().and_then(Wait::cancel)
+    }
+
+    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`.
+    #[inline(always)]
+    pub(crate) fn park(
+        &mut self,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Op {
+        self.0.get_or_insert_with(Wait::arm).park(Reason::Select, deadline, site)
+    }
+}
+
+/// What `register` has done.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It is registered.
+    Registered,
+    /// It is registered, and is or was ready.
+    Ready,
+    /// The operation was done, and the wait stopped. Not registered.
+    Done,
+    /// The operation seemed ready, and the wait was stopped: start again. Not registered.
+    Again,
+    /// Another arm was claimed. Not registered.
+    Claimed,
+}
+
 /// One operation of a select. Implemented by the ends of channels.
 ///
 /// The unsafe methods ask of their caller that a seat stays where it is from `register` (or `watch`) to
-/// `unregister` (or `unwatch`) with the same arm, which is called for each, claimed or not, and before
-/// `accept`.
+/// `unregister` (or `unwatch`) with the same arm, which is called for each that is registered, claimed or
+/// not, and before `accept`.
 pub(crate) trait Arm {
     /// Tries to do the operation, as far as it goes without its value: true if that is done, or if the
     /// channel is disconnected.
     fn try_select(&self, token: &mut Token) -> bool;
     /// When the operation becomes ready by itself.
     fn deadline(&self) -> Option<Instant>;
-    /// Registers for a wake when the operation may be done: true if it may now, and there is no need.
-    unsafe fn register(&self, seat: NonNull<Seat>) -> bool;
+    /// Does the operation if it can be done now, as `try_select`; else registers for a wake.
+    unsafe fn register(&self, place: Place, round: &mut Round, token: &mut Token) -> Step;
     /// Ends a registration. `claimed` if the select was woken by this very seat.
     unsafe fn unregister(&self, seat: NonNull<Seat>, claimed: bool);
     /// Does the operation after a wake by this seat, as far as it goes: true if that is done.
@@ -128,7 +198,7 @@ pub(crate) trait Arm {
     /// Whether the operation would not block.
     fn is_ready(&self) -> bool;
     /// Registers for a wake when `is_ready` changes: true if it is ready now.
-    unsafe fn watch(&self, seat: NonNull<Seat>) -> bool;
+    unsafe fn watch(&self, place: Place, round: &mut Round) -> bool;
     /// Ends a registration.
     unsafe fn unwatch(&self, seat: NonNull<Seat>);
     /// Gives up a selected operation.
@@ -147,6 +217,119 @@ unsafe fn exchange<T>(token: NonNull<()>) -> Arc<Exchange<T>> {
 
 fn exchange_token<T>(exchange: Arc<Exchange<T>>) -> Token {
     Token::Exchange(NonNull::new(Arc::into_raw(exchange).cast_mut().cast()).expect("not null"))
+}
+
+/// `register` for an arm that needs no wake: it is ready, or will be at its deadline.
+fn try_or_wait(arm: &impl Arm, round: &Round, token: &mut Token) -> Step {
+    if !arm.is_ready() {
+        Step::Registered
+    } else if !round.stop() {
+        Step::Claimed
+    } else if arm.try_select(token) {
+        Step::Done
+    } else {
+        Step::Again
+    }
+}
+
+/// `register` for an arm that waits in a list.
+///
+/// # Safety
+///
+/// As for [`Arm::register`].
+unsafe fn register_with(
+    list: &WaitList,
+    is_ready: impl Fn() -> bool,
+    arm: &impl Arm,
+    place: Place,
+    round: &mut Round,
+    token: &mut Token,
+) -> Step {
+    // Not registered yet, so what this finds is not certain.
+    match try_or_wait(arm, round, token) {
+        Step::Registered => {}
+        step => return step,
+    }
+    // SAFETY: the caller's.
+    unsafe { list.enter(round.sit(place), false) };
+    if is_ready() { Step::Ready } else { Step::Registered }
+}
+
+/// `register` for a receive by rendezvous.
+///
+/// # Safety
+///
+/// As for [`Arm::register`].
+#[inline]
+unsafe fn register_to_receive<T>(
+    zero: &Zero<T>,
+    place: Place,
+    round: &mut Round,
+    token: &mut Token,
+) -> Step {
+    match zero.meet(Side::Receivers, round.waiter()) {
+        Meet::Nobody(mut meeting) => {
+            // SAFETY: the caller's; the place for a value is right for this channel.
+            unsafe {
+                let mut node = round.sit(place);
+                let value = (*place.seat.as_ptr()).packet.prepare::<T>();
+                node.as_mut().set_packet(value.cast());
+                meeting.enter(Side::Receivers, node);
+            }
+            Step::Registered
+        }
+        _ if !round.stop() => Step::Claimed,
+        Meet::Partner(mut meeting) => match meeting.take::<T>() {
+            Some((taken, wake)) => {
+                drop(meeting);
+                sched::wake(wake);
+                *token = match taken {
+                    Taken::Value(value) => Token::Value(Packet::of(value)),
+                    Taken::Promise(exchange) => exchange_token(exchange),
+                };
+                Step::Done
+            }
+            None => Step::Again,
+        },
+        Meet::Disconnected => {
+            *token = Token::Disconnected;
+            Step::Done
+        }
+    }
+}
+
+/// `register` for a send by rendezvous.
+///
+/// # Safety
+///
+/// As for [`Arm::register`].
+unsafe fn register_to_send<T>(
+    zero: &Zero<T>,
+    place: Place,
+    round: &mut Round,
+    token: &mut Token,
+) -> Step {
+    match zero.meet(Side::Senders, round.waiter()) {
+        Meet::Nobody(mut meeting) => {
+            // SAFETY: the caller's. Its packet is null: no value yet.
+            unsafe { meeting.enter(Side::Senders, round.sit(place)) };
+            Step::Registered
+        }
+        _ if !round.stop() => Step::Claimed,
+        Meet::Partner(mut meeting) => match meeting.promise::<T>() {
+            Some((exchange, wake)) => {
+                drop(meeting);
+                sched::wake(wake);
+                *token = exchange_token(exchange);
+                Step::Done
+            }
+            None => Step::Again,
+        },
+        Meet::Disconnected => {
+            *token = Token::Disconnected;
+            Step::Done
+        }
+    }
 }
 
 impl<T> Arm for Receiver<T> {
@@ -179,26 +362,28 @@ impl<T> Arm for Receiver<T> {
         }
     }
 
-    #[inline]
-    unsafe fn register(&self, seat: NonNull<Seat>) -> bool {
-        let node = Seat::node(seat);
-        // SAFETY: the seat stays until it is unregistered; before this it is the caller's alone.
+    unsafe fn register(&self, place: Place, round: &mut Round, token: &mut Token) -> Step {
+        // SAFETY: the seat stays until it is unregistered.
         unsafe {
             match &self.0 {
-                R::Bounded(channel) => {
-                    channel.receivers.enter(node, false);
-                    channel.can_recv()
-                }
-                R::Unbounded(channel) => {
-                    channel.receivers.enter(node, false);
-                    channel.can_recv()
-                }
-                R::Zero(zero) => {
-                    let place = (*seat.as_ptr()).packet.prepare::<T>();
-                    (*node.as_ptr()).set_packet(place.cast());
-                    zero.register(Side::Receivers, node)
-                }
-                R::At(_) | R::Tick(_) | R::Never => self.is_ready(),
+                R::Bounded(channel) => register_with(
+                    &channel.receivers,
+                    || channel.can_recv(),
+                    self,
+                    place,
+                    round,
+                    token,
+                ),
+                R::Unbounded(channel) => register_with(
+                    &channel.receivers,
+                    || channel.can_recv(),
+                    self,
+                    place,
+                    round,
+                    token,
+                ),
+                R::Zero(zero) => register_to_receive(zero, place, round, token),
+                R::At(_) | R::Tick(_) | R::Never => try_or_wait(self, round, token),
             }
         }
     }
@@ -255,10 +440,10 @@ impl<T> Arm for Receiver<T> {
         }
     }
 
-    unsafe fn watch(&self, seat: NonNull<Seat>) -> bool {
-        let node = Seat::node(seat);
+    unsafe fn watch(&self, place: Place, round: &mut Round) -> bool {
         // SAFETY: the seat stays until it is unwatched.
         unsafe {
+            let node = round.sit(place);
             match &self.0 {
                 R::Bounded(channel) => channel.receivers.enter(node, true),
                 R::Unbounded(channel) => channel.receivers.enter(node, true),
@@ -332,17 +517,20 @@ impl<T> Arm for Sender<T> {
         None
     }
 
-    unsafe fn register(&self, seat: NonNull<Seat>) -> bool {
-        let node = Seat::node(seat);
-        // SAFETY: the seat stays until it is unregistered. Its packet is null: no value yet.
+    unsafe fn register(&self, place: Place, round: &mut Round, token: &mut Token) -> Step {
+        // SAFETY: the seat stays until it is unregistered.
         unsafe {
             match &self.0 {
-                S::Bounded(channel) => {
-                    channel.senders.enter(node, false);
-                    channel.can_send()
-                }
-                S::Unbounded(_) => true,
-                S::Zero(zero) => zero.register(Side::Senders, node),
+                S::Bounded(channel) => register_with(
+                    &channel.senders,
+                    || channel.can_send(),
+                    self,
+                    place,
+                    round,
+                    token,
+                ),
+                S::Unbounded(_) => try_or_wait(self, round, token),
+                S::Zero(zero) => register_to_send(zero, place, round, token),
             }
         }
     }
@@ -380,10 +568,10 @@ impl<T> Arm for Sender<T> {
         }
     }
 
-    unsafe fn watch(&self, seat: NonNull<Seat>) -> bool {
-        let node = Seat::node(seat);
+    unsafe fn watch(&self, place: Place, round: &mut Round) -> bool {
         // SAFETY: the seat stays until it is unwatched.
         unsafe {
+            let node = round.sit(place);
             match &self.0 {
                 S::Bounded(channel) => channel.senders.enter(node, true),
                 S::Unbounded(_) => {}

@@ -1,4 +1,5 @@
-//! How a select runs: try all arms, register all, sleep, withdraw all, accept the one that was claimed.
+//! How a select runs: try and register the arms in turn, sleep, withdraw all, accept the one that was
+//! claimed.
 //!
 //! Invariants:
 //! - All seats of one wait share one armed wait, so one claim wins, and tells which seat it was.
@@ -13,15 +14,13 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use super::arm::{Arm, Seat, Token};
+use super::arm::{Arm, Place, Round, Seat, Step, Token};
 use super::operation::SelectedOperation;
 use crate::channel::timer::sleep_until;
-use crate::park::Wait;
 use crate::prim::Ordering;
 use crate::sched::current;
-use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
-use crate::wait::{MAX_ARMS, Node, arm_and_outcome};
+use crate::wait::{MAX_ARMS, arm_and_outcome};
 
 /// When a select gives up.
 #[derive(Clone, Copy)]
@@ -72,15 +71,7 @@ pub(crate) fn select<'a>(
         shuffle(cases);
     }
     let mut token = Token::Nothing;
-    loop {
-        for case in &*cases {
-            if case.arm.try_select(&mut token) {
-                return Some(SelectedOperation::new(*case, token));
-            }
-        }
-        if until.is_over() {
-            return None;
-        }
+    while !until.is_over() {
         // SAFETY: as many places as cases.
         let done =
             with_seats(cases.len(), |seats| unsafe { wait(cases, seats, until, &mut token, site) });
@@ -88,6 +79,8 @@ pub(crate) fn select<'a>(
             return Some(SelectedOperation::new(cases[case], token));
         }
     }
+    let done = cases.iter().find(|case| case.arm.try_select(&mut token));
+    done.map(|case| SelectedOperation::new(*case, token))
 }
 
 /// Waits until one of the cases is ready, and does nothing. Gives its index.
@@ -142,11 +135,13 @@ fn with_seats<R>(count: usize, f: impl FnOnce(NonNull<Seat>) -> R) -> R {
     }
 }
 
-/// One wait with all cases registered. Gives the case whose operation was done, if one was.
+/// Tries and registers the cases in turn, and waits if none was ready. Gives the case whose operation
+/// was done, if one was.
 ///
 /// # Safety
 ///
 /// There are as many places at `seats` as cases.
+#[inline(always)]
 unsafe fn wait(
     cases: &[Case<'_>],
     seats: NonNull<Seat>,
@@ -155,42 +150,41 @@ unsafe fn wait(
     site: &'static Location<'static>,
 ) -> Option<usize> {
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
-    let wait = Wait::arm();
-    // SAFETY, of all blocks in this function: seat n is the n-th place of `seats`, written before it is
-    // registered with case n, and stays until it is unregistered, which is done for every registered
-    // one before this returns. It is claimed or unregistered when its content is looked at.
-    let seat = |n| unsafe { seats.add(n) };
-    let (mut registered, mut ready) = (0, None);
+    // SAFETY, of all blocks in this function: seat n is the n-th place of `seats`, is registered with
+    // case n, and stays until it is unregistered, which is done for every registered one before this
+    // returns. It is claimed or unregistered when its content is looked at.
+    let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
+    let mut round = Round::new();
+    let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
+    let mut step = Step::Registered;
     for (n, case) in cases.iter().enumerate() {
-        let node = Node::of_arm(wait.waiter(), n, std::ptr::null_mut());
-        registered = n + 1;
         // SAFETY: above.
-        if unsafe {
-            seat(n).write(Seat::new(node));
-            case.arm.register(seat(n))
-        } {
-            ready = Some(n);
+        step = unsafe { case.arm.register(place(n), &mut round, token) };
+        if step != Step::Registered {
+            registered = n + usize::from(step == Step::Ready);
             break;
         }
     }
-    let op = match ready {
-        Some(_) => wait.cancel().unwrap_or(TIMED_OUT),
-        None => wait.park(Reason::Select, deadline(cases, until), site),
-    };
-    let claimed = (op != TIMED_OUT).then(|| arm_and_outcome(op));
+    match step {
+        Step::Registered => match round.park(deadline(cases, until), site) {
+            TIMED_OUT => {}
+            op => claimed = Some(op),
+        },
+        Step::Ready | Step::Claimed => claimed = round.claimed(),
+        Step::Done => done = Some(registered),
+        Step::Again => {}
+    }
+    let claimed = claimed.map(arm_and_outcome);
     for (n, case) in cases[..registered].iter().enumerate() {
         let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
         // SAFETY: above.
-        unsafe { case.arm.unregister(seat(n), was_claimed) };
+        unsafe { case.arm.unregister(place(n).seat, was_claimed) };
     }
-    match (claimed, ready) {
+    if let Some((n, outcome)) = claimed {
         // SAFETY: above.
-        (Some((n, outcome)), _) => {
-            unsafe { cases[n].arm.accept(token, seat(n), outcome) }.then_some(n)
-        }
-        (None, Some(n)) => cases[n].arm.try_select(token).then_some(n),
-        (None, None) => None,
+        done = unsafe { cases[n].arm.accept(token, place(n).seat, outcome) }.then_some(n);
     }
+    done
 }
 
 /// One wait with all cases watched.
@@ -205,31 +199,27 @@ unsafe fn watch(
     site: &'static Location<'static>,
 ) {
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
-    let wait = Wait::arm();
     // SAFETY, of all blocks in this function: as in `wait`.
-    let seat = |n| unsafe { seats.add(n) };
+    let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
+    let mut round = Round::new();
     let (mut watched, mut ready) = (0, false);
     for (n, case) in cases.iter().enumerate() {
-        let node = Node::of_arm(wait.waiter(), n, std::ptr::null_mut());
         watched = n + 1;
         // SAFETY: above.
-        ready = unsafe {
-            seat(n).write(Seat::new(node));
-            case.arm.watch(seat(n))
-        };
+        ready = unsafe { case.arm.watch(place(n), &mut round) };
         if ready {
             break;
         }
     }
     if ready {
         // Whether or not somebody claimed it: nobody counts on a watcher.
-        let _ = wait.cancel();
+        round.stop();
     } else {
-        let _ = wait.park(Reason::Select, deadline(cases, until), site);
+        round.park(deadline(cases, until), site);
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
-        unsafe { case.arm.unwatch(seat(n)) };
+        unsafe { case.arm.unwatch(place(n).seat) };
     }
 }
 
