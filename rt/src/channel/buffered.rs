@@ -134,10 +134,6 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         self.buffer.can_push()
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        self.buffer.is_closed()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.buffer.len()
     }

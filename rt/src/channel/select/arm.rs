@@ -10,6 +10,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::channel::buffer::PushError;
 use crate::channel::exchange::Exchange;
 use crate::channel::receiver::Flavor as R;
 use crate::channel::ring::Reserved;
@@ -22,25 +23,82 @@ use crate::task::state::Op;
 use crate::task::{Reason, Waiter};
 use crate::wait::{EXCHANGE, Node, WOKEN, WaitList};
 
-/// What a selected operation has got so far.
-pub(crate) enum Token {
+/// What a selected operation has got so far. Written and read in place: a value that is moved about in
+/// a larger whole than it was written in makes the processor wait for the store.
+pub(crate) struct Token {
+    kind: Kind,
+    packet: Packet,
+}
+
+/// What is in the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
     Nothing,
     /// The channel is disconnected.
     Disconnected,
     /// A value was received.
-    Value(Packet),
+    Value,
     /// A slot was reserved, to send into: its position.
-    Slot(usize),
-    /// The other side of a rendezvous is, or will be, at an exchange.
-    Exchange(NonNull<()>),
+    Slot,
+    /// The other side of a rendezvous is, or will be, at an exchange: a pointer to it, with a count.
+    Exchange,
+}
+
+impl Token {
+    pub(crate) const fn new() -> Self {
+        Self { kind: Kind::Nothing, packet: Packet::empty() }
+    }
+
+    #[inline]
+    fn set_value<T>(&mut self, value: T) {
+        self.kind = Kind::Value;
+        // SAFETY: the place was made for a T.
+        unsafe { self.packet.prepare::<T>().write(value) };
+    }
+
+    fn set_disconnected(&mut self) {
+        self.kind = Kind::Disconnected;
+    }
+
+    fn set_slot(&mut self, slot: &Reserved) {
+        self.kind = Kind::Slot;
+        self.packet.set_word(slot.position());
+    }
+
+    fn set_exchange<T>(&mut self, exchange: Arc<Exchange<T>>) {
+        // SAFETY: the count passes over to the token.
+        unsafe { self.set_raw_exchange(Arc::into_raw(exchange).cast()) };
+    }
+
+    /// # Safety
+    ///
+    /// `exchange` is a counted pointer to one of the arm's channel, and the count the token's now.
+    unsafe fn set_raw_exchange(&mut self, exchange: *const ()) {
+        self.kind = Kind::Exchange;
+        self.packet.set_word(exchange.expose_provenance());
+    }
+
+    /// What there is, of which the caller takes charge.
+    fn take_kind(&mut self) -> Kind {
+        mem::replace(&mut self.kind, Kind::Nothing)
+    }
+
+    /// # Safety
+    ///
+    /// The kind taken was `Exchange`, and the token is of a channel of `T`.
+    unsafe fn exchange<T>(&self) -> Arc<Exchange<T>> {
+        let place = std::ptr::with_exposed_provenance(self.packet.word());
+        // SAFETY: the caller's: it comes from `Arc::into_raw`.
+        unsafe { Arc::from_raw(place) }
+    }
 }
 
 /// A place for one value of a type that only the arm knows: here if it is small, else on the heap.
-pub(crate) struct Packet(MaybeUninit<[usize; 4]>);
+struct Packet(MaybeUninit<[usize; 4]>);
 
 impl Packet {
     /// With nothing in it.
-    pub(crate) const fn empty() -> Self {
+    const fn empty() -> Self {
         Self(MaybeUninit::uninit())
     }
 
@@ -48,7 +106,19 @@ impl Packet {
         size_of::<T>() <= size_of::<Self>() && align_of::<T>() <= align_of::<Self>()
     }
 
+    fn set_word(&mut self, word: usize) {
+        // SAFETY: a packet has room for a word.
+        unsafe { self.0.as_mut_ptr().cast::<usize>().write(word) };
+    }
+
+    /// The word that was set.
+    fn word(&self) -> usize {
+        // SAFETY: set, as the caller knows by the kind.
+        unsafe { self.0.as_ptr().cast::<usize>().read() }
+    }
+
     /// Makes the place for a `T`, without a value. It moves with the packet if it is small.
+    #[inline]
     fn prepare<T>(&mut self) -> *mut T {
         if Self::is_inline::<T>() {
             self.0.as_mut_ptr().cast()
@@ -60,23 +130,37 @@ impl Packet {
         }
     }
 
-    fn of<T>(value: T) -> Self {
-        let mut packet = Self::empty();
-        // SAFETY: the place was made for a T.
-        unsafe { packet.prepare::<T>().write(value) };
-        packet
-    }
-
+    /// Takes the value out, and frees the place.
+    ///
     /// # Safety
     ///
-    /// It was prepared for a `T`, and the value was written.
-    unsafe fn take<T>(self) -> T {
+    /// It was prepared for a `T`, and the value was written; it is not used again.
+    #[inline]
+    unsafe fn take<T>(&mut self) -> T {
         // SAFETY: the caller's; the box came from `prepare`.
         unsafe {
             if Self::is_inline::<T>() {
                 self.0.as_ptr().cast::<T>().read()
             } else {
                 *Box::from_raw(self.0.as_ptr().cast::<*mut T>().read())
+            }
+        }
+    }
+
+    /// Moves the value, or the place on the heap, to another packet.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Packet::take`].
+    #[inline]
+    unsafe fn pass<T>(&mut self, to: &mut Self) {
+        let (from, to) = (self.0.as_ptr(), to.0.as_mut_ptr());
+        // SAFETY: the caller's.
+        unsafe {
+            if Self::is_inline::<T>() {
+                to.cast::<T>().write(from.cast::<T>().read());
+            } else {
+                to.cast::<*mut T>().write(from.cast::<*mut T>().read());
             }
         }
     }
@@ -202,21 +286,7 @@ pub(crate) trait Arm {
     /// Ends a registration.
     unsafe fn unwatch(&self, seat: NonNull<Seat>);
     /// Gives up a selected operation.
-    fn abandon(&self, token: Token);
-}
-
-/// The exchange of a token, of the type that the arm knows.
-///
-/// # Safety
-///
-/// The token is of a channel of `T`, and used once.
-unsafe fn exchange<T>(token: NonNull<()>) -> Arc<Exchange<T>> {
-    // SAFETY: the caller's: it comes from `Arc::into_raw`.
-    unsafe { Arc::from_raw(token.as_ptr().cast_const().cast()) }
-}
-
-fn exchange_token<T>(exchange: Arc<Exchange<T>>) -> Token {
-    Token::Exchange(NonNull::new(Arc::into_raw(exchange).cast_mut().cast()).expect("not null"))
+    fn abandon(&self, token: &mut Token);
 }
 
 /// `register` for an arm that needs no wake: it is ready, or will be at its deadline.
@@ -283,16 +353,16 @@ unsafe fn register_to_receive<T>(
             Some((taken, wake)) => {
                 drop(meeting);
                 sched::wake(wake);
-                *token = match taken {
-                    Taken::Value(value) => Token::Value(Packet::of(value)),
-                    Taken::Promise(exchange) => exchange_token(exchange),
-                };
+                match taken {
+                    Taken::Value(value) => token.set_value(value),
+                    Taken::Promise(exchange) => token.set_exchange(exchange),
+                }
                 Step::Done
             }
             None => Step::Again,
         },
         Meet::Disconnected => {
-            *token = Token::Disconnected;
+            token.set_disconnected();
             Step::Done
         }
     }
@@ -320,37 +390,36 @@ unsafe fn register_to_send<T>(
             Some((exchange, wake)) => {
                 drop(meeting);
                 sched::wake(wake);
-                *token = exchange_token(exchange);
+                token.set_exchange(exchange);
                 Step::Done
             }
             None => Step::Again,
         },
         Meet::Disconnected => {
-            *token = Token::Disconnected;
+            token.set_disconnected();
             Step::Done
         }
     }
 }
 
 impl<T> Arm for Receiver<T> {
-    #[inline]
     fn try_select(&self, token: &mut Token) -> bool {
         let received = match &self.0 {
             R::Zero(zero) => match zero.try_take() {
                 Ok(Taken::Value(value)) => Ok(value),
                 Ok(Taken::Promise(exchange)) => {
-                    *token = exchange_token(exchange);
+                    token.set_exchange(exchange);
                     return true;
                 }
                 Err(error) => Err(error),
             },
             _ => self.try_recv(),
         };
-        *token = match received {
-            Ok(value) => Token::Value(Packet::of(value)),
-            Err(TryRecvError::Disconnected) => Token::Disconnected,
+        match received {
+            Ok(value) => token.set_value(value),
+            Err(TryRecvError::Disconnected) => token.set_disconnected(),
             Err(TryRecvError::Empty) => return false,
-        };
+        }
         true
     }
 
@@ -417,14 +486,15 @@ impl<T> Arm for Receiver<T> {
         unsafe {
             let seat = &mut *seat.as_ptr();
             if outcome == WOKEN {
-                *token = Token::Value(mem::replace(&mut seat.packet, Packet::empty()));
+                token.kind = Kind::Value;
+                seat.packet.pass::<T>(&mut token.packet);
                 return true;
             }
             seat.packet.discard::<T>();
-            *token = match outcome {
-                EXCHANGE => exchange_token::<T>(Arc::from_raw(seat.node.exchange().cast())),
-                _ => Token::Disconnected,
-            };
+            match outcome {
+                EXCHANGE => token.set_raw_exchange(seat.node.exchange()),
+                _ => token.set_disconnected(),
+            }
         }
         true
     }
@@ -467,10 +537,10 @@ impl<T> Arm for Receiver<T> {
         }
     }
 
-    fn abandon(&self, token: Token) {
-        if let Token::Exchange(token) = token {
+    fn abandon(&self, token: &mut Token) {
+        if token.take_kind() == Kind::Exchange {
             // SAFETY: the token is of this arm's channel.
-            unsafe { exchange::<T>(token) }.decline();
+            unsafe { token.exchange::<T>() }.decline();
         }
         // A value that was received is leaked: see `SelectedOperation`.
     }
@@ -478,38 +548,46 @@ impl<T> Arm for Receiver<T> {
 
 impl<T> Receiver<T> {
     /// Completes a selected operation.
+    ///
+    /// # Safety
+    ///
+    /// The token is of this receiver.
     #[inline]
-    pub(super) fn complete(&self, token: Token, site: &'static Location<'static>) -> Option<T> {
-        match token {
-            // SAFETY: the token is of this channel, whose values are of type T.
-            Token::Value(packet) => Some(unsafe { packet.take() }),
-            Token::Exchange(token) => {
+    pub(super) unsafe fn complete(
+        &self,
+        token: &mut Token,
+        site: &'static Location<'static>,
+    ) -> Option<T> {
+        // SAFETY: the caller's: values of the channel are of type T.
+        match token.take_kind() {
+            Kind::Value => Some(unsafe { token.packet.take() }),
+            Kind::Exchange => {
                 // SAFETY: as above.
-                let exchange = unsafe { exchange::<T>(token) };
+                let exchange = unsafe { token.exchange::<T>() };
                 // The sender's select may have given up; there may be other senders.
                 exchange.receive(site).or_else(|| self.recv_at(None, site).ok())
             }
-            Token::Nothing | Token::Disconnected | Token::Slot(_) => None,
+            Kind::Nothing | Kind::Disconnected | Kind::Slot => None,
         }
     }
 }
 
 impl<T> Arm for Sender<T> {
-    #[inline]
     fn try_select(&self, token: &mut Token) -> bool {
-        *token = match &self.0 {
+        match &self.0 {
             S::Bounded(channel) => match channel.reserve() {
-                Ok(slot) => Token::Slot(slot.position()),
-                Err(_) if channel.is_closed() => Token::Disconnected,
-                Err(_) => return false,
+                Ok(slot) => token.set_slot(&slot),
+                Err(PushError::Closed) => token.set_disconnected(),
+                Err(PushError::Full) => return false,
             },
-            S::Unbounded(_) => Token::Nothing,
+            // Whether it is disconnected turns out when the value is sent.
+            S::Unbounded(_) => {}
             S::Zero(zero) => match zero.try_promise() {
-                Ok(exchange) => exchange_token(exchange),
-                Err(TrySendError::Disconnected(())) => Token::Disconnected,
+                Ok(exchange) => token.set_exchange(exchange),
+                Err(TrySendError::Disconnected(())) => token.set_disconnected(),
                 Err(TrySendError::Full(())) => return false,
             },
-        };
+        }
         true
     }
 
@@ -550,13 +628,11 @@ impl<T> Arm for Sender<T> {
 
     unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
         let S::Zero(_) = &self.0 else { return self.try_select(token) };
-        *token = match outcome {
+        match outcome {
             // SAFETY: claimed and out of the queue, so the seat is ours alone, with the exchange in it.
-            EXCHANGE => unsafe {
-                exchange_token::<T>(Arc::from_raw((*seat.as_ptr()).node.exchange().cast()))
-            },
-            _ => Token::Disconnected,
-        };
+            EXCHANGE => unsafe { token.set_raw_exchange((*seat.as_ptr()).node.exchange()) },
+            _ => token.set_disconnected(),
+        }
         true
     }
 
@@ -593,11 +669,11 @@ impl<T> Arm for Sender<T> {
         }
     }
 
-    fn abandon(&self, token: Token) {
-        match (token, &self.0) {
-            (Token::Slot(slot), S::Bounded(channel)) => channel.give_up(Reserved::at(slot)),
+    fn abandon(&self, token: &mut Token) {
+        match (token.take_kind(), &self.0) {
+            (Kind::Slot, S::Bounded(channel)) => channel.give_up(Reserved::at(token.packet.word())),
             // SAFETY: the token is of this arm's channel.
-            (Token::Exchange(token), _) => unsafe { exchange::<T>(token) }.break_off(),
+            (Kind::Exchange, _) => unsafe { token.exchange::<T>() }.break_off(),
             _ => {}
         }
     }
@@ -605,16 +681,22 @@ impl<T> Arm for Sender<T> {
 
 impl<T> Sender<T> {
     /// Completes a selected operation.
+    ///
+    /// # Safety
+    ///
+    /// The token is of this sender.
     #[inline]
-    pub(super) fn complete(&self, token: Token, value: T) -> Result<(), T> {
-        match (token, &self.0) {
-            (Token::Slot(slot), S::Bounded(channel)) => channel.fill(Reserved::at(slot), value),
-            (Token::Nothing, S::Unbounded(channel)) => {
+    pub(super) unsafe fn complete(&self, token: &mut Token, value: T) -> Result<(), T> {
+        match (token.take_kind(), &self.0) {
+            (Kind::Slot, S::Bounded(channel)) => {
+                channel.fill(Reserved::at(token.packet.word()), value)
+            }
+            (Kind::Nothing, S::Unbounded(channel)) => {
                 channel.try_send(value).map_err(TrySendError::into_inner)
             }
-            (Token::Exchange(token), _) => {
-                // SAFETY: the token is of this channel, whose values are of type T.
-                unsafe { exchange::<T>(token) }.keep(value);
+            (Kind::Exchange, _) => {
+                // SAFETY: the caller's: values of the channel are of type T.
+                unsafe { token.exchange::<T>() }.keep(value);
                 Ok(())
             }
             _ => Err(value),

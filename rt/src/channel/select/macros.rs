@@ -237,40 +237,47 @@ macro_rules! __gthread_select_arms {
         }
     };
 
-    // All are bound: select.
-    (@bind $biased:tt [$([$operation:ident $end:ident $($arm:tt)*])*] $n:tt [] []) => {{
-        let selected = $crate::channel::macro_support::select(
-            [$($crate::channel::macro_support::$operation($end)),*], $biased);
-        $crate::__gthread_select_arms!(@complete selected $([$operation $end $($arm)*])*)
+    // All are bound: select, complete, and run the body.
+    (@bind $biased:tt [$([$operation:ident $end:ident ($n:expr) $($arm:tt)*])*] $count:tt
+        [$(($($timeout:expr)?) ($default:expr))?] []) => {{
+        let mut selection = $crate::channel::macro_support::Selection::new(
+            [$($crate::channel::macro_support::$operation($end, $n)),*]);
+        $crate::__gthread_select_arms!(
+            @run selection $biased [$(($($timeout)?) ($default))?] $([$operation $end ($n) $($arm)*])*)
     }};
-    (@bind $biased:tt [$([$operation:ident $end:ident $($arm:tt)*])*] $n:tt
-        [() ($default:expr)] []) => {
-        match $crate::channel::macro_support::try_select(
-            [$($crate::channel::macro_support::$operation($end)),*], $biased)
-        {
+    (@run $selection:ident $biased:tt [] $($arms:tt)*) => {{
+        let selected = $selection.select($biased);
+        $crate::__gthread_select_arms!(@complete $selection selected $($arms)*)
+    }};
+    (@run $selection:ident $biased:tt [() ($default:expr)] $($arms:tt)*) => {
+        match $selection.try_select($biased) {
             ::std::option::Option::Some(selected) => {
-                $crate::__gthread_select_arms!(@complete selected $([$operation $end $($arm)*])*)
+                $crate::__gthread_select_arms!(@complete $selection selected $($arms)*)
             }
-            ::std::option::Option::None => $default,
+            ::std::option::Option::None => {
+                ::std::mem::drop($selection);
+                $default
+            }
         }
     };
-    (@bind $biased:tt [$([$operation:ident $end:ident $($arm:tt)*])*] $n:tt
-        [($timeout:expr) ($default:expr)] []) => {
-        match $crate::channel::macro_support::select_timeout(
-            [$($crate::channel::macro_support::$operation($end)),*], $timeout, $biased)
-        {
+    (@run $selection:ident $biased:tt [($timeout:expr) ($default:expr)] $($arms:tt)*) => {
+        match $selection.select_timeout($timeout, $biased) {
             ::std::option::Option::Some(selected) => {
-                $crate::__gthread_select_arms!(@complete selected $([$operation $end $($arm)*])*)
+                $crate::__gthread_select_arms!(@complete $selection selected $($arms)*)
             }
-            ::std::option::Option::None => $default,
+            ::std::option::Option::None => {
+                ::std::mem::drop($selection);
+                $default
+            }
         }
     };
-
-    // Complete the operation that was selected, and run the body of its arm.
-    (@complete $selected:ident
+    (@complete $selection:ident $selected:ident
         $([$operation:ident $end:ident ($n:expr) ($($message:expr)?) ($pattern:pat) ($body:expr)])*) => {
-        $(if $selected.index() == $n {
-            let $pattern = $selected.$operation($end $(, $message)?);
+        $(if $selected == $n {
+            let result = $selection.$operation($end $(, $message)?);
+            // Its borrows end here.
+            ::std::mem::drop($selection);
+            let $pattern = result;
             $body
         } else)* {
             ::std::unreachable!("select chose an operation that is not there")

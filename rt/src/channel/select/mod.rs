@@ -15,62 +15,29 @@ use std::time::{Duration, Instant};
 use super::{
     ReadyTimeoutError, Receiver, SelectTimeoutError, Sender, TryReadyError, TrySelectError,
 };
+use arm::Token;
 use run::Until;
 
 pub use macros::{select, select_biased};
 pub use operation::SelectedOperation;
 
-/// Functions that the macros expand to.
+/// What the macros expand to.
 #[doc(hidden)]
 pub mod macro_support {
     use super::*;
 
+    pub use super::operation::Selection;
     pub use super::run::Case;
 
-    pub fn recv<T>(receiver: &Receiver<T>) -> Case<'_> {
-        Case { arm: receiver, index: 0 }
+    #[inline]
+    pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> Case<'_> {
+        Case { arm: receiver, index }
     }
 
-    pub fn send<T>(sender: &Sender<T>) -> Case<'_> {
-        Case { arm: sender, index: 0 }
+    #[inline]
+    pub fn send<T>(sender: &Sender<T>, index: usize) -> Case<'_> {
+        Case { arm: sender, index }
     }
-
-    #[track_caller]
-    pub fn select<'a, const N: usize>(cases: [Case<'a>; N], biased: bool) -> SelectedOperation<'a> {
-        run_cases(cases, Until::Never, biased, Location::caller()).expect("a select without end")
-    }
-
-    #[track_caller]
-    pub fn try_select<'a, const N: usize>(
-        cases: [Case<'a>; N],
-        biased: bool,
-    ) -> Option<SelectedOperation<'a>> {
-        run_cases(cases, Until::Now, biased, Location::caller())
-    }
-
-    #[track_caller]
-    pub fn select_timeout<'a, const N: usize>(
-        cases: [Case<'a>; N],
-        timeout: Duration,
-        biased: bool,
-    ) -> Option<SelectedOperation<'a>> {
-        run_cases(cases, after(timeout), biased, Location::caller())
-    }
-
-    fn run_cases<'a, const N: usize>(
-        mut cases: [Case<'a>; N],
-        until: Until,
-        biased: bool,
-        site: &'static Location<'static>,
-    ) -> Option<SelectedOperation<'a>> {
-        cases.iter_mut().enumerate().for_each(|(n, case)| case.index = n);
-        run::select(&mut cases, until, biased, site)
-    }
-}
-
-/// A moment beyond what the clock can say is never.
-fn after(timeout: Duration) -> Until {
-    Instant::now().checked_add(timeout).map_or(Until::Never, Until::At)
 }
 
 /// A list of channel operations, of which one is to be done: the first that can be. For a list that is
@@ -153,13 +120,7 @@ impl<'a> Select<'a> {
         let len = self.next_index;
         assert!(index < len, "index out of bounds; {index} >= {len}");
         let place = self.cases.iter().position(|case| case.index == index);
-        let place = place.expect("no operation with this index");
-        if self.biased {
-            // Their order is their priority.
-            self.cases.remove(place);
-        } else {
-            self.cases.swap_remove(place);
-        }
+        self.cases.remove(place.expect("no operation with this index"));
     }
 
     /// Chooses an operation that is ready now. Does not block.
@@ -193,7 +154,7 @@ impl<'a> Select<'a> {
         &mut self,
         timeout: Duration,
     ) -> Result<SelectedOperation<'a>, SelectTimeoutError> {
-        self.run(after(timeout), Location::caller()).ok_or(SelectTimeoutError)
+        self.run(Until::after(timeout), Location::caller()).ok_or(SelectTimeoutError)
     }
 
     /// Chooses an operation, waiting no longer than until `deadline`.
@@ -239,7 +200,7 @@ impl<'a> Select<'a> {
     /// If none became ready in that time.
     #[track_caller]
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
-        self.watch(after(timeout), Location::caller()).ok_or(ReadyTimeoutError)
+        self.watch(Until::after(timeout), Location::caller()).ok_or(ReadyTimeoutError)
     }
 
     /// The index of an operation that is ready, waiting no longer than until `deadline`.
@@ -262,11 +223,14 @@ impl<'a> Select<'a> {
         until: Until,
         site: &'static Location<'static>,
     ) -> Option<SelectedOperation<'a>> {
-        run::select(&mut self.cases, until, self.biased, site)
+        let mut token = Token::new();
+        let place = run::select(&self.cases, &mut token, until, self.biased, site)?;
+        Some(SelectedOperation::new(self.cases[place], token))
     }
 
     fn watch(&mut self, until: Until, site: &'static Location<'static>) -> Option<usize> {
-        run::ready(&mut self.cases, until, self.biased, site)
+        let place = run::ready(&self.cases, until, self.biased, site)?;
+        Some(self.cases[place].index)
     }
 }
 

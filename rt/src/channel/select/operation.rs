@@ -3,9 +3,10 @@
 use std::fmt;
 use std::mem;
 use std::panic::Location;
+use std::time::Duration;
 
 use super::arm::{Arm, Token};
-use super::run::Case;
+use super::run::{self, Case, Until};
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 
 /// An operation that [`Select`](super::Select) has chosen. It must be completed, by
@@ -46,8 +47,9 @@ impl<'a> SelectedOperation<'a> {
     /// If `sender` is not the one that was selected: the very same, not a clone.
     #[track_caller]
     pub fn send<T>(self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
-        assert!(self.is_of(sender), "passed a sender that wasn't selected");
-        sender.complete(self.into_token(), value).map_err(SendError)
+        assert!(is_same(sender, &self.case), "passed a sender that wasn't selected");
+        // SAFETY: it is this sender's.
+        self.finish(|token| unsafe { sender.complete(token, value) }).map_err(SendError)
     }
 
     /// Completes a receive. Blocks only if the partner is a select that has not completed its send.
@@ -61,20 +63,16 @@ impl<'a> SelectedOperation<'a> {
     /// If `receiver` is not the one that was selected: the very same, not a clone.
     #[track_caller]
     pub fn recv<T>(self, receiver: &Receiver<T>) -> Result<T, RecvError> {
-        assert!(self.is_of(receiver), "passed a receiver that wasn't selected");
-        receiver.complete(self.into_token(), Location::caller()).ok_or(RecvError)
+        assert!(is_same(receiver, &self.case), "passed a receiver that wasn't selected");
+        let site = Location::caller();
+        // SAFETY: it is this receiver's.
+        self.finish(|token| unsafe { receiver.complete(token, site) }).ok_or(RecvError)
     }
 
-    /// Whether `end` is the very end that was selected. Two ends at one address are of one type: the
-    /// one that was selected is borrowed as long as `self`.
-    fn is_of<E>(&self, end: &E) -> bool {
-        std::ptr::addr_eq(end, std::ptr::from_ref::<dyn Arm>(self.case.arm))
-    }
-
-    fn into_token(mut self) -> Token {
-        let token = mem::replace(&mut self.token, Token::Nothing);
+    fn finish<R>(mut self, complete: impl FnOnce(&mut Token) -> R) -> R {
+        let result = complete(&mut self.token);
         mem::forget(self);
-        token
+        result
     }
 }
 
@@ -86,9 +84,97 @@ impl fmt::Debug for SelectedOperation<'_> {
 
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
-        self.case.arm.abandon(mem::replace(&mut self.token, Token::Nothing));
+        self.case.arm.abandon(&mut self.token);
         if !std::thread::panicking() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
     }
+}
+
+/// What the macros select with: cases, and the token of the one selected, all in the user's frame.
+pub struct Selection<'a, const N: usize> {
+    cases: [Case<'a>; N],
+    token: Token,
+    selected: Option<usize>,
+}
+
+impl<'a, const N: usize> Selection<'a, N> {
+    /// Of these cases, numbered from zero.
+    #[inline]
+    pub fn new(cases: [Case<'a>; N]) -> Self {
+        Self { cases, token: Token::new(), selected: None }
+    }
+
+    /// Selects a case, and gives its number.
+    #[inline]
+    #[track_caller]
+    pub fn select(&mut self, biased: bool) -> usize {
+        self.run(Until::Never, biased, Location::caller()).expect("a select without end")
+    }
+
+    /// Selects a case that is ready, if one is.
+    #[inline]
+    #[track_caller]
+    pub fn try_select(&mut self, biased: bool) -> Option<usize> {
+        self.run(Until::Now, biased, Location::caller())
+    }
+
+    /// Selects a case, if one becomes ready in time.
+    #[inline]
+    #[track_caller]
+    pub fn select_timeout(&mut self, timeout: Duration, biased: bool) -> Option<usize> {
+        self.run(Until::after(timeout), biased, Location::caller())
+    }
+
+    #[inline]
+    fn run(
+        &mut self,
+        until: Until,
+        biased: bool,
+        site: &'static Location<'static>,
+    ) -> Option<usize> {
+        self.selected = run::select(&self.cases, &mut self.token, until, biased, site);
+        self.selected
+    }
+
+    /// Completes the send that was selected.
+    #[inline]
+    #[track_caller]
+    pub fn send<T>(&mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
+        self.assert_selected(sender);
+        // SAFETY: it is this sender's.
+        unsafe { sender.complete(&mut self.token, value) }.map_err(SendError)
+    }
+
+    /// Completes the receive that was selected.
+    #[inline]
+    #[track_caller]
+    pub fn recv<T>(&mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
+        self.assert_selected(receiver);
+        // SAFETY: it is this receiver's.
+        unsafe { receiver.complete(&mut self.token, Location::caller()) }.ok_or(RecvError)
+    }
+
+    #[inline]
+    fn assert_selected<E>(&mut self, end: &E) {
+        let selected = self.selected.take().expect("a case was selected");
+        assert!(is_same(end, &self.cases[selected]));
+    }
+}
+
+impl<const N: usize> Drop for Selection<'_, N> {
+    #[inline]
+    fn drop(&mut self) {
+        // The message of a send panicked.
+        if let Some(selected) = self.selected {
+            self.cases[selected].arm.abandon(&mut self.token);
+        }
+    }
+}
+
+/// Whether `end` is the very end of the case. Two ends at one address are of one type: that of the case
+/// is borrowed as long as the case lives.
+#[inline]
+fn is_same<E>(end: &E, case: &Case<'_>) -> bool {
+    std::ptr::addr_eq(end, std::ptr::from_ref::<dyn Arm>(case.arm))
 }

@@ -12,10 +12,9 @@
 use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr::NonNull;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::arm::{Arm, Place, Round, Seat, Step, Token};
-use super::operation::SelectedOperation;
 use crate::channel::timer::sleep_until;
 use crate::prim::Ordering;
 use crate::sched::current;
@@ -32,6 +31,11 @@ pub(crate) enum Until {
 }
 
 impl Until {
+    /// A moment beyond what the clock can say is never.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Instant::now().checked_add(timeout).map_or(Self::Never, Self::At)
+    }
+
     fn is_over(self) -> bool {
         match self {
             Self::Now => true,
@@ -55,37 +59,11 @@ pub struct Case<'a> {
     pub(crate) index: usize,
 }
 
-/// Selects one of the cases: the first that is ready in their order, which is shuffled first unless
-/// `biased`.
-pub(crate) fn select<'a>(
-    cases: &mut [Case<'a>],
-    until: Until,
-    biased: bool,
-    site: &'static Location<'static>,
-) -> Option<SelectedOperation<'a>> {
-    if cases.is_empty() {
-        wait_for_nothing(until, site);
-        return None;
-    }
-    if !biased {
-        shuffle(cases);
-    }
-    let mut token = Token::Nothing;
-    while !until.is_over() {
-        // SAFETY: as many places as cases.
-        let done =
-            with_seats(cases.len(), |seats| unsafe { wait(cases, seats, until, &mut token, site) });
-        if let Some(case) = done {
-            return Some(SelectedOperation::new(cases[case], token));
-        }
-    }
-    let done = cases.iter().find(|case| case.arm.try_select(&mut token));
-    done.map(|case| SelectedOperation::new(*case, token))
-}
-
-/// Waits until one of the cases is ready, and does nothing. Gives its index.
-pub(crate) fn ready(
-    cases: &mut [Case<'_>],
+/// Selects one of the cases, the first that is ready in a random order, or in theirs if `biased`; and
+/// does its operation as far as it goes. Gives its place in `cases`.
+pub(crate) fn select(
+    cases: &[Case<'_>],
+    token: &mut Token,
     until: Until,
     biased: bool,
     site: &'static Location<'static>,
@@ -94,18 +72,88 @@ pub(crate) fn ready(
         wait_for_nothing(until, site);
         return None;
     }
-    if !biased {
-        shuffle(cases);
-    }
-    loop {
-        if let Some(case) = cases.iter().find(|case| case.arm.is_ready()) {
-            return Some(case.index);
+    let order = Order::new(cases.len(), biased);
+    while !until.is_over() {
+        // SAFETY: as many places as cases.
+        let done = with_seats(cases.len(), |seats| unsafe {
+            wait(cases, &order, seats, until, token, site)
+        });
+        if done.is_some() {
+            return done;
         }
-        if until.is_over() {
-            return None;
+    }
+    order.iter(cases.len()).find(|&n| cases[n].arm.try_select(token))
+}
+
+/// Waits until one of the cases is ready, and does nothing. Gives its place in `cases`.
+pub(crate) fn ready(
+    cases: &[Case<'_>],
+    until: Until,
+    biased: bool,
+    site: &'static Location<'static>,
+) -> Option<usize> {
+    if cases.is_empty() {
+        wait_for_nothing(until, site);
+        return None;
+    }
+    let order = Order::new(cases.len(), biased);
+    loop {
+        let ready = order.iter(cases.len()).find(|&n| cases[n].arm.is_ready());
+        if ready.is_some() || until.is_over() {
+            return ready;
         }
         // SAFETY: as many places as cases.
         with_seats(cases.len(), |seats| unsafe { watch(cases, seats, until, site) });
+    }
+}
+
+/// The order in which cases are tried.
+enum Order {
+    /// As numbers of four bits, the first in the lowest: nothing in memory to move.
+    Few(u64),
+    Many(Box<[usize]>),
+}
+
+impl Order {
+    fn new(count: usize, biased: bool) -> Self {
+        const NIBBLES: usize = 16;
+        let mut random = if biased { 0 } else { random() };
+        // A number up to n, from the high half of a product; then the next random number.
+        let mut up_to = |n: usize| {
+            let number = ((random >> 32) * (n as u64 + 1)) >> 32;
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            number as usize
+        };
+        // Both by Fisher and Yates.
+        if count <= NIBBLES {
+            let mut order = 0xfedc_ba98_7654_3210_u64;
+            if !biased {
+                for n in (1..count).rev() {
+                    let (a, b) = (4 * n, 4 * up_to(n));
+                    let differ = (order >> a ^ order >> b) & 0xf;
+                    order ^= differ << a;
+                    order ^= differ << b;
+                }
+            }
+            Self::Few(order)
+        } else {
+            let mut order: Box<[usize]> = (0..count).collect();
+            if !biased {
+                (1..count).rev().for_each(|n| order.swap(n, up_to(n)));
+            }
+            Self::Many(order)
+        }
+    }
+
+    fn get(&self, n: usize) -> usize {
+        match self {
+            Self::Few(order) => (order >> (4 * n) & 0xf) as usize,
+            Self::Many(order) => order[n],
+        }
+    }
+
+    fn iter(&self, count: usize) -> impl Iterator<Item = usize> {
+        (0..count).map(|n| self.get(n))
     }
 }
 
@@ -144,6 +192,7 @@ fn with_seats<R>(count: usize, f: impl FnOnce(NonNull<Seat>) -> R) -> R {
 #[inline(always)]
 unsafe fn wait(
     cases: &[Case<'_>],
+    order: &Order,
     seats: NonNull<Seat>,
     until: Until,
     token: &mut Token,
@@ -157,11 +206,11 @@ unsafe fn wait(
     let mut round = Round::new();
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
     let mut step = Step::Registered;
-    for (n, case) in cases.iter().enumerate() {
+    for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
-        step = unsafe { case.arm.register(place(n), &mut round, token) };
+        step = unsafe { cases[n].arm.register(place(n), &mut round, token) };
         if step != Step::Registered {
-            registered = n + usize::from(step == Step::Ready);
+            registered = nth + usize::from(step == Step::Ready);
             break;
         }
     }
@@ -171,14 +220,14 @@ unsafe fn wait(
             op => claimed = Some(op),
         },
         Step::Ready | Step::Claimed => claimed = round.claimed(),
-        Step::Done => done = Some(registered),
+        Step::Done => done = Some(order.get(registered)),
         Step::Again => {}
     }
     let claimed = claimed.map(arm_and_outcome);
-    for (n, case) in cases[..registered].iter().enumerate() {
+    for n in order.iter(registered) {
         let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
         // SAFETY: above.
-        unsafe { case.arm.unregister(place(n).seat, was_claimed) };
+        unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
     }
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
@@ -220,17 +269,6 @@ unsafe fn watch(
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
-    }
-}
-
-/// Puts the cases in a random order (Fisher and Yates).
-fn shuffle(cases: &mut [Case<'_>]) {
-    let mut random = random();
-    for n in (1..cases.len()).rev() {
-        // A number up to n, from the high half of a product; then the next random number.
-        let other = ((random >> 32) * (n as u64 + 1)) >> 32;
-        cases.swap(n, other as usize);
-        random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
     }
 }
 
