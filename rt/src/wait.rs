@@ -64,6 +64,7 @@ impl Node {
     }
 
     /// One of several nodes of a wait.
+    #[inline(always)]
     pub(crate) fn of_arm(waiter: Waiter, arm: usize, packet: *mut ()) -> Self {
         debug_assert!(arm < MAX_ARMS);
         Self {

@@ -217,12 +217,15 @@ impl Round {
     /// # Safety
     ///
     /// The place is free, and large enough.
+    #[inline(always)]
     unsafe fn sit(&mut self, place: Place) -> NonNull<Node> {
         let waiter = self.0.get_or_insert_with(Wait::arm).waiter();
         let node = Node::of_arm(waiter, place.arm, std::ptr::null_mut());
+        // The packet is uninitialized to begin with.
+        let seat = Seat::node(place.seat);
         // SAFETY: the caller's.
-        unsafe { place.seat.write(Seat { node, packet: Packet::empty() }) };
-        Seat::node(place.seat)
+        unsafe { seat.write(node) };
+        seat
     }
 
     /// Ends the wait without a wake: false if a registered arm was claimed before.

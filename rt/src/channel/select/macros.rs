@@ -240,8 +240,8 @@ macro_rules! __gthread_select_arms {
     // All are bound: select, complete, and run the body.
     (@bind $biased:tt [$([$operation:ident $end:ident ($n:expr) $($arm:tt)*])*] $count:tt
         [$(($($timeout:expr)?) ($default:expr))?] []) => {{
-        let mut selection = $crate::channel::macro_support::Selection::new(
-            [$($crate::channel::macro_support::$operation($end, $n)),*]);
+        let cases = [$($crate::channel::macro_support::$operation($end, $n)),*];
+        let mut selection = $crate::channel::macro_support::Selection::new(&cases);
         $crate::__gthread_select_arms!(
             @run selection $biased [$(($($timeout)?) ($default))?] $([$operation $end ($n) $($arm)*])*)
     }};

@@ -92,16 +92,16 @@ impl Drop for SelectedOperation<'_> {
 }
 
 /// What the macros select with: cases, and the token of the one selected, all in the user's frame.
-pub struct Selection<'a, const N: usize> {
-    cases: [Case<'a>; N],
+pub struct Selection<'a> {
+    cases: &'a [Case<'a>],
     token: Token,
     selected: Option<usize>,
 }
 
-impl<'a, const N: usize> Selection<'a, N> {
+impl<'a> Selection<'a> {
     /// Of these cases, numbered from zero.
     #[inline]
-    pub fn new(cases: [Case<'a>; N]) -> Self {
+    pub fn new(cases: &'a [Case<'a>]) -> Self {
         Self { cases, token: Token::new(), selected: None }
     }
 
@@ -133,7 +133,7 @@ impl<'a, const N: usize> Selection<'a, N> {
         biased: bool,
         site: &'static Location<'static>,
     ) -> Option<usize> {
-        self.selected = run::select(&self.cases, &mut self.token, until, biased, site);
+        self.selected = run::select(self.cases, &mut self.token, until, biased, site);
         self.selected
     }
 
@@ -162,7 +162,7 @@ impl<'a, const N: usize> Selection<'a, N> {
     }
 }
 
-impl<const N: usize> Drop for Selection<'_, N> {
+impl Drop for Selection<'_> {
     #[inline]
     fn drop(&mut self) {
         // The message of a send panicked.
