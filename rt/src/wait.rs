@@ -308,6 +308,7 @@ impl WaitList {
     /// The condition has changed for one waiter, by a sequentially consistent operation.
     #[inline]
     pub(crate) fn notify_one(&self) {
+        sequentially_consistent();
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.notify_slow();
         }
@@ -338,6 +339,15 @@ impl WaitList {
 
     fn count(&self, queues: &Queues) {
         self.waiting.store(queues.takers.len() + queues.watchers.len(), Ordering::Relaxed);
+    }
+}
+
+/// Loom takes sequentially consistent operations for no more than acquire and release, and knows only
+/// fences for more: there it needs one where two such operations follow each other.
+#[inline(always)]
+pub(crate) fn sequentially_consistent() {
+    if cfg!(loom) {
+        fence(Ordering::SeqCst);
     }
 }
 
@@ -393,5 +403,96 @@ impl Latch {
         // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
         unsafe { waiters.push(NonNull::from(&mut node)) };
         wait.park_unlocking(waiters, reason, None, site);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::AtomicUsize;
+    use crate::task::state::{Claim, Commit, WaitCell};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A select that receives from two rendezvous channels, against a sender at each. What `select::run`
+    /// and `zero` do, with a lock and a place for each channel.
+    struct World {
+        cell: WaitCell,
+        channels: [(SpinLock<bool>, AtomicUsize); 2],
+        scheduled: AtomicUsize,
+    }
+
+    impl World {
+        fn new() -> Arc<Self> {
+            let channel = || (SpinLock::new(false), AtomicUsize::new(0));
+            Arc::new(Self {
+                cell: WaitCell::new(),
+                channels: [channel(), channel()],
+                scheduled: AtomicUsize::new(0),
+            })
+        }
+
+        /// Gives the value to the select, if it waits: true.
+        fn give(&self, channel: usize, value: usize) -> bool {
+            let (queue, place) = &self.channels[channel];
+            let mut queue = queue.lock();
+            if !std::mem::replace(&mut *queue, false) {
+                return false;
+            }
+            place.store(value, Ordering::Relaxed);
+            let claim = self.cell.claim(channel as Op);
+            drop(queue);
+            if claim == Claim::Asleep {
+                self.scheduled.fetch_add(1, Ordering::Relaxed);
+            }
+            claim != Claim::Lost
+        }
+    }
+
+    #[test]
+    fn a_select_takes_one_value_and_leaves_the_other() {
+        loom::model(|| {
+            let world = World::new();
+            let senders = [0, 1].map(|channel| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.give(channel, channel + 10))
+            });
+            world.cell.arm();
+            for (queue, _) in &world.channels {
+                *queue.lock() = true;
+            }
+            let committed = world.cell.commit();
+            let given = senders.map(|sender| sender.join().unwrap());
+            let parked = committed == Commit::Parked;
+            match world.cell.selected() {
+                Some(op) => {
+                    assert!(given[op as usize] && !given[1 - op as usize]);
+                    let place = &world.channels[op as usize].1;
+                    assert_eq!(place.load(Ordering::Relaxed), op as usize + 10);
+                    assert_eq!(world.scheduled.load(Ordering::Relaxed), usize::from(parked));
+                }
+                // Both came before it was in their queues.
+                None => assert!(parked && given == [false, false]),
+            }
+        });
+    }
+
+    /// The select finds the second arm ready while it registers, and withdraws, unless the first was
+    /// claimed meanwhile.
+    #[test]
+    fn a_select_that_withdraws_leaves_the_value_or_has_it() {
+        loom::model(|| {
+            let world = World::new();
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.give(0, 10))
+            };
+            world.cell.arm();
+            *world.channels[0].0.lock() = true;
+            let claimed = world.cell.cancel();
+            // Out of the queue, before the frame ends.
+            *world.channels[0].0.lock() = false;
+            assert_eq!(claimed, sender.join().unwrap().then_some(0));
+        });
     }
 }

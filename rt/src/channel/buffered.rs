@@ -213,3 +213,61 @@ impl<T> Buffered<T, Ring<T>> {
 /// The unbounded one never keeps a sender waiting.
 pub(super) type Unbounded<T> = Buffered<T, List<T>>;
 pub(super) type Bounded<T> = Buffered<T, Ring<T>>;
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::AtomicUsize;
+    use crate::wait::sequentially_consistent;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// The receiver counts itself, fences and looks; the sender puts its value in and looks at the count.
+    #[test]
+    fn a_receiver_that_sleeps_is_seen_by_the_sender() {
+        loom::model(|| {
+            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, waiting) = &*world;
+                    assert!(ring.try_push(1).is_ok());
+                    sequentially_consistent();
+                    waiting.load(Ordering::SeqCst) > 0
+                })
+            };
+            let (ring, waiting) = &*world;
+            waiting.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let sleeps = ring.peek() == Peek::Empty;
+            assert!(sender.join().unwrap() || !sleeps, "asleep, and nobody knows");
+        });
+    }
+
+    /// The same with a slot that was reserved: the receiver leaves a mark.
+    #[test]
+    fn a_receiver_that_met_a_reserved_slot_is_seen_by_who_fills_it() {
+        loom::model(|| {
+            let ring = Ring::new(1);
+            let reserved = ring.reserve().ok().unwrap();
+            let world = Arc::new((ring, AtomicBool::new(false)));
+            let filler = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, met_reserved) = &*world;
+                    ring.fill(reserved, 1);
+                    fence(Ordering::SeqCst);
+                    met_reserved.swap(false, Ordering::SeqCst)
+                })
+            };
+            let (ring, met_reserved) = &*world;
+            let mut sleeps = ring.peek() != Peek::Ready;
+            if sleeps {
+                met_reserved.store(true, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+                sleeps = ring.peek() != Peek::Ready;
+            }
+            assert!(filler.join().unwrap() || !sleeps, "asleep, and nobody knows");
+        });
+    }
+}

@@ -25,7 +25,7 @@ use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::spin::Patience;
 
 /// Slots of a block.
-const SLOTS: usize = 31;
+const SLOTS: usize = if cfg!(loom) { 2 } else { 31 };
 /// Positions of a block: its slots and its end.
 const LAP: usize = SLOTS + 1;
 /// The lowest bit of the tail: nothing more is sent. Positions are counted in twos.
@@ -260,5 +260,55 @@ impl<T> Drop for List<T> {
             // after it: the list is empty, and with the last value of a block the head leaves it.
             drop(unsafe { Box::from_raw(block) });
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn pop(list: &List<Box<usize>>) -> Option<usize> {
+        match list.try_pop() {
+            Pop::Value(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Across the end of a block (of two slots, under loom), with the first block yet to be made.
+    #[test]
+    fn values_are_neither_lost_nor_doubled() {
+        loom::model(|| {
+            let list = Arc::new(List::new());
+            let sender = {
+                let list = Arc::clone(&list);
+                thread::spawn(move || (1..=2).for_each(|n| list.push(Box::new(n)).unwrap()))
+            };
+            list.push(Box::new(3)).unwrap();
+            let mut out: Vec<usize> = pop(&list).into_iter().collect();
+            sender.join().unwrap();
+            out.extend(std::iter::from_fn(|| pop(&list)));
+            let place = |n| out.iter().position(|&m| m == n);
+            assert!(place(1) < place(2), "in order");
+            out.sort();
+            assert_eq!(out, [1, 2, 3]);
+        });
+    }
+
+    #[test]
+    fn two_receivers_free_a_block_once() {
+        loom::model(|| {
+            let list = Arc::new(List::new());
+            (1..=3).for_each(|n| list.push(Box::new(n)).unwrap());
+            let other = {
+                let list = Arc::clone(&list);
+                thread::spawn(move || [pop(&list), pop(&list)])
+            };
+            let mut out: Vec<_> = pop(&list).into_iter().collect();
+            out.extend(other.join().unwrap().into_iter().flatten());
+            out.sort();
+            assert_eq!(out, [1, 2, 3]);
+        });
     }
 }

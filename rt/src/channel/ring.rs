@@ -297,3 +297,81 @@ impl<T> Drop for Ring<T> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn pop(ring: &Ring<usize>) -> Option<usize> {
+        match ring.try_pop() {
+            Pop::Value(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// Two send into one place, one receives: what was sent comes out or is still in.
+    #[test]
+    fn values_are_neither_lost_nor_doubled() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(1));
+            let senders = [1, 2].map(|value| {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || ring.try_push(value).is_ok().then_some(value))
+            });
+            let mut out: Vec<usize> = pop(&ring).into_iter().collect();
+            let mut sent: Vec<usize> =
+                senders.into_iter().filter_map(|sender| sender.join().unwrap()).collect();
+            out.extend(std::iter::from_fn(|| pop(&ring)));
+            (out.sort(), sent.sort());
+            assert_eq!(out, sent);
+            assert!(!sent.is_empty(), "a place, and nobody got it");
+        });
+    }
+
+    #[test]
+    fn two_receivers_share_a_value_and_a_hole() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(2));
+            let reserved = ring.reserve().ok().unwrap();
+            assert!(ring.try_push(5).is_ok());
+            let receivers = [0, 1].map(|_| {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || match ring.try_pop() {
+                    Pop::Hole => pop(&ring),
+                    Pop::Value(value) => Some(value),
+                    _ => None,
+                })
+            });
+            ring.abandon(reserved);
+            let out = receivers.map(|receiver| receiver.join().unwrap());
+            let out: Vec<_> =
+                out.into_iter().flatten().chain(pop(&ring)).chain(pop(&ring)).collect();
+            assert_eq!(out, [5]);
+            assert_eq!(ring.len(), 0);
+        });
+    }
+
+    /// Closing against sending: a value that went in comes out before the news.
+    #[test]
+    fn nothing_is_sent_after_the_end() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(2));
+            let sender = {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || ring.try_push(1).is_ok())
+            };
+            ring.close();
+            let mut out = 0;
+            loop {
+                match ring.try_pop() {
+                    Pop::Value(_) => out += 1,
+                    Pop::Closed => break,
+                    Pop::Empty | Pop::Hole => unreachable!("closed"),
+                }
+            }
+            assert_eq!(out, usize::from(sender.join().unwrap()));
+        });
+    }
+}
