@@ -181,7 +181,6 @@ impl Patience {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::task::state::WaitCell;
     use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;
@@ -202,52 +201,6 @@ mod models {
             other.join().unwrap();
             // SAFETY: as above.
             assert_eq!(lock.lock().with(|n| unsafe { *n }), 2);
-        });
-    }
-
-    /// A thread that parks with the lock held: who takes it out of the queue finds its frames complete.
-    #[test]
-    fn a_thread_that_parks_with_the_lock_held_is_complete_when_found() {
-        struct World {
-            queue: SpinLock<bool>,
-            cell: WaitCell,
-            frames: Checked<usize>,
-        }
-        loom::model(|| {
-            let world = Arc::new(World {
-                queue: SpinLock::new(false),
-                cell: WaitCell::new(),
-                frames: Checked::new(0),
-            });
-            let waker = {
-                let world = Arc::clone(&world);
-                thread::spawn(move || {
-                    let mut queue = world.queue.lock();
-                    let found = std::mem::replace(&mut *queue, false);
-                    if found {
-                        world.cell.select_held(7);
-                    }
-                    drop(queue);
-                    // Resumed here.
-                    // SAFETY: it is ours now; loom checks it.
-                    found.then(|| world.frames.with(|frames| unsafe { *frames }))
-                })
-            };
-            let mut queue = world.queue.lock();
-            *queue = true;
-            let held = queue.into_held().into_raw();
-            // What the switch saves.
-            // SAFETY: nobody can have found us yet; loom checks it.
-            world.frames.with_mut(|frames| unsafe { *frames = 1 });
-            // SAFETY: from the guard above; the lock is there.
-            unsafe { Held::from_raw(held).release() };
-            match waker.join().unwrap() {
-                Some(frames) => {
-                    assert_eq!(frames, 1);
-                    assert_eq!(world.cell.selected(), Some(7));
-                }
-                None => assert!(*world.queue.lock(), "found by nobody, and gone"),
-            }
         });
     }
 }

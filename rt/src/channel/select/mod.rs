@@ -1,12 +1,16 @@
 //! Waiting for one of several channel operations: [`Select`], and the macros `select!` and
 //! `select_biased!`.
 //!
-//! [`arm`] is what an end of a channel can do in a select, [`run`] how a select runs.
+//! [`run`] is how a select runs; [`arm`] what it asks of the end of a channel, which is done in
+//! [`receive`] and [`send`]; [`token`] what a selected operation has got so far.
 
 mod arm;
 mod macros;
 mod operation;
+mod receive;
 mod run;
+mod send;
+mod token;
 
 use std::fmt;
 use std::panic::Location;
@@ -15,8 +19,8 @@ use std::time::{Duration, Instant};
 use super::{
     ReadyTimeoutError, Receiver, SelectTimeoutError, Sender, TryReadyError, TrySelectError,
 };
-use arm::Token;
 use run::Until;
+use token::Token;
 
 pub use macros::{select, select_biased};
 pub use operation::SelectedOperation;

@@ -5,8 +5,9 @@ use std::mem;
 use std::panic::Location;
 use std::time::Duration;
 
-use super::arm::{Arm, Token};
+use super::arm::Arm;
 use super::run::{self, Case, Until};
+use super::token::Token;
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 
 /// An operation that [`Select`](super::Select) has chosen. It must be completed, by

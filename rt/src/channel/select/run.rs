@@ -14,7 +14,8 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use super::arm::{Arm, Place, Round, Seat, Step, Token};
+use super::arm::{Arm, Place, Round, Seat, Step};
+use super::token::Token;
 use crate::channel::timer::sleep_until;
 use crate::prim::Ordering;
 use crate::sched::current;
@@ -199,9 +200,9 @@ unsafe fn wait(
     site: &'static Location<'static>,
 ) -> Option<usize> {
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
-    // SAFETY, of all blocks in this function: seat n is the n-th place of `seats`, is registered with
-    // case n, and stays until it is unregistered, which is done for every registered one before this
-    // returns. It is claimed or unregistered when its content is looked at.
+    // SAFETY: there is a place for each. (What follows relies on this: seat n is registered with case
+    // n, and stays until it is unregistered, which is done for every registered one before this returns;
+    // it is claimed or unregistered when its content is looked at.)
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new();
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
@@ -248,7 +249,7 @@ unsafe fn watch(
     site: &'static Location<'static>,
 ) {
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
-    // SAFETY, of all blocks in this function: as in `wait`.
+    // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new();
     let (mut watched, mut ready) = (0, false);
