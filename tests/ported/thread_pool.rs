@@ -16,7 +16,7 @@ fn only_lines_that_use_the_crate_are_changed() {
     assert!(!lines.is_empty());
     for line in lines {
         println!("{line}");
-        assert!(line.contains(": use crossbeam_channel::"), "not a `use` line: {line}");
+        assert!(line.contains(": use crossbeam_channel::"), "not a `use` line: {}", line);
     }
 }
 
