@@ -27,6 +27,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::Backoff;
+
 use crate::sched::{self, current};
 use crate::spin::SpinGuard;
 use crate::task::command::Command;
@@ -182,6 +184,24 @@ fn park_green(
         }
     }
     op
+}
+
+/// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
+/// wake; a green thread parks at once, and lets others run.
+pub(crate) struct Retry(Option<Backoff>);
+
+impl Retry {
+    /// For the calling thread.
+    pub(crate) fn new() -> Self {
+        let green = current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()));
+        Self((!green).then(Backoff::new))
+    }
+
+    /// Whether to try once more. Waits a little if so.
+    pub(crate) fn again(&self) -> bool {
+        let backoff = self.0.as_ref().filter(|backoff| !backoff.is_completed());
+        backoff.inspect(|backoff| backoff.snooze()).is_some()
+    }
 }
 
 /// While it lives, another worker may run in the place of the one that the caller blocks.

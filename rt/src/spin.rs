@@ -155,6 +155,11 @@ impl Patience {
         Self { backoff: crossbeam_utils::Backoff::new(), naps: 0 }
     }
 
+    /// After losing a race, in which the winner got on: a pause, so as not to disturb it.
+    pub(crate) fn lost(&mut self) {
+        self.backoff.spin();
+    }
+
     pub(crate) fn wait(&mut self) {
         if self.backoff.is_completed() {
             self.naps += 1;
@@ -172,6 +177,8 @@ impl Patience {
     pub(crate) fn new() -> Self {
         Self {}
     }
+
+    pub(crate) fn lost(&mut self) {}
 
     pub(crate) fn wait(&mut self) {
         loom::thread::yield_now();

@@ -135,7 +135,8 @@ fn check_crowd(
     }
     let mut sent: Vec<_> = logs.iter().flat_map(|log| log.sent.clone()).collect();
     let mut received: Vec<_> = logs.iter().flat_map(|log| log.received.clone()).collect();
-    (sent.sort_unstable(), received.sort_unstable());
+    sent.sort_unstable();
+    received.sort_unstable();
     assert_eq!(sent, received);
     drop(channels);
     assert_eq!(drops.count(), *made.lock().unwrap());

@@ -22,6 +22,7 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySen
 use super::buffer::{Buffer, Peek, Pop, PushError};
 use super::list::List;
 use super::ring::{Reserved, Ring};
+use crate::park::Retry;
 use crate::prim::{AtomicBool, Ordering, fence};
 use crate::task::Reason;
 use crate::wait::{DISCONNECTED, WOKEN, WaitList};
@@ -70,6 +71,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         site: &'static Location<'static>,
     ) -> Result<(), SendTimeoutError<T>> {
         let mut unsent = value;
+        let mut retry = None;
         loop {
             unsent = match self.try_send(unsent) {
                 Ok(()) => return Ok(()),
@@ -81,7 +83,11 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(SendTimeoutError::Timeout(unsent));
             }
+            if retry.get_or_insert_with(Retry::new).again() {
+                continue;
+            }
             self.senders.wait(|| self.buffer.can_push(), Reason::Send, deadline, site);
+            retry = None;
         }
     }
 
@@ -106,6 +112,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<T, RecvTimeoutError> {
+        let mut retry = None;
         loop {
             match self.try_recv() {
                 Ok(value) => return Ok(value),
@@ -115,7 +122,11 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(RecvTimeoutError::Timeout);
             }
+            if retry.get_or_insert_with(Retry::new).again() {
+                continue;
+            }
             self.receivers.wait(|| self.can_recv(), Reason::Recv, deadline, site);
+            retry = None;
         }
     }
 

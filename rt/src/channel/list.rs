@@ -30,6 +30,9 @@ const SLOTS: usize = if cfg!(loom) { 2 } else { 31 };
 const LAP: usize = SLOTS + 1;
 /// The lowest bit of the tail: nothing more is sent. Positions are counted in twos.
 const CLOSED: usize = 1;
+/// The lowest bit of the head: the tail is in a later block, so that there is a value, and no need to
+/// look at the tail, which the senders write.
+const MORE: usize = 1;
 const ONE: usize = 2;
 
 pub(super) struct List<T> {
@@ -145,7 +148,10 @@ impl<T> List<T> {
                     slot.filled.store(true, Ordering::Release);
                     break Ok(());
                 }
-                Err(now) => position = now,
+                Err(now) => {
+                    position = now;
+                    patience.get_or_insert_with(Patience::new).lost();
+                }
             }
         };
         if !next.is_null() {
@@ -167,9 +173,15 @@ impl<T> Buffer<T> for List<T> {
         let mut position = self.head.position.load(Ordering::Acquire);
         loop {
             let block = self.head.block.load(Ordering::Acquire);
-            let tail = self.tail.position.load(Ordering::SeqCst);
-            if tail & !CLOSED == position {
-                return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
+            let mut next_position = position + ONE;
+            if position & MORE == 0 {
+                let tail = self.tail.position.load(Ordering::SeqCst);
+                if tail & !CLOSED == position {
+                    return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
+                }
+                if tail / ONE / LAP != position / ONE / LAP {
+                    next_position |= MORE;
+                }
             }
             let index = slot_of(position);
             // No block yet: the first value is on its way.
@@ -180,7 +192,7 @@ impl<T> Buffer<T> for List<T> {
             }
             let (new, old) = (Ordering::SeqCst, Ordering::Acquire);
             let head = &self.head.position;
-            match head.compare_exchange_weak(position, position + ONE, new, old) {
+            match head.compare_exchange_weak(position, next_position, new, old) {
                 Ok(_) => {
                     // SAFETY: as in `push`: the block is right for the position, and stays until we
                     // have counted our value.
@@ -194,8 +206,11 @@ impl<T> Buffer<T> for List<T> {
                     if index + 1 == SLOTS {
                         // SAFETY: as above. `next` was set before the mark that we have seen.
                         let next = unsafe { &*block }.next.load(Ordering::Acquire);
+                        // SAFETY: the next block has values to come; it stays until they are taken.
+                        let more = !unsafe { &*next }.next.load(Ordering::Relaxed).is_null();
                         self.head.block.store(next, Ordering::Release);
-                        head.store(position + 2 * ONE, Ordering::SeqCst);
+                        let first = (position & !MORE) + 2 * ONE;
+                        head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
                     }
                     // SAFETY: as above, up to the addition; if ours was the last value, nobody else
                     // reaches the block any more.
@@ -206,7 +221,10 @@ impl<T> Buffer<T> for List<T> {
                     }
                     return Pop::Value(value);
                 }
-                Err(now) => position = now,
+                Err(now) => {
+                    position = now;
+                    patience.get_or_insert_with(Patience::new).lost();
+                }
             }
         }
     }
@@ -216,7 +234,7 @@ impl<T> Buffer<T> for List<T> {
     }
 
     fn peek(&self) -> Peek {
-        let head = self.head.position.load(Ordering::SeqCst);
+        let head = self.head.position.load(Ordering::SeqCst) & !MORE;
         let tail = self.tail.position.load(Ordering::SeqCst);
         if tail == head { Peek::Empty } else { Peek::Ready }
     }
@@ -232,7 +250,7 @@ impl<T> Buffer<T> for List<T> {
     fn len(&self) -> usize {
         loop {
             let tail = self.tail.position.load(Ordering::SeqCst) & !CLOSED;
-            let head = self.head.position.load(Ordering::SeqCst);
+            let head = self.head.position.load(Ordering::SeqCst) & !MORE;
             // Both of one moment, if the tail has not moved meanwhile.
             if self.tail.position.load(Ordering::SeqCst) & !CLOSED == tail {
                 let slots_before = |position: usize| {

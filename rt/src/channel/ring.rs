@@ -123,7 +123,10 @@ impl<T> Ring<T> {
                     Ordering::Acquire,
                 ) {
                     Ok(_) => return Ok(tail),
-                    Err(now) => tail = now,
+                    Err(now) => {
+                        tail = now;
+                        patience.get_or_insert_with(Patience::new).lost();
+                    }
                 }
             } else {
                 // The tail was read before the head, so if they are a lap apart now they were so then.
@@ -213,7 +216,10 @@ impl<T> Buffer<T> for Ring<T> {
                             slot.stamp.store(head.wrapping_add(self.lap), Ordering::Release);
                             return value.map_or(Pop::Hole, Pop::Value);
                         }
-                        Err(now) => head = now,
+                        Err(now) => {
+                            head = now;
+                            patience.get_or_insert_with(Patience::new).lost();
+                        }
                     }
                 }
                 PENDING => return Pop::Empty,
