@@ -116,7 +116,7 @@ impl Wait {
     /// suspends and may come back on another OS thread; an OS thread blocks.
     ///
     /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(
         &self,
         reason: Reason,
@@ -135,7 +135,7 @@ impl Wait {
 
     /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
     /// [`in_queue`](Wait::in_queue).
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park_unlocking<T>(
         &self,
         guard: SpinGuard<'_, T>,
@@ -152,8 +152,9 @@ impl Wait {
 }
 
 // Inlined, as all that is between a blocking call and the switch: after it every `ret` up to there is
-// mispredicted, since the processor predicts returns by the calls that came last.
-#[inline(always)]
+// mispredicted, since the processor predicts returns by the calls that came last. (Not in debug builds,
+// where each copy of a large value has a place of its own in the frame.)
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn park_holding<T>(
     task: TaskRef,
     guard: SpinGuard<'_, T>,
@@ -166,7 +167,7 @@ fn park_holding<T>(
     task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn park_green(
     task: TaskRef,
     reason: Reason,

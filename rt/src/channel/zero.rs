@@ -218,7 +218,7 @@ impl<T> Zero<T> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn send(
         &self,
         value: T,
@@ -281,7 +281,7 @@ impl<T> Zero<T> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn recv(
         &self,
         deadline: Option<Instant>,
@@ -318,7 +318,7 @@ impl<T> Zero<T> {
 
     /// Waits in one of the queues for a partner. Gives the outcome, and the exchange that may be part
     /// of it.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn park(
         &self,
         mut meeting: SpinGuard<'_, Meeting>,

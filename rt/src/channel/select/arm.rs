@@ -53,7 +53,7 @@ impl Round {
     /// # Safety
     ///
     /// The place is free, and large enough.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) unsafe fn sit(&mut self, place: Place) -> NonNull<Node> {
         let waiter = self.0.get_or_insert_with(Wait::arm).waiter();
         let node = Node::of_arm(waiter, place.arm, std::ptr::null_mut());
@@ -75,7 +75,7 @@ impl Round {
     }
 
     /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(
         &mut self,
         deadline: Option<Instant>,

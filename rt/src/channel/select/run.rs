@@ -190,7 +190,7 @@ fn with_seats<R>(count: usize, f: impl FnOnce(NonNull<Seat>) -> R) -> R {
 /// # Safety
 ///
 /// There are as many places at `seats` as cases.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn wait(
     cases: &[Case<'_>],
     order: &Order,
