@@ -110,6 +110,13 @@ use std::time::{Duration, Instant};
 
 use gthread::Runtime;
 
+mod ways;
+
+/// What tests of channels name them by: one line to point their OS ways at another implementation,
+/// to see that what they ask for is crossbeam-channel's behaviour.
+pub use gthread::channel;
+pub use ways::{CAPACITIES, LONG, Peer, SHORT, Scope, ScopedPeer, Way, full, make};
+
 /// How long a test may take before it counts as hung. Long: the machine may be busy with other tests.
 pub const LIMIT: Duration = Duration::from_secs(40);
 
