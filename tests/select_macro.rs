@@ -369,6 +369,6 @@ fn temporaries_live_long_enough(_: Way) {
     }
     select! {
         recv(after(SHORT)) -> due => assert!(due.unwrap() >= start + SHORT),
-        recv(None.unwrap_or(&never::<i32>())) -> _ => unreachable!(),
+        recv(&never::<i32>()) -> _ => unreachable!(),
     }
 }

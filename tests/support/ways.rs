@@ -141,9 +141,16 @@ impl Way {
 
 /// Runs `f` on an OS thread of its own and waits for it, off the worker.
 fn on_os_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
+    // More than the usual: tests of large values are not the ones to save it.
+    const STACK: usize = 16 << 20;
     gthread::blocking(|| {
         std::thread::scope(|scope| {
-            scope.spawn(f).join().unwrap_or_else(|payload| resume_unwind(payload))
+            let builder = std::thread::Builder::new().stack_size(STACK);
+            builder
+                .spawn_scoped(scope, f)
+                .unwrap()
+                .join()
+                .unwrap_or_else(|payload| resume_unwind(payload))
         })
     })
 }
