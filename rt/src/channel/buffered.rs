@@ -153,19 +153,19 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         self.buffer.capacity()
     }
 
-    /// The last sender is gone.
-    pub(super) fn disconnect_senders(&self) {
-        if self.buffer.close() {
+    /// Nothing more is sent: true for the first to say so.
+    pub(super) fn close(&self) -> bool {
+        let first = self.buffer.close();
+        if first {
             self.wake_all();
         }
+        first
     }
 
     /// The last receiver is gone, and with it the values that nobody can receive.
     pub(super) fn disconnect_receivers(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
-        if self.buffer.close() {
-            self.wake_all();
-        }
+        self.close();
         self.discard();
     }
 

@@ -62,7 +62,7 @@ pub(super) trait Disconnect {
 
 impl<T> Disconnect for Bounded<T> {
     fn senders_gone(&self) {
-        self.disconnect_senders();
+        self.close();
     }
     fn receivers_gone(&self) {
         self.disconnect_receivers();
@@ -71,7 +71,7 @@ impl<T> Disconnect for Bounded<T> {
 
 impl<T> Disconnect for Unbounded<T> {
     fn senders_gone(&self) {
-        self.disconnect_senders();
+        self.close();
     }
     fn receivers_gone(&self) {
         self.disconnect_receivers();
@@ -80,9 +80,9 @@ impl<T> Disconnect for Unbounded<T> {
 
 impl<T> Disconnect for Zero<T> {
     fn senders_gone(&self) {
-        self.disconnect();
+        self.close();
     }
     fn receivers_gone(&self) {
-        self.disconnect();
+        self.close();
     }
 }

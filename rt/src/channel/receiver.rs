@@ -113,6 +113,18 @@ impl<T> Receiver<T> {
         }
     }
 
+    /// Closes the channel for sending, as [`Sender::close`](super::Sender::close) does. What it holds can
+    /// still be received. False, and without effect, for the channels that nobody sends into: `after`,
+    /// `at`, `tick`, `never`.
+    pub fn close(&self) -> bool {
+        match &self.0 {
+            Flavor::Bounded(channel) => channel.close(),
+            Flavor::Unbounded(channel) => channel.close(),
+            Flavor::Zero(channel) => channel.close(),
+            Flavor::At(_) | Flavor::Tick(_) | Flavor::Never => false,
+        }
+    }
+
     /// Whether the channel holds no value. Always true for capacity zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -94,6 +94,33 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Closes the channel: disconnects it, though other senders live. An addition to crossbeam-channel's
+    /// API, after Go's `close`.
+    ///
+    /// From now on all sends fail, of clones too, also those that wait; receivers get what the channel
+    /// holds, then an error. Does not block. True if the channel was not disconnected before; Go panics
+    /// if it was.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gthread::channel::{SendError, unbounded};
+    ///
+    /// let (tx, rx) = unbounded();
+    /// let other = tx.clone();
+    /// tx.send(1).unwrap();
+    /// assert!(tx.close());
+    /// assert_eq!(other.send(2), Err(SendError(2)));
+    /// assert_eq!(rx.iter().collect::<Vec<_>>(), [1]);
+    /// ```
+    pub fn close(&self) -> bool {
+        match &self.0 {
+            Flavor::Bounded(channel) => channel.close(),
+            Flavor::Unbounded(channel) => channel.close(),
+            Flavor::Zero(channel) => channel.close(),
+        }
+    }
+
     /// Whether the channel holds no value. Always true for capacity zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

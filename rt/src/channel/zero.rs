@@ -191,16 +191,19 @@ impl<T> Zero<T> {
         self.meeting.lock()
     }
 
-    /// One side is gone.
-    pub(super) fn disconnect(&self) {
+    /// One side is gone, or says that it is enough: true for the first to say so.
+    pub(super) fn close(&self) -> bool {
         let mut meeting = self.lock();
-        meeting.disconnected = true;
+        if std::mem::replace(&mut meeting.disconnected, true) {
+            return false;
+        }
         let mut wakes = meeting.senders.claim_all(DISCONNECTED);
         wakes.extend(meeting.receivers.claim_all(DISCONNECTED));
         wakes.extend(meeting.sender_watchers.claim_all(DISCONNECTED));
         wakes.extend(meeting.receiver_watchers.claim_all(DISCONNECTED));
         drop(meeting);
         wakes.into_iter().for_each(sched::wake);
+        true
     }
 
     pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
