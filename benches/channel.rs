@@ -63,21 +63,80 @@ macro_rules! channel_workloads {
                 taken
             }
 
-            /// Four producers, one consumer, a buffer of 1,024: the time is for one value.
-            pub(super) fn fan_in<S: Threads>(threads: S, times: u64) -> Duration {
-                const PRODUCERS: u64 = 4;
-                let (sender, receiver) = channel::bounded(1024);
+            /// So many producers and consumers at one channel: the time is for one value.
+            pub(super) fn crowd<S: Threads>(
+                threads: S,
+                times: u64,
+                capacity: Option<usize>,
+                producers: u64,
+                consumers: u64,
+            ) -> Duration {
+                let (sender, receiver) = capacity.map_or_else(channel::unbounded, channel::bounded);
                 time(|| {
-                    let producers: Vec<_> = (0..PRODUCERS)
+                    let producers: Vec<_> = (0..producers)
                         .map(|id| {
                             let sender = sender.clone();
-                            let share = times / PRODUCERS + u64::from(id < times % PRODUCERS);
+                            let share = times / producers + u64::from(id < times % producers);
                             threads.spawn(move || (0..share).for_each(|n| sender.send(n).unwrap()))
                         })
                         .collect();
                     drop(sender);
-                    assert_eq!(receiver.iter().count() as u64, times);
+                    let consumers: Vec<_> = (1..consumers)
+                        .map(|_| {
+                            let receiver = receiver.clone();
+                            threads.spawn(move || receiver.iter().count() as u64)
+                        })
+                        .collect();
+                    let mine = receiver.iter().count() as u64;
+                    assert_eq!(mine + consumers.into_iter().map(S::join).sum::<u64>(), times);
                     producers.into_iter().for_each(S::join);
+                })
+            }
+
+            pub(super) fn spsc<S: Threads>(threads: S, times: u64) -> Duration {
+                crowd(threads, times, Some(1024), 1, 1)
+            }
+
+            pub(super) fn mpmc<S: Threads>(threads: S, times: u64) -> Duration {
+                crowd(threads, times, Some(1024), 4, 4)
+            }
+
+            pub(super) fn fan_in<S: Threads>(threads: S, times: u64) -> Duration {
+                crowd(threads, times, Some(1024), 4, 1)
+            }
+
+            pub(super) fn one_place<S: Threads>(threads: S, times: u64) -> Duration {
+                crowd(threads, times, Some(1), 1, 1)
+            }
+
+            pub(super) fn unbounded_spsc<S: Threads>(threads: S, times: u64) -> Duration {
+                crowd(threads, times, None, 1, 1)
+            }
+
+            pub(super) fn unbounded_mpmc<S: Threads>(threads: S, times: u64) -> Duration {
+                crowd(threads, times, None, 4, 4)
+            }
+
+            /// One producer sends to four unbuffered channels in turn, one consumer selects between
+            /// them: the time is for one value.
+            pub(super) fn select<S: Threads>(threads: S, times: u64) -> Duration {
+                let (senders, receivers): (Vec<_>, Vec<_>) =
+                    (0..4).map(|_| channel::bounded::<u64>(0)).unzip();
+                time(|| {
+                    let producer = threads.spawn(move || {
+                        (0..times).for_each(|n| senders[n as usize % 4].send(n).unwrap());
+                        senders
+                    });
+                    for n in 0..times {
+                        let got = channel::select! {
+                            recv(receivers[0]) -> got => got,
+                            recv(receivers[1]) -> got => got,
+                            recv(receivers[2]) -> got => got,
+                            recv(receivers[3]) -> got => got,
+                        };
+                        assert_eq!(got, Ok(n));
+                    }
+                    drop(S::join(producer));
                 })
             }
         }
@@ -107,12 +166,41 @@ macro_rules! workload {
 
 workload!(PingPong, ping_pong);
 workload!(Ring, ring);
+workload!(Spsc, spsc);
+workload!(Mpmc, mpmc);
 workload!(FanIn, fan_in);
+workload!(OnePlace, one_place);
+workload!(UnboundedSpsc, unbounded_spsc);
+workload!(UnboundedMpmc, unbounded_mpmc);
+workload!(Select, select);
+
+/// Measures a workload's channels of gthread on OS threads, beside the others.
+macro_rules! on_os_threads {
+    ($criterion:ident, $name:literal, $function:ident) => {
+        $criterion.benchmark_group($name).bench_function("gthread-os", |b| {
+            b.iter_custom(|times| green::$function(gthread_benches::Os, times));
+        });
+    };
+}
 
 fn benches(criterion: &mut Criterion) {
     compare(criterion, "unbuffered ping-pong, a round trip", PingPong);
+    on_os_threads!(criterion, "unbuffered ping-pong, a round trip", ping_pong);
     compare(criterion, "503-thread ring, a hop", Ring);
-    compare(criterion, "bounded fan-in, a value", FanIn);
+    compare(criterion, "1 to 1, buffer 1,024, a value", Spsc);
+    on_os_threads!(criterion, "1 to 1, buffer 1,024, a value", spsc);
+    compare(criterion, "4 to 4, buffer 1,024, a value", Mpmc);
+    on_os_threads!(criterion, "4 to 4, buffer 1,024, a value", mpmc);
+    compare(criterion, "4 to 1, buffer 1,024, a value", FanIn);
+    on_os_threads!(criterion, "4 to 1, buffer 1,024, a value", fan_in);
+    compare(criterion, "1 to 1, buffer 1, a value", OnePlace);
+    on_os_threads!(criterion, "1 to 1, buffer 1, a value", one_place);
+    compare(criterion, "1 to 1, unbounded, a value", UnboundedSpsc);
+    on_os_threads!(criterion, "1 to 1, unbounded, a value", unbounded_spsc);
+    compare(criterion, "4 to 4, unbounded, a value", UnboundedMpmc);
+    on_os_threads!(criterion, "4 to 4, unbounded, a value", unbounded_mpmc);
+    compare(criterion, "select over 4 unbuffered channels, a value", Select);
+    on_os_threads!(criterion, "select over 4 unbuffered channels, a value", select);
 }
 
 criterion_group! {

@@ -14,10 +14,11 @@ use std::{env, fs, io};
 use serde_json::Value;
 
 /// What is compared, and how the table calls it. Ratios are of the first to the second.
-const CONTESTANTS: [(&str, &str); 3] = [
+const CONTESTANTS: [(&str, &str); 4] = [
     ("std::thread", "`std::thread`"),
     ("gthread-1", "gthread, 1 worker"),
     ("gthread-2", "gthread, 2 workers"),
+    ("gthread-os", "gthread's channels, `std::thread`"),
 ];
 
 fn main() -> io::Result<()> {

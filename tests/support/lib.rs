@@ -88,6 +88,52 @@
 //! });
 //! ```
 //!
+//! An arm of a `select!` has one receiver, or a sender and a message; a pattern and a body; and a comma
+//! before the next. There is one `default` at most, and at least one arm:
+//!
+//! ```compile_fail
+//! gthread::channel::select! {}
+//! ```
+//!
+//! ```compile_fail
+//! let (_tx, rx) = gthread::channel::unbounded::<u8>();
+//! gthread::channel::select! { recv(rx, 1) -> _ => {} }
+//! ```
+//!
+//! ```compile_fail
+//! let (tx, _rx) = gthread::channel::unbounded::<u8>();
+//! gthread::channel::select! { send(tx) -> _ => {} }
+//! ```
+//!
+//! ```compile_fail
+//! let (_tx, rx) = gthread::channel::unbounded::<u8>();
+//! gthread::channel::select! { recv(rx) => {} }
+//! ```
+//!
+//! ```compile_fail
+//! let (_tx, rx) = gthread::channel::unbounded::<u8>();
+//! gthread::channel::select! { recv(rx) -> _ => 1 default => 2 }
+//! ```
+//!
+//! ```compile_fail
+//! gthread::channel::select! { default => {} default => {} }
+//! ```
+//!
+//! ```compile_fail
+//! gthread::channel::select! { poll(rx) -> _ => {} }
+//! ```
+//!
+//! An operation is not kept longer than the ends it may be completed with:
+//!
+//! ```compile_fail,E0597
+//! let mut select = gthread::channel::Select::new();
+//! {
+//!     let (_tx, rx) = gthread::channel::unbounded::<u8>();
+//!     select.recv(&rx);
+//! }
+//! let _ = select.try_select();
+//! ```
+//!
 //! A channel of values that are not `Send` stays on its thread, and a [`Scope`](gthread::Scope)
 //! that was made for a longer borrow is not shrunk to a shorter one:
 //!
