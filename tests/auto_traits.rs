@@ -39,6 +39,8 @@ fn types_are_send_and_sync() {
     send_sync_debug::<channel::Receiver<NotSync>>();
     unwind_safe::<channel::Sender<NotSync>>();
     unwind_safe::<channel::Receiver<NotSync>>();
+    send_sync_debug::<channel::Select<'_>>();
+    default_clone::<channel::Select<'_>>();
     clone_hash::<ThreadId>();
     default_clone::<WaitGroup>();
 }
