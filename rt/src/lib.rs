@@ -44,6 +44,7 @@
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
 mod prim;
+mod spin;
 
 mod task;
 

@@ -10,6 +10,16 @@
 //!       op => …                         // claimed, and out of the queue
 //!   }
 //! ```
+//!
+//! A wait in one queue only is shorter ([`Wait::in_queue`]): with the queue's lock held throughout, a
+//! green thread needs no state for it (see `task/state.rs`).
+//!
+//! ```text
+//!   let guard = queue.lock();
+//!   let wait = Wait::in_queue(deadline);
+//!   guard.push(wait.waiter());
+//!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
+//! ```
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -17,7 +27,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::Backoff;
+
 use crate::sched::{self, current};
+use crate::spin::SpinGuard;
 use crate::task::command::Command;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
 use crate::task::{OsThread, Reason, TaskRef, Waiter, Wake};
@@ -32,11 +45,14 @@ pub(crate) struct Wait {
 
 enum Who {
     Green(TaskRef),
+    /// A green thread in one queue only, and for no deadline: not armed.
+    Held(TaskRef),
     Os(Arc<OsThread>),
 }
 
 impl Who {
     /// The calling thread, as one that waits: the green one if it may suspend.
+    #[inline]
     fn current() -> Self {
         match current::with(|worker| worker.and_then(|worker| worker.green())) {
             Some(task) => Self::Green(task),
@@ -46,7 +62,7 @@ impl Who {
 
     fn cell(&self) -> &WaitCell {
         match self {
-            Self::Green(task) => &task.wait,
+            Self::Green(task) | Self::Held(task) => &task.wait,
             Self::Os(thread) => &thread.wait,
         }
     }
@@ -60,10 +76,25 @@ impl Wait {
         Self { who, _not_send: PhantomData }
     }
 
+    /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
+    /// [`Wait::park_unlocking`]. Not to be cancelled.
+    #[inline]
+    pub(crate) fn in_queue(deadline: Option<Instant>) -> Self {
+        let who = match Who::current() {
+            Who::Green(task) if deadline.is_none() => Who::Held(task),
+            who => {
+                who.cell().arm();
+                who
+            }
+        };
+        Self { who, _not_send: PhantomData }
+    }
+
     /// For queues. Valid as long as `self`.
     pub(crate) fn waiter(&self) -> Waiter {
         match &self.who {
             Who::Green(task) => Waiter::Green(*task),
+            Who::Held(task) => Waiter::Held(*task),
             Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
         }
     }
@@ -73,10 +104,19 @@ impl Wait {
         self.who.cell().cancel()
     }
 
+    /// Ends a wait that nobody can have claimed.
+    pub(crate) fn disarm(&self) {
+        if !matches!(self.who, Who::Held(_)) {
+            let claimed = self.cancel();
+            debug_assert_eq!(claimed, None, "claimed by someone to whom it was not registered");
+        }
+    }
+
     /// Sleeps until claimed, and gives the operation; `TIMED_OUT` after `deadline`. A green thread
     /// suspends and may come back on another OS thread; an OS thread blocks.
     ///
     /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
+    #[inline(always)]
     pub(crate) fn park(
         &self,
         reason: Reason,
@@ -85,14 +125,48 @@ impl Wait {
     ) -> Op {
         match &self.who {
             Who::Green(task) => park_green(*task, reason, deadline, site),
+            Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
                 thread.sleep(deadline)
             }
         }
     }
+
+    /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
+    /// [`in_queue`](Wait::in_queue).
+    #[inline(always)]
+    pub(crate) fn park_unlocking<T>(
+        &self,
+        guard: SpinGuard<'_, T>,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Op {
+        if let Who::Held(task) = &self.who {
+            return park_holding(*task, guard, reason, site);
+        }
+        drop(guard);
+        self.park(reason, deadline, site)
+    }
 }
 
+// Inlined, as all that is between a blocking call and the switch: after it every `ret` up to there is
+// mispredicted, since the processor predicts returns by the calls that came last.
+#[inline(always)]
+fn park_holding<T>(
+    task: TaskRef,
+    guard: SpinGuard<'_, T>,
+    reason: Reason,
+    site: &'static Location<'static>,
+) -> Op {
+    task.note_wait(reason, site);
+    // SAFETY: `Who::current` found this task running here.
+    unsafe { task.suspend(Command::parked_holding(guard.into_held())) };
+    task.wait.selected().expect("a parked task is resumed by a claim")
+}
+
+#[inline(always)]
 fn park_green(
     task: TaskRef,
     reason: Reason,
@@ -110,6 +184,24 @@ fn park_green(
         }
     }
     op
+}
+
+/// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
+/// wake; a green thread parks at once, and lets others run.
+pub(crate) struct Retry(Option<Backoff>);
+
+impl Retry {
+    /// For the calling thread.
+    pub(crate) fn new() -> Self {
+        let green = current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()));
+        Self((!green).then(Backoff::new))
+    }
+
+    /// Whether to try once more. Waits a little if so.
+    pub(crate) fn again(&self) -> bool {
+        let backoff = self.0.as_ref().filter(|backoff| !backoff.is_completed());
+        backoff.inspect(|backoff| backoff.snooze()).is_some()
+    }
 }
 
 /// While it lives, another worker may run in the place of the one that the caller blocks.

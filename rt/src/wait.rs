@@ -9,21 +9,38 @@
 //!   owner does not leave its frame before: it was claimed after a pop, or removes the node itself.
 //! - Between pop and claim the lock is held, so an owner that timed out meanwhile, and needs the lock
 //!   to withdraw, cannot be gone. After a successful claim the node must not be touched.
+//! - What a claim passes on beside the outcome is written before it, through the node: into the place
+//!   that `packet` points to, or into `exchange`.
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 use crate::park::Wait;
-use crate::prim::{AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::prim::{AtomicUsize, Ordering, fence};
 use crate::sched;
-use crate::task::state::{Op, TIMED_OUT};
+use crate::spin::SpinLock;
+use crate::task::state::{MAX_OP, Op, TIMED_OUT};
 use crate::task::{Reason, Waiter, Wake};
 
-/// The operation of a plain wake: what was waited for may have happened.
+/// The outcome of a plain wake: what was waited for may have happened.
 pub(crate) const WOKEN: Op = 0;
-/// The operation of a wake because the other side is gone.
+/// The outcome of a wake because the other side is gone.
 pub(crate) const DISCONNECTED: Op = 1;
+/// The outcome of a wake by a partner that will hand the value over through [`Node::exchange`].
+pub(crate) const EXCHANGE: Op = 2;
+
+/// Operations are an outcome in the low bits, and above it the number of the node among those of one
+/// wait.
+const OUTCOME: Op = 3;
+const ARM_SHIFT: u32 = 2;
+/// A wait has fewer nodes than this.
+pub(crate) const MAX_ARMS: usize = (MAX_OP >> ARM_SHIFT) as usize;
+
+/// Splits the operation of a claim: which node, and with what outcome.
+pub(crate) fn arm_and_outcome(op: Op) -> (usize, Op) {
+    ((op >> ARM_SHIFT) as usize, op & OUTCOME)
+}
 
 /// One waiting thread's place in a queue.
 #[derive(Debug)]
@@ -31,18 +48,50 @@ pub(crate) struct Node {
     waiter: Waiter,
     /// Where the waiting thread takes or offers a value, if the queue's owner deals in values.
     packet: *mut (),
+    /// Where the value will be, after a claim with `EXCHANGE`.
+    exchange: *const (),
     next: *mut Node,
     prev: *mut Node,
     queued: bool,
+    /// The number of this node, where an operation has it.
+    arm: Op,
 }
 
 impl Node {
+    /// The only node of a wait.
     pub(crate) fn new(waiter: Waiter, packet: *mut ()) -> Self {
-        Self { waiter, packet, next: ptr::null_mut(), prev: ptr::null_mut(), queued: false }
+        Self::of_arm(waiter, 0, packet)
+    }
+
+    /// One of several nodes of a wait.
+    #[inline(always)]
+    pub(crate) fn of_arm(waiter: Waiter, arm: usize, packet: *mut ()) -> Self {
+        debug_assert!(arm < MAX_ARMS);
+        Self {
+            waiter,
+            packet,
+            exchange: ptr::null(),
+            next: ptr::null_mut(),
+            prev: ptr::null_mut(),
+            queued: false,
+            arm: (arm as Op) << ARM_SHIFT,
+        }
     }
 
     pub(crate) fn packet(&self) -> *mut () {
         self.packet
+    }
+
+    pub(crate) fn set_packet(&mut self, packet: *mut ()) {
+        self.packet = packet;
+    }
+
+    pub(crate) fn exchange(&self) -> *const () {
+        self.exchange
+    }
+
+    pub(crate) fn set_exchange(&mut self, exchange: *const ()) {
+        self.exchange = exchange;
     }
 
     /// Ends the wait of this node's thread: `None` if it was over.
@@ -50,8 +99,9 @@ impl Node {
     /// # Safety
     ///
     /// The caller holds the lock under which it popped this node. After success the node is gone.
-    pub(crate) unsafe fn claim(&self, op: Op) -> Option<Wake> {
-        let waiter = self.waiter;
+    #[inline]
+    pub(crate) unsafe fn claim(&self, outcome: Op) -> Option<Wake> {
+        let (waiter, op) = (self.waiter, self.arm | outcome);
         // SAFETY: the owner cannot leave its wait without the lock that we hold.
         unsafe { waiter.claim(op) }
     }
@@ -77,6 +127,20 @@ impl Queue {
         self.len
     }
 
+    /// Whether anyone but `waiter` has a node here.
+    pub(crate) fn has_other_than(&self, waiter: Waiter) -> bool {
+        let mut place = self.head;
+        while let Some(node) = NonNull::new(place) {
+            // SAFETY: nodes in the queue are alive and linked.
+            let node = unsafe { node.as_ref() };
+            if node.waiter != waiter {
+                return true;
+            }
+            place = node.next;
+        }
+        false
+    }
+
     /// # Safety
     ///
     /// The node is in no queue, and stays where it is until it was popped or removed.
@@ -97,6 +161,7 @@ impl Queue {
     }
 
     /// Takes the first node out.
+    #[inline]
     pub(crate) fn pop(&mut self) -> Option<NonNull<Node>> {
         let node = NonNull::new(self.head)?;
         // SAFETY: a node in the queue is alive and linked.
@@ -140,10 +205,10 @@ impl Queue {
     }
 
     /// Ends the wait of the first thread that still waits.
-    pub(crate) fn claim_one(&mut self, op: Op) -> Option<Wake> {
+    pub(crate) fn claim_one(&mut self, outcome: Op) -> Option<Wake> {
         while let Some(node) = self.pop() {
             // SAFETY: just popped under the owner's lock.
-            if let Some(wake) = unsafe { node.as_ref().claim(op) } {
+            if let Some(wake) = unsafe { node.as_ref().claim(outcome) } {
                 return Some(wake);
             }
         }
@@ -151,87 +216,138 @@ impl Queue {
     }
 
     /// Ends the wait of every thread. The caller wakes them once it has let go of the lock.
-    pub(crate) fn claim_all(&mut self, op: Op) -> Vec<Wake> {
-        std::iter::from_fn(|| self.claim_one(op)).collect()
+    pub(crate) fn claim_all(&mut self, outcome: Op) -> Vec<Wake> {
+        std::iter::from_fn(|| self.claim_one(outcome)).collect()
     }
 }
 
 /// A place to wait for a condition that others change without a lock: a channel's buffer, a counter.
 ///
 /// The Dekker pattern: who waits enters the queue, fences, and looks at the condition again; who
-/// changes the condition fences and looks whether anyone waits.
+/// changes the condition does so with a sequentially consistent operation, and looks with another
+/// whether anyone waits. (The condition is read with sequentially consistent loads too. On x86 all of
+/// this but the waiter's fence is free.)
 #[derive(Debug)]
 pub(crate) struct WaitList {
-    /// The length of the queue, to be read without the lock.
+    /// How many nodes there are, to be read without the lock.
     waiting: AtomicUsize,
-    queue: Mutex<Queue>,
+    queues: SpinLock<Queues>,
+}
+
+#[derive(Debug)]
+struct Queues {
+    /// Those who will act on the change: one is woken for each.
+    takers: Queue,
+    /// Those who only want to know: all are woken.
+    watchers: Queue,
 }
 
 impl WaitList {
     pub(crate) fn new() -> Self {
-        Self { waiting: AtomicUsize::new(0), queue: Mutex::new(Queue::new()) }
+        let queues = Queues { takers: Queue::new(), watchers: Queue::new() };
+        Self { waiting: AtomicUsize::new(0), queues: SpinLock::new(queues) }
     }
 
     /// Blocks until notified, or until `deadline`, unless `ready` holds already. The caller looks at
-    /// its condition again whatever the outcome.
+    /// its condition again whatever the outcome. `ready` is called with a lock held.
     pub(crate) fn wait(
         &self,
         ready: impl FnOnce() -> bool,
         reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
-    ) -> Op {
-        let wait = Wait::arm();
+    ) {
+        let mut queues = self.queues.lock();
+        let wait = Wait::in_queue(deadline);
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
-        self.with_queue(|queue| {
-            // SAFETY: the node stays in this frame until it was claimed or removed below.
-            unsafe { queue.push(node) }
-        });
+        // SAFETY: the node stays in this frame until it was claimed or removed below.
+        unsafe { queues.takers.push(node) };
+        self.count(&queues);
         fence(Ordering::SeqCst);
-        let op = if ready() {
-            // A claim that came first has popped the node, and was for us: its sender's change is
-            // among what the caller is about to see.
-            wait.cancel().unwrap_or(TIMED_OUT)
-        } else {
-            wait.park(reason, deadline, site)
-        };
-        if op == TIMED_OUT {
-            self.with_queue(|queue| {
-                // SAFETY: pushed above, and alive.
-                unsafe { queue.remove(node) }
-            });
+        if ready() {
+            // SAFETY: pushed above, and alive. Nobody has claimed it: the lock was held throughout.
+            unsafe { queues.takers.remove(node) };
+            self.count(&queues);
+            drop(queues);
+            wait.disarm();
+        } else if wait.park_unlocking(queues, reason, deadline, site) == TIMED_OUT {
+            // SAFETY: as above.
+            unsafe { self.leave(node, false) };
         }
-        op
     }
 
-    /// The condition has changed for one waiter.
+    /// Enters a node of a wait that has several. The caller looks at the condition afterwards.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::push`].
+    pub(crate) unsafe fn enter(&self, node: NonNull<Node>, watches: bool) {
+        let mut queues = self.queues.lock();
+        let queue = if watches { &mut queues.watchers } else { &mut queues.takers };
+        // SAFETY: the caller's.
+        unsafe { queue.push(node) };
+        self.count(&queues);
+        drop(queues);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Takes a node out, if it is still in.
+    ///
+    /// # Safety
+    ///
+    /// The node was entered here with the same `watches`, and is alive.
+    pub(crate) unsafe fn leave(&self, node: NonNull<Node>, watches: bool) {
+        let mut queues = self.queues.lock();
+        let queue = if watches { &mut queues.watchers } else { &mut queues.takers };
+        // SAFETY: the caller's.
+        unsafe { queue.remove(node) };
+        self.count(&queues);
+    }
+
+    /// The condition has changed for one waiter, by a sequentially consistent operation.
     #[inline]
     pub(crate) fn notify_one(&self) {
-        fence(Ordering::SeqCst);
-        if self.waiting.load(Ordering::Relaxed) > 0 {
+        sequentially_consistent();
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             self.notify_slow();
         }
     }
 
     #[cold]
     fn notify_slow(&self) {
-        self.with_queue(|queue| queue.claim_one(WOKEN)).into_iter().for_each(sched::wake);
+        let mut queues = self.queues.lock();
+        let taker = queues.takers.claim_one(WOKEN);
+        let watchers = queues.watchers.claim_all(WOKEN);
+        self.count(&queues);
+        drop(queues);
+        taker.into_iter().chain(watchers).for_each(sched::wake);
     }
 
     /// The condition has changed for all.
-    pub(crate) fn notify_all(&self, op: Op) {
+    pub(crate) fn notify_all(&self, outcome: Op) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.with_queue(|queue| queue.claim_all(op)).into_iter().for_each(sched::wake);
+            let mut queues = self.queues.lock();
+            let takers = queues.takers.claim_all(outcome);
+            let watchers = queues.watchers.claim_all(outcome);
+            self.count(&queues);
+            drop(queues);
+            takers.into_iter().chain(watchers).for_each(sched::wake);
         }
     }
 
-    fn with_queue<R>(&self, f: impl FnOnce(&mut Queue) -> R) -> R {
-        let mut queue = lock(&self.queue);
-        let result = f(&mut queue);
-        self.waiting.store(queue.len(), Ordering::Relaxed);
-        result
+    fn count(&self, queues: &Queues) {
+        self.waiting.store(queues.takers.len() + queues.watchers.len(), Ordering::Relaxed);
+    }
+}
+
+/// Loom takes sequentially consistent operations for no more than acquire and release, and knows only
+/// fences for more: there it needs one where two such operations follow each other.
+#[inline(always)]
+pub(crate) fn sequentially_consistent() {
+    if cfg!(loom) {
+        fence(Ordering::SeqCst);
     }
 }
 
@@ -243,12 +359,12 @@ impl WaitList {
 #[derive(Debug)]
 pub(crate) struct Latch {
     count: AtomicUsize,
-    waiters: Mutex<Queue>,
+    waiters: SpinLock<Queue>,
 }
 
 impl Latch {
     pub(crate) fn new(count: usize) -> Self {
-        Self { count: AtomicUsize::new(count), waiters: Mutex::new(Queue::new()) }
+        Self { count: AtomicUsize::new(count), waiters: SpinLock::new(Queue::new()) }
     }
 
     /// Adds to the count: `None` if it overflows.
@@ -263,7 +379,7 @@ impl Latch {
         if self.count.fetch_update(Ordering::Release, Ordering::Relaxed, not_last).is_ok() {
             return Some(());
         }
-        let mut waiters = lock(&self.waiters);
+        let mut waiters = self.waiters.lock();
         let any = |count: usize| count.checked_sub(1);
         // Acquire: what the others did before they counted down passes on to those who are woken.
         let before = self.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, any).ok()?;
@@ -278,15 +394,105 @@ impl Latch {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        let mut waiters = lock(&self.waiters);
+        let mut waiters = self.waiters.lock();
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
-        let wait = Wait::arm();
+        let wait = Wait::in_queue(None);
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
         unsafe { waiters.push(NonNull::from(&mut node)) };
-        drop(waiters);
-        wait.park(reason, None, site);
+        wait.park_unlocking(waiters, reason, None, site);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::AtomicUsize;
+    use crate::task::state::{Claim, Commit, WaitCell};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A select that receives from two rendezvous channels, against a sender at each. What `select::run`
+    /// and `zero` do, with a lock and a place for each channel.
+    struct World {
+        cell: WaitCell,
+        channels: [(SpinLock<bool>, AtomicUsize); 2],
+        scheduled: AtomicUsize,
+    }
+
+    impl World {
+        fn new() -> Arc<Self> {
+            let channel = || (SpinLock::new(false), AtomicUsize::new(0));
+            Arc::new(Self {
+                cell: WaitCell::new(),
+                channels: [channel(), channel()],
+                scheduled: AtomicUsize::new(0),
+            })
+        }
+
+        /// Gives the value to the select, if it waits: true.
+        fn give(&self, channel: usize, value: usize) -> bool {
+            let (queue, place) = &self.channels[channel];
+            let mut queue = queue.lock();
+            if !std::mem::replace(&mut *queue, false) {
+                return false;
+            }
+            place.store(value, Ordering::Relaxed);
+            let claim = self.cell.claim(channel as Op);
+            drop(queue);
+            if claim == Claim::Asleep {
+                self.scheduled.fetch_add(1, Ordering::Relaxed);
+            }
+            claim != Claim::Lost
+        }
+    }
+
+    #[test]
+    fn a_select_takes_one_value_and_leaves_the_other() {
+        loom::model(|| {
+            let world = World::new();
+            let senders = [0, 1].map(|channel| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.give(channel, channel + 10))
+            });
+            world.cell.arm();
+            for (queue, _) in &world.channels {
+                *queue.lock() = true;
+            }
+            let committed = world.cell.commit();
+            let given = senders.map(|sender| sender.join().unwrap());
+            let parked = committed == Commit::Parked;
+            match world.cell.selected() {
+                Some(op) => {
+                    assert!(given[op as usize] && !given[1 - op as usize]);
+                    let place = &world.channels[op as usize].1;
+                    assert_eq!(place.load(Ordering::Relaxed), op as usize + 10);
+                    assert_eq!(world.scheduled.load(Ordering::Relaxed), usize::from(parked));
+                }
+                // Both came before it was in their queues.
+                None => assert!(parked && given == [false, false]),
+            }
+        });
+    }
+
+    /// The select finds the second arm ready while it registers, and withdraws, unless the first was
+    /// claimed meanwhile.
+    #[test]
+    fn a_select_that_withdraws_leaves_the_value_or_has_it() {
+        loom::model(|| {
+            let world = World::new();
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.give(0, 10))
+            };
+            world.cell.arm();
+            *world.channels[0].0.lock() = true;
+            let claimed = world.cell.cancel();
+            // Out of the queue, before the frame ends.
+            *world.channels[0].0.lock() = false;
+            assert_eq!(claimed, sender.join().unwrap().then_some(0));
+        });
     }
 }

@@ -1,89 +1,69 @@
-//! Channels with a buffer, bounded or not.
+//! Channels with a buffer, bounded or not: a lock-free queue, and two lists of those who wait.
 //!
-//! The buffer is crossbeam-channel's lock-free queue, used through its non-blocking half; the waiting
-//! is ours. A wake only says "look again": values are not handed to a waiter, so whoever looks first
-//! gets them, and a waiter that was woken in vain waits again.
+//! A wake only says "look again": values are not handed to a waiter, so whoever looks first gets them,
+//! and a waiter that was woken in vain waits again.
 //!
 //! Why no wake is lost: a receiver enters the wait list, fences, and looks at the buffer once more
-//! before it sleeps; a sender puts its value in, fences, and looks at the list. One of them sees the
-//! other. Each value wakes one receiver at most, and a woken receiver always looks at the buffer before
-//! it gives up, so a value cannot sit there while its receiver leaves with a timeout. The same holds
-//! with the roles exchanged.
+//! before it sleeps; a sender puts its value in and looks at the list, both with sequentially consistent
+//! operations. One of them sees the other. Each value wakes one receiver at most, and a woken receiver
+//! always looks at the buffer before it gives up, a woken select at this one before all others: so a
+//! value cannot sit there while the receiver that was woken for it leaves. The same holds with the roles
+//! exchanged.
+//!
+//! One more thing can keep receivers waiting: a slot that a select has reserved and not filled yet, with
+//! values behind it whose wakes may be spent. Receivers that come upon it leave a mark, and for a mark
+//! whoever fills the slot wakes them all.
 
-use std::mem::ManuallyDrop;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crossbeam_channel as buffer;
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 
-use crate::prim::{AtomicUsize, Ordering};
+use super::buffer::{Buffer, Peek, Pop, PushError};
+use super::list::List;
+use super::ring::{Reserved, Ring};
+use crate::park::Retry;
+use crate::prim::{AtomicBool, Ordering, fence};
 use crate::task::Reason;
-use crate::wait::{DISCONNECTED, WaitList};
+use crate::wait::{DISCONNECTED, WOKEN, WaitList};
 
-/// What both ends of a channel share beside the buffer.
-struct Shared {
-    receivers: Side,
-    senders: Side,
+/// What the two ends of a channel share.
+pub(super) struct Buffered<T, B: Buffer<T>> {
+    buffer: B,
+    pub(super) receivers: WaitList,
+    pub(super) senders: WaitList,
+    /// A receiver has come upon a reserved slot since one was filled last.
+    met_reserved: AtomicBool,
+    /// The receivers are gone: whoever puts a value in nevertheless takes it out.
+    abandoned: AtomicBool,
+    _values: std::marker::PhantomData<T>,
 }
 
-/// One side: who waits, and how many ends there are.
-struct Side {
-    waiting: WaitList,
-    ends: AtomicUsize,
-}
-
-impl Side {
-    fn new() -> Self {
-        Self { waiting: WaitList::new(), ends: AtomicUsize::new(1) }
-    }
-
-    fn is_gone(&self) -> bool {
-        self.ends.load(Ordering::Acquire) == 0
-    }
-
-    /// One more end of this side.
-    fn enter(&self) {
-        self.ends.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// One end is gone: if it was the last, those who wait on the other side need not.
-    fn leave(&self, other: &Self) {
-        if self.ends.fetch_sub(1, Ordering::AcqRel) == 1 {
-            other.waiting.notify_all(DISCONNECTED);
+impl<T, B: Buffer<T>> Buffered<T, B> {
+    pub(super) fn new(buffer: B) -> Self {
+        Self {
+            buffer,
+            receivers: WaitList::new(),
+            senders: WaitList::new(),
+            met_reserved: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
+            _values: std::marker::PhantomData,
         }
     }
-}
 
-pub(super) struct Sender<T> {
-    buffer: ManuallyDrop<buffer::Sender<T>>,
-    shared: Arc<Shared>,
-}
-
-pub(super) struct Receiver<T> {
-    buffer: ManuallyDrop<buffer::Receiver<T>>,
-    shared: Arc<Shared>,
-}
-
-/// `cap` is not zero; `None` is unbounded.
-pub(super) fn new<T>(cap: Option<usize>) -> (Sender<T>, Receiver<T>) {
-    let (tx, rx) = match cap {
-        Some(cap) => buffer::bounded(cap),
-        None => buffer::unbounded(),
-    };
-    let shared = Arc::new(Shared { receivers: Side::new(), senders: Side::new() });
-    let tx = Sender { buffer: ManuallyDrop::new(tx), shared: Arc::clone(&shared) };
-    (tx, Receiver { buffer: ManuallyDrop::new(rx), shared })
-}
-
-impl<T> Sender<T> {
+    #[inline]
     pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        self.buffer.try_send(value)?;
-        self.shared.receivers.waiting.notify_one();
-        Ok(())
+        match self.buffer.try_push(value) {
+            Ok(()) => {
+                self.receivers.notify_one();
+                Ok(())
+            }
+            Err((PushError::Full, value)) => Err(TrySendError::Full(value)),
+            Err((PushError::Closed, value)) => Err(TrySendError::Disconnected(value)),
+        }
     }
 
+    #[inline]
     pub(super) fn send(
         &self,
         value: T,
@@ -91,6 +71,7 @@ impl<T> Sender<T> {
         site: &'static Location<'static>,
     ) -> Result<(), SendTimeoutError<T>> {
         let mut unsent = value;
+        let mut retry = None;
         loop {
             unsent = match self.try_send(unsent) {
                 Ok(()) => return Ok(()),
@@ -102,36 +83,36 @@ impl<T> Sender<T> {
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(SendTimeoutError::Timeout(unsent));
             }
-            let ready = || !self.buffer.is_full() || self.shared.receivers.is_gone();
-            self.shared.senders.waiting.wait(ready, Reason::Send, deadline, site);
+            if retry.get_or_insert_with(Retry::new).again() {
+                continue;
+            }
+            self.senders.wait(|| self.buffer.can_push(), Reason::Send, deadline, site);
+            retry = None;
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.buffer.len()
-    }
-
-    pub(super) fn capacity(&self) -> Option<usize> {
-        self.buffer.capacity()
-    }
-
-    pub(super) fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
-    }
-}
-
-impl<T> Receiver<T> {
+    #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        let value = self.buffer.try_recv()?;
-        self.shared.senders.waiting.notify_one();
-        Ok(value)
+        loop {
+            match self.buffer.try_pop() {
+                Pop::Value(value) => {
+                    self.senders.notify_one();
+                    return Ok(value);
+                }
+                Pop::Hole => self.senders.notify_one(),
+                Pop::Empty => return Err(TryRecvError::Empty),
+                Pop::Closed => return Err(TryRecvError::Disconnected),
+            }
+        }
     }
 
+    #[inline]
     pub(super) fn recv(
         &self,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<T, RecvTimeoutError> {
+        let mut retry = None;
         loop {
             match self.try_recv() {
                 Ok(value) => return Ok(value),
@@ -141,9 +122,27 @@ impl<T> Receiver<T> {
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(RecvTimeoutError::Timeout);
             }
-            let ready = || !self.buffer.is_empty() || self.shared.senders.is_gone();
-            self.shared.receivers.waiting.wait(ready, Reason::Recv, deadline, site);
+            if retry.get_or_insert_with(Retry::new).again() {
+                continue;
+            }
+            self.receivers.wait(|| self.can_recv(), Reason::Recv, deadline, site);
+            retry = None;
         }
+    }
+
+    /// Whether a `recv` need not wait. Who is going to wait is in the list of receivers already.
+    pub(super) fn can_recv(&self) -> bool {
+        if self.buffer.peek() == Peek::Reserved {
+            // Whoever fills a slot that we still find reserved sees the mark.
+            self.met_reserved.store(true, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+        }
+        self.buffer.peek() == Peek::Ready
+    }
+
+    /// Whether a `send` need not wait.
+    pub(super) fn can_send(&self) -> bool {
+        self.buffer.can_push()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -154,39 +153,132 @@ impl<T> Receiver<T> {
         self.buffer.capacity()
     }
 
-    pub(super) fn same_channel(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.shared, &other.shared)
+    /// The last sender is gone.
+    pub(super) fn disconnect_senders(&self) {
+        if self.buffer.close() {
+            self.wake_all();
+        }
+    }
+
+    /// The last receiver is gone, and with it the values that nobody can receive.
+    pub(super) fn disconnect_receivers(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        if self.buffer.close() {
+            self.wake_all();
+        }
+        self.discard();
+    }
+
+    fn wake_all(&self) {
+        self.receivers.notify_all(DISCONNECTED);
+        self.senders.notify_all(DISCONNECTED);
+    }
+
+    fn discard(&self) {
+        while let Pop::Value(_) | Pop::Hole = self.buffer.try_pop() {}
     }
 }
 
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        self.shared.senders.enter();
-        Self { buffer: self.buffer.clone(), shared: Arc::clone(&self.shared) }
+/// What a select does with a bounded channel that it sends to: it chooses before it has the value.
+impl<T> Buffered<T, Ring<T>> {
+    /// Reserves a slot for a value that comes later.
+    pub(super) fn reserve(&self) -> Result<Reserved, PushError> {
+        self.buffer.reserve()
+    }
+
+    /// Sends the value into a reserved slot.
+    pub(super) fn fill(&self, reserved: Reserved, value: T) -> Result<(), T> {
+        if self.buffer.is_closed() {
+            self.give_up(reserved);
+            return Err(value);
+        }
+        self.buffer.fill(reserved, value);
+        self.notify_filled();
+        Ok(())
+    }
+
+    /// Gives a reserved slot back.
+    pub(super) fn give_up(&self, reserved: Reserved) {
+        self.buffer.abandon(reserved);
+        self.notify_filled();
+        // Whoever waits for room gets it as soon as nothing is left before the hole.
+        if self.buffer.pass_hole() {
+            self.senders.notify_one();
+        }
+    }
+
+    fn notify_filled(&self) {
+        fence(Ordering::SeqCst);
+        if self.met_reserved.swap(false, Ordering::SeqCst) {
+            self.receivers.notify_all(WOKEN);
+        } else {
+            self.receivers.notify_one();
+        }
+        if self.abandoned.load(Ordering::SeqCst) {
+            // The last receiver may have found the slot unfilled.
+            self.discard();
+        }
     }
 }
 
-impl<T> Clone for Receiver<T> {
-    fn clone(&self) -> Self {
-        self.shared.receivers.enter();
-        Self { buffer: self.buffer.clone(), shared: Arc::clone(&self.shared) }
-    }
-}
+/// The unbounded one never keeps a sender waiting.
+pub(super) type Unbounded<T> = Buffered<T, List<T>>;
+pub(super) type Bounded<T> = Buffered<T, Ring<T>>;
 
-impl<T> Drop for Sender<T> {
-    fn drop(&mut self) {
-        // The buffer learns of it first, so that whoever is woken finds it disconnected.
-        // SAFETY: dropped here, once.
-        unsafe { ManuallyDrop::drop(&mut self.buffer) };
-        self.shared.senders.leave(&self.shared.receivers);
-    }
-}
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::AtomicUsize;
+    use crate::wait::sequentially_consistent;
+    use loom::sync::Arc;
+    use loom::thread;
 
-impl<T> Drop for Receiver<T> {
-    fn drop(&mut self) {
-        // As above.
-        // SAFETY: dropped here, once.
-        unsafe { ManuallyDrop::drop(&mut self.buffer) };
-        self.shared.receivers.leave(&self.shared.senders);
+    /// The receiver counts itself, fences and looks; the sender puts its value in and looks at the count.
+    #[test]
+    fn a_receiver_that_sleeps_is_seen_by_the_sender() {
+        loom::model(|| {
+            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, waiting) = &*world;
+                    assert!(ring.try_push(1).is_ok());
+                    sequentially_consistent();
+                    waiting.load(Ordering::SeqCst) > 0
+                })
+            };
+            let (ring, waiting) = &*world;
+            waiting.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let sleeps = ring.peek() == Peek::Empty;
+            assert!(sender.join().unwrap() || !sleeps, "asleep, and nobody knows");
+        });
+    }
+
+    /// The same with a slot that was reserved: the receiver leaves a mark.
+    #[test]
+    fn a_receiver_that_met_a_reserved_slot_is_seen_by_who_fills_it() {
+        loom::model(|| {
+            let ring = Ring::new(1);
+            let reserved = ring.reserve().ok().unwrap();
+            let world = Arc::new((ring, AtomicBool::new(false)));
+            let filler = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, met_reserved) = &*world;
+                    ring.fill(reserved, 1);
+                    fence(Ordering::SeqCst);
+                    met_reserved.swap(false, Ordering::SeqCst)
+                })
+            };
+            let (ring, met_reserved) = &*world;
+            let mut sleeps = ring.peek() != Peek::Ready;
+            if sleeps {
+                met_reserved.store(true, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+                sleeps = ring.peek() != Peek::Ready;
+            }
+            assert!(filler.join().unwrap() || !sleeps, "asleep, and nobody knows");
+        });
     }
 }

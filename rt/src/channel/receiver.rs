@@ -1,15 +1,38 @@
 //! The receiving end.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Flavor, Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError, buffered, zero};
+use super::buffered::{Bounded, Unbounded};
+use super::ends::Shared;
+use super::timer::{At, Tick, sleep_until};
+use super::zero::Zero;
+use super::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
 /// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
 /// at the latest when the senders are gone too.
-pub struct Receiver<T>(pub(super) Flavor<buffered::Receiver<T>, zero::Receiver<T>>);
+pub struct Receiver<T>(pub(super) Flavor<T>);
+
+/// The kinds of channels. `At` and `Tick` are made with `T` = `Instant` only.
+pub(super) enum Flavor<T> {
+    Bounded(Arc<Shared<Bounded<T>>>),
+    Unbounded(Arc<Shared<Unbounded<T>>>),
+    Zero(Arc<Shared<Zero<T>>>),
+    At(Arc<At>),
+    Tick(Arc<Tick>),
+    Never,
+}
+
+/// The message of a timer, as the type that its receiver knows it by.
+fn message<T>(instant: Instant) -> T {
+    assert_eq!(size_of::<T>(), size_of::<Instant>());
+    // SAFETY: receivers of timers are made with T = Instant only, so this is a copy of itself.
+    unsafe { std::mem::transmute_copy::<Instant, T>(&ManuallyDrop::new(instant)) }
+}
 
 // SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is
 // atomic or under locks.
@@ -28,10 +51,15 @@ impl<T> Receiver<T> {
     /// # Errors
     ///
     /// If the channel is empty, or empty and disconnected.
+    #[track_caller]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         match &self.0 {
-            Flavor::Buffered(receiver) => receiver.try_recv(),
-            Flavor::Zero(receiver) => receiver.try_recv(),
+            Flavor::Bounded(channel) => channel.try_recv(),
+            Flavor::Unbounded(channel) => channel.try_recv(),
+            Flavor::Zero(channel) => channel.try_recv(Location::caller()),
+            Flavor::At(timer) => timer.try_recv().map(message),
+            Flavor::Tick(timer) => timer.try_recv().map(message),
+            Flavor::Never => Err(TryRecvError::Empty),
         }
     }
 
@@ -42,7 +70,7 @@ impl<T> Receiver<T> {
     /// If the channel is empty and disconnected.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_until(None, Location::caller()).map_err(|_| RecvError)
+        self.recv_at(None, Location::caller()).map_err(|_| RecvError)
     }
 
     /// Receives, waiting no longer than `timeout`.
@@ -53,7 +81,7 @@ impl<T> Receiver<T> {
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
         // A deadline beyond what the clock can say is none.
-        self.recv_until(Instant::now().checked_add(timeout), Location::caller())
+        self.recv_at(Instant::now().checked_add(timeout), Location::caller())
     }
 
     /// Receives, waiting no longer than until `deadline`.
@@ -63,17 +91,25 @@ impl<T> Receiver<T> {
     /// As [`Receiver::recv_timeout`].
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
-        self.recv_until(Some(deadline), Location::caller())
+        self.recv_at(Some(deadline), Location::caller())
     }
 
-    fn recv_until(
+    #[inline]
+    pub(super) fn recv_at(
         &self,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<T, RecvTimeoutError> {
         match &self.0 {
-            Flavor::Buffered(receiver) => receiver.recv(deadline, site),
-            Flavor::Zero(receiver) => receiver.recv(deadline, site),
+            Flavor::Bounded(channel) => channel.recv(deadline, site),
+            Flavor::Unbounded(channel) => channel.recv(deadline, site),
+            Flavor::Zero(channel) => channel.recv(deadline, site),
+            Flavor::At(timer) => timer.recv(deadline, site).map(message),
+            Flavor::Tick(timer) => timer.recv(deadline, site).map(message),
+            Flavor::Never => {
+                sleep_until(deadline, site);
+                Err(RecvTimeoutError::Timeout)
+            }
         }
     }
 
@@ -82,7 +118,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Whether the channel can hold no more. Always true for capacity zero.
+    /// Whether the channel can hold no more. Always true for capacity zero, and for [`never`](super::never).
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
     }
@@ -90,16 +126,21 @@ impl<T> Receiver<T> {
     /// How many values the channel holds.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Flavor::Buffered(receiver) => receiver.len(),
-            Flavor::Zero(_) => 0,
+            Flavor::Bounded(channel) => channel.len(),
+            Flavor::Unbounded(channel) => channel.len(),
+            Flavor::At(timer) => usize::from(timer.is_ready()),
+            Flavor::Tick(timer) => usize::from(timer.is_ready()),
+            Flavor::Zero(_) | Flavor::Never => 0,
         }
     }
 
     /// How many values the channel can hold; `None` if there is no limit.
     pub fn capacity(&self) -> Option<usize> {
         match &self.0 {
-            Flavor::Buffered(receiver) => receiver.capacity(),
-            Flavor::Zero(_) => Some(0),
+            Flavor::Bounded(channel) => channel.capacity(),
+            Flavor::Unbounded(channel) => channel.capacity(),
+            Flavor::At(_) | Flavor::Tick(_) => Some(1),
+            Flavor::Zero(_) | Flavor::Never => Some(0),
         }
     }
 
@@ -116,8 +157,12 @@ impl<T> Receiver<T> {
     /// Whether both ends belong to one channel.
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.0, &other.0) {
-            (Flavor::Buffered(a), Flavor::Buffered(b)) => a.same_channel(b),
-            (Flavor::Zero(a), Flavor::Zero(b)) => a.same_channel(b),
+            (Flavor::Bounded(a), Flavor::Bounded(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Unbounded(a), Flavor::Unbounded(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Zero(a), Flavor::Zero(b)) => Arc::ptr_eq(a, b),
+            (Flavor::At(a), Flavor::At(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Tick(a), Flavor::Tick(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Never, Flavor::Never) => true,
             _ => false,
         }
     }
@@ -126,9 +171,24 @@ impl<T> Receiver<T> {
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
-            Flavor::Buffered(receiver) => Flavor::Buffered(receiver.clone()),
-            Flavor::Zero(receiver) => Flavor::Zero(receiver.clone()),
+            Flavor::Bounded(channel) => Flavor::Bounded(channel.clone_receiver()),
+            Flavor::Unbounded(channel) => Flavor::Unbounded(channel.clone_receiver()),
+            Flavor::Zero(channel) => Flavor::Zero(channel.clone_receiver()),
+            Flavor::At(timer) => Flavor::At(Arc::clone(timer)),
+            Flavor::Tick(timer) => Flavor::Tick(Arc::clone(timer)),
+            Flavor::Never => Flavor::Never,
         })
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        match &self.0 {
+            Flavor::Bounded(channel) => channel.drop_receiver(),
+            Flavor::Unbounded(channel) => channel.drop_receiver(),
+            Flavor::Zero(channel) => channel.drop_receiver(),
+            Flavor::At(_) | Flavor::Tick(_) | Flavor::Never => {}
+        }
     }
 }
 

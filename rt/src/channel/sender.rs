@@ -2,13 +2,24 @@
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Flavor, SendError, SendTimeoutError, TrySendError, buffered, zero};
+use super::buffered::{Bounded, Unbounded};
+use super::ends::Shared;
+use super::zero::Zero;
+use super::{SendError, SendTimeoutError, TrySendError};
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the
 /// channel is disconnected, and receivers get what it still holds, then an error.
-pub struct Sender<T>(pub(super) Flavor<buffered::Sender<T>, zero::Sender<T>>);
+pub struct Sender<T>(pub(super) Flavor<T>);
+
+/// The kinds of channels that can be sent into.
+pub(super) enum Flavor<T> {
+    Bounded(Arc<Shared<Bounded<T>>>),
+    Unbounded(Arc<Shared<Unbounded<T>>>),
+    Zero(Arc<Shared<Zero<T>>>),
+}
 
 // SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is
 // atomic or under locks.
@@ -29,8 +40,9 @@ impl<T> Sender<T> {
     /// The value comes back if the channel is full or disconnected.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match &self.0 {
-            Flavor::Buffered(sender) => sender.try_send(value),
-            Flavor::Zero(sender) => sender.try_send(value),
+            Flavor::Bounded(channel) => channel.try_send(value),
+            Flavor::Unbounded(channel) => channel.try_send(value),
+            Flavor::Zero(channel) => channel.try_send(value),
         }
     }
 
@@ -76,8 +88,9 @@ impl<T> Sender<T> {
         site: &'static Location<'static>,
     ) -> Result<(), SendTimeoutError<T>> {
         match &self.0 {
-            Flavor::Buffered(sender) => sender.send(value, deadline, site),
-            Flavor::Zero(sender) => sender.send(value, deadline, site),
+            Flavor::Bounded(channel) => channel.send(value, deadline, site),
+            Flavor::Unbounded(channel) => channel.send(value, deadline, site),
+            Flavor::Zero(channel) => channel.send(value, deadline, site),
         }
     }
 
@@ -94,7 +107,8 @@ impl<T> Sender<T> {
     /// How many values the channel holds.
     pub fn len(&self) -> usize {
         match &self.0 {
-            Flavor::Buffered(sender) => sender.len(),
+            Flavor::Bounded(channel) => channel.len(),
+            Flavor::Unbounded(channel) => channel.len(),
             Flavor::Zero(_) => 0,
         }
     }
@@ -102,7 +116,8 @@ impl<T> Sender<T> {
     /// How many values the channel can hold; `None` if there is no limit.
     pub fn capacity(&self) -> Option<usize> {
         match &self.0 {
-            Flavor::Buffered(sender) => sender.capacity(),
+            Flavor::Bounded(channel) => channel.capacity(),
+            Flavor::Unbounded(channel) => channel.capacity(),
             Flavor::Zero(_) => Some(0),
         }
     }
@@ -110,8 +125,9 @@ impl<T> Sender<T> {
     /// Whether both ends belong to one channel.
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         match (&self.0, &other.0) {
-            (Flavor::Buffered(a), Flavor::Buffered(b)) => a.same_channel(b),
-            (Flavor::Zero(a), Flavor::Zero(b)) => a.same_channel(b),
+            (Flavor::Bounded(a), Flavor::Bounded(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Unbounded(a), Flavor::Unbounded(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Zero(a), Flavor::Zero(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }
@@ -120,9 +136,20 @@ impl<T> Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         Self(match &self.0 {
-            Flavor::Buffered(sender) => Flavor::Buffered(sender.clone()),
-            Flavor::Zero(sender) => Flavor::Zero(sender.clone()),
+            Flavor::Bounded(channel) => Flavor::Bounded(channel.clone_sender()),
+            Flavor::Unbounded(channel) => Flavor::Unbounded(channel.clone_sender()),
+            Flavor::Zero(channel) => Flavor::Zero(channel.clone_sender()),
         })
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        match &self.0 {
+            Flavor::Bounded(channel) => channel.drop_sender(),
+            Flavor::Unbounded(channel) => channel.drop_sender(),
+            Flavor::Zero(channel) => channel.drop_sender(),
+        }
     }
 }
 

@@ -158,6 +158,9 @@ impl Worker {
                             continue;
                         }
                     },
+                    // SAFETY: the lock belongs to what the task waits for, and lives as long as the
+                    // task's borrow of it; nobody can wake the task before the lock is free.
+                    Action::ParkedHolding(lock) => unsafe { lock.release() },
                     Action::Yielded => self.push_yielded(task),
                 },
                 Switch::Finished => {
@@ -483,8 +486,8 @@ impl Worker {
         }
     }
 
-    /// A pseudo-random number (xorshift64*), to choose victims.
-    pub(super) fn random(&self) -> u64 {
+    /// A pseudo-random number (xorshift64*), to choose victims and select arms.
+    pub(crate) fn random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x >> 12;
         x ^= x << 25;

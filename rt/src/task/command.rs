@@ -1,11 +1,14 @@
 //! What a suspending task tells its worker, in one register.
 
-use super::{Task, TaskRef};
 use std::ptr::NonNull;
 
-/// A command, encoded: the address of a spawned task, or one of the small numbers below.
+use super::{Task, TaskRef};
+use crate::spin::Held;
+
+/// A command, encoded: the two lowest bits say which. With `SPAWNED` the rest is the address of a task,
+/// with `HELD` that of a lock; tasks and locks are aligned to more than four bytes.
 #[repr(transparent)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Command(usize);
 
 /// A command, decoded.
@@ -14,11 +17,17 @@ pub(crate) enum Action {
     Spawned(TaskRef),
     /// My wait is armed: commit it.
     Parked,
+    /// I am in a queue, and hold its lock: release it.
+    ParkedHolding(Held),
     /// Let others run, then me.
     Yielded,
 }
 
 impl Command {
+    const TAG: usize = 0b11;
+    const SPAWNED: usize = 0;
+    const HELD: usize = 3;
+
     pub(crate) const PARKED: Self = Self(1);
     pub(crate) const YIELDED: Self = Self(2);
 
@@ -28,11 +37,21 @@ impl Command {
     }
 
     #[inline]
+    pub(crate) fn parked_holding(lock: Held) -> Self {
+        Self(lock.into_raw() | Self::HELD)
+    }
+
+    #[inline]
     pub(crate) fn decode(self) -> Action {
         match self {
-            Self(1) => Action::Parked,
-            Self(2) => Action::Yielded,
+            Self(word) if word & Self::TAG == Self::HELD => {
+                // SAFETY: only `parked_holding` makes such values, and a command is decoded once.
+                Action::ParkedHolding(unsafe { Held::from_raw(word & !Self::TAG) })
+            }
+            Self::PARKED => Action::Parked,
+            Self::YIELDED => Action::Yielded,
             Self(address) => {
+                debug_assert_eq!(address & Self::TAG, Self::SPAWNED);
                 let task = NonNull::new(address as *mut Task).expect("tasks are not at null");
                 // SAFETY: only `spawned` makes other values, from a task that the suspending parent
                 // has just made and handed over with the command.

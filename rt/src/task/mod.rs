@@ -54,6 +54,7 @@ pub(crate) enum Reason {
     Scope,
     Recv,
     Send,
+    Select,
     WaitGroup,
 }
 
@@ -225,7 +226,7 @@ impl TaskRef {
     /// # Safety
     ///
     /// The caller runs on this task's stack.
-    #[inline]
+    #[inline(always)]
     pub(crate) unsafe fn suspend(self, command: Command) {
         // SAFETY: the task runs, so its entry has stored the suspender; it is this fiber's.
         unsafe { self.suspender.get().assume_init().suspend(command) };

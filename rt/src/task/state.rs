@@ -24,16 +24,20 @@
 //!   wait therefore fails, however late it comes. Claims through a queue need no such help: they happen
 //!   under the lock of the queue, in which a wait is registered only while it is current. `unpark`,
 //!   which anyone may call at any time, does.
+//! - A green thread that waits in one place only, and for no deadline, needs none of this: it parks
+//!   while it holds the lock of the queue that it is in, its worker releases the lock after the switch,
+//!   and whoever takes it out of the queue under the lock has it, asleep and complete. The word then
+//!   stays Idle or Selected all the while, and the waker only leaves the operation in it.
 //! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner may
 //!   use its control block until then. After a claim that found it Armed, the winner must not.
 
 use crate::prim::{AtomicBool, AtomicU64, Ordering, fence};
 
 /// What a wait was woken with. Meanings belong to whoever registers the wait.
-pub(crate) type Op = u16;
+pub(crate) type Op = u32;
 
 /// The operation that a deadline selects.
-pub(crate) const TIMED_OUT: Op = Op::MAX;
+pub(crate) const TIMED_OUT: Op = MAX_OP;
 
 const PHASE: u64 = 0b11;
 /// Running, no wait under way.
@@ -47,7 +51,9 @@ const SELECTED: u64 = 3;
 /// Set with `ARMED` and `PARKED` if the wait is a `park`, the only kind that `unpark` may claim.
 const BY_TOKEN: u64 = 1 << 2;
 const OP_SHIFT: u32 = 8;
-const GENERATION: u64 = 1 << 24;
+const GENERATION: u64 = 1 << 32;
+/// The greatest operation that fits between them.
+pub(crate) const MAX_OP: Op = (1 << 24) - 1;
 
 /// What became of a claim.
 #[must_use]
@@ -136,6 +142,17 @@ impl WaitCell {
         Commit::Selected
     }
 
+    /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
+    /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it.
+    #[inline]
+    pub(crate) fn select_held(&self, op: Op) {
+        let last = self.word.load(Ordering::Relaxed);
+        debug_assert!(matches!(last & PHASE, IDLE | SELECTED), "held and armed");
+        let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
+        // Relaxed: the owner is made to run by the caller, which hands it everything.
+        self.word.store(selected, Ordering::Relaxed);
+    }
+
     /// Withdraws the wait: `None` if that succeeded, else the operation that was selected before.
     /// Owner only.
     pub(crate) fn cancel(&self) -> Option<Op> {
@@ -154,7 +171,7 @@ impl WaitCell {
     /// The operation that ended the current wait, if one has. Owner only.
     pub(crate) fn selected(&self) -> Option<Op> {
         let word = self.word.load(Ordering::Acquire);
-        (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as Op)
+        (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as Op & MAX_OP)
     }
 
     /// Takes the token if it is there. Owner only.
@@ -210,6 +227,8 @@ impl WaitCell {
 mod models {
     use super::*;
     use crate::prim::{AtomicUsize, Mutex, lock};
+    use crate::spin::{Held, SpinLock};
+    use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;
 
@@ -355,6 +374,52 @@ mod models {
             notifier.join().unwrap();
             if let Some(committed) = committed {
                 sleeper.assert_awake(committed);
+            }
+        });
+    }
+
+    /// A thread that parks with the lock held: who takes it out of the queue finds its frames complete.
+    #[test]
+    fn a_thread_that_parks_with_the_lock_held_is_complete_when_found() {
+        struct World {
+            queue: SpinLock<bool>,
+            cell: WaitCell,
+            frames: Checked<usize>,
+        }
+        loom::model(|| {
+            let world = Arc::new(World {
+                queue: SpinLock::new(false),
+                cell: WaitCell::new(),
+                frames: Checked::new(0),
+            });
+            let waker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let mut queue = world.queue.lock();
+                    let found = std::mem::replace(&mut *queue, false);
+                    if found {
+                        world.cell.select_held(7);
+                    }
+                    drop(queue);
+                    // Resumed here.
+                    // SAFETY: it is ours now; loom checks it.
+                    found.then(|| world.frames.with(|frames| unsafe { *frames }))
+                })
+            };
+            let mut queue = world.queue.lock();
+            *queue = true;
+            let held = queue.into_held().into_raw();
+            // What the switch saves.
+            // SAFETY: nobody can have found us yet; loom checks it.
+            world.frames.with_mut(|frames| unsafe { *frames = 1 });
+            // SAFETY: from the guard above; the lock is there.
+            unsafe { Held::from_raw(held).release() };
+            match waker.join().unwrap() {
+                Some(frames) => {
+                    assert_eq!(frames, 1);
+                    assert_eq!(world.cell.selected(), Some(7));
+                }
+                None => assert!(*world.queue.lock(), "found by nobody, and gone"),
             }
         });
     }

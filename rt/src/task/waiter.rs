@@ -10,6 +10,9 @@ use super::{OsThread, TaskRef};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiter {
     Green(TaskRef),
+    /// A green thread that parks while it holds the lock of the one queue it is in: whoever takes it
+    /// out has it.
+    Held(TaskRef),
     Os(NonNull<OsThread>),
 }
 
@@ -36,6 +39,7 @@ impl Waiter {
     ///
     /// The wait is registered with the caller in a way that keeps the waiting thread from leaving it
     /// (the caller holds the lock of the queue it is in).
+    #[inline]
     pub(crate) unsafe fn claim(self, op: Op) -> Option<Wake> {
         match self {
             Self::Green(task) => match task.wait.claim(op) {
@@ -43,6 +47,10 @@ impl Waiter {
                 Claim::Awake => Some(Wake::Awake),
                 Claim::Asleep => Some(Wake::Green(task)),
             },
+            Self::Held(task) => {
+                task.wait.select_held(op);
+                Some(Wake::Green(task))
+            }
             Self::Os(thread) => {
                 // SAFETY: registered, so its owner is still in the wait and keeps it alive.
                 let thread = unsafe { thread.as_ref() };

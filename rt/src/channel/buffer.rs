@@ -1,0 +1,49 @@
+//! What a buffered channel asks of its buffer.
+
+/// Why a value was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PushError {
+    Full,
+    Closed,
+}
+
+/// What was at the head.
+pub(super) enum Pop<T> {
+    Value(T),
+    /// A place that was given up: there is room for one more, and this is to be called again.
+    Hole,
+    /// Nothing, for now.
+    Empty,
+    /// Nothing, and nothing more comes.
+    Closed,
+}
+
+/// What is at the head, for those who only look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Peek {
+    /// A pop gets something: a value, a hole, or the news that nothing more comes.
+    Ready,
+    Empty,
+    /// A value that may be long in coming.
+    Reserved,
+}
+
+/// A queue of values, first in first out, for any number of threads at both ends.
+///
+/// Changes, and the questions `can_push` and `peek`, are sequentially consistent with each other and
+/// with other such operations, as [`WaitList`](crate::wait::WaitList) needs.
+pub(super) trait Buffer<T> {
+    /// Adds a value at the tail.
+    fn try_push(&self, value: T) -> Result<(), (PushError, T)>;
+    /// Takes the value at the head.
+    fn try_pop(&self) -> Pop<T>;
+    /// Whether a push need not wait: there is room, or the buffer is closed.
+    fn can_push(&self) -> bool;
+    /// What a pop would find.
+    fn peek(&self) -> Peek;
+    /// Lets nothing more in: true for the first to say so.
+    fn close(&self) -> bool;
+    fn is_closed(&self) -> bool;
+    fn len(&self) -> usize;
+    fn capacity(&self) -> Option<usize>;
+}

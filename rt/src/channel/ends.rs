@@ -1,0 +1,88 @@
+//! What counts the ends of a channel.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use super::buffered::{Bounded, Unbounded};
+use super::zero::Zero;
+use crate::prim::{AtomicUsize, Ordering};
+
+/// A channel, and how many ends of each kind it has.
+pub(super) struct Shared<C> {
+    senders: AtomicUsize,
+    receivers: AtomicUsize,
+    channel: C,
+}
+
+impl<C> Shared<C> {
+    /// With one end of each kind.
+    pub(super) fn new(channel: C) -> Arc<Self> {
+        let one = || AtomicUsize::new(1);
+        Arc::new(Self { senders: one(), receivers: one(), channel })
+    }
+}
+
+impl<C> Deref for Shared<C> {
+    type Target = C;
+    #[inline]
+    fn deref(&self) -> &C {
+        &self.channel
+    }
+}
+
+impl<C: Disconnect> Shared<C> {
+    pub(super) fn clone_sender(self: &Arc<Self>) -> Arc<Self> {
+        self.senders.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(self)
+    }
+
+    pub(super) fn clone_receiver(self: &Arc<Self>) -> Arc<Self> {
+        self.receivers.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(self)
+    }
+
+    pub(super) fn drop_sender(&self) {
+        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.channel.senders_gone();
+        }
+    }
+
+    pub(super) fn drop_receiver(&self) {
+        if self.receivers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.channel.receivers_gone();
+        }
+    }
+}
+
+/// A channel that is told when one kind of ends is gone.
+pub(super) trait Disconnect {
+    fn senders_gone(&self);
+    fn receivers_gone(&self);
+}
+
+impl<T> Disconnect for Bounded<T> {
+    fn senders_gone(&self) {
+        self.disconnect_senders();
+    }
+    fn receivers_gone(&self) {
+        self.disconnect_receivers();
+    }
+}
+
+impl<T> Disconnect for Unbounded<T> {
+    fn senders_gone(&self) {
+        self.disconnect_senders();
+    }
+    fn receivers_gone(&self) {
+        self.disconnect_receivers();
+    }
+}
+
+impl<T> Disconnect for Zero<T> {
+    fn senders_gone(&self) {
+        self.disconnect();
+    }
+    fn receivers_gone(&self) {
+        self.disconnect();
+    }
+}

@@ -1,0 +1,332 @@
+//! The buffer of an unbounded channel: a list of blocks of slots.
+//!
+//! Positions count slots, and one more at the end of each block, at which the next block is linked in:
+//! there nobody can go on until whoever took the last slot has moved head or tail to the next block.
+//! (The shape is that of crossbeam's `SegQueue`; here a block counts the values that were taken out of
+//! it, and whoever takes the last frees it.)
+//!
+//! Invariants:
+//! - Whoever moves the tail from p fills slot p and marks it; whoever moves the head from p waits for
+//!   the mark, which is a few instructions away, takes the value, and counts it in the block.
+//! - A block is reachable from `tail` until its last slot was given out, and from `head` until then too;
+//!   the one who took the last slot leaves the head behind it before it counts its own value. So when
+//!   all are counted nobody can reach the block, and whoever counts last frees it.
+//! - `next` is set before the last slot's mark, so it is there for whoever has seen the mark.
+//! - Head and tail move with sequentially consistent operations: see `WaitList`.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use crossbeam_utils::CachePadded;
+
+use super::buffer::{Buffer, Peek, Pop, PushError};
+use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::spin::Patience;
+
+/// Slots of a block.
+const SLOTS: usize = if cfg!(loom) { 2 } else { 31 };
+/// Positions of a block: its slots and its end.
+const LAP: usize = SLOTS + 1;
+/// The lowest bit of the tail: nothing more is sent. Positions are counted in twos.
+const CLOSED: usize = 1;
+/// The lowest bit of the head: the tail is in a later block, so that there is a value, and no need to
+/// look at the tail, which the senders write.
+const MORE: usize = 1;
+const ONE: usize = 2;
+
+pub(super) struct List<T> {
+    head: CachePadded<End<T>>,
+    tail: CachePadded<End<T>>,
+}
+
+/// One end: the position, and the block that it is in. The block is right for the position unless that
+/// is a block's end.
+struct End<T> {
+    position: AtomicUsize,
+    block: AtomicPtr<Block<T>>,
+}
+
+struct Block<T> {
+    slots: [Slot<T>; SLOTS],
+    next: AtomicPtr<Block<T>>,
+    /// Values that were taken out.
+    taken: CachePadded<AtomicUsize>,
+}
+
+struct Slot<T> {
+    filled: AtomicBool,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+fn slot_of(position: usize) -> usize {
+    position / ONE % LAP
+}
+
+impl<T> Block<T> {
+    fn new() -> *mut Self {
+        // In place: a block may be too large for the stack.
+        let block = Box::into_raw(Box::<Self>::new_uninit()).cast::<Self>();
+        // SAFETY: the place is a block's, to be initialized. Of a slot's two fields the value needs not.
+        unsafe {
+            for slot in 0..SLOTS {
+                (&raw mut (*block).slots[slot].filled).write(AtomicBool::new(false));
+            }
+            (&raw mut (*block).next).write(AtomicPtr::new(ptr::null_mut()));
+            (&raw mut (*block).taken).write(CachePadded::new(AtomicUsize::new(0)));
+        }
+        block
+    }
+}
+
+impl<T> List<T> {
+    /// The first block is made with the first value.
+    pub(super) fn new() -> Self {
+        let end = || {
+            CachePadded::new(End {
+                position: AtomicUsize::new(0),
+                block: AtomicPtr::new(ptr::null_mut()),
+            })
+        };
+        Self { head: end(), tail: end() }
+    }
+
+    /// Makes the first block: gives the tail's block, and a block that is left over if another thread
+    /// was faster.
+    #[cold]
+    fn first_block(&self) -> (*mut Block<T>, *mut Block<T>) {
+        let new = Block::new();
+        let tail = &self.tail.block;
+        match tail.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                self.head.block.store(new, Ordering::Release);
+                (new, ptr::null_mut())
+            }
+            Err(block) => (block, new),
+        }
+    }
+
+    fn push(&self, value: T) -> Result<(), T> {
+        let mut patience = None;
+        let mut position = self.tail.position.load(Ordering::Acquire);
+        let mut next = ptr::null_mut();
+        let result = loop {
+            let mut block = self.tail.block.load(Ordering::Acquire);
+            if position & CLOSED != 0 {
+                break Err(value);
+            }
+            let index = slot_of(position);
+            if index == SLOTS {
+                patience.get_or_insert_with(Patience::new).wait();
+                position = self.tail.position.load(Ordering::Acquire);
+                continue;
+            }
+            if block.is_null() {
+                (block, next) = self.first_block();
+            }
+            if index + 1 == SLOTS && next.is_null() {
+                // Before the tail stands at the end, where others wait.
+                next = Block::new();
+            }
+            let (new, old) = (Ordering::SeqCst, Ordering::Acquire);
+            let tail = &self.tail.position;
+            match tail.compare_exchange_weak(position, position + ONE, new, old) {
+                Ok(_) => {
+                    // SAFETY: the tail's block is right for a position before its end, and has not
+                    // changed while the position has not. It stays until our slot is taken.
+                    let block = unsafe { &*block };
+                    if index + 1 == SLOTS {
+                        block.next.store(next, Ordering::Release);
+                        self.tail.block.store(next, Ordering::Release);
+                        // An addition: the tail may be closed meanwhile.
+                        tail.fetch_add(ONE, Ordering::SeqCst);
+                        next = ptr::null_mut();
+                    }
+                    let slot = &block.slots[index];
+                    // SAFETY: the slot at the position that we moved the tail from is ours.
+                    unsafe { (*slot.value.get()).write(value) };
+                    slot.filled.store(true, Ordering::Release);
+                    break Ok(());
+                }
+                Err(now) => {
+                    position = now;
+                    patience.get_or_insert_with(Patience::new).lost();
+                }
+            }
+        };
+        if !next.is_null() {
+            // SAFETY: made above, and linked nowhere.
+            drop(unsafe { Box::from_raw(next) });
+        }
+        result
+    }
+}
+
+impl<T> Buffer<T> for List<T> {
+    #[inline]
+    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
+        self.push(value).map_err(|value| (PushError::Closed, value))
+    }
+
+    fn try_pop(&self) -> Pop<T> {
+        let mut patience = None;
+        let mut position = self.head.position.load(Ordering::Acquire);
+        loop {
+            let block = self.head.block.load(Ordering::Acquire);
+            let mut next_position = position + ONE;
+            if position & MORE == 0 {
+                let tail = self.tail.position.load(Ordering::SeqCst);
+                if tail & !CLOSED == position {
+                    return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
+                }
+                if tail / ONE / LAP != position / ONE / LAP {
+                    next_position |= MORE;
+                }
+            }
+            let index = slot_of(position);
+            // No block yet: the first value is on its way.
+            if index == SLOTS || block.is_null() {
+                patience.get_or_insert_with(Patience::new).wait();
+                position = self.head.position.load(Ordering::Acquire);
+                continue;
+            }
+            let (new, old) = (Ordering::SeqCst, Ordering::Acquire);
+            let head = &self.head.position;
+            match head.compare_exchange_weak(position, next_position, new, old) {
+                Ok(_) => {
+                    // SAFETY: as in `push`: the block is right for the position, and stays until we
+                    // have counted our value.
+                    let slot = &unsafe { &*block }.slots[index];
+                    let mut patience = None;
+                    while !slot.filled.load(Ordering::Acquire) {
+                        patience.get_or_insert_with(Patience::new).wait();
+                    }
+                    // SAFETY: filled, and ours since we moved the head from its position.
+                    let value = unsafe { (*slot.value.get()).assume_init_read() };
+                    if index + 1 == SLOTS {
+                        // SAFETY: as above. `next` was set before the mark that we have seen.
+                        let next = unsafe { &*block }.next.load(Ordering::Acquire);
+                        // SAFETY: the next block has values to come; it stays until they are taken.
+                        let more = !unsafe { &*next }.next.load(Ordering::Relaxed).is_null();
+                        self.head.block.store(next, Ordering::Release);
+                        let first = (position & !MORE) + 2 * ONE;
+                        head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
+                    }
+                    // SAFETY: as above, up to the addition; if ours was the last value, nobody else
+                    // reaches the block any more.
+                    unsafe {
+                        if (*block).taken.fetch_add(1, Ordering::AcqRel) + 1 == SLOTS {
+                            drop(Box::from_raw(block));
+                        }
+                    }
+                    return Pop::Value(value);
+                }
+                Err(now) => {
+                    position = now;
+                    patience.get_or_insert_with(Patience::new).lost();
+                }
+            }
+        }
+    }
+
+    fn can_push(&self) -> bool {
+        true
+    }
+
+    fn peek(&self) -> Peek {
+        let head = self.head.position.load(Ordering::SeqCst) & !MORE;
+        let tail = self.tail.position.load(Ordering::SeqCst);
+        if tail == head { Peek::Empty } else { Peek::Ready }
+    }
+
+    fn close(&self) -> bool {
+        self.tail.position.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
+    }
+
+    fn is_closed(&self) -> bool {
+        self.tail.position.load(Ordering::SeqCst) & CLOSED != 0
+    }
+
+    fn len(&self) -> usize {
+        loop {
+            let tail = self.tail.position.load(Ordering::SeqCst) & !CLOSED;
+            let head = self.head.position.load(Ordering::SeqCst) & !MORE;
+            // Both of one moment, if the tail has not moved meanwhile.
+            if self.tail.position.load(Ordering::SeqCst) & !CLOSED == tail {
+                let slots_before = |position: usize| {
+                    let position = position / ONE;
+                    position / LAP * SLOTS + position % LAP
+                };
+                return slots_before(tail) - slots_before(head);
+            }
+        }
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        None
+    }
+}
+
+impl<T> Drop for List<T> {
+    fn drop(&mut self) {
+        while let Pop::Value(value) = self.try_pop() {
+            drop(value);
+        }
+        let block = self.head.block.load(Ordering::Relaxed);
+        if !block.is_null() {
+            // SAFETY: nobody else is left. All blocks before the head's are freed, and there is none
+            // after it: the list is empty, and with the last value of a block the head leaves it.
+            drop(unsafe { Box::from_raw(block) });
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn pop(list: &List<Box<usize>>) -> Option<usize> {
+        match list.try_pop() {
+            Pop::Value(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// Across the end of a block (of two slots, under loom), with the first block yet to be made.
+    #[test]
+    fn values_are_neither_lost_nor_doubled() {
+        loom::model(|| {
+            let list = Arc::new(List::new());
+            let sender = {
+                let list = Arc::clone(&list);
+                thread::spawn(move || (1..=2).for_each(|n| list.push(Box::new(n)).unwrap()))
+            };
+            list.push(Box::new(3)).unwrap();
+            let mut out: Vec<usize> = pop(&list).into_iter().collect();
+            sender.join().unwrap();
+            out.extend(std::iter::from_fn(|| pop(&list)));
+            let place = |n| out.iter().position(|&m| m == n);
+            assert!(place(1) < place(2), "in order");
+            out.sort();
+            assert_eq!(out, [1, 2, 3]);
+        });
+    }
+
+    #[test]
+    fn two_receivers_free_a_block_once() {
+        loom::model(|| {
+            let list = Arc::new(List::new());
+            (1..=3).for_each(|n| list.push(Box::new(n)).unwrap());
+            let other = {
+                let list = Arc::clone(&list);
+                thread::spawn(move || [pop(&list), pop(&list)])
+            };
+            let mut out: Vec<_> = pop(&list).into_iter().collect();
+            out.extend(other.join().unwrap().into_iter().flatten());
+            out.sort();
+            assert_eq!(out, [1, 2, 3]);
+        });
+    }
+}

@@ -1,0 +1,285 @@
+//! How a select runs: try and register the arms in turn, sleep, withdraw all, accept the one that was
+//! claimed.
+//!
+//! Invariants:
+//! - All seats of one wait share one armed wait, so one claim wins, and tells which seat it was.
+//! - Seats are in this frame from registration until each is unregistered, under its channel's lock if
+//!   it was not the one claimed (that one was popped by the claimer); so no one else can reach a seat
+//!   when the frame ends.
+//! - After a wake, the arm that was claimed is tried before the others: on a buffered channel the wake
+//!   stands for a value or a free slot, which nobody else is woken for.
+
+use std::mem::MaybeUninit;
+use std::panic::Location;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+use super::arm::{Arm, Place, Round, Seat, Step};
+use super::token::Token;
+use crate::channel::timer::sleep_until;
+use crate::prim::Ordering;
+use crate::sched::current;
+use crate::task::state::TIMED_OUT;
+use crate::wait::{MAX_ARMS, arm_and_outcome};
+
+/// When a select gives up.
+#[derive(Clone, Copy)]
+pub(crate) enum Until {
+    /// At once.
+    Now,
+    Never,
+    At(Instant),
+}
+
+impl Until {
+    /// A moment beyond what the clock can say is never.
+    pub(crate) fn after(timeout: Duration) -> Self {
+        Instant::now().checked_add(timeout).map_or(Self::Never, Self::At)
+    }
+
+    fn is_over(self) -> bool {
+        match self {
+            Self::Now => true,
+            Self::Never => false,
+            Self::At(when) => Instant::now() >= when,
+        }
+    }
+
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::At(when) => Some(when),
+            Self::Now | Self::Never => None,
+        }
+    }
+}
+
+/// An arm, with its index among those that the user added.
+#[derive(Clone, Copy)]
+pub struct Case<'a> {
+    pub(crate) arm: &'a dyn Arm,
+    pub(crate) index: usize,
+}
+
+/// Selects one of the cases, the first that is ready in a random order, or in theirs if `biased`; and
+/// does its operation as far as it goes. Gives its place in `cases`.
+pub(crate) fn select(
+    cases: &[Case<'_>],
+    token: &mut Token,
+    until: Until,
+    biased: bool,
+    site: &'static Location<'static>,
+) -> Option<usize> {
+    if cases.is_empty() {
+        wait_for_nothing(until, site);
+        return None;
+    }
+    let order = Order::new(cases.len(), biased);
+    while !until.is_over() {
+        // SAFETY: as many places as cases.
+        let done = with_seats(cases.len(), |seats| unsafe {
+            wait(cases, &order, seats, until, token, site)
+        });
+        if done.is_some() {
+            return done;
+        }
+    }
+    order.iter(cases.len()).find(|&n| cases[n].arm.try_select(token))
+}
+
+/// Waits until one of the cases is ready, and does nothing. Gives its place in `cases`.
+pub(crate) fn ready(
+    cases: &[Case<'_>],
+    until: Until,
+    biased: bool,
+    site: &'static Location<'static>,
+) -> Option<usize> {
+    if cases.is_empty() {
+        wait_for_nothing(until, site);
+        return None;
+    }
+    let order = Order::new(cases.len(), biased);
+    loop {
+        let ready = order.iter(cases.len()).find(|&n| cases[n].arm.is_ready());
+        if ready.is_some() || until.is_over() {
+            return ready;
+        }
+        // SAFETY: as many places as cases.
+        with_seats(cases.len(), |seats| unsafe { watch(cases, seats, until, site) });
+    }
+}
+
+/// The order in which cases are tried.
+enum Order {
+    /// As numbers of four bits, the first in the lowest: nothing in memory to move.
+    Few(u64),
+    Many(Box<[usize]>),
+}
+
+impl Order {
+    fn new(count: usize, biased: bool) -> Self {
+        const NIBBLES: usize = 16;
+        let mut random = if biased { 0 } else { random() };
+        // A number up to n, from the high half of a product; then the next random number.
+        let mut up_to = |n: usize| {
+            let number = ((random >> 32) * (n as u64 + 1)) >> 32;
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            number as usize
+        };
+        // Both by Fisher and Yates.
+        if count <= NIBBLES {
+            let mut order = 0xfedc_ba98_7654_3210_u64;
+            if !biased {
+                for n in (1..count).rev() {
+                    let (a, b) = (4 * n, 4 * up_to(n));
+                    let differ = (order >> a ^ order >> b) & 0xf;
+                    order ^= differ << a;
+                    order ^= differ << b;
+                }
+            }
+            Self::Few(order)
+        } else {
+            let mut order: Box<[usize]> = (0..count).collect();
+            if !biased {
+                (1..count).rev().for_each(|n| order.swap(n, up_to(n)));
+            }
+            Self::Many(order)
+        }
+    }
+
+    fn get(&self, n: usize) -> usize {
+        match self {
+            Self::Few(order) => (order >> (4 * n) & 0xf) as usize,
+            Self::Many(order) => order[n],
+        }
+    }
+
+    fn iter(&self, count: usize) -> impl Iterator<Item = usize> {
+        (0..count).map(|n| self.get(n))
+    }
+}
+
+/// No operation will ever be ready.
+fn wait_for_nothing(until: Until, site: &'static Location<'static>) {
+    match until {
+        Until::Now => {}
+        Until::Never | Until::At(_) => sleep_until(until.deadline(), site),
+    }
+}
+
+/// The earliest moment at which something is to be done without a wake.
+fn deadline(cases: &[Case<'_>], until: Until) -> Option<Instant> {
+    cases.iter().filter_map(|case| case.arm.deadline()).chain(until.deadline()).min()
+}
+
+/// Runs `f` with a place for each of `count` seats: in the frame for a few, on the heap for more.
+#[inline]
+fn with_seats<R>(count: usize, f: impl FnOnce(NonNull<Seat>) -> R) -> R {
+    const FEW: usize = 4;
+    if count <= FEW {
+        let mut seats = [const { MaybeUninit::<Seat>::uninit() }; FEW];
+        f(NonNull::from(&mut seats).cast())
+    } else {
+        let mut seats = Box::<[Seat]>::new_uninit_slice(count);
+        f(NonNull::from(&mut *seats).cast())
+    }
+}
+
+/// Tries and registers the cases in turn, and waits if none was ready. Gives the case whose operation
+/// was done, if one was.
+///
+/// # Safety
+///
+/// There are as many places at `seats` as cases.
+#[inline(always)]
+unsafe fn wait(
+    cases: &[Case<'_>],
+    order: &Order,
+    seats: NonNull<Seat>,
+    until: Until,
+    token: &mut Token,
+    site: &'static Location<'static>,
+) -> Option<usize> {
+    assert!(cases.len() < MAX_ARMS, "too many operations in a select");
+    // SAFETY: there is a place for each. (What follows relies on this: seat n is registered with case
+    // n, and stays until it is unregistered, which is done for every registered one before this returns;
+    // it is claimed or unregistered when its content is looked at.)
+    let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
+    let mut round = Round::new();
+    let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
+    let mut step = Step::Registered;
+    for (nth, n) in order.iter(cases.len()).enumerate() {
+        // SAFETY: above.
+        step = unsafe { cases[n].arm.register(place(n), &mut round, token) };
+        if step != Step::Registered {
+            registered = nth + usize::from(step == Step::Ready);
+            break;
+        }
+    }
+    match step {
+        Step::Registered => match round.park(deadline(cases, until), site) {
+            TIMED_OUT => {}
+            op => claimed = Some(op),
+        },
+        Step::Ready | Step::Claimed => claimed = round.claimed(),
+        Step::Done => done = Some(order.get(registered)),
+        Step::Again => {}
+    }
+    let claimed = claimed.map(arm_and_outcome);
+    for n in order.iter(registered) {
+        let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
+        // SAFETY: above.
+        unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
+    }
+    if let Some((n, outcome)) = claimed {
+        // SAFETY: above.
+        done = unsafe { cases[n].arm.accept(token, place(n).seat, outcome) }.then_some(n);
+    }
+    done
+}
+
+/// One wait with all cases watched.
+///
+/// # Safety
+///
+/// There are as many places at `seats` as cases.
+unsafe fn watch(
+    cases: &[Case<'_>],
+    seats: NonNull<Seat>,
+    until: Until,
+    site: &'static Location<'static>,
+) {
+    assert!(cases.len() < MAX_ARMS, "too many operations in a select");
+    // SAFETY: as in `wait`.
+    let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
+    let mut round = Round::new();
+    let (mut watched, mut ready) = (0, false);
+    for (n, case) in cases.iter().enumerate() {
+        watched = n + 1;
+        // SAFETY: above.
+        ready = unsafe { case.arm.watch(place(n), &mut round) };
+        if ready {
+            break;
+        }
+    }
+    if ready {
+        // Whether or not somebody claimed it: nobody counts on a watcher.
+        round.stop();
+    } else {
+        round.park(deadline(cases, until), site);
+    }
+    for (n, case) in cases[..watched].iter().enumerate() {
+        // SAFETY: above.
+        unsafe { case.arm.unwatch(place(n).seat) };
+    }
+}
+
+/// A random number: a worker has its own; other threads share one sequence (Weyl's, mixed).
+fn random() -> u64 {
+    static SHARED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+    current::with(|worker| worker.map(|worker| worker.random())).unwrap_or_else(|| {
+        let mut x = SHARED.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x ^ (x >> 31)
+    })
+}

@@ -1,0 +1,135 @@
+//! Channels that deliver the time: once (`after`, `at`) or again and again (`tick`). Nobody sends into
+//! them; a message comes into being when it is asked for after its time.
+
+use std::panic::Location;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
+
+use crate::park::Wait;
+use crate::prim::{AtomicBool, AtomicU64, Ordering};
+use crate::task::Reason;
+
+/// Sleeps until an instant; without one, for ever.
+pub(super) fn sleep_until(until: Option<Instant>, site: &'static Location<'static>) {
+    while until.is_none_or(|until| Instant::now() < until) {
+        Wait::arm().park(Reason::Recv, until, site);
+    }
+}
+
+/// Delivers one message.
+pub(super) struct At {
+    when: Instant,
+    received: AtomicBool,
+}
+
+impl At {
+    pub(super) fn new(when: Instant) -> Self {
+        Self { when, received: AtomicBool::new(false) }
+    }
+
+    pub(super) fn try_recv(&self) -> Result<Instant, TryRecvError> {
+        // Of several that find it there one takes it.
+        if self.is_ready() && !self.received.swap(true, Ordering::AcqRel) {
+            Ok(self.when)
+        } else {
+            Err(TryRecvError::Empty)
+        }
+    }
+
+    pub(super) fn recv(
+        &self,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<Instant, RecvTimeoutError> {
+        let until = [self.deadline(), deadline].into_iter().flatten().min();
+        sleep_until(until, site);
+        if let Ok(when) = self.try_recv() {
+            return Ok(when);
+        }
+        sleep_until(deadline, site);
+        Err(RecvTimeoutError::Timeout)
+    }
+
+    /// When the message comes, if it is still to be had.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        (!self.received.load(Ordering::Relaxed)).then_some(self.when)
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.deadline().is_some_and(|when| Instant::now() >= when)
+    }
+}
+
+/// Delivers a message in each period; those that nobody was there for are skipped.
+pub(super) struct Tick {
+    start: Instant,
+    period: u64,
+    /// When the next message comes, in nanoseconds after `start`.
+    next: AtomicU64,
+}
+
+impl Tick {
+    pub(super) fn new(period: Duration) -> Self {
+        let period = nanos(period);
+        Self { start: Instant::now(), period, next: AtomicU64::new(period) }
+    }
+
+    /// `None` if that is beyond what the clock can say.
+    fn instant(&self, nanos: u64) -> Option<Instant> {
+        self.start.checked_add(Duration::from_nanos(nanos))
+    }
+
+    /// Takes the message that comes at `next`; the one after it comes a period later, or a period
+    /// from now.
+    fn take(&self, next: u64, now: u64) -> bool {
+        let after = next.max(now).saturating_add(self.period);
+        self.next.compare_exchange(next, after, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
+    pub(super) fn try_recv(&self) -> Result<Instant, TryRecvError> {
+        loop {
+            let now = nanos(self.start.elapsed());
+            let next = self.next.load(Ordering::Acquire);
+            if now < next {
+                return Err(TryRecvError::Empty);
+            }
+            if self.take(next, now) {
+                return self.instant(next).ok_or(TryRecvError::Empty);
+            }
+        }
+    }
+
+    pub(super) fn recv(
+        &self,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<Instant, RecvTimeoutError> {
+        loop {
+            let next = self.next.load(Ordering::Acquire);
+            let when = self.instant(next);
+            if deadline.is_some_and(|deadline| when.is_none_or(|when| deadline < when)) {
+                sleep_until(deadline, site);
+                return Err(RecvTimeoutError::Timeout);
+            }
+            // The message is ours before it is there, so that of several receivers each waits for
+            // another one.
+            if self.take(next, nanos(self.start.elapsed())) {
+                sleep_until(when, site);
+                return when.ok_or(RecvTimeoutError::Timeout);
+            }
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.instant(self.next.load(Ordering::Acquire))
+    }
+
+    pub(super) fn is_ready(&self) -> bool {
+        self.deadline().is_some_and(|when| Instant::now() >= when)
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

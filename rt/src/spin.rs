@@ -1,0 +1,213 @@
+//! A lock for a few instructions: one atomic read-modify-write to take, a store to release.
+//!
+//! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
+//! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has
+//! preempted gets its time even from a waiter of higher priority. There is no queue, so no fairness
+//! but chance.
+//!
+//! A green thread may suspend while it holds the lock; its worker releases it after the switch
+//! ([`SpinGuard::into_held`]). That is how a thread becomes visible as parked only once it is.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+use crate::prim::{AtomicUsize, Ordering};
+
+const FREE: usize = 0;
+const TAKEN: usize = 1;
+
+/// Invariant: whoever changed `state` from `FREE` to `TAKEN` has `value` to itself until it stores
+/// `FREE`, or someone does in its name.
+pub(crate) struct SpinLock<T> {
+    state: AtomicUsize,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached by the holder of the lock alone, on one thread at a time.
+unsafe impl<T: Send> Send for SpinLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SpinLock<T> {}
+
+impl<T> SpinLock<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self { state: AtomicUsize::new(FREE), value: UnsafeCell::new(value) }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
+        if !self.try_take() {
+            self.lock_contended();
+        }
+        SpinGuard { lock: self }
+    }
+
+    #[inline]
+    fn try_take(&self) -> bool {
+        self.state.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        let mut patience = Patience::new();
+        loop {
+            if self.state.load(Ordering::Relaxed) == FREE && self.try_take() {
+                return;
+            }
+            patience.wait();
+        }
+    }
+}
+
+impl<T> fmt::Debug for SpinLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad("SpinLock { .. }")
+    }
+}
+
+/// The right to use the value of a [`SpinLock`].
+pub(crate) struct SpinGuard<'a, T> {
+    lock: &'a SpinLock<T>,
+}
+
+impl<T> SpinGuard<'_, T> {
+    /// Keeps the lock taken, for [`Held::release`] to release.
+    #[inline]
+    pub(crate) fn into_held(self) -> Held {
+        let held = Held(NonNull::from(&self.lock.state));
+        std::mem::forget(self);
+        held
+    }
+}
+
+impl<T> Deref for SpinGuard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the guard's owner has the value to itself.
+        unsafe { &*self.lock.value.get() }
+    }
+}
+
+impl<T> DerefMut for SpinGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as for `deref`.
+        unsafe { &mut *self.lock.value.get() }
+    }
+}
+
+impl<T> Drop for SpinGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.state.store(FREE, Ordering::Release);
+    }
+}
+
+/// A lock that stays taken while its holder is switched away from.
+#[must_use = "a lock that is not released stays taken"]
+#[derive(Debug)]
+pub(crate) struct Held(NonNull<AtomicUsize>);
+
+impl Held {
+    /// A number that stands for it: not null, its two lowest bits zero.
+    #[inline]
+    pub(crate) fn into_raw(self) -> usize {
+        self.0.as_ptr() as usize
+    }
+
+    /// # Safety
+    ///
+    /// `raw` comes from [`Held::into_raw`], and is used once.
+    #[inline]
+    pub(crate) unsafe fn from_raw(raw: usize) -> Self {
+        // SAFETY: the caller's: it was made from a reference.
+        Self(unsafe { NonNull::new_unchecked(raw as *mut AtomicUsize) })
+    }
+
+    /// # Safety
+    ///
+    /// The lock is still there. Once this has stored, it may be gone.
+    #[inline]
+    pub(crate) unsafe fn release(self) {
+        // SAFETY: the caller's.
+        unsafe { self.0.as_ref() }.store(FREE, Ordering::Release);
+    }
+}
+
+/// Waiting for another OS thread to get on by a few instructions: spins first, then gives the
+/// processor away, and in the end sleeps, because the other may have been preempted by this very
+/// thread.
+pub(crate) struct Patience {
+    #[cfg(not(loom))]
+    backoff: crossbeam_utils::Backoff,
+    #[cfg(not(loom))]
+    naps: u32,
+}
+
+#[cfg(not(loom))]
+impl Patience {
+    const YIELDS: u32 = 64;
+    const NAP: std::time::Duration = std::time::Duration::from_micros(50);
+
+    pub(crate) fn new() -> Self {
+        Self { backoff: crossbeam_utils::Backoff::new(), naps: 0 }
+    }
+
+    /// After losing a race, in which the winner got on: a pause, so as not to disturb it.
+    pub(crate) fn lost(&mut self) {
+        self.backoff.spin();
+    }
+
+    pub(crate) fn wait(&mut self) {
+        if self.backoff.is_completed() {
+            self.naps += 1;
+        }
+        if self.naps > Self::YIELDS {
+            std::thread::sleep(Self::NAP);
+        } else {
+            self.backoff.snooze();
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self {}
+    }
+
+    pub(crate) fn lost(&mut self) {}
+
+    pub(crate) fn wait(&mut self) {
+        loom::thread::yield_now();
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    #[test]
+    fn one_at_a_time() {
+        loom::model(|| {
+            let lock = Arc::new(SpinLock::new(Checked::new(0)));
+            let add = |lock: &SpinLock<Checked<usize>>| {
+                // SAFETY: the lock is held; loom checks it.
+                lock.lock().with_mut(|n| unsafe { *n += 1 });
+            };
+            let other = {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || add(&lock))
+            };
+            add(&lock);
+            other.join().unwrap();
+            // SAFETY: as above.
+            assert_eq!(lock.lock().with(|n| unsafe { *n }), 2);
+        });
+    }
+}
