@@ -1,0 +1,238 @@
+//! Selects and those who wait for them: promises of a value, places that are reserved, wakes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use gthread_tests::channel::{Select, TryRecvError, bounded, unbounded};
+use gthread_tests::{LONG, Way, every_way};
+
+every_way!(
+    ready_wakes_all_who_watch,
+    a_woken_watcher_takes_no_ones_wake,
+    a_value_that_comes_late,
+    not_completing_panics,
+    a_place_that_is_given_up_is_free,
+    a_value_behind_a_place_that_is_filled_late,
+    values_of_any_size,
+    a_receiver_is_not_woken_in_vain_by_a_select,
+);
+
+fn panic_message(f: impl FnOnce()) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(f)).unwrap_err();
+    let text = payload.downcast_ref::<String>().cloned();
+    text.or_else(|| payload.downcast_ref::<&str>().map(ToString::to_string)).unwrap()
+}
+
+fn ready_wakes_all_who_watch(on: Way) {
+    for capacity in [Some(0), Some(1), None] {
+        let (tx, rx) = gthread_tests::make::<i32>(capacity);
+        let watchers: Vec<_> = (0..3)
+            .map(|_| {
+                let rx = rx.clone();
+                on.spawn(move || {
+                    let mut select = Select::new();
+                    select.recv(&rx);
+                    select.ready()
+                })
+            })
+            .collect();
+        on.lull();
+        let sender = on.spawn(move || tx.send(1));
+        watchers.into_iter().for_each(|watcher| assert_eq!(watcher.join(), 0));
+        assert_eq!(rx.recv(), Ok(1));
+        sender.join().unwrap();
+    }
+}
+
+/// One who watches and does nothing must not cost a receiver its wake.
+fn a_woken_watcher_takes_no_ones_wake(on: Way) {
+    for capacity in [Some(0), Some(1), None] {
+        let (tx, rx) = gthread_tests::make::<i32>(capacity);
+        let watcher = {
+            let rx = rx.clone();
+            on.spawn(move || {
+                let mut select = Select::new();
+                select.recv(&rx);
+                select.ready();
+            })
+        };
+        on.lull();
+        let receiver = on.spawn(move || rx.recv());
+        on.lull();
+        tx.send(1).unwrap();
+        assert_eq!(receiver.join(), Ok(1));
+        drop(tx);
+        watcher.join();
+    }
+}
+
+/// The partner waits for it, whatever it does: `recv`, `try_recv`, `recv_timeout`, a select.
+fn a_value_that_comes_late(on: Way) {
+    for kind in 0..4 {
+        let (tx, rx) = bounded::<i32>(0);
+        let peer = on.spawn(move || {
+            loop {
+                let got = match kind {
+                    0 => rx.recv().ok(),
+                    1 => rx.try_recv().ok(),
+                    2 => rx.recv_timeout(LONG).ok(),
+                    _ => {
+                        let mut select = Select::new();
+                        select.recv(&rx);
+                        select.select().recv(&rx).ok()
+                    }
+                };
+                if let Some(got) = got {
+                    return got;
+                }
+                on.yield_now();
+            }
+        });
+        let mut select = Select::new();
+        select.send(&tx);
+        let operation = select.select();
+        on.lull();
+        assert!(!peer.is_finished());
+        operation.send(&tx, 8).unwrap();
+        assert_eq!(peer.join(), 8);
+    }
+}
+
+fn not_completing_panics(_: Way) {
+    for capacity in [Some(1), None] {
+        let (tx, rx) = gthread_tests::make::<i32>(capacity);
+        let message = panic_message(|| {
+            let mut select = Select::new();
+            select.send(&tx);
+            drop(select.select());
+        });
+        assert!(message.contains("without completing"), "{message}");
+        // The channel goes on.
+        tx.try_send(1).unwrap();
+        assert_eq!(rx.try_recv(), Ok(1));
+    }
+}
+
+fn a_place_that_is_given_up_is_free(on: Way) {
+    let (tx, rx) = bounded(2);
+    tx.send(1).unwrap();
+    let give_up = || {
+        panic_message(|| {
+            let mut select = Select::new();
+            select.send(&tx);
+            drop(select.select());
+        })
+    };
+    give_up();
+    let waiting = {
+        let tx = tx.clone();
+        on.spawn(move || tx.send(2))
+    };
+    assert_eq!((rx.recv(), rx.recv()), (Ok(1), Ok(2)));
+    waiting.join().unwrap();
+    // With nothing before it, it is free at once, for one who waits already too.
+    let mut select = Select::new();
+    select.send(&tx);
+    let operation = select.select();
+    tx.send(3).unwrap();
+    let waiting = {
+        let tx = tx.clone();
+        on.spawn(move || tx.send(4))
+    };
+    on.lull();
+    panic_message(|| drop(operation));
+    waiting.join().unwrap();
+    assert_eq!((rx.try_recv(), rx.try_recv()), (Ok(3), Ok(4)));
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+}
+
+/// Several receivers wait while a place is reserved and values are behind it; all of them arrive.
+fn a_value_behind_a_place_that_is_filled_late(on: Way) {
+    for fills in [true, false] {
+        let (tx, rx) = bounded(4);
+        let mut select = Select::new();
+        select.send(&tx);
+        let operation = select.select();
+        let receivers: Vec<_> = (0..3)
+            .map(|_| {
+                let rx = rx.clone();
+                on.spawn(move || rx.recv())
+            })
+            .collect();
+        on.lull();
+        (2..=3).for_each(|n| tx.send(n).unwrap());
+        on.lull();
+        if fills {
+            operation.send(&tx, 1).unwrap();
+        } else {
+            panic_message(|| drop(operation));
+            tx.send(1).unwrap();
+        }
+        let mut got: Vec<_> = receivers.into_iter().map(|peer| peer.join().unwrap()).collect();
+        got.sort_unstable();
+        assert_eq!(got, [1, 2, 3]);
+    }
+}
+
+fn values_of_any_size(on: Way) {
+    #[derive(Clone, Copy, PartialEq, Debug)]
+    #[repr(align(64))]
+    struct Aligned(u8);
+    fn pass<T: Clone + PartialEq + std::fmt::Debug + Send + 'static>(on: Way, value: &T) {
+        for capacity in [Some(0), Some(1), None] {
+            let (tx, rx) = gthread_tests::make::<T>(capacity);
+            let peer = {
+                let value = Box::new(value.clone());
+                on.spawn(move || {
+                    for _ in 0..3 {
+                        let mut select = Select::new();
+                        select.send(&tx);
+                        select.select().send(&tx, (*value).clone()).unwrap();
+                        tx.send((*value).clone()).unwrap();
+                    }
+                })
+            };
+            for _ in 0..3 {
+                let mut select = Select::new();
+                select.recv(&rx);
+                assert_eq!(select.select().recv(&rx).as_ref(), Ok(value));
+                assert_eq!(rx.recv().as_ref(), Ok(value));
+            }
+            peer.join();
+        }
+    }
+    pass(on, &());
+    pass(on, &Aligned(3));
+    pass(on, &[7_u64; 5]);
+    pass(on, &vec![String::from("x"); 3]);
+    let on = on.with_stack(4 << 20);
+    on.spawn(move || pass(on, &[9_u8; 64 << 10])).join();
+}
+
+/// A select that is woken by one channel and finds another ready as well takes what it was woken for: the
+/// other channel's value is for the other receiver.
+fn a_receiver_is_not_woken_in_vain_by_a_select(on: Way) {
+    for _ in 0..20 {
+        let (a_tx, a_rx) = unbounded();
+        let (b_tx, b_rx) = unbounded();
+        let selecting = {
+            let (a_rx, b_rx) = (a_rx.clone(), b_rx.clone());
+            on.spawn(move || {
+                let mut select = Select::new();
+                select.recv(&a_rx);
+                select.recv(&b_rx);
+                let operation = select.select();
+                if operation.index() == 0 { operation.recv(&a_rx) } else { operation.recv(&b_rx) }
+            })
+        };
+        on.lull();
+        let plain = on.spawn(move || a_rx.recv());
+        on.lull();
+        // One for the select, which waits first; another channel's for itself.
+        a_tx.send(1).unwrap();
+        b_tx.send(2).unwrap();
+        a_tx.send(3).unwrap();
+        let got = selecting.join().unwrap();
+        let plain = plain.join().unwrap();
+        assert!(got != plain);
+    }
+}
