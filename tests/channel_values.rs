@@ -1,20 +1,20 @@
-//! Values of every size and alignment go through channels with a buffer.
+//! Values of every size and alignment go through channels of every capacity.
 
-use gthread::channel;
-use gthread::go;
-use gthread_tests::for_workers;
+use gthread_tests::{CAPACITIES, Way, every_way, make};
 
-/// A size and an alignment that no allocation has by chance.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[repr(align(256))]
-struct Aligned(u8);
+every_way!(zero_sized, over_aligned, huge, owning, with_holes_in_their_bits);
 
-fn pass<T: Send + Clone + PartialEq + std::fmt::Debug + 'static>(value: T, check: fn(&T)) {
-    for capacity in [Some(1), Some(3), None] {
-        let (tx, rx) = capacity.map_or_else(channel::unbounded, channel::bounded);
+/// Ten times through each kind of channel, from a peer to here.
+fn pass<T: Send + Clone + PartialEq + std::fmt::Debug + 'static>(on: Way, value: T, check: fn(&T)) {
+    for capacity in CAPACITIES {
+        let (tx, rx) = make(capacity);
         let copy = value.clone();
-        let sender = gthread::Builder::new().stack_size(4 << 20).spawn(move || {
-            for _ in 0..10 {
+        let sender = on.spawn(move || {
+            for n in 0..10 {
+                // Once the receiver waits for the sender, once the other way around.
+                if n % 3 == 0 {
+                    on.yield_now();
+                }
                 tx.send(copy.clone()).unwrap();
             }
         });
@@ -23,54 +23,74 @@ fn pass<T: Send + Clone + PartialEq + std::fmt::Debug + 'static>(value: T, check
             check(&received);
             assert_eq!(received, value);
             count += 1;
+            if count % 4 == 0 {
+                on.yield_now();
+            }
         }
         assert_eq!(count, 10);
-        sender.unwrap().join().unwrap();
+        sender.join();
     }
 }
 
-#[test]
-fn zero_sized() {
-    for_workers(|runtime| runtime.run(|| pass((), |()| {})));
-    for_workers(|runtime| {
-        runtime.run(|| {
-            let (tx, rx) = channel::unbounded();
-            go!(move || (0..1000).for_each(|_| tx.send(()).unwrap()));
-            assert_eq!(rx.iter().count(), 1000);
-        });
-    });
+fn zero_sized(on: Way) {
+    pass(on, (), |()| {});
+    pass(on, [0_u64; 0], |_| {});
+    let (tx, rx) = make(None);
+    let sender = on.spawn(move || (0..1000).for_each(|_| tx.send(()).unwrap()));
+    assert_eq!(rx.iter().count(), 1000);
+    sender.join();
 }
 
-#[test]
-fn over_aligned() {
-    for_workers(|runtime| {
-        runtime.run(|| {
-            pass(Aligned(9), |value| {
-                let address = std::hint::black_box(std::ptr::from_ref(value) as usize);
-                assert_eq!(address % align_of::<Aligned>(), 0);
-            });
-        });
-    });
+fn over_aligned(on: Way) {
+    fn check<T>(value: &T) {
+        let address = std::hint::black_box(std::ptr::from_ref(value) as usize);
+        assert_eq!(address % align_of::<T>(), 0);
+    }
+    /// A size and an alignment that no allocation has by chance.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(align(256))]
+    struct Aligned(u8);
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(align(64))]
+    struct Line([u8; 65]);
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(align(128))]
+    struct Nothing;
+    pass(on, Aligned(9), check);
+    pass(on, Line([7; 65]), check);
+    pass(on, Nothing, check);
 }
 
-#[test]
-fn huge() {
-    for_workers(|runtime| {
-        runtime.run(|| {
-            let roomy = gthread::Builder::new().stack_size(8 << 20);
-            let huge = || pass([5_u8; 64 << 10], |value| assert!(value.iter().all(|&b| b == 5)));
-            roomy.spawn(huge).unwrap().join().unwrap();
-        });
-    });
+fn huge(on: Way) {
+    let roomy = on.with_stack(4 << 20);
+    let body = move || {
+        pass(roomy, [5_u8; 64 << 10], |value| assert!(value.iter().all(|&byte| byte == 5)));
+    };
+    roomy.spawn(body).join();
 }
 
-#[test]
-fn owning() {
-    for_workers(|runtime| {
-        runtime.run(|| {
-            pass(vec![String::from("a"), String::from("b")], |_| {});
-            pass(Box::new([1_u64; 100]), |_| {});
-            pass(Some(std::sync::Arc::new(5)), |_| {});
-        });
-    });
+fn owning(on: Way) {
+    pass(on, vec![String::from("a"), String::from("b")], |_| {});
+    pass(on, Box::new([1_u64; 100]), |_| {});
+    pass(on, Some(std::sync::Arc::new(5)), |_| {});
+    pass(on, String::new(), |_| {});
+    pass(on, Some(Box::<str>::from("boxed")), |_| {});
+}
+
+/// Values whose every bit pattern is not theirs: padding, niches, enums.
+fn with_holes_in_their_bits(on: Way) {
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Mixed {
+        Byte(u8),
+        Wide(u8, u64),
+        Flag(bool, char),
+        Nothing,
+    }
+    for value in [Mixed::Byte(1), Mixed::Wide(2, u64::MAX), Mixed::Flag(true, 'ß'), Mixed::Nothing]
+    {
+        pass(on, value, |_| {});
+    }
+    pass(on, (1_u8, 2_u64, 3_u16), |_| {});
+    pass(on, None::<Box<u8>>, |_| {});
+    pass(on, std::num::NonZero::new(3_u8), |_| {});
 }

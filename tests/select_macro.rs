@@ -1,374 +1,345 @@
-//! `select!` and `select_biased!`: every form of arm, and what is evaluated when.
+//! `select!` as syntax: every form of arm, and what may stand where.
 
-use std::cell::Cell;
+use gthread_tests::channel::{
+    self, Receiver, RecvError, SendError, Sender, bounded, never, select, select_biased, unbounded,
+};
+use gthread_tests::{LONG, SHORT, Way, every_way};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gthread_tests::channel::{
-    self, Receiver, RecvError, Sender, after, bounded, never, select, select_biased, unbounded,
-};
-use gthread_tests::{LONG, SHORT, Way, every_way};
-
 every_way!(
-    forms_of_arms,
-    ends_may_be_any_expression,
-    results_and_patterns,
-    bodies_may_leave,
-    only_what_is_chosen_is_evaluated,
-    bodies_may_use_what_the_arms_named,
-    nested,
-    default_is_for_when_nothing_is_ready,
-    default_with_a_timeout,
-    a_timeout_without_end,
-    biased_takes_the_first,
-    many_arms,
-    a_disconnected_arm_is_ready,
-    temporaries_live_long_enough,
+    bodies_with_and_without_commas,
+    one_arm,
+    default_alone,
+    default_is_chosen_if_nothing_is_ready,
+    default_after_a_time,
+    default_may_stand_anywhere,
+    patterns,
+    receivers_and_senders_are_expressions,
+    messages_are_evaluated_when_chosen,
+    timeouts_are_expressions,
+    ends_are_evaluated_once_and_in_order,
+    biased_has_the_same_forms,
+    by_path_and_by_name,
+    inside_other_macros_and_generics,
 );
 
-fn forms_of_arms(_: Way) {
-    let (tx, rx) = bounded::<i32>(8);
-    let mut log = Vec::new();
-    for n in 0..8 {
-        // A trailing comma in the parentheses, after an expression, after a block, and none.
-        let got = match n {
-            0 => select! { recv(rx) -> m => m.unwrap(), default => -1 },
-            1 => select! { send(tx, n) -> r => { r.unwrap(); 1 } default => -1, },
-            2 => select! { recv(rx,) -> m => { m.unwrap() }, default() => -1 },
-            3 => select! { send(tx, n,) -> _ => 3 },
-            4 => select! { recv(rx) -> m => m.unwrap() },
-            5 => select! { default => 5 },
-            6 => select! { default() => { 6 } },
-            _ => select_biased! {
-                recv(never::<i32>()) -> _ => unreachable!(),
-                default(Duration::ZERO) => 7,
-            },
-        };
-        log.push(got);
-    }
-    assert_eq!(log, [-1, 1, 1, 3, 3, 5, 6, 7]);
-}
-
-struct Holder {
-    tx: Sender<i32>,
-    rx: Option<Receiver<i32>>,
-}
-
-impl Holder {
-    fn receiver(&self) -> &Receiver<i32> {
-        self.rx.as_ref().unwrap()
-    }
-}
-
-fn ends_may_be_any_expression(_: Way) {
+fn ready() -> Receiver<i32> {
     let (tx, rx) = unbounded();
-    let holder = Holder { tx, rx: Some(rx) };
-    let shared = Arc::new(holder.receiver().clone());
-    let list = [(holder.tx.clone(), holder.receiver().clone())];
-    let reference = &&list[0].1;
-    for n in 0..7 {
-        select! { send(holder.tx, n) -> r => r.unwrap() }
-        let got = match n {
-            0 => select! { recv(holder.receiver()) -> m => m },
-            1 => select! { recv(shared) -> m => m },
-            2 => select! { recv(&shared) -> m => m },
-            3 => select! { recv(reference) -> m => m },
-            4 => select! { recv(list[0].1) -> m => m },
-            5 => select! { recv(list[0].1.clone()) -> m => m },
-            _ => select! { recv(holder.rx.as_ref().unwrap_or(&never())) -> m => m },
-        };
-        assert_eq!(got, Ok(n));
-    }
-    // Not moved.
-    drop(holder);
+    (0..9).for_each(|n| tx.send(n).unwrap());
+    // It is to stay connected.
+    std::mem::forget(tx);
+    rx
 }
 
-fn results_and_patterns(_: Way) {
-    let (tx, rx) = unbounded::<(i32, String)>();
-    tx.send((1, "one".to_owned())).unwrap();
-    let (number, name) = select! { recv(rx) -> message => message.unwrap() };
-    assert_eq!((number, name.as_str()), (1, "one"));
-    tx.send((2, "two".to_owned())).unwrap();
-    select! {
-        recv(rx) -> mut message => {
-            if let Ok((n, _)) = &mut message {
-                *n += 1;
-            }
-            assert_eq!(message.unwrap().0, 3);
-        }
-    }
-    select! { send(tx, (3, String::new())) -> _ => {} }
-    select! { recv(rx) -> (Ok((3, _)) | Ok(_) | Err(RecvError)) => {} }
-    drop(rx);
-    select! {
-        send(tx, (4, "back".to_owned())) -> result => {
-            assert_eq!(result.unwrap_err().into_inner().1, "back");
-        }
-    }
+fn bodies_with_and_without_commas(_: Way) {
+    let (rx, off) = (ready(), never::<i32>());
+    let (tx, _kept) = unbounded::<i32>();
+    select! { recv(rx) -> _ => {} }
+    select! { recv(rx) -> _ => {}, }
+    select! { recv(rx) -> _ => () }
+    select! { recv(rx) -> _ => (), }
+    select! { recv(rx) -> _ => {} recv(off) -> _ => {} }
+    select! { recv(rx) -> _ => {}, recv(off) -> _ => {}, }
+    select! { recv(rx) -> _ => {} recv(off) -> _ => (), }
+    select! { recv(rx) -> _ => (), recv(off) -> _ => () }
+    select! { send(tx, 1) -> _ => {} recv(off) -> _ => {} default => {} }
+    select! { send(tx, 1,) -> _ => {}, recv(off,) -> _ => {}, default() => {}, }
+    select! { send(tx, 1) -> _ => (), recv(off) -> _ => (), default(LONG) => (), }
+    select! { send(tx, 1) -> _ => {} recv(off) -> _ => {} default(LONG,) => {} }
+    select! { default => {} }
+    select! { default => (), }
+    select!(recv(rx) -> _ => {},);
+    select![recv(off) -> _ => {}, default => {}];
+    let value = select! {
+        recv(off) -> _ => if true { 1 } else { 2 },
+        recv(never::<u8>()) -> _ => match 3 { 3 => 4, _ => 5 },
+        default => { 6 }
+    };
+    assert_eq!(value, 6);
 }
 
-fn bodies_may_leave(_: Way) {
-    fn first(rx: &Receiver<i32>) -> Result<i32, RecvError> {
-        let n = select! {
-            recv(rx) -> m => m?,
-            default => return Ok(-1),
-        };
-        Ok(n * 10)
+fn one_arm(on: Way) {
+    let (tx, rx) = bounded(0);
+    let sender = on.spawn(move || {
+        for n in 0..20 {
+            assert_eq!(select! { send(tx, n) -> sent => sent }, Ok(()));
+        }
+    });
+    for n in 0..20 {
+        assert_eq!(select! { recv(rx) -> value => value }, Ok(n));
     }
-    let (tx, rx) = unbounded();
-    assert_eq!(first(&rx), Ok(-1));
-    tx.send(1).unwrap();
-    assert_eq!(first(&rx), Ok(10));
-    (2..=5).for_each(|n| tx.send(n).unwrap());
+    assert_eq!(select! { recv(rx) -> value => value }, Err(RecvError));
+    sender.join();
+    let (tx, _) = bounded(0);
+    assert_eq!(select! { send(tx, 1) -> sent => sent }, Err(SendError(1)));
+    assert_eq!(select! { send(tx, 2) -> sent => sent, default => Ok(()) }, Err(SendError(2)));
+    assert_eq!(select! { send(tx, 3) -> sent => sent, default(LONG) => Ok(()) }, Err(SendError(3)));
+    let (tx, rx) = unbounded::<u8>();
+    assert!(select! { recv(rx) -> _ => false, default => true });
+    assert!(select! { recv(rx) -> _ => false, default(SHORT) => true });
     drop(tx);
-    let mut sum = 0;
-    let end = loop {
+    assert!(select! { recv(rx) -> value => value.is_err(), default => false });
+    assert!(select! { recv(rx) -> value => value.is_err(), default(SHORT) => false });
+}
+
+fn default_alone(_: Way) {
+    assert_eq!(select! { default => 1 }, 1);
+    assert_eq!(select! { default() => { 2 } }, 2);
+    let start = Instant::now();
+    assert_eq!(select! { default(SHORT) => 3 }, 3);
+    assert!(start.elapsed() >= SHORT);
+    assert_eq!(select_biased! { default => "text" }, "text");
+}
+
+fn default_is_chosen_if_nothing_is_ready(_: Way) {
+    let ((tx, rx), (other, other_rx)) = (bounded(1), bounded::<u8>(1));
+    other.send(0).unwrap();
+    let try_all = || {
         select! {
-            recv(rx) -> m => match m {
-                Ok(3) => continue,
-                Ok(n) => sum += n,
-                Err(_) => break "end",
-            }
+            recv(rx) -> value => format!("{value:?}"),
+            send(other, 1) -> _ => "sent".into(),
+            default => "nothing".into(),
         }
     };
-    assert_eq!((end, sum), ("end", 2 + 4 + 5));
-    assert_eq!(first(&rx), Err(RecvError));
-    // A message that leaves gives the operation up.
-    fn leaves(tx: &Sender<i32>, message: Option<i32>) -> Option<&'static str> {
-        select! { send(tx, message?) -> _ => Some("sent") }
-    }
-    let (tx, rx) = bounded::<i32>(1);
-    assert_eq!(leaves(&tx, None), None);
-    assert_eq!(leaves(&tx, Some(1)), Some("sent"));
-    assert_eq!((rx.try_recv(), rx.len()), (Ok(1), 0));
-}
-
-fn only_what_is_chosen_is_evaluated(_: Way) {
-    let count = Cell::new(0);
-    let note = |n: i32| {
-        count.set(count.get() + 1);
-        n
-    };
-    let (full, _keep) = bounded(1);
-    full.send(0).unwrap();
-    let (tx, rx) = unbounded();
-    select! {
-        send(full, note(1)) -> _ => unreachable!(),
-        send(tx, note(2)) -> r => r.unwrap(),
-    }
-    assert_eq!((count.get(), rx.try_recv()), (1, Ok(2)));
-    select! {
-        send(full, note(3)) -> _ => unreachable!(),
-        default => {}
-    }
-    assert_eq!(count.get(), 1);
-    // Ends are evaluated once each, in order, chosen or not.
-    let order = std::cell::RefCell::new(Vec::new());
-    let end = |n| {
-        order.borrow_mut().push(n);
-        &rx
-    };
-    select! {
-        recv(end(1)) -> _ => unreachable!(),
-        recv(end(2)) -> _ => unreachable!(),
-        default({ order.borrow_mut().push(3); Duration::ZERO }) => {}
-    }
-    assert_eq!(*order.borrow(), [1, 2, 3]);
-}
-
-fn bodies_may_use_what_the_arms_named(_: Way) {
-    struct Server {
-        rx: Receiver<i32>,
-        done: Option<Receiver<()>>,
-        sum: i32,
-    }
-    impl Server {
-        fn step(&mut self) -> bool {
-            select! {
-                recv(self.rx) -> m => match m {
-                    Ok(n) => self.add(n),
-                    Err(_) => self.rx = never(),
-                },
-                recv(self.done.as_ref().unwrap_or(&never())) -> _ => {
-                    self.done = None;
-                    return false;
-                }
-            }
-            true
-        }
-        fn add(&mut self, n: i32) {
-            self.sum += n;
-        }
-    }
-    let (tx, rx) = unbounded();
-    let (done_tx, done) = bounded(0);
-    let mut server = Server { rx, done: Some(done), sum: 0 };
-    (1..=3).for_each(|n| tx.send(n).unwrap());
+    assert_eq!(try_all(), "nothing");
+    tx.send(5).unwrap();
+    assert_eq!(try_all(), "Ok(5)");
+    assert_eq!(try_all(), "nothing");
+    other_rx.recv().unwrap();
+    assert_eq!(try_all(), "sent");
+    assert_eq!(try_all(), "nothing");
     drop(tx);
-    (0..4).for_each(|_| assert!(server.step()));
-    drop(done_tx);
-    assert!(!server.step());
-    assert_eq!(server.sum, 6);
-    // A body may even drop the end.
-    let (tx, rx) = unbounded::<i32>();
-    select! {
-        recv(rx) -> _ => unreachable!(),
-        send(tx, 1) -> _ => drop(tx),
-    }
-    assert_eq!(rx.iter().count(), 1);
+    assert_eq!(try_all(), "Err(RecvError)");
 }
 
-fn nested(_: Way) {
-    let (tx, rx) = unbounded();
-    tx.send(1).unwrap();
-    let got = select! {
-        recv(rx) -> outer => select! {
-            recv(rx) -> _ => unreachable!(),
-            default => select! {
-                send(tx, outer.unwrap() + 1) -> _ => rx.recv(),
-            }
-        }
-    };
-    assert_eq!(got, Ok(2));
-    // A select as message and as end.
-    select! {
-        send(tx, select! { default => 5 }) -> r => r.unwrap(),
-    }
-    assert_eq!(select! { recv(select! { default => &rx }) -> m => m }, Ok(5));
-}
-
-fn default_is_for_when_nothing_is_ready(_: Way) {
-    for capacity in [Some(0), Some(1), None] {
-        let (tx, rx) = capacity.map_or_else(unbounded::<i32>, bounded);
-        for _ in 0..100 {
-            select! {
-                recv(rx) -> _ => unreachable!(),
-                default => {}
-            }
-        }
-        if tx.try_send(1).is_ok() {
-            select! {
-                recv(rx) -> m => assert_eq!(m, Ok(1)),
-                default => unreachable!(),
-            }
-        }
-    }
-}
-
-fn default_with_a_timeout(on: Way) {
-    let (tx, rx) = bounded::<i32>(0);
+fn default_after_a_time(on: Way) {
+    let (tx, rx) = bounded(0);
     let start = Instant::now();
     select! {
         recv(rx) -> _ => unreachable!(),
-        send(tx, 1) -> _ => unreachable!("with itself"),
+        recv(never::<u8>()) -> _ => unreachable!(),
         default(SHORT) => assert!(start.elapsed() >= SHORT),
     }
-    let peer = on.spawn(move || {
-        on.lull();
-        tx.send(7).unwrap();
-    });
+    let sender = on.spawn(move || tx.send(1));
     select! {
-        recv(rx) -> m => assert_eq!(m, Ok(7)),
+        recv(rx) -> value => assert_eq!(value, Ok(1)),
+        recv(never::<u8>()) -> _ => unreachable!(),
         default(LONG) => unreachable!(),
     }
-    peer.join();
-}
-
-fn a_timeout_without_end(on: Way) {
-    let (tx, rx) = bounded::<i32>(0);
-    let peer = on.spawn(move || tx.send(1).unwrap());
+    sender.join().unwrap();
+    // No longer than the clock goes is for ever.
+    let (tx, rx) = bounded(0);
+    let sender = on.spawn(move || tx.send(2));
     select! {
-        recv(rx) -> m => assert_eq!(m, Ok(1)),
+        recv(rx) -> value => assert_eq!(value, Ok(2)),
         default(Duration::MAX) => unreachable!(),
     }
-    peer.join();
+    sender.join().unwrap();
 }
 
-fn biased_takes_the_first(_: Way) {
-    let ends: Vec<_> = (0..3).map(|_| unbounded()).collect();
-    for _ in 0..100 {
-        ends.iter().enumerate().for_each(|(n, (tx, _))| tx.send(n).unwrap());
-        for expected in 0..3 {
-            let got = select_biased! {
-                recv(ends[0].1) -> m => m,
-                recv(ends[1].1) -> m => m,
-                recv(ends[2].1) -> m => m,
-                default => unreachable!(),
-            };
-            assert_eq!(got, Ok(expected));
+fn default_may_stand_anywhere(_: Way) {
+    let rx = ready();
+    let got = select! { default => 100, recv(rx) -> value => value.unwrap() };
+    assert_eq!(got, 0);
+    let got = select! {
+        recv(never::<i32>()) -> _ => 100,
+        default(LONG) => { 200 }
+        recv(rx) -> value => value.unwrap(),
+    };
+    assert_eq!(got, 1);
+    let got = select! { default => 100, recv(never::<i32>()) -> value => value.unwrap() };
+    assert_eq!(got, 100);
+}
+
+fn patterns(_: Way) {
+    let rx = ready();
+    select! {
+        recv(rx) -> mut value => {
+            value = value.map(|n| n + 10);
+            assert_eq!(value, Ok(10));
         }
     }
+    select! { recv(rx) -> ref value => assert_eq!(*value, Ok(1)) }
+    select! { recv(rx) -> value @ (Ok(_) | Err(_)) => assert_eq!(value, Ok(2)) }
+    select! { send(unbounded().0, 1) -> (Ok(()) | Err(SendError(_))) => {} }
+    let (tx, rx) = unbounded::<std::convert::Infallible>();
+    drop(tx);
+    select! { recv(rx) -> Err(RecvError) => {} }
 }
 
-fn many_arms(on: Way) {
-    let ends: Vec<_> = (0..20).map(|_| bounded::<usize>(0)).collect();
-    let (senders, rx): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
-    let peers: Vec<_> = senders
-        .into_iter()
-        .enumerate()
-        .map(|(n, tx)| on.spawn(move || tx.send(n).unwrap()))
-        .collect();
-    let mut got: Vec<usize> = (0..20)
-        .map(|_| {
-            select! {
-                recv(rx[0]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[1]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[2]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[3]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[4]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[5]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[6]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[7]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[8]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[9]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[10]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[11]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[12]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[13]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[14]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[15]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[16]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[17]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[18]) -> m => m.unwrap_or_else(|_| gone()),
-                recv(rx[19]) -> m => m.unwrap_or_else(|_| gone()),
-            }
-        })
-        .filter(|&n| n != usize::MAX)
-        .collect();
-    // A sender that is gone makes its arm ready too, which may come before the others'.
-    let left = rx.iter().flat_map(|rx| rx.iter());
-    got.extend(left);
-    got.sort_unstable();
-    assert_eq!(got, (0..20).collect::<Vec<_>>());
-    peers.into_iter().for_each(gthread_tests::Peer::join);
-}
-
-fn gone() -> usize {
-    usize::MAX
-}
-
-fn a_disconnected_arm_is_ready(_: Way) {
-    for capacity in [Some(0), Some(1), None] {
-        let (tx, rx) = capacity.map_or_else(unbounded::<i32>, bounded);
-        drop(tx);
-        select! { recv(rx) -> m => assert_eq!(m, Err(RecvError)) }
-        let (tx, rx) = capacity.map_or_else(unbounded::<i32>, bounded);
-        drop(rx);
+fn receivers_and_senders_are_expressions(_: Way) {
+    struct Ends {
+        tx: Sender<i32>,
+        rx: Receiver<i32>,
+    }
+    impl Ends {
+        fn rx(&self) -> &Receiver<i32> {
+            &self.rx
+        }
+    }
+    let (tx, rx) = unbounded();
+    let ends = Ends { tx, rx };
+    let many = vec![never(), ends.rx.clone()];
+    let (shared, boxed) = (Arc::new(ends.rx.clone()), Box::new(ends.tx.clone()));
+    let by_reference = &&ends.tx;
+    let maybe = Some(&ends.rx);
+    for round in 0..8 {
         select! {
-            send(tx, 3) -> r => assert_eq!(r.unwrap_err().into_inner(), 3),
-            default(LONG) => unreachable!(),
+            send(ends.tx, 0) -> sent => sent.unwrap(),
+            send(&ends.tx, 1) -> sent => sent.unwrap(),
+            send(by_reference, 2) -> sent => sent.unwrap(),
+            send(boxed, 3) -> sent => sent.unwrap(),
+            send(ends.tx.clone(), 4) -> sent => sent.unwrap(),
+            send({ let clone = ends.tx.clone(); clone }, 5) -> sent => sent.unwrap(),
         }
+        select! {
+            recv(ends.rx) -> value => assert!(value.is_ok()),
+            recv(&ends.rx) -> value => assert!(value.is_ok()),
+            recv(ends.rx()) -> value => assert!(value.is_ok()),
+            recv(many[1]) -> value => assert!(value.is_ok()),
+            recv(shared) -> value => assert!(value.is_ok()),
+            recv(*shared) -> value => assert!(value.is_ok()),
+            recv(maybe.unwrap_or(&never())) -> value => assert!(value.is_ok()),
+            recv(if round > 4 { ends.rx.clone() } else { never() }) -> value => assert!(value.is_ok()),
+            recv(many.first().unwrap()) -> _ => unreachable!(),
+        }
+    }
+    assert!(ends.rx.is_empty());
+}
+
+fn messages_are_evaluated_when_chosen(_: Way) {
+    let ((full, _kept), (tx, rx)) = (bounded(0), bounded(2));
+    let (mut evaluated, mut other) = (0, 0);
+    let mut message = |n: i32| {
+        evaluated += 1;
+        n
+    };
+    for n in 0..2 {
+        select! {
+            send(full, { other += 1; other.to_string() }) -> _ => unreachable!(),
+            send(tx, message(n)) -> sent => sent.unwrap(),
+        }
+    }
+    select! {
+        send(tx, message(9)) -> _ => unreachable!(),
+        default => {}
+    }
+    assert_eq!((evaluated, other), (2, 0));
+    assert!(rx.try_iter().eq(0..2));
+    // What it moves stays where it is if it is not sent.
+    let text = String::from("kept");
+    select! {
+        send(full, text) -> _ => unreachable!(),
+        default => assert_eq!(text, "kept"),
     }
 }
 
-fn temporaries_live_long_enough(_: Way) {
-    let start = Instant::now();
+fn timeouts_are_expressions(_: Way) {
+    let mut asked = 0;
+    let mut timeout = || {
+        asked += 1;
+        Duration::from_millis(1)
+    };
+    select! { recv(never::<u8>()) -> _ => unreachable!(), default(timeout()) => {} }
+    select! { recv(ready()) -> _ => {} default(timeout()) => unreachable!() }
+    select! { recv(never::<u8>()) -> _ => unreachable!(), default({ timeout() * 2 }) => {} }
+    assert_eq!(asked, 3);
+    let until = Some(SHORT).filter(|_| false);
+    select! { default(until.unwrap_or(Duration::ZERO)) => {} }
+}
+
+fn ends_are_evaluated_once_and_in_order(_: Way) {
+    let order = std::cell::RefCell::new(Vec::new());
+    let note = |n: i32| {
+        order.borrow_mut().push(n);
+        n
+    };
+    let (tx, _rx) = bounded::<i32>(0);
+    let off = never::<i32>();
+    let get = |n| {
+        note(n);
+        &off
+    };
     select! {
-        recv(after(SHORT)) -> due => assert!(due.unwrap() >= start + SHORT),
-        recv(channel::unbounded::<i32>().1.clone()) -> m => assert_eq!(m, Err(RecvError)),
+        recv(get(1)) -> _ => unreachable!(),
+        send({ note(2); &tx }, note(100)) -> _ => unreachable!(),
+        recv(get(3)) -> _ => unreachable!(),
+        default({ note(4); SHORT }) => { note(5); }
     }
-    select! {
-        recv(after(SHORT)) -> due => assert!(due.unwrap() >= start + SHORT),
-        recv(&never::<i32>()) -> _ => unreachable!(),
+    assert_eq!(*order.borrow(), [1, 2, 3, 4, 5]);
+}
+
+fn biased_has_the_same_forms(_: Way) {
+    let (first, second) = (ready(), ready());
+    let (tx, sent_rx) = unbounded();
+    for n in 0..9 {
+        select_biased! {
+            recv(never::<u8>()) -> _ => unreachable!(),
+            recv(first) -> value => assert_eq!(value, Ok(n)),
+            recv(second) -> _ => unreachable!(),
+            send(tx, 1) -> _ => unreachable!(),
+            default => unreachable!(),
+        }
     }
+    for n in 0..9 {
+        select_biased! {
+            recv(first) -> _ => unreachable!(),
+            recv(second) -> value => { assert_eq!(value, Ok(n)) }
+            send(tx, 1) -> _ => { unreachable!() }
+            default(LONG) => { unreachable!() }
+        }
+    }
+    select_biased! {
+        recv(first) -> _ => unreachable!(),
+        recv(second) -> _ => unreachable!(),
+        send(tx, 7) -> sent => sent.unwrap(),
+    }
+    assert_eq!(sent_rx.recv(), Ok(7));
+    assert_eq!(select_biased! { recv(first) -> _ => 1, default => 2 }, 2);
+}
+
+fn by_path_and_by_name(_: Way) {
+    assert_eq!(channel::select! { default => 1 }, 1);
+    assert_eq!(channel::select_biased! { recv(ready()) -> value => value.unwrap() }, 0);
+    mod elsewhere {
+        // Nothing of the channel in scope, and names that the expansion could trip over.
+        #![allow(dead_code, non_camel_case_types)]
+        struct Option;
+        struct Some;
+        struct Result;
+        struct Sender;
+        struct Receiver;
+        fn drop() {}
+        pub(super) fn try_it(rx: gthread_tests::channel::Receiver<i32>) -> i32 {
+            let (end, cases, selection, selected, result) = (1, 2, 3, 4, 5);
+            gthread_tests::channel::select! {
+                recv(rx) -> value => value.unwrap() + end + cases + selection + selected + result,
+                default(std::time::Duration::ZERO) => end + cases + selection + selected + result,
+            }
+        }
+    }
+    assert_eq!(elsewhere::try_it(ready()), 15);
+    assert_eq!(elsewhere::try_it(never()), 15);
+}
+
+fn inside_other_macros_and_generics(_: Way) {
+    macro_rules! first {
+        ($($rx:expr),*) => {
+            select! { $(recv($rx) -> value => value.ok(),)* default => None }
+        };
+    }
+    let (rx, off) = (ready(), never());
+    assert_eq!(first!(rx, off), Some(0));
+    assert_eq!(first!(off, off.clone(), rx), Some(1));
+    assert_eq!(first!(off), None);
+    fn either<A: Default, B: Into<A>>(a: &Receiver<A>, b: &Receiver<B>) -> A {
+        select! {
+            recv(a) -> value => value.unwrap_or_default(),
+            recv(b) -> value => value.map_or_else(|_| A::default(), Into::into),
+        }
+    }
+    assert_eq!(either(&rx, &never::<u8>()), 2);
+    assert_eq!(either(&never::<i64>(), &rx), 3);
+    assert_eq!(vec![select! { recv(rx) -> value => value.unwrap() }; 2], [4, 4]);
 }

@@ -77,7 +77,7 @@ impl Way {
             builder = builder.stack_size(bytes);
         }
         let goes_on_to_os = self.takes_os_turn();
-        let f = move || if goes_on_to_os { on_os_thread(f) } else { f() };
+        let f = move || if goes_on_to_os { on_os_thread(self.stack, f) } else { f() };
         Peer(Inner::Green(builder.spawn(f).unwrap()))
     }
 
@@ -140,17 +140,15 @@ impl Way {
 }
 
 /// Runs `f` on an OS thread of its own and waits for it, off the worker.
-fn on_os_thread<T: Send>(f: impl FnOnce() -> T + Send) -> T {
-    // More than the usual: tests of large values are not the ones to save it.
-    const STACK: usize = 16 << 20;
+fn on_os_thread<T: Send>(stack: Option<usize>, f: impl FnOnce() -> T + Send) -> T {
+    let mut builder = std::thread::Builder::new();
+    if let Some(bytes) = stack {
+        builder = builder.stack_size(bytes);
+    }
     gthread::blocking(|| {
         std::thread::scope(|scope| {
-            let builder = std::thread::Builder::new().stack_size(STACK);
-            builder
-                .spawn_scoped(scope, f)
-                .unwrap()
-                .join()
-                .unwrap_or_else(|payload| resume_unwind(payload))
+            let thread = builder.spawn_scoped(scope, f).unwrap();
+            thread.join().unwrap_or_else(|payload| resume_unwind(payload))
         })
     })
 }
@@ -212,7 +210,7 @@ impl<'scope> Scope<'scope, '_> {
             ScopeInner::Os(scope) => ScopedPeer(ScopedInner::Os(scope.spawn(f))),
             ScopeInner::Green(scope) => {
                 let goes_on_to_os = self.way.takes_os_turn();
-                let f = move || if goes_on_to_os { on_os_thread(f) } else { f() };
+                let f = move || if goes_on_to_os { on_os_thread(None, f) } else { f() };
                 ScopedPeer(ScopedInner::Green(scope.spawn(f)))
             }
         }
