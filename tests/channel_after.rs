@@ -61,8 +61,8 @@ fn tells_of_itself(on: Way) {
     let rx = after(SHORT);
     let (later, due) = (after(LONG), at(Instant::now()));
     assert_eq!((rx.capacity(), later.capacity()), (Some(1), Some(1)));
-    assert!(later.is_empty() && !later.is_full() && later.len() == 0);
-    assert!(!due.is_empty() && due.is_full() && due.len() == 1);
+    assert_eq!((later.len(), later.is_empty(), later.is_full()), (0, true, false));
+    assert_eq!((due.len(), due.is_empty(), due.is_full()), (1, false, true));
     on.until(|| rx.len() == 1);
     assert!(rx.is_full() && !rx.is_empty());
     rx.recv().unwrap();

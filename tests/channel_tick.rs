@@ -77,7 +77,7 @@ fn far_away_is_never(_: Way) {
 fn it_tells_of_itself(on: Way) {
     let (rx, other) = (tick(SHORT), tick(LONG));
     assert_eq!(rx.capacity(), Some(1));
-    assert!(other.is_empty() && !other.is_full() && other.len() == 0);
+    assert_eq!((other.len(), other.is_empty(), other.is_full()), (0, true, false));
     on.until(|| rx.len() == 1);
     assert!(rx.is_full() && !rx.is_empty());
     let clone = rx.clone();
@@ -195,9 +195,9 @@ fn never_in_selects(on: Way) {
     }
     sender.join().unwrap();
     // One that may be there.
-    let maybe: Option<&Receiver<u8>> = None;
+    let list: [Receiver<u8>; 0] = [];
     select! {
-        recv(maybe.unwrap_or(&never())) -> _ => unreachable!(),
+        recv(list.first().unwrap_or(&never())) -> _ => unreachable!(),
         default(SHORT) => {}
     }
 }
