@@ -180,10 +180,10 @@ fn receivers_and_senders_are_expressions(_: Way) {
     }
     let (tx, rx) = unbounded();
     let ends = Ends { tx, rx };
-    let many = vec![never(), ends.rx.clone()];
+    let many = [never(), ends.rx.clone()];
     let (shared, boxed) = (Arc::new(ends.rx.clone()), Box::new(ends.tx.clone()));
     let by_reference = &&ends.tx;
-    let maybe = Some(&ends.rx);
+    let maybe = many.get(1);
     for round in 0..8 {
         select! {
             send(ends.tx, 0) -> sent => sent.unwrap(),
@@ -191,7 +191,7 @@ fn receivers_and_senders_are_expressions(_: Way) {
             send(by_reference, 2) -> sent => sent.unwrap(),
             send(boxed, 3) -> sent => sent.unwrap(),
             send(ends.tx.clone(), 4) -> sent => sent.unwrap(),
-            send({ let clone = ends.tx.clone(); clone }, 5) -> sent => sent.unwrap(),
+            send({ assert!(round < 8); ends.tx.clone() }, 5) -> sent => sent.unwrap(),
         }
         select! {
             recv(ends.rx) -> value => assert!(value.is_ok()),

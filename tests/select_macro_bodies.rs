@@ -32,8 +32,8 @@ fn ready(n: i32) -> Receiver<i32> {
 fn a_value_of_the_whole(_: Way) {
     let n: i64 = select! { recv(ready(1)) -> value => value.unwrap().into(), default => 0 };
     assert_eq!(n, 1);
-    let unit = select! { recv(ready(1)) -> _ => {}, default => () };
-    assert_eq!(unit, ());
+    let words: &str = select! { recv(ready(1)) -> _ => "one", default => "none" };
+    assert_eq!(words, "one");
     let boxed: Box<dyn Fn() -> i32> = select! {
         recv(ready(5)) -> value => Box::new(move || value.unwrap()),
         recv(never::<u8>()) -> _ => Box::new(|| 0),
@@ -104,6 +104,7 @@ fn arms_that_leave_the_function(_: Way) {
     assert_eq!((early(&twice, &off), early(&twice, &off)), ("more", "a ended"));
     assert_eq!(early(&off, &ready(1)), "b");
     assert_eq!(early(&off, &off), "nothing");
+    #[expect(clippy::needless_return, reason = "arms of no type at all")]
     fn only_returns(rx: &Receiver<i32>) -> i32 {
         select! {
             recv(rx) -> value => return value.unwrap(),
@@ -173,11 +174,10 @@ fn a_local_is_moved_by_one_arm_only(_: Way) {
         default => text,
     };
     assert_eq!(moved, "moved");
-    let text = select! {
+    select! {
         recv(ready(1)) -> _ => drop(moved),
         default => drop(moved),
-    };
-    assert_eq!(text, ());
+    }
 }
 
 fn ends_can_be_replaced_and_dropped_in_bodies(_: Way) {
@@ -232,7 +232,7 @@ fn references_are_yielded(_: Way) {
     assert_eq!(pool.next_mut(), None);
     assert_eq!(pool.names[0], "a!");
     // Through a channel of references.
-    let words = vec![String::from("long"), String::from("lived")];
+    let words = [String::from("long"), String::from("lived")];
     let (tx, rx) = unbounded::<&str>();
     let word = {
         let local = tx;
