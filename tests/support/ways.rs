@@ -9,6 +9,7 @@
 //! as far as they can, so that the interesting case is the usual one; what is asserted holds without.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Result;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use crate::{LIMIT, Watchdog};
 pub struct Way {
     kind: Kind,
     stack: Option<usize>,
+    /// Peers that have not ended, where that must be awaited.
+    live: Option<&'static AtomicUsize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,15 +33,15 @@ enum Kind {
 
 impl Way {
     /// On OS threads alone: the test's own, and one for each peer.
-    pub const OS: Self = Self { kind: Kind::Os, stack: None };
+    pub const OS: Self = Self { kind: Kind::Os, stack: None, live: None };
 
     /// In a green thread, as are the peers; every other peer goes on to an OS thread of its own, so
     /// that both kinds meet.
-    pub const MIXED: Self = Self { kind: Kind::Mixed, stack: None };
+    pub const MIXED: Self = Self { kind: Kind::Mixed, stack: None, live: None };
 
     /// In a green thread, as are the peers, with so many workers.
     pub const fn green(workers: usize) -> Self {
-        Self { kind: Kind::Green(workers), stack: None }
+        Self { kind: Kind::Green(workers), stack: None, live: None }
     }
 
     /// The same way, with stacks of so many bytes for the peers.
@@ -58,7 +61,15 @@ impl Way {
         match self.kind {
             Kind::Os => body(self),
             Kind::Green(workers) => crate::runtime(workers).run(|| body(self)),
-            Kind::Mixed => crate::runtime(2).run(|| body(self)),
+            Kind::Mixed => {
+                // A detached peer on an OS thread holds a worker, and may need green ones to end: the
+                // runtime goes on until all have ended.
+                let live: &AtomicUsize = Box::leak(Box::default());
+                crate::runtime(2).run(|| {
+                    body(Self { live: Some(live), ..self });
+                    self.until(|| live.load(Ordering::Acquire) == 0);
+                });
+            }
         }
     }
 
@@ -77,6 +88,11 @@ impl Way {
             builder = builder.stack_size(bytes);
         }
         let goes_on_to_os = self.takes_os_turn();
+        let ended = self.live.map(Live::new);
+        let f = move || {
+            let _ended = ended;
+            f()
+        };
         let f = move || if goes_on_to_os { on_os_thread(self.stack, f) } else { f() };
         Peer(Inner::Green(builder.spawn(f).unwrap()))
     }
@@ -133,9 +149,24 @@ impl Way {
     }
 
     fn takes_os_turn(self) -> bool {
-        use std::sync::atomic::{AtomicUsize, Ordering};
         static TURN: AtomicUsize = AtomicUsize::new(0);
         self.kind == Kind::Mixed && TURN.fetch_add(1, Ordering::Relaxed).is_multiple_of(2)
+    }
+}
+
+/// Counts a peer as long as it lives.
+struct Live(&'static AtomicUsize);
+
+impl Live {
+    fn new(count: &'static AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Release);
     }
 }
 
