@@ -6,6 +6,7 @@ use gthread_tests::channel::{Select, TryRecvError, bounded, unbounded};
 use gthread_tests::{LONG, Way, every_way};
 
 every_way!(
+    a_body_may_begin_with_a_block,
     ready_wakes_all_who_watch,
     a_woken_watcher_takes_no_ones_wake,
     a_value_that_comes_late,
@@ -235,4 +236,15 @@ fn a_receiver_is_not_woken_in_vain_by_a_select(on: Way) {
         let plain = plain.join().unwrap();
         assert!(got != plain);
     }
+}
+
+fn a_body_may_begin_with_a_block(_: Way) {
+    let (tx, rx) = unbounded();
+    tx.send(1).unwrap();
+    let got = gthread_tests::channel::select! {
+        recv(rx) -> n => { n.unwrap() }.max(5),
+        send(tx, 2) -> _ => { 5 }
+        default => { 5 }.min(6)
+    };
+    assert_eq!(got, 5);
 }

@@ -94,15 +94,8 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@bind $biased [] (0) $default $arms)
     };
 
-    // The body of an arm: a block, which needs no comma, or an expression, which may be the last.
-    (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
+    // The body of an arm: an expression and a comma, or the last; else a block, which needs no comma. In
+    // this order, because an expression may begin with a block.
     (@parse $biased:tt $arms:tt $default:tt
         recv $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
         $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
@@ -111,12 +104,8 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body))
     };
     (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
+        recv $ends:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
     };
     (@parse $biased:tt $arms:tt $default:tt
         send $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
@@ -125,16 +114,12 @@ macro_rules! __gthread_select_arms {
     (@parse $biased:tt $arms:tt $default:tt send $ends:tt -> $pattern:pat => $body:expr) => {
         $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body))
     };
+    (@parse $biased:tt $arms:tt $default:tt
+        send $ends:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
+    };
     (@parse $biased:tt $arms:tt $default:tt default => $($rest:tt)*) => {
         $crate::__gthread_select_arms!(@parse $biased $arms $default default() => $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt []
-        default($($timeout:expr)? $(,)?) => $body:block, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)] $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt []
-        default($($timeout:expr)? $(,)?) => $body:block $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)] $($rest)*)
     };
     (@parse $biased:tt $arms:tt []
         default($($timeout:expr)? $(,)?) => $body:expr, $($rest:tt)*) => {
@@ -142,6 +127,10 @@ macro_rules! __gthread_select_arms {
     };
     (@parse $biased:tt $arms:tt [] default($($timeout:expr)? $(,)?) => $body:expr) => {
         $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)])
+    };
+    (@parse $biased:tt $arms:tt []
+        default($($timeout:expr)? $(,)?) => $body:block $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)] $($rest)*)
     };
 
     // The parentheses of an arm.
