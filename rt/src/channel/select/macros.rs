@@ -94,8 +94,20 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@bind $biased [] (0) $default $arms)
     };
 
-    // The body of an arm: an expression and a comma, or the last; else a block, which needs no comma. In
-    // this order, because an expression may begin with a block.
+    // The body of an arm: a block, which needs no comma before the next arm; or an expression, which may be
+    // the last, and may begin with a block.
+    (@parse $biased:tt $arms:tt $default:tt
+        recv $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
+    };
+    (@parse $biased:tt $arms:tt $default:tt
+        recv $ends:tt -> $pattern:pat => $body:block) => {
+        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body))
+    };
+    (@parse $biased:tt $arms:tt $default:tt
+        recv $ends:tt -> $pattern:pat => $body:block $next:ident $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $next $($rest)*)
+    };
     (@parse $biased:tt $arms:tt $default:tt
         recv $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
         $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
@@ -104,8 +116,16 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body))
     };
     (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
+        send $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
+    };
+    (@parse $biased:tt $arms:tt $default:tt
+        send $ends:tt -> $pattern:pat => $body:block) => {
+        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body))
+    };
+    (@parse $biased:tt $arms:tt $default:tt
+        send $ends:tt -> $pattern:pat => $body:block $next:ident $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $next $($rest)*)
     };
     (@parse $biased:tt $arms:tt $default:tt
         send $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
@@ -114,12 +134,20 @@ macro_rules! __gthread_select_arms {
     (@parse $biased:tt $arms:tt $default:tt send $ends:tt -> $pattern:pat => $body:expr) => {
         $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body))
     };
-    (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:block $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
     (@parse $biased:tt $arms:tt $default:tt default => $($rest:tt)*) => {
         $crate::__gthread_select_arms!(@parse $biased $arms $default default() => $($rest)*)
+    };
+    (@parse $biased:tt $arms:tt []
+        default($($timeout:expr)? $(,)?) => $body:block, $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)] $($rest)*)
+    };
+    (@parse $biased:tt $arms:tt []
+        default($($timeout:expr)? $(,)?) => $body:block) => {
+        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)])
+    };
+    (@parse $biased:tt $arms:tt []
+        default($($timeout:expr)? $(,)?) => $body:block $next:ident $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)] $next $($rest)*)
     };
     (@parse $biased:tt $arms:tt []
         default($($timeout:expr)? $(,)?) => $body:expr, $($rest:tt)*) => {
@@ -127,10 +155,6 @@ macro_rules! __gthread_select_arms {
     };
     (@parse $biased:tt $arms:tt [] default($($timeout:expr)? $(,)?) => $body:expr) => {
         $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)])
-    };
-    (@parse $biased:tt $arms:tt []
-        default($($timeout:expr)? $(,)?) => $body:block $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)] $($rest)*)
     };
 
     // The parentheses of an arm.
