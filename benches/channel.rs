@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use gthread_benches::{Threads, Workload, compare, time};
+use gthread_benches::{Os, Threads, Workload, compare, time};
 
 /// The channel that belongs to a kind of threads is chosen by a macro, because the two crates' ends
 /// are different types with the same methods.
@@ -146,13 +146,13 @@ macro_rules! channel_workloads {
 channel_workloads!(green, gthread::channel);
 channel_workloads!(os, crossbeam_channel);
 
-/// Gives each kind of threads its own channels.
-macro_rules! workload {
-    ($name:ident, $function:ident) => {
+/// Measures a workload: each kind of threads with its own channels, and gthread's on OS threads.
+macro_rules! measure {
+    ($criterion:ident, $name:literal, $function:ident) => {{
         #[derive(Clone, Copy)]
-        struct $name;
+        struct OwnChannels;
 
-        impl Workload for $name {
+        impl Workload for OwnChannels {
             fn run<S: Threads>(self, threads: S, times: u64) -> Duration {
                 if S::GREEN {
                     green::$function(threads, times)
@@ -161,46 +161,24 @@ macro_rules! workload {
                 }
             }
         }
-    };
-}
 
-workload!(PingPong, ping_pong);
-workload!(Ring, ring);
-workload!(Spsc, spsc);
-workload!(Mpmc, mpmc);
-workload!(FanIn, fan_in);
-workload!(OnePlace, one_place);
-workload!(UnboundedSpsc, unbounded_spsc);
-workload!(UnboundedMpmc, unbounded_mpmc);
-workload!(Select, select);
-
-/// Measures a workload's channels of gthread on OS threads, beside the others.
-macro_rules! on_os_threads {
-    ($criterion:ident, $name:literal, $function:ident) => {
+        compare($criterion, $name, OwnChannels);
         $criterion.benchmark_group($name).bench_function("gthread-os", |b| {
-            b.iter_custom(|times| green::$function(gthread_benches::Os, times));
+            b.iter_custom(|times| green::$function(Os, times));
         });
-    };
+    }};
 }
 
 fn benches(criterion: &mut Criterion) {
-    compare(criterion, "unbuffered ping-pong, a round trip", PingPong);
-    on_os_threads!(criterion, "unbuffered ping-pong, a round trip", ping_pong);
-    compare(criterion, "503-thread ring, a hop", Ring);
-    compare(criterion, "1 to 1, buffer 1,024, a value", Spsc);
-    on_os_threads!(criterion, "1 to 1, buffer 1,024, a value", spsc);
-    compare(criterion, "4 to 4, buffer 1,024, a value", Mpmc);
-    on_os_threads!(criterion, "4 to 4, buffer 1,024, a value", mpmc);
-    compare(criterion, "4 to 1, buffer 1,024, a value", FanIn);
-    on_os_threads!(criterion, "4 to 1, buffer 1,024, a value", fan_in);
-    compare(criterion, "1 to 1, buffer 1, a value", OnePlace);
-    on_os_threads!(criterion, "1 to 1, buffer 1, a value", one_place);
-    compare(criterion, "1 to 1, unbounded, a value", UnboundedSpsc);
-    on_os_threads!(criterion, "1 to 1, unbounded, a value", unbounded_spsc);
-    compare(criterion, "4 to 4, unbounded, a value", UnboundedMpmc);
-    on_os_threads!(criterion, "4 to 4, unbounded, a value", unbounded_mpmc);
-    compare(criterion, "select over 4 unbuffered channels, a value", Select);
-    on_os_threads!(criterion, "select over 4 unbuffered channels, a value", select);
+    measure!(criterion, "unbuffered ping-pong, a round trip", ping_pong);
+    measure!(criterion, "503-thread ring, a hop", ring);
+    measure!(criterion, "1 to 1, buffer 1,024, a value", spsc);
+    measure!(criterion, "4 to 4, buffer 1,024, a value", mpmc);
+    measure!(criterion, "4 to 1, buffer 1,024, a value", fan_in);
+    measure!(criterion, "1 to 1, buffer 1, a value", one_place);
+    measure!(criterion, "1 to 1, unbounded, a value", unbounded_spsc);
+    measure!(criterion, "4 to 4, unbounded, a value", unbounded_mpmc);
+    measure!(criterion, "select over 4 unbuffered channels, a value", select);
 }
 
 criterion_group! {

@@ -187,6 +187,11 @@ fn park_green(
     op
 }
 
+/// Whether the calling thread is a green one that may suspend.
+pub(crate) fn is_green() -> bool {
+    current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()))
+}
+
 /// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
 /// wake; a green thread parks at once, and lets others run.
 pub(crate) struct Retry(Option<Backoff>);
@@ -194,8 +199,7 @@ pub(crate) struct Retry(Option<Backoff>);
 impl Retry {
     /// For the calling thread.
     pub(crate) fn new() -> Self {
-        let green = current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()));
-        Self((!green).then(Backoff::new))
+        Self((!is_green()).then(Backoff::new))
     }
 
     /// Whether to try once more. Waits a little if so.

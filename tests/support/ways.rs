@@ -296,55 +296,31 @@ impl<T> ScopedPeer<'_, T> {
 /// ```
 #[macro_export]
 macro_rules! every_way {
-    ($($body:ident),* $(,)?) => {$(
+    ($($body:ident),* $(,)?) => {
+        $crate::every_way!(@each [os OS] [green_1 green(1)] [green_2 green(2)] [mixed MIXED]; $($body)*);
+    };
+    (@each $([$($way:tt)*])*; ) => {};
+    (@each $([$($way:tt)*])*; $body:ident $($rest:ident)*) => {
         mod $body {
-            #[test]
-            fn os() {
-                $crate::Way::OS.run(super::$body);
-            }
-            #[test]
-            fn green_1() {
-                $crate::Way::green(1).run(super::$body);
-            }
-            #[test]
-            fn green_2() {
-                $crate::Way::green(2).run(super::$body);
-            }
-            #[test]
-            fn mixed() {
-                $crate::Way::MIXED.run(super::$body);
-            }
+            $($crate::every_way!(@test $body $($way)*);)*
         }
-    )*};
+        $crate::every_way!(@each $([$($way)*])*; $($rest)*);
+    };
+    (@test $body:ident $name:ident $($way:tt)*) => {
+        #[test]
+        fn $name() {
+            $crate::Way::$($way)*.run(super::$body);
+        }
+    };
 }
 
 /// As [`every_way!`], and `green_8`: for what is about many at once.
 #[macro_export]
 macro_rules! every_way_crowded {
-    ($($body:ident),* $(,)?) => {$(
-        mod $body {
-            #[test]
-            fn os() {
-                $crate::Way::OS.run(super::$body);
-            }
-            #[test]
-            fn green_1() {
-                $crate::Way::green(1).run(super::$body);
-            }
-            #[test]
-            fn green_2() {
-                $crate::Way::green(2).run(super::$body);
-            }
-            #[test]
-            fn green_8() {
-                $crate::Way::green(8).run(super::$body);
-            }
-            #[test]
-            fn mixed() {
-                $crate::Way::MIXED.run(super::$body);
-            }
-        }
-    )*};
+    ($($body:ident),* $(,)?) => {
+        $crate::every_way!(@each
+            [os OS] [green_1 green(1)] [green_2 green(2)] [green_8 green(8)] [mixed MIXED]; $($body)*);
+    };
 }
 
 /// For a timeout that is not to end: the watchdog is quicker.

@@ -132,12 +132,14 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
 
     /// Whether a `recv` need not wait. Who is going to wait is in the list of receivers already.
     pub(super) fn can_recv(&self) -> bool {
-        if self.buffer.peek() == Peek::Reserved {
+        let mut head = self.buffer.peek();
+        if head == Peek::Reserved {
             // Whoever fills a slot that we still find reserved sees the mark.
             self.met_reserved.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
+            head = self.buffer.peek();
         }
-        self.buffer.peek() == Peek::Ready
+        head == Peek::Ready
     }
 
     /// Whether a `send` need not wait.

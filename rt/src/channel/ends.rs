@@ -3,7 +3,8 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::buffered::{Bounded, Unbounded};
+use super::buffer::Buffer;
+use super::buffered::Buffered;
 use super::zero::Zero;
 use crate::prim::{AtomicUsize, Ordering};
 
@@ -60,16 +61,7 @@ pub(super) trait Disconnect {
     fn receivers_gone(&self);
 }
 
-impl<T> Disconnect for Bounded<T> {
-    fn senders_gone(&self) {
-        self.close();
-    }
-    fn receivers_gone(&self) {
-        self.disconnect_receivers();
-    }
-}
-
-impl<T> Disconnect for Unbounded<T> {
+impl<T, B: Buffer<T>> Disconnect for Buffered<T, B> {
     fn senders_gone(&self) {
         self.close();
     }
@@ -80,9 +72,9 @@ impl<T> Disconnect for Unbounded<T> {
 
 impl<T> Disconnect for Zero<T> {
     fn senders_gone(&self) {
-        self.close();
+        self.rendezvous.close();
     }
     fn receivers_gone(&self) {
-        self.close();
+        self.rendezvous.close();
     }
 }

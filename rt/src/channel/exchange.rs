@@ -6,7 +6,7 @@
 
 use std::mem;
 use std::panic::Location;
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use crate::park::Wait;
@@ -14,7 +14,6 @@ use crate::sched;
 use crate::spin::SpinLock;
 use crate::task::Reason;
 use crate::wait::{Node, Queue, WOKEN};
-use std::ptr::NonNull;
 
 pub(super) struct Exchange<T> {
     inner: SpinLock<Inner<T>>,

@@ -107,7 +107,7 @@ impl<T> List<T> {
     }
 
     fn push(&self, value: T) -> Result<(), T> {
-        let mut patience = None;
+        let mut patience = Patience::new();
         let mut position = self.tail.position.load(Ordering::Acquire);
         let mut next = ptr::null_mut();
         let result = loop {
@@ -117,7 +117,7 @@ impl<T> List<T> {
             }
             let index = slot_of(position);
             if index == SLOTS {
-                patience.get_or_insert_with(Patience::new).wait();
+                patience.wait();
                 position = self.tail.position.load(Ordering::Acquire);
                 continue;
             }
@@ -150,7 +150,7 @@ impl<T> List<T> {
                 }
                 Err(now) => {
                     position = now;
-                    patience.get_or_insert_with(Patience::new).lost();
+                    patience.lost();
                 }
             }
         };
@@ -169,7 +169,7 @@ impl<T> Buffer<T> for List<T> {
     }
 
     fn try_pop(&self) -> Pop<T> {
-        let mut patience = None;
+        let mut patience = Patience::new();
         let mut position = self.head.position.load(Ordering::Acquire);
         loop {
             let block = self.head.block.load(Ordering::Acquire);
@@ -186,7 +186,7 @@ impl<T> Buffer<T> for List<T> {
             let index = slot_of(position);
             // No block yet: the first value is on its way.
             if index == SLOTS || block.is_null() {
-                patience.get_or_insert_with(Patience::new).wait();
+                patience.wait();
                 position = self.head.position.load(Ordering::Acquire);
                 continue;
             }
@@ -197,9 +197,9 @@ impl<T> Buffer<T> for List<T> {
                     // SAFETY: as in `push`: the block is right for the position, and stays until we
                     // have counted our value.
                     let slot = &unsafe { &*block }.slots[index];
-                    let mut patience = None;
+                    let mut patience = Patience::new();
                     while !slot.filled.load(Ordering::Acquire) {
-                        patience.get_or_insert_with(Patience::new).wait();
+                        patience.wait();
                     }
                     // SAFETY: filled, and ours since we moved the head from its position.
                     let value = unsafe { (*slot.value.get()).assume_init_read() };
@@ -223,7 +223,7 @@ impl<T> Buffer<T> for List<T> {
                 }
                 Err(now) => {
                     position = now;
-                    patience.get_or_insert_with(Patience::new).lost();
+                    patience.lost();
                 }
             }
         }

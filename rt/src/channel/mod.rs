@@ -53,6 +53,7 @@ mod exchange;
 mod iter;
 mod list;
 mod receiver;
+mod rendezvous;
 mod ring;
 mod select;
 mod sender;

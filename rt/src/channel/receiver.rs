@@ -120,7 +120,7 @@ impl<T> Receiver<T> {
         match &self.0 {
             Flavor::Bounded(channel) => channel.close(),
             Flavor::Unbounded(channel) => channel.close(),
-            Flavor::Zero(channel) => channel.close(),
+            Flavor::Zero(channel) => channel.rendezvous.close(),
             Flavor::At(_) | Flavor::Tick(_) | Flavor::Never => false,
         }
     }

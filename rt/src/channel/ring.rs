@@ -109,7 +109,7 @@ impl<T> Ring<T> {
     #[inline]
     fn take_tail(&self) -> Result<usize, PushError> {
         let mut tail = self.tail.load(Ordering::Acquire);
-        let mut patience = None;
+        let mut patience = Patience::new();
         loop {
             if tail & CLOSED != 0 {
                 return Err(PushError::Closed);
@@ -125,7 +125,7 @@ impl<T> Ring<T> {
                     Ok(_) => return Ok(tail),
                     Err(now) => {
                         tail = now;
-                        patience.get_or_insert_with(Patience::new).lost();
+                        patience.lost();
                     }
                 }
             } else {
@@ -133,7 +133,7 @@ impl<T> Ring<T> {
                 if self.head.load(Ordering::SeqCst).wrapping_add(self.lap) == tail {
                     return Err(PushError::Full);
                 }
-                patience.get_or_insert_with(Patience::new).wait();
+                patience.wait();
                 tail = self.tail.load(Ordering::Acquire);
             }
         }
@@ -200,7 +200,7 @@ impl<T> Buffer<T> for Ring<T> {
     #[inline]
     fn try_pop(&self) -> Pop<T> {
         let mut head = self.head.load(Ordering::Acquire);
-        let mut patience = None;
+        let mut patience = Patience::new();
         loop {
             let slot = self.slot(head);
             let state = slot.stamp.load(Ordering::Acquire).wrapping_sub(head);
@@ -218,7 +218,7 @@ impl<T> Buffer<T> for Ring<T> {
                         }
                         Err(now) => {
                             head = now;
-                            patience.get_or_insert_with(Patience::new).lost();
+                            patience.lost();
                         }
                     }
                 }
@@ -228,7 +228,7 @@ impl<T> Buffer<T> for Ring<T> {
                     if tail & !CLOSED == head {
                         return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
                     }
-                    patience.get_or_insert_with(Patience::new).wait();
+                    patience.wait();
                     head = self.head.load(Ordering::Acquire);
                 }
             }
@@ -243,7 +243,7 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn peek(&self) -> Peek {
-        let mut patience = None;
+        let mut patience = Patience::new();
         loop {
             let head = self.head.load(Ordering::SeqCst);
             let tail = self.tail.load(Ordering::SeqCst);
@@ -253,7 +253,7 @@ impl<T> Buffer<T> for Ring<T> {
             match self.slot(head).stamp.load(Ordering::SeqCst).wrapping_sub(head) {
                 FILLED | HOLE => return Peek::Ready,
                 PENDING => return Peek::Reserved,
-                _ => patience.get_or_insert_with(Patience::new).wait(),
+                _ => patience.wait(),
             }
         }
     }

@@ -117,7 +117,7 @@ impl<T> Sender<T> {
         match &self.0 {
             Flavor::Bounded(channel) => channel.close(),
             Flavor::Unbounded(channel) => channel.close(),
-            Flavor::Zero(channel) => channel.close(),
+            Flavor::Zero(channel) => channel.rendezvous.close(),
         }
     }
 

@@ -3,8 +3,7 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use crate::park::Wait;
-use crate::sched::current;
+use crate::park::{self, Wait};
 use crate::task::Reason;
 
 /// Puts the current thread to sleep for at least `duration`, as [`std::thread::sleep`].
@@ -29,11 +28,10 @@ pub fn sleep(duration: Duration) {
 #[inline(never)]
 fn sleep_at(duration: Duration, site: &'static Location<'static>) {
     if duration.is_zero() {
-        return crate::park::yield_now();
+        return park::yield_now();
     }
-    let is_green = current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()));
-    if !is_green {
-        return crate::park::blocking(|| std::thread::sleep(duration));
+    if !park::is_green() {
+        return park::blocking(|| std::thread::sleep(duration));
     }
     // A deadline that is not representable is not reached either.
     let deadline = Instant::now().checked_add(duration);

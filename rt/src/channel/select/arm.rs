@@ -1,15 +1,17 @@
 //! What select asks of the two ends of a channel: one operation of a select is an *arm*.
 //!
 //! Arms are tried and registered in turn, each with a [`Seat`] in the select's frame; if none was ready
-//! the select sleeps; one is claimed, and accepts. What the arm got so far is in a [`Token`], and the operation is completed
-//! with it, by `recv` or `send` of the end that it belongs to.
+//! the select sleeps; one is claimed, and accepts. What the arm got so far is in a [`Token`], and the
+//! operation is completed with it, by `recv` or `send` of the end that it belongs to.
 
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
 use super::token::{Packet, Token};
+use crate::channel::rendezvous::{Meet, Meeting, Rendezvous, Side};
 use crate::park::Wait;
+use crate::spin::SpinGuard;
 use crate::task::state::Op;
 use crate::task::{Reason, Waiter};
 use crate::wait::{Node, WaitList};
@@ -101,7 +103,58 @@ pub(crate) enum Step {
     Claimed,
 }
 
-/// One operation of a select. Implemented by the ends of channels.
+/// Where an arm waits.
+pub(super) enum Waits<'a> {
+    /// In a list, for its buffer to change.
+    List(&'a WaitList),
+    /// On this side of a rendezvous, for the other.
+    Meeting(&'a Rendezvous, Side),
+    /// Nowhere: it is ready, or will be at its deadline.
+    Nowhere,
+}
+
+/// What the two ends of channels do each in its way, and only they can, who know the type of the values.
+pub(super) trait End {
+    fn waits(&self) -> Waits<'_>;
+    /// When the operation becomes ready by itself.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+    /// Gives up a selected operation.
+    fn abandon(&self, token: &mut Token);
+
+    // ---- unless at a rendezvous ---------------------------------------------------------------
+
+    /// See [`Arm::is_ready`].
+    fn can_proceed(&self) -> bool;
+    /// See [`Arm::try_select`].
+    fn proceed(&self, token: &mut Token) -> bool;
+
+    // ---- at a rendezvous ----------------------------------------------------------------------
+
+    /// Pairs up with one who waits: false if there is none.
+    fn pair(&self, meeting: SpinGuard<'_, Meeting>, token: &mut Token) -> bool;
+    /// Makes a place for a value in a seat that is going to wait.
+    ///
+    /// # Safety
+    ///
+    /// The seat's node is written, and it is the caller's alone.
+    unsafe fn prepare(&self, seat: NonNull<Seat>);
+    /// Frees that place.
+    ///
+    /// # Safety
+    ///
+    /// The seat was prepared, was not claimed, and is the caller's alone.
+    unsafe fn discard(&self, seat: NonNull<Seat>);
+    /// Takes over what a partner has left in the seat.
+    ///
+    /// # Safety
+    ///
+    /// The seat was prepared, and claimed with `outcome`.
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op);
+}
+
+/// One operation of a select, as [`run`](super::run) sees it.
 ///
 /// The unsafe methods ask of their caller that a seat stays where it is from `register` (or `watch`) to
 /// `unregister` (or `unwatch`) with the same arm, which is called for each that is registered, claimed or
@@ -128,38 +181,133 @@ pub(crate) trait Arm {
     fn abandon(&self, token: &mut Token);
 }
 
-/// `register` for an arm that needs no wake: it is ready, or will be at its deadline.
-pub(super) fn try_or_wait(arm: &impl Arm, round: &Round, token: &mut Token) -> Step {
-    if !arm.is_ready() {
+impl<E: End> Arm for E {
+    fn try_select(&self, token: &mut Token) -> bool {
+        let Waits::Meeting(rendezvous, _) = self.waits() else { return self.proceed(token) };
+        let meeting = rendezvous.lock();
+        let disconnected = meeting.disconnected;
+        let paired = self.pair(meeting, token);
+        if !paired && disconnected {
+            token.set_disconnected();
+        }
+        paired || disconnected
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        End::deadline(self)
+    }
+
+    unsafe fn register(&self, place: Place, round: &mut Round, token: &mut Token) -> Step {
+        match self.waits() {
+            Waits::Nowhere => proceed_in(self, round, token),
+            Waits::List(list) => {
+                // Not registered yet, so what this finds is not certain.
+                match proceed_in(self, round, token) {
+                    Step::Registered => {}
+                    step => return step,
+                }
+                // SAFETY: the seat stays until it is unregistered.
+                unsafe { list.enter(round.sit(place), false) };
+                if self.can_proceed() { Step::Ready } else { Step::Registered }
+            }
+            Waits::Meeting(rendezvous, side) => match rendezvous.meet(side, round.waiter()) {
+                Meet::Nobody(mut meeting) => {
+                    // SAFETY: the seat stays until it is unregistered.
+                    unsafe {
+                        let node = round.sit(place);
+                        self.prepare(place.seat);
+                        meeting.enter(side, node);
+                    }
+                    Step::Registered
+                }
+                _ if !round.stop() => Step::Claimed,
+                Meet::Partner(meeting) => {
+                    if self.pair(meeting, token) {
+                        Step::Done
+                    } else {
+                        Step::Again
+                    }
+                }
+                Meet::Disconnected => {
+                    token.set_disconnected();
+                    Step::Done
+                }
+            },
+        }
+    }
+
+    unsafe fn unregister(&self, seat: NonNull<Seat>, claimed: bool) {
+        if claimed {
+            // Popped by the claimer; what is in it is `accept`'s.
+            return;
+        }
+        let node = Seat::node(seat);
+        // SAFETY: it was registered with this arm, and is alive.
+        unsafe {
+            match self.waits() {
+                Waits::List(list) => list.leave(node, false),
+                Waits::Meeting(rendezvous, side) => {
+                    rendezvous.leave(side, node);
+                    self.discard(seat);
+                }
+                Waits::Nowhere => {}
+            }
+        }
+    }
+
+    unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
+        let Waits::Meeting(..) = self.waits() else { return self.proceed(token) };
+        // SAFETY: claimed and out of the queue, so the seat is ours alone.
+        unsafe { self.settle(token, seat, outcome) };
+        true
+    }
+
+    fn is_ready(&self) -> bool {
+        match self.waits() {
+            Waits::Meeting(rendezvous, side) => rendezvous.is_ready(side),
+            Waits::List(_) | Waits::Nowhere => self.can_proceed(),
+        }
+    }
+
+    unsafe fn watch(&self, place: Place, round: &mut Round) -> bool {
+        // SAFETY: the seat stays until it is unwatched.
+        unsafe {
+            let node = round.sit(place);
+            match self.waits() {
+                Waits::List(list) => list.enter(node, true),
+                Waits::Meeting(rendezvous, side) => return rendezvous.watch(side, node),
+                Waits::Nowhere => {}
+            }
+        }
+        self.can_proceed()
+    }
+
+    unsafe fn unwatch(&self, seat: NonNull<Seat>) {
+        let node = Seat::node(seat);
+        // SAFETY: it was watched with this arm, and is alive.
+        unsafe {
+            match self.waits() {
+                Waits::List(list) => list.leave(node, true),
+                Waits::Meeting(rendezvous, side) => rendezvous.unwatch(side, node),
+                Waits::Nowhere => {}
+            }
+        }
+    }
+
+    fn abandon(&self, token: &mut Token) {
+        End::abandon(self, token);
+    }
+}
+
+/// `register` for an end that need not wait, or has not begun to.
+fn proceed_in(end: &impl End, round: &Round, token: &mut Token) -> Step {
+    if !end.can_proceed() {
         Step::Registered
     } else if !round.stop() {
         Step::Claimed
-    } else if arm.try_select(token) {
+    } else if end.proceed(token) {
         Step::Done
     } else {
         Step::Again
     }
-}
-
-/// `register` for an arm that waits in a list.
-///
-/// # Safety
-///
-/// As for [`Arm::register`].
-pub(super) unsafe fn register_with(
-    list: &WaitList,
-    is_ready: impl Fn() -> bool,
-    arm: &impl Arm,
-    place: Place,
-    round: &mut Round,
-    token: &mut Token,
-) -> Step {
-    // Not registered yet, so what this finds is not certain.
-    match try_or_wait(arm, round, token) {
-        Step::Registered => {}
-        step => return step,
-    }
-    // SAFETY: the caller's.
-    unsafe { list.enter(round.sit(place), false) };
-    if is_ready() { Step::Ready } else { Step::Registered }
 }

@@ -97,42 +97,29 @@ macro_rules! __gthread_select_arms {
     // The body of an arm: a block, which needs no comma before the next arm; or an expression, which may be
     // the last, and may begin with a block.
     (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
+        $operation:ident $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(
+            @arm $biased $arms $default $operation $ends ($pattern) ($body) $($rest)*)
     };
     (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:block) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body))
+        $operation:ident $ends:tt -> $pattern:pat => $body:block) => {
+        $crate::__gthread_select_arms!(
+            @arm $biased $arms $default $operation $ends ($pattern) ($body))
     };
     (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:block $next:ident $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $next $($rest)*)
+        $operation:ident $ends:tt -> $pattern:pat => $body:block $next:ident $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(
+            @arm $biased $arms $default $operation $ends ($pattern) ($body) $next $($rest)*)
     };
     (@parse $biased:tt $arms:tt $default:tt
-        recv $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt $default:tt recv $ends:tt -> $pattern:pat => $body:expr) => {
-        $crate::__gthread_select_arms!(@recv $biased $arms $default $ends ($pattern) ($body))
+        $operation:ident $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
+        $crate::__gthread_select_arms!(
+            @arm $biased $arms $default $operation $ends ($pattern) ($body) $($rest)*)
     };
     (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:block) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body))
-    };
-    (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:block $next:ident $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $next $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt $default:tt
-        send $ends:tt -> $pattern:pat => $body:expr, $($rest:tt)*) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body) $($rest)*)
-    };
-    (@parse $biased:tt $arms:tt $default:tt send $ends:tt -> $pattern:pat => $body:expr) => {
-        $crate::__gthread_select_arms!(@send $biased $arms $default $ends ($pattern) ($body))
+        $operation:ident $ends:tt -> $pattern:pat => $body:expr) => {
+        $crate::__gthread_select_arms!(
+            @arm $biased $arms $default $operation $ends ($pattern) ($body))
     };
     (@parse $biased:tt $arms:tt $default:tt default => $($rest:tt)*) => {
         $crate::__gthread_select_arms!(@parse $biased $arms $default default() => $($rest)*)
@@ -157,23 +144,29 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)])
     };
 
-    // The parentheses of an arm.
-    (@recv $biased:tt [$($arms:tt)*] $default:tt ($end:expr $(,)?) $pattern:tt $body:tt $($rest:tt)*) => {
+    // What stands before the pattern.
+    (@arm $biased:tt [$($arms:tt)*] $default:tt
+        recv ($end:expr $(,)?) $pattern:tt $body:tt $($rest:tt)*) => {
         $crate::__gthread_select_arms!(
             @parse $biased [$($arms)* [recv ($end) () $pattern $body]] $default $($rest)*)
     };
-    (@recv $biased:tt $arms:tt $default:tt $ends:tt $($rest:tt)*) => {
-        ::std::compile_error!(::std::concat!(
-            "expected one receiver in `recv", ::std::stringify!($ends), "` of `select!`"))
-    };
-    (@send $biased:tt [$($arms:tt)*] $default:tt
-        ($end:expr, $message:expr $(,)?) $pattern:tt $body:tt $($rest:tt)*) => {
+    (@arm $biased:tt [$($arms:tt)*] $default:tt
+        send ($end:expr, $message:expr $(,)?) $pattern:tt $body:tt $($rest:tt)*) => {
         $crate::__gthread_select_arms!(
             @parse $biased [$($arms)* [send ($end) ($message) $pattern $body]] $default $($rest)*)
     };
-    (@send $biased:tt $arms:tt $default:tt $ends:tt $($rest:tt)*) => {
+    (@arm $biased:tt $arms:tt $default:tt recv $ends:tt $($rest:tt)*) => {
+        ::std::compile_error!(::std::concat!(
+            "expected one receiver in `recv", ::std::stringify!($ends), "` of `select!`"))
+    };
+    (@arm $biased:tt $arms:tt $default:tt send $ends:tt $($rest:tt)*) => {
         ::std::compile_error!(::std::concat!(
             "expected a sender and a message in `send", ::std::stringify!($ends), "` of `select!`"))
+    };
+    (@arm $biased:tt $arms:tt $default:tt $operation:ident $($rest:tt)*) => {
+        ::std::compile_error!(::std::concat!(
+            "expected `recv(…)`, `send(…)` or `default` in `select!`, found `",
+            ::std::stringify!($operation), "`"))
     };
 
     // What is wrong with an arm that has not been parsed.
@@ -190,29 +183,22 @@ macro_rules! __gthread_select_arms {
     (@parse $biased:tt $arms:tt $default:tt default $($rest:tt)*) => {
         ::std::compile_error!("expected `=>` after `default` or `default(timeout)` in `select!`")
     };
-    (@parse $biased:tt $arms:tt $default:tt recv $ends:tt -> $pattern:pat => ) => {
+    (@parse $biased:tt $arms:tt $default:tt $operation:ident $ends:tt -> $pattern:pat => ) => {
         ::std::compile_error!("expected an expression after `=>` in `select!`")
     };
-    (@parse $biased:tt $arms:tt $default:tt send $ends:tt -> $pattern:pat => ) => {
-        ::std::compile_error!("expected an expression after `=>` in `select!`")
-    };
-    (@parse $biased:tt $arms:tt $default:tt recv $ends:tt -> $pattern:pat => $($rest:tt)*) => {
+    (@parse $biased:tt $arms:tt $default:tt
+        $operation:ident $ends:tt -> $pattern:pat => $($rest:tt)*) => {
         ::std::compile_error!("expected `,` between the arms of `select!`")
     };
-    (@parse $biased:tt $arms:tt $default:tt send $ends:tt -> $pattern:pat => $($rest:tt)*) => {
-        ::std::compile_error!("expected `,` between the arms of `select!`")
+    (@parse $biased:tt $arms:tt $default:tt $operation:ident $ends:tt -> $pattern:pat) => {
+        ::std::compile_error!(::std::concat!(
+            "expected `=>` and an expression after `", ::std::stringify!($operation),
+            "(…) -> pattern` in `select!`"))
     };
-    (@parse $biased:tt $arms:tt $default:tt recv $ends:tt -> $pattern:pat) => {
-        ::std::compile_error!("expected `=>` and an expression after `recv(…) -> pattern` in `select!`")
-    };
-    (@parse $biased:tt $arms:tt $default:tt send $ends:tt -> $pattern:pat) => {
-        ::std::compile_error!("expected `=>` and an expression after `send(…) -> pattern` in `select!`")
-    };
-    (@parse $biased:tt $arms:tt $default:tt recv ($($end:tt)*) $($rest:tt)*) => {
-        ::std::compile_error!("expected `-> pattern => expression` after `recv(…)` in `select!`")
-    };
-    (@parse $biased:tt $arms:tt $default:tt send ($($end:tt)*) $($rest:tt)*) => {
-        ::std::compile_error!("expected `-> pattern => expression` after `send(…)` in `select!`")
+    (@parse $biased:tt $arms:tt $default:tt $operation:ident ($($end:tt)*) $($rest:tt)*) => {
+        ::std::compile_error!(::std::concat!(
+            "expected `-> pattern => expression` after `", ::std::stringify!($operation),
+            "(…)` in `select!`"))
     };
     (@parse $biased:tt $arms:tt $default:tt recv $($rest:tt)*) => {
         ::std::compile_error!("expected `recv(receiver) -> pattern => expression` in `select!`")
