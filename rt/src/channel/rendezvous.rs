@@ -93,14 +93,9 @@ impl Meeting {
         // SAFETY: the caller's.
         unsafe { self.queue(side).push(node) };
         if self.watchers_of(side).len() > 0 {
-            self.tell_watchers(side);
+            // With the lock held: rare, and waking does not come back here.
+            self.watchers_of(side).claim_all(WOKEN).into_iter().for_each(sched::wake);
         }
-    }
-
-    /// With the lock held: rare, and waking does not come back here.
-    #[cold]
-    fn tell_watchers(&mut self, side: Side) {
-        self.watchers_of(side).claim_all(WOKEN).into_iter().for_each(sched::wake);
     }
 
     /// Hands `value` to a waiting receiver, or gives it back.
