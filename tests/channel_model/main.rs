@@ -6,6 +6,7 @@
 
 mod alone;
 mod crowd;
+mod leaving;
 mod model;
 
 use std::time::Instant;
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// An operation that a select may choose.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Arm {
     channel: usize,
     sends: bool,
