@@ -1,6 +1,7 @@
 //! What one thread does, and what it finds wrong at once.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use gthread::channel::{
 };
 
 use super::board::{Board, Held, Mark, State, Value};
-use super::{Act, Plan, Wait};
+use super::{Act, Plan, Then, Wait};
 use crate::Arm;
 
 const SOON: Duration = Duration::from_micros(30);
@@ -57,7 +58,7 @@ impl Actor {
         for act in plan.acts {
             match act {
                 Act::One(arm, wait) => _ = self.one(arm, wait),
-                Act::Select(arms, wait) => self.select(&arms, wait),
+                Act::Select(arms, wait, then) => self.select(&arms, wait, then),
                 Act::Clone(arm) => self.replace(arm),
                 Act::Leave(arm) if arm.sends => self.ends[arm.channel].0 = None,
                 Act::Leave(arm) => self.ends[arm.channel].1 = None,
@@ -140,13 +141,13 @@ impl Actor {
         done
     }
 
-    fn select(&mut self, arms: &[Arm], wait: Wait) {
+    fn select(&mut self, arms: &[Arm], wait: Wait, then: Then) {
         let arms: Vec<_> = arms.iter().copied().filter(|&arm| self.has(arm)).collect();
         if arms.is_empty() {
             return;
         }
         let is_gone = |&arm: &Arm| self.board.channels[arm.channel].is_gone(arm);
-        let gone: Vec<_> = arms.iter().map(is_gone).collect();
+        let mut gone: Vec<_> = arms.iter().map(is_gone).collect();
         // The select borrows the ends, and the rest of us is needed meanwhile.
         let ends = std::mem::take(&mut self.ends);
         let mut select = Select::new();
@@ -165,8 +166,30 @@ impl Actor {
                 Some(select.select())
             }
         };
-        let chosen = operation.map(|operation| {
+        if wait == Wait::Ever {
+            self.board.set(self.me, State::Runs);
+        }
+        if then != Then::Done {
+            gthread::yield_now();
+        }
+        let in_vain = operation.is_none() && gone.contains(&true);
+        assert!(!in_vain, "waited for nobody: {arms:?}");
+        let chosen = operation.and_then(|operation| {
             let index = operation.index();
+            let capacity = self.board.channels[arms[index].channel].capacity;
+            let is_reserved = arms[index].sends && capacity.is_some_and(|cap| cap > 0);
+            if is_reserved && then == Then::GivenUp {
+                let unwound = catch_unwind(AssertUnwindSafe(|| {
+                    let _given_up = operation;
+                    resume_unwind(Box::new(()));
+                }));
+                assert!(unwound.is_err());
+                return None;
+            }
+            if is_reserved {
+                // It was chosen, but it is not sent yet.
+                gone[index] = self.board.channels[arms[index].channel].is_gone(arms[index]);
+            }
             let outcome = match (&ends[arms[index].channel], arms[index].sends) {
                 ((Some(tx), _), true) => {
                     let value = self.value(arms[index].channel);
@@ -176,14 +199,10 @@ impl Actor {
                 ((_, Some(rx)), false) => operation.recv(rx.end()).map(|value| value.0).ok(),
                 _ => unreachable!("it has the end"),
             };
-            (index, outcome.ok_or(Failure::Disconnected))
+            Some((index, outcome.ok_or(Failure::Disconnected)))
         });
-        if wait == Wait::Ever {
-            self.board.set(self.me, State::Runs);
-        }
-        match chosen {
-            Some((index, outcome)) => self.note(arms[index], gone[index], outcome),
-            None => assert!(!gone.contains(&true), "waited for nobody: {arms:?}"),
+        if let Some((index, outcome)) = chosen {
+            self.note(arms[index], gone[index], outcome);
         }
         self.ends = ends;
     }

@@ -123,9 +123,14 @@ impl Watched {
         if arm.sends { &self.receivers } else { &self.senders }
     }
 
-    /// Whether the channel is disconnected for certain, as this arm sees it.
+    /// Whether the channel is disconnected for certain, as this arm sees it. If it was closed a receiver
+    /// may still wait, but not for long: for somebody who has a place in the buffer to give it back.
     pub(super) fn is_gone(&self, arm: Arm) -> bool {
-        self.closed.load(SeqCst) == 2 || self.other_side(arm).left.load(SeqCst) == 0
+        arm.sends && self.is_closed() || self.other_side(arm).left.load(SeqCst) == 0
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(SeqCst) == 2
     }
 
     /// Whether there is a reason for it to be.
@@ -171,7 +176,7 @@ impl Board {
 
     fn can_go_on(&self, states: &[State], me: usize, arm: Arm) -> bool {
         let channel = &self.channels[arm.channel];
-        if channel.is_gone(arm) {
+        if channel.is_closed() || channel.is_gone(arm) {
             return true;
         }
         if channel.capacity == Some(0) {

@@ -27,10 +27,19 @@ enum Wait {
     Ever,
 }
 
+/// What becomes of an operation that a select has chosen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Then {
+    Done,
+    DoneLater,
+    /// Where it holds a place in a buffer; else it is done later.
+    GivenUp,
+}
+
 #[derive(Clone, Debug)]
 enum Act {
     One(Arm, Wait),
-    Select(Vec<Arm>, Wait),
+    Select(Vec<Arm>, Wait, Then),
     Clone(Arm),
     Leave(Arm),
     Yield,
@@ -50,9 +59,11 @@ fn programs() -> impl Strategy<Value = (Vec<Option<usize>>, Vec<Plan>)> {
         let count = capacities.len();
         let arm = (0..count, any::<bool>()).prop_map(|(channel, sends)| Arm { channel, sends });
         let wait = prop_oneof![1 => Just(Wait::No), 1 => Just(Wait::Soon), 3 => Just(Wait::Ever)];
+        let then = prop_oneof![2 => Just(Then::Done), 1 => Just(Then::DoneLater), 1 => Just(Then::GivenUp)];
+        let select = (vec(arm.clone(), 1..5), wait.clone(), then);
         let act = prop_oneof![
-            10 => (arm.clone(), wait.clone()).prop_map(|(arm, wait)| Act::One(arm, wait)),
-            8 => (vec(arm.clone(), 1..5), wait).prop_map(|(arms, wait)| Act::Select(arms, wait)),
+            10 => (arm.clone(), wait).prop_map(|(arm, wait)| Act::One(arm, wait)),
+            8 => select.prop_map(|(arms, wait, then)| Act::Select(arms, wait, then)),
             1 => arm.clone().prop_map(Act::Clone),
             1 => arm.prop_map(Act::Leave),
             2 => Just(Act::Yield),
