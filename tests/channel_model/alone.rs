@@ -11,7 +11,7 @@ type Value = (usize, Token);
 
 /// Interpreters of programs for two crates whose types have the same names.
 macro_rules! interpreter {
-    ($module:ident, $($channel:tt)+) => {
+    ($module:ident, $close:expr, $($channel:tt)+) => {
         mod $module {
             use super::*;
             use $($channel)+ as channel;
@@ -102,6 +102,11 @@ macro_rules! interpreter {
                         Outcome::Skipped
                     }
                     Op::Select { arms, how } => select(channels, arms, *how, value),
+                    &Op::Macro { channels: on, how } => select_by_macro(channels, on, how, value),
+                    &Op::Close(n) => {
+                        let close: fn(&Ends) -> Outcome = $close;
+                        close(&channels[n])
+                    }
                     Op::Ready(arms) => {
                         let mut select = Select::new_biased();
                         let ends = ends(channels, arms);
@@ -118,6 +123,41 @@ macro_rules! interpreter {
                             Outcome::State { len, full, empty }
                         }
                         None => Outcome::Skipped,
+                    },
+                }
+            }
+
+            fn select_by_macro(
+                channels: &[Ends],
+                [a, b, c]: [usize; 3],
+                how: How,
+                value: &mut impl FnMut() -> Value,
+            ) -> Outcome {
+                let (a, b, c) = (channels[a].1.last(), channels[b].0.last(), channels[c].1.last());
+                let (Some(a), Some(b), Some(c)) = (a, b, c) else { return Outcome::Skipped };
+                let chosen = |index, outcome| Outcome::Selected(index, Box::new(outcome));
+                let sent = |sent: bool| if sent { Outcome::Sent } else { Outcome::Disconnected };
+                let received = |got: Option<Value>| {
+                    got.map_or(Outcome::Disconnected, |value| Outcome::Received(vec![value.0]))
+                };
+                match how {
+                    How::Biased => channel::select_biased! {
+                        recv(a) -> got => chosen(0, received(got.ok())),
+                        send(b, value()) -> result => chosen(1, sent(result.is_ok())),
+                        recv(c) -> got => chosen(2, received(got.ok())),
+                        default => Outcome::Blocked,
+                    },
+                    How::Random => channel::select! {
+                        recv(a) -> got => chosen(0, received(got.ok())),
+                        send(b, value()) -> result => chosen(1, sent(result.is_ok())),
+                        recv(c) -> got => chosen(2, received(got.ok())),
+                        default => Outcome::Blocked,
+                    },
+                    How::Timeout => channel::select! {
+                        recv(a) -> got => chosen(0, received(got.ok())),
+                        send(b, value()) -> result => chosen(1, sent(result.is_ok())),
+                        recv(c) -> got => chosen(2, received(got.ok())),
+                        default(Duration::from_micros(1)) => Outcome::Blocked,
                     },
                 }
             }
@@ -180,8 +220,16 @@ macro_rules! interpreter {
     };
 }
 
-interpreter!(ours, gthread::channel);
-interpreter!(crossbeam, crossbeam_channel);
+interpreter!(
+    ours,
+    |(senders, receivers): &Ends| match (senders.last(), receivers.last()) {
+        (Some(tx), _) => Outcome::Closed(tx.close()),
+        (None, Some(rx)) => Outcome::Closed(rx.close()),
+        (None, None) => Outcome::Skipped,
+    },
+    gthread::channel
+);
+interpreter!(crossbeam, |_: &Ends| unreachable!("it cannot close"), crossbeam_channel);
 
 /// The runs of one program on one thread.
 fn check_alone(
@@ -209,20 +257,22 @@ fn at_most(dropped: usize, expected: usize, op: &Op) {
 
 #[test]
 fn the_model_is_crossbeam_channel() {
-    for_programs(program(), |program| {
+    for_programs(program(false), |program| {
         check_alone(&program, at_most, |p, show| crossbeam::run(p, show))
     });
 }
 
 #[test]
 fn one_os_thread() {
-    for_programs(program(), |program| check_alone(&program, exactly, |p, show| ours::run(p, show)));
+    for_programs(program(true), |program| {
+        check_alone(&program, exactly, |p, show| ours::run(p, show))
+    });
 }
 
 #[test]
 fn one_green_thread() {
     let runtime = runtime(1);
-    for_programs(program(), |program| {
+    for_programs(program(true), |program| {
         runtime.run(|| check_alone(&program, exactly, |p, show| ours::run(p, show)));
     });
 }

@@ -1,11 +1,12 @@
 //! Random programs of channel operations, against a model.
 //!
 //! One thread: every outcome must be the model's, and crossbeam-channel's. Many threads: what was sent is
-//! received once or left, in the order of each sender, and dropped once. `GTHREAD_STRESS_SECS` and
+//! received once or left, in the order of each sender, and dropped once; and nobody waits who need not. `GTHREAD_STRESS_SECS` and
 //! `GTHREAD_TEST_SEED` as in the stress tests; a failure prints the smallest program that fails.
 
 mod alone;
 mod crowd;
+mod leaving;
 mod model;
 
 use std::time::Instant;
@@ -15,7 +16,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// An operation that a select may choose.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Arm {
     channel: usize,
     sends: bool,

@@ -9,14 +9,30 @@ use crate::{Arm, capacity};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    Send { channel: usize, timeout: bool },
-    Recv { channel: usize, timeout: bool },
+    Send {
+        channel: usize,
+        timeout: bool,
+    },
+    Recv {
+        channel: usize,
+        timeout: bool,
+    },
     CloneSender(usize),
     CloneReceiver(usize),
     DropSender(usize),
     DropReceiver(usize),
-    Select { arms: Vec<Arm>, how: How },
+    Select {
+        arms: Vec<Arm>,
+        how: How,
+    },
+    /// `recv(a)`, `send(b)`, `recv(c)` of a macro.
+    Macro {
+        channels: [usize; 3],
+        how: How,
+    },
     Ready(Vec<Arm>),
+    /// By a sender, or else by a receiver. Not of crossbeam-channel's.
+    Close(usize),
     Drain(usize),
     Look(usize),
 }
@@ -42,6 +58,7 @@ pub(crate) enum Outcome {
         full: bool,
         empty: bool,
     },
+    Closed(bool),
     /// There is no end to do it with.
     Skipped,
 }
@@ -52,10 +69,11 @@ pub(crate) struct Program {
     pub(crate) ops: Vec<Op>,
 }
 
-pub(crate) fn op(channels: usize) -> impl Strategy<Value = Op> {
+fn op(channels: usize, closes: bool) -> impl Strategy<Value = Op> {
     let channel = 0..channels;
     let arm = (0..channels, any::<bool>()).prop_map(|(channel, sends)| Arm { channel, sends });
     let how = prop_oneof![Just(How::Biased), Just(How::Random), Just(How::Timeout)];
+    let three = (prop::array::uniform3(0..channels), how.clone());
     let send = |(channel, timeout)| Op::Send { channel, timeout };
     let recv = |(channel, timeout)| Op::Recv { channel, timeout };
     prop_oneof![
@@ -66,15 +84,18 @@ pub(crate) fn op(channels: usize) -> impl Strategy<Value = Op> {
         1 => channel.clone().prop_map(Op::DropSender),
         1 => channel.clone().prop_map(Op::DropReceiver),
         4 => (vec(arm.clone(), 1..7), how).prop_map(|(arms, how)| Op::Select { arms, how }),
+        2 => three.prop_map(|(channels, how)| Op::Macro { channels, how }),
         1 => vec(arm, 1..7).prop_map(Op::Ready),
         1 => channel.clone().prop_map(Op::Drain),
-        1 => channel.prop_map(Op::Look),
+        1 => channel.clone().prop_map(Op::Look),
+        1 => channel.prop_map(move |n| if closes { Op::Close(n) } else { Op::Look(n) }),
     ]
 }
 
-pub(crate) fn program() -> impl Strategy<Value = Program> {
-    vec(capacity(), 1..4).prop_flat_map(|capacities| {
-        let ops = vec(op(capacities.len()), 0..60);
+/// With `closes`, of operations that crossbeam-channel has not.
+pub(crate) fn program(closes: bool) -> impl Strategy<Value = Program> {
+    vec(capacity(), 1..4).prop_flat_map(move |capacities| {
+        let ops = vec(op(capacities.len(), closes), 0..60);
         (Just(capacities), ops).prop_map(|(capacities, ops)| Program { capacities, ops })
     })
 }
@@ -93,6 +114,7 @@ struct ModelChannel {
     values: VecDeque<usize>,
     senders: usize,
     receivers: usize,
+    closed: bool,
 }
 
 impl Model {
@@ -102,6 +124,7 @@ impl Model {
             values: VecDeque::new(),
             senders: 1,
             receivers: 1,
+            closed: false,
         };
         Self { channels: capacities.iter().map(channel).collect(), made: 0, dropped: 0 }
     }
@@ -114,9 +137,11 @@ impl Model {
     fn is_ready(&self, arm: Arm) -> bool {
         let channel = &self.channels[arm.channel];
         if arm.sends {
-            channel.receivers == 0 || channel.capacity.is_none_or(|cap| channel.values.len() < cap)
+            channel.closed
+                || channel.receivers == 0
+                || channel.capacity.is_none_or(|cap| channel.values.len() < cap)
         } else {
-            channel.senders == 0 || !channel.values.is_empty()
+            channel.closed || channel.senders == 0 || !channel.values.is_empty()
         }
     }
 
@@ -129,7 +154,7 @@ impl Model {
         if arm.sends {
             let value = self.made;
             self.made += 1;
-            if ready && channel.receivers > 0 {
+            if ready && channel.receivers > 0 && !channel.closed {
                 channel.values.push_back(value);
                 return Outcome::Sent;
             }
@@ -186,6 +211,23 @@ impl Model {
                     Some(chosen) => Outcome::Selected(chosen, Box::new(self.act(arms[chosen]))),
                     None => Outcome::Blocked,
                 }
+            }
+            &Op::Macro { channels: [a, b, c], how } => {
+                let arms = [(a, false), (b, true), (c, false)];
+                let arms = arms.map(|(channel, sends)| Arm { channel, sends });
+                if !arms.iter().all(|&arm| self.has_end(arm)) {
+                    return Outcome::Skipped;
+                }
+                self.run(&Op::Select { arms: arms.to_vec(), how }, seen)
+            }
+            &Op::Close(n) => {
+                let channel = &mut self.channels[n];
+                if channel.senders == 0 && channel.receivers == 0 {
+                    return Outcome::Skipped;
+                }
+                let open = !channel.closed && channel.senders > 0 && channel.receivers > 0;
+                channel.closed = true;
+                Outcome::Closed(open)
             }
             Op::Ready(arms) => {
                 let arms: Vec<_> = arms.iter().copied().filter(|&arm| self.has_end(arm)).collect();
