@@ -69,11 +69,7 @@ pub(crate) fn select(
     biased: bool,
     site: &'static Location<'static>,
 ) -> Option<usize> {
-    if cases.is_empty() {
-        wait_for_nothing(until, site);
-        return None;
-    }
-    let order = Order::new(cases.len(), biased);
+    let order = order(cases.len(), until, biased, site)?;
     while !until.is_over() {
         // SAFETY: as many places as cases.
         let done = with_seats(cases.len(), |seats| unsafe {
@@ -93,11 +89,7 @@ pub(crate) fn ready(
     biased: bool,
     site: &'static Location<'static>,
 ) -> Option<usize> {
-    if cases.is_empty() {
-        wait_for_nothing(until, site);
-        return None;
-    }
-    let order = Order::new(cases.len(), biased);
+    let order = order(cases.len(), until, biased, site)?;
     loop {
         let ready = order.iter(cases.len()).find(|&n| cases[n].arm.is_ready());
         if ready.is_some() || until.is_over() {
@@ -158,12 +150,20 @@ impl Order {
     }
 }
 
-/// No operation will ever be ready.
-fn wait_for_nothing(until: Until, site: &'static Location<'static>) {
-    match until {
-        Until::Now => {}
-        Until::Never | Until::At(_) => sleep_until(until.deadline(), site),
+/// The order to try the cases in. None of none is ever ready: waits for that.
+fn order(
+    count: usize,
+    until: Until,
+    biased: bool,
+    site: &'static Location<'static>,
+) -> Option<Order> {
+    if count > 0 {
+        return Some(Order::new(count, biased));
     }
+    if !matches!(until, Until::Now) {
+        sleep_until(until.deadline(), site);
+    }
+    None
 }
 
 /// The earliest moment at which something is to be done without a wake.
