@@ -18,6 +18,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use crossbeam_utils::CachePadded;
 
 use super::buffer::{Buffer, Peek, Pop, PushError};
 use super::list::List;
@@ -30,8 +31,8 @@ use crate::wait::{DISCONNECTED, WOKEN, WaitList};
 /// What the two ends of a channel share.
 pub(super) struct Buffered<T, B: Buffer<T>> {
     buffer: B,
-    pub(super) receivers: WaitList,
-    pub(super) senders: WaitList,
+    pub(super) receivers: CachePadded<WaitList>,
+    pub(super) senders: CachePadded<WaitList>,
     /// A receiver has come upon a reserved slot since one was filled last.
     met_reserved: AtomicBool,
     /// The receivers are gone: whoever puts a value in nevertheless takes it out.
@@ -43,8 +44,8 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
     pub(super) fn new(buffer: B) -> Self {
         Self {
             buffer,
-            receivers: WaitList::new(),
-            senders: WaitList::new(),
+            receivers: CachePadded::new(WaitList::new()),
+            senders: CachePadded::new(WaitList::new()),
             met_reserved: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
             _values: std::marker::PhantomData,
