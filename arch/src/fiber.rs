@@ -119,10 +119,10 @@ impl<C> Suspender<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gthread_stacks::{GuardKind, Pool, SizeClass, Slot};
+    use gthread_stacks::{GuardConfig, GuardKind, Pool, SizeClass, Slot};
 
     fn on_slot(run: impl FnOnce(&Slot)) {
-        let pool = Pool::new(GuardKind::Auto);
+        let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
         let slot = pool.take(SizeClass::of_size(64 << 10).unwrap()).unwrap();
         run(&slot);
         pool.put(slot);

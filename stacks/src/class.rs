@@ -33,16 +33,16 @@ impl SizeClass {
         }
     }
 
-    /// The smallest class with at least `bytes` of stack between its guard and its top.
+    /// The smallest class with at least `bytes` of stack between a guard of `guard` bytes and its top.
     ///
     /// # Errors
     ///
     /// [`StackError::TooLarge`] if `bytes` is more than [`SizeClass::MAX_USABLE`].
-    pub fn of_usable(bytes: usize) -> Result<Self, StackError> {
+    pub fn of_usable(bytes: usize, guard: usize) -> Result<Self, StackError> {
         if bytes > Self::MAX_USABLE {
             return Err(StackError::TooLarge { asked: bytes });
         }
-        Self::of_size(bytes + crate::guard::guard_size())
+        Self::of_size(bytes + guard)
     }
 
     /// Bytes of address space of a slot of this class.
@@ -71,15 +71,15 @@ mod tests {
         assert_eq!(SizeClass::of_size(256 << 10).unwrap().size(), 256 << 10);
         assert_eq!(SizeClass::of_size((256 << 10) + 1).unwrap().size(), 512 << 10);
         assert!(SizeClass::of_size(0).unwrap().size() >= 2 * page_size());
-        assert_eq!(SizeClass::of_usable(256 << 10).unwrap().size(), 512 << 10);
-        assert!(SizeClass::of_usable(SizeClass::MAX_USABLE).is_ok());
+        assert_eq!(SizeClass::of_usable(256 << 10, page_size()).unwrap().size(), 512 << 10);
+        assert!(SizeClass::of_usable(SizeClass::MAX_USABLE, page_size()).is_ok());
     }
 
     #[test]
     fn absurd_sizes_are_an_error() {
         assert!(matches!(SizeClass::of_size(usize::MAX), Err(StackError::TooLarge { .. })));
-        assert!(matches!(SizeClass::of_usable(usize::MAX), Err(StackError::TooLarge { .. })));
-        assert!(SizeClass::of_usable(SizeClass::MAX_USABLE + 1).is_err());
+        assert!(matches!(SizeClass::of_usable(usize::MAX, 0), Err(StackError::TooLarge { .. })));
+        assert!(SizeClass::of_usable(SizeClass::MAX_USABLE + 1, 0).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{fmt, io};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StackError {
-    /// The stack asked for is larger than any size class.
+    /// The stack or guard asked for is larger than any.
     TooLarge {
         /// Bytes asked for.
         asked: usize,
@@ -18,12 +18,21 @@ pub enum StackError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The kernel refused to install a guard page.
+    /// The kernel refused to install a guard.
     Guard {
-        /// Stacks that this pool has guarded so far.
-        guarded: usize,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// Guards take memory maps here, and there are no more.
+    Maps {
+        /// Stacks of the pool that are guarded in this way.
+        guarded: usize,
+        /// How many maps stacks may take.
+        limit: usize,
+        /// How many the whole process may have, if that is known.
+        of: Option<usize>,
+        /// What the kernel said, if it was asked.
+        source: Option<io::Error>,
     },
 }
 
@@ -32,26 +41,36 @@ impl fmt::Display for StackError {
         match self {
             Self::TooLarge { asked } => write!(
                 f,
-                "a green thread's stack of {asked} bytes was asked for; the largest is {} bytes",
+                "a green thread's stack of {asked} bytes was asked for; the largest is {} bytes, \
+                 with a guard of at most 128 MiB",
                 crate::SizeClass::MAX_USABLE
             ),
             Self::Reserve { bytes, source } => write!(
                 f,
                 "cannot reserve {bytes} bytes of address space for green threads' stacks: {source}; \
-                 if the process has an address space limit (ulimit -v) raise it, or use smaller \
-                 stacks (GTHREAD_STACK_SIZE, Builder::stack_size)"
+                 if the process has a limit on address space (ulimit -v) or the system counts what \
+                 is reserved (vm.overcommit_memory=2), raise it, or use smaller stacks \
+                 (GTHREAD_STACK_SIZE, Builder::stack_size)"
             ),
-            Self::Guard { guarded, source } => {
-                write!(f, "cannot guard another green thread's stack ({guarded} are): {source}")?;
-                if source.raw_os_error() == Some(libc::ENOMEM) {
-                    write!(f, "; on this kernel each guard takes a memory map, and ")?;
-                    match max_map_count() {
-                        Some(max) => write!(f, "vm.max_map_count is {max}")?,
-                        None => write!(f, "vm.max_map_count limits them")?,
-                    }
-                    write!(f, ": raise it (sysctl -w vm.max_map_count=...), or run Linux 6.13+")?;
+            Self::Guard { source } => {
+                write!(f, "cannot guard another green thread's stack: {source}")
+            }
+            Self::Maps { guarded, limit, of, source } => {
+                write!(f, "cannot guard another green thread's stack: {guarded} are guarded, ")?;
+                write!(f, "each by two memory maps; ")?;
+                match (source, of) {
+                    (Some(source), _) => write!(f, "the kernel gives no more ({source}), and ")?,
+                    (None, _) => write!(f, "stacks may take {limit} maps, and ")?,
                 }
-                Ok(())
+                match of {
+                    Some(of) => write!(f, "vm.max_map_count is {of}")?,
+                    None => write!(f, "vm.max_map_count limits them")?,
+                }
+                write!(
+                    f,
+                    ": raise it (sysctl -w vm.max_map_count=...), or use Linux 6.13 or newer, "
+                )?;
+                write!(f, "where guards take none")
             }
         }
     }
@@ -61,7 +80,8 @@ impl std::error::Error for StackError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::TooLarge { .. } => None,
-            Self::Reserve { source, .. } | Self::Guard { source, .. } => Some(source),
+            Self::Reserve { source, .. } | Self::Guard { source } => Some(source),
+            Self::Maps { source, .. } => source.as_ref().map(|source| source as _),
         }
     }
 }
@@ -70,15 +90,10 @@ impl From<StackError> for io::Error {
     fn from(error: StackError) -> Self {
         let kind = match error {
             StackError::TooLarge { .. } => io::ErrorKind::InvalidInput,
-            StackError::Reserve { .. } | StackError::Guard { .. } => io::ErrorKind::OutOfMemory,
+            _ => io::ErrorKind::OutOfMemory,
         };
         Self::new(kind, error)
     }
-}
-
-/// The kernel's limit on memory maps per process, where it can be read.
-fn max_map_count() -> Option<u64> {
-    std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -87,13 +102,12 @@ mod tests {
 
     #[test]
     fn the_map_limit_is_named_with_its_remedy() {
-        let error = StackError::Guard {
-            guarded: 32_700,
-            source: io::Error::from_raw_os_error(libc::ENOMEM),
-        };
+        let error =
+            StackError::Maps { guarded: 30_718, limit: 61_435, of: Some(65_530), source: None };
         let text = error.to_string();
-        assert!(text.contains("vm.max_map_count"), "{text}");
-        assert!(text.contains("32700"), "{text}");
+        for part in ["vm.max_map_count is 65530", "30718 are guarded", "sysctl -w"] {
+            assert!(text.contains(part), "{text}");
+        }
         assert_eq!(io::Error::from(error).kind(), io::ErrorKind::OutOfMemory);
     }
 }

@@ -14,17 +14,25 @@
 //!
 //! This crate knows memory; it knows no tasks, no switches and no threads.
 
-mod arena;
+mod advise;
+mod cache;
+mod chunk;
 mod class;
 mod error;
+mod fault;
 mod guard;
 mod pool;
+mod shelf;
 mod slot;
+#[cfg(test)]
+mod tests;
 
+pub use cache::Cache;
 pub use class::SizeClass;
 pub use error::StackError;
-pub use guard::GuardKind;
-pub use pool::{Cache, Pool};
+pub use fault::{AlternateStack, on_fault};
+pub use guard::{GuardConfig, GuardKind};
+pub use pool::Pool;
 pub use slot::Slot;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

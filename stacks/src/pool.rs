@@ -1,44 +1,42 @@
-//! Who has which slot: a shared pool, and caches in front of it.
+//! Who has which slot: a shared pool, with a [`Cache`](crate::Cache) for each thread in front of it.
 //!
-//! Invariant: a slot is in exactly one place: with its user, in one `Cache`, in the free list of one
-//! `Pool`, or not cut yet. `Slot` is neither `Clone` nor `Copy`, so the type system keeps this.
+//! Invariants:
+//! - A slot is in exactly one place: with its user, in one `Cache`, in one list of its chunk, or with
+//!   the trimmer. `Slot` is neither `Clone` nor `Copy`, so the type system keeps this.
+//! - A chunk is unmapped only when all of its slots are in its lists.
+//! - No system call is made under a shelf's lock but the reservation of a chunk.
 
-use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::arena::Arena;
+use crate::chunk::{Chunk, Place, SHALLOW};
 use crate::guard::Guards;
-use crate::{GuardKind, SizeClass, Slot, StackError};
+use crate::shelf::{Shelf, Surplus};
+use crate::{GuardConfig, SizeClass, Slot, StackError, advise, page_size};
 
-/// Slots that move between a cache and its pool at once.
-const BATCH: usize = 32;
+/// Warm slots of a class that one trim looks at.
+const MOST_RESTED: usize = 512;
 
 /// Stacks of every size class, shared by all threads.
 ///
-/// Dropping a pool unmaps the size classes of which every slot has come back; the others are leaked,
+/// Dropping a pool unmaps the reservations of which every slot has come back; the others are leaked,
 /// because somebody may still be running on them.
 #[derive(Debug)]
 pub struct Pool {
     guards: Guards,
     shelves: [Mutex<Shelf>; SizeClass::COUNT],
-}
-
-/// The slots of one size class.
-#[derive(Debug)]
-struct Shelf {
-    arena: Arena,
-    free: Vec<Slot>,
+    /// Counts trims: caches that see it change give back what they have.
+    trims: AtomicUsize,
 }
 
 impl Pool {
     /// An empty pool. Reserves nothing until the first slot is taken.
-    pub fn new(guard: GuardKind) -> Self {
+    pub fn new(guard: GuardConfig) -> Self {
+        let shelf = |index| Mutex::new(Shelf::new(SizeClass::from_index(index), guard.size()));
         Self {
             guards: Guards::new(guard),
-            shelves: std::array::from_fn(|index| {
-                let arena = Arena::new(SizeClass::from_index(index));
-                Mutex::new(Shelf { arena, free: Vec::new() })
-            }),
+            shelves: std::array::from_fn(shelf),
+            trims: AtomicUsize::new(0),
         }
     }
 
@@ -48,17 +46,147 @@ impl Pool {
     ///
     /// When the kernel gives no more address space or guards.
     pub fn take(&self, class: SizeClass) -> Result<Slot, StackError> {
-        self.shelf(class).take(&self.guards)
+        let mut slots = Vec::new();
+        self.take_some(class, 1, &mut slots)?;
+        let slot = slots.pop().expect("it gives one or an error");
+        if !slots.is_empty() {
+            self.put_all(class, &mut slots);
+        }
+        Ok(slot)
+    }
+
+    /// Puts at least one slot in `out`: as many as `wanted` if so many are ready, else new ones, in a
+    /// batch.
+    pub(crate) fn take_some(
+        &self,
+        class: SizeClass,
+        wanted: usize,
+        out: &mut Vec<Slot>,
+    ) -> Result<(), StackError> {
+        let places = {
+            let mut shelf = self.shelf(class);
+            shelf.take_ready(wanted, out);
+            if !out.is_empty() {
+                return Ok(());
+            }
+            shelf.take_unready()?
+        };
+        self.prepare(class, &places, out)
+    }
+
+    /// Makes slots of places: guards them, and backs the page that every user touches.
+    fn prepare(
+        &self,
+        class: SizeClass,
+        places: &[Place],
+        out: &mut Vec<Slot>,
+    ) -> Result<(), StackError> {
+        let bare = places.iter().position(|place| !place.guarded).unwrap_or(places.len());
+        // Guarded ones come before bare ones within a chunk, but there may be two chunks.
+        let bottoms: Vec<_> = places[bare..].iter().map(|place| place.bottom.as_ptr()).collect();
+        // SAFETY: places are page-aligned and in our hands; if one is guarded already, again is as well.
+        let installed = unsafe { self.guards.install(&bottoms) };
+        let (done, failed) = places.split_at(bare + installed.guarded);
+        if !failed.is_empty() || installed.mapped > 0 {
+            let mut shelf = self.shelf(class);
+            shelf.put_places(failed);
+            shelf.note_mapped_guards(&done[done.len() - installed.mapped..]);
+        }
+        if done.is_empty() {
+            return installed.result;
+        }
+        let size = class.size();
+        let top_page = |place: &Place| {
+            advise::range(place.bottom.as_ptr().wrapping_add(size - page_size()), page_size())
+        };
+        let pages: Vec<_> = done.iter().map(top_page).collect();
+        // SAFETY: the top page of a place in our hands, writable, because guards are smaller.
+        unsafe { advise::populate(&pages) };
+        out.extend(done.iter().map(|place| {
+            // SAFETY: the place was in our hands alone, and its guard is installed.
+            unsafe { Slot::from_raw(place.bottom, place.chunk, self.guards.size(), class) }
+        }));
+        // What the kernel refused of the rest is the next taker's error.
+        Ok(())
     }
 
     /// Gives a slot back.
     pub fn put(&self, slot: Slot) {
-        self.shelf(slot.class()).free.push(slot);
+        self.shelf(slot.class()).put([slot]);
     }
 
-    /// Slots that were cut and are not in the free lists: in use, or in a cache.
+    /// Gives slots of one class back.
+    pub(crate) fn put_all(&self, class: SizeClass, slots: &mut Vec<Slot>) {
+        self.shelf(class).put(slots.drain(..));
+    }
+
+    /// Bytes of guard under every stack.
+    pub fn guard_size(&self) -> usize {
+        self.guards.size()
+    }
+
+    /// Slots that are in use, or in a cache.
     pub fn outstanding(&self) -> usize {
         self.shelves.iter().map(|shelf| lock(shelf).outstanding()).sum()
+    }
+
+    /// Gives memory back to the kernel: all that is behind slots which nobody needed since the last
+    /// trim, and what of the other free slots is more than a shallow thread touches. True if a later
+    /// trim has more to do. To be called some times a second, by one thread at a time.
+    ///
+    /// Makes system calls, but not while holding a lock that takers wait for.
+    pub fn trim(&self) -> bool {
+        self.trims.fetch_add(1, Relaxed);
+        let mut more = false;
+        for shelf in &self.shelves {
+            more |= self.trim_shelf(shelf);
+        }
+        more
+    }
+
+    /// How many trims there were.
+    #[inline]
+    pub(crate) fn trims(&self) -> usize {
+        self.trims.load(Relaxed)
+    }
+
+    fn trim_shelf(&self, shelf: &Mutex<Shelf>) -> bool {
+        let mut surplus = lock(shelf).surplus();
+        let mut acted = false;
+        while surplus > 0 {
+            // Not in the scrutinee: a match keeps its temporaries, and so the lock.
+            let taken = lock(shelf).take_surplus(surplus);
+            match taken {
+                None => break,
+                Some(Surplus::Chunk(chunk, ready)) => {
+                    surplus -= ready;
+                    self.unmap(chunk);
+                }
+                Some(Surplus::Slots(slots)) => {
+                    surplus -= slots.len();
+                    give_back_all(&slots);
+                    let unused = lock(shelf).put_cold(&slots);
+                    unused.into_iter().for_each(|chunk| self.unmap(chunk));
+                }
+            }
+            acted = true;
+        }
+        let (mut rested, mut next) = (0, 0);
+        while rested < MOST_RESTED && next < u32::MAX {
+            let slots;
+            (slots, next) = lock(shelf).take_warm(next..=u32::MAX - 1, advise::BATCH);
+            if !slots.is_empty() {
+                rested += slots.len();
+                give_back_deep(&slots);
+                lock(shelf).put_rested(&slots);
+            }
+        }
+        acted || rested > 0 || !lock(shelf).is_trim()
+    }
+
+    fn unmap(&self, chunk: Chunk) {
+        self.guards.forget(chunk.mapped_guards);
+        drop(chunk);
     }
 
     fn shelf(&self, class: SizeClass) -> MutexGuard<'_, Shelf> {
@@ -69,25 +197,8 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         for shelf in &mut self.shelves {
-            let shelf = shelf.get_mut().unwrap_or_else(PoisonError::into_inner);
-            if shelf.outstanding() > 0 {
-                let class = SizeClass::from_index(0);
-                mem::replace(&mut shelf.arena, Arena::new(class)).leak();
-            }
+            shelf.get_mut().unwrap_or_else(PoisonError::into_inner).end();
         }
-    }
-}
-
-impl Shelf {
-    fn take(&mut self, guards: &Guards) -> Result<Slot, StackError> {
-        match self.free.pop() {
-            Some(slot) => Ok(slot),
-            None => self.arena.cut(guards),
-        }
-    }
-
-    fn outstanding(&self) -> usize {
-        self.arena.slots() - self.free.len()
     }
 }
 
@@ -96,168 +207,31 @@ fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
     shelf.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One thread's stock of slots of one class, in front of a pool.
-///
-/// `take` and `put` touch no shared memory while the stock lasts, and move slots from and to the pool
-/// in batches, so a thread that only takes is fed by one that only puts. Slots of other classes pass
-/// through to the pool. [`Cache::flush`] before dropping: a dropped cache loses its slots.
-#[derive(Debug)]
-pub struct Cache {
-    class: SizeClass,
-    slots: Vec<Slot>,
+/// Gives back what is behind free slots, in as few ranges as there are runs of neighbours.
+fn give_back_all(slots: &[Slot]) {
+    let mut starts: Vec<_> = slots.iter().map(|slot| slot.bottom().as_ptr()).collect();
+    starts.sort_unstable();
+    let size = slots.first().map_or(0, |slot| slot.class().size());
+    let mut runs: Vec<advise::Range> = Vec::new();
+    for start in starts {
+        match runs.last_mut() {
+            Some(run) if run.iov_base.cast::<u8>().wrapping_add(run.iov_len) == start => {
+                run.iov_len += size;
+            }
+            _ => runs.push(advise::range(start, size)),
+        }
+    }
+    // SAFETY: the slots are in our hands, and nobody uses what is in them; guards stay.
+    unsafe { advise::give_back(&runs) };
 }
 
-impl Cache {
-    /// An empty cache for slots of `class`.
-    pub fn new(class: SizeClass) -> Self {
-        Self { class, slots: Vec::with_capacity(2 * BATCH) }
-    }
-
-    /// The class this cache serves without a lock.
-    pub fn class(&self) -> SizeClass {
-        self.class
-    }
-
-    /// A stack of the given class.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::take`].
-    #[inline]
-    pub fn take(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
-        if class == self.class {
-            if let Some(slot) = self.slots.pop() {
-                return Ok(slot);
-            }
-        }
-        self.take_slow(pool, class)
-    }
-
-    /// Gives a slot back.
-    #[inline]
-    pub fn put(&mut self, pool: &Pool, slot: Slot) {
-        if slot.class() == self.class && self.slots.len() < 2 * BATCH {
-            self.slots.push(slot);
-        } else {
-            self.put_slow(pool, slot);
-        }
-    }
-
-    /// Gives every slot back to the pool.
-    pub fn flush(&mut self, pool: &Pool) {
-        pool.shelf(self.class).free.append(&mut self.slots);
-    }
-
-    #[cold]
-    fn take_slow(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
-        let mut shelf = pool.shelf(class);
-        let slot = shelf.take(&pool.guards)?;
-        if class == self.class {
-            while self.slots.len() < BATCH {
-                // One slot is in hand: what the kernel refuses now is the next taker's error.
-                let Ok(slot) = shelf.take(&pool.guards) else { break };
-                self.slots.push(slot);
-            }
-        }
-        Ok(slot)
-    }
-
-    #[cold]
-    fn put_slow(&mut self, pool: &Pool, slot: Slot) {
-        if slot.class() != self.class {
-            return pool.put(slot);
-        }
-        let mut shelf = pool.shelf(self.class);
-        // The oldest go: the newest are warm.
-        shelf.free.extend(self.slots.drain(..BATCH));
-        drop(shelf);
-        self.slots.push(slot);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::page_size;
-
-    fn class() -> SizeClass {
-        SizeClass::of_size(64 << 10).unwrap()
-    }
-
-    fn write_and_read(slot: &Slot) {
-        let top = slot.top().as_ptr();
-        for offset in [1, slot.usable()] {
-            // SAFETY: the slot is ours and `offset` is within its usable part.
-            unsafe {
-                top.sub(offset).write(42);
-                assert_eq!(top.sub(offset).read(), 42);
-            }
-        }
-    }
-
-    #[test]
-    fn slots_are_distinct_writable_and_reused() {
-        for kind in [GuardKind::Auto, GuardKind::Mprotect] {
-            let pool = Pool::new(kind);
-            let slots: Vec<_> = (0..200).map(|_| pool.take(class()).unwrap()).collect();
-            let mut bottoms: Vec<_> = slots.iter().map(|slot| slot.bottom()).collect();
-            bottoms.sort();
-            for pair in bottoms.windows(2) {
-                assert!(pair[1].as_ptr() as usize - pair[0].as_ptr() as usize >= class().size());
-            }
-            slots.iter().for_each(write_and_read);
-            assert_eq!(pool.outstanding(), 200);
-            slots.into_iter().for_each(|slot| pool.put(slot));
-            assert_eq!(pool.outstanding(), 0);
-            let again = pool.take(class()).unwrap();
-            assert!(bottoms.contains(&again.bottom()));
-            pool.put(again);
-        }
-    }
-
-    #[test]
-    fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
-        let pool = Pool::new(GuardKind::Auto);
-        let (mut taker, mut giver) = (Cache::new(class()), Cache::new(class()));
-        // One side only takes, the other only gives: the pool must feed one from the other.
-        for _ in 0..10_000 {
-            let slot = taker.take(&pool, class()).unwrap();
-            giver.put(&pool, slot);
-        }
-        assert!(pool.shelf(class()).arena.slots() <= 6 * BATCH, "the pool grew");
-        let other = SizeClass::of_size(1 << 20).unwrap();
-        let slot = taker.take(&pool, other).unwrap();
-        assert_eq!(slot.class(), other);
-        write_and_read(&slot);
-        taker.put(&pool, slot);
-        taker.flush(&pool);
-        giver.flush(&pool);
-        assert_eq!(pool.outstanding(), 0);
-    }
-
-    /// The guard faults: in a child process, because the fault kills.
-    #[test]
-    fn touching_a_guard_kills_the_process() {
-        for kind in [GuardKind::Auto, GuardKind::Mprotect] {
-            let slot = Pool::new(kind).take(class()).unwrap();
-            let guard = slot.bottom().as_ptr();
-            // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
-            // allocates.
-            let child = unsafe { libc::fork() };
-            if child == 0 {
-                // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
-                // the slot, which is ours; `_exit` has no preconditions.
-                unsafe {
-                    libc::signal(libc::SIGSEGV, libc::SIG_DFL);
-                    guard.add(page_size() - 1).write_volatile(1);
-                    libc::_exit(0);
-                }
-            }
-            let mut status = 0;
-            // SAFETY: `child` is our child and `status` is a local.
-            assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-            assert!(libc::WIFSIGNALED(status), "{kind:?}: no fault");
-            assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
-        }
-    }
+/// Gives back what lies below the part of free slots that is used again and again.
+fn give_back_deep(slots: &[Slot]) {
+    let deep = |slot: &Slot| {
+        let len = slot.usable().checked_sub(SHALLOW).filter(|&len| len > 0)?;
+        Some(advise::range(slot.bottom().as_ptr().wrapping_add(slot.guard()), len))
+    };
+    let ranges: Vec<_> = slots.iter().filter_map(deep).collect();
+    // SAFETY: as above.
+    unsafe { advise::give_back(&ranges) };
 }

@@ -2,20 +2,29 @@
 
 use std::ptr::NonNull;
 
-use crate::SizeClass;
-use crate::guard::guard_size;
+use crate::{SizeClass, advise};
 
 /// One stack: exclusive ownership of a guarded run of address space.
 ///
 /// A slot comes from a [`Pool`](crate::Pool) and goes back to it. It does not return by itself: to
-/// drop one loses its address space until the process ends (the pool then keeps the whole reservation
-/// alive), which is safe, and is what becomes of a stack whose thread never finishes.
+/// drop one loses its address space until the process ends (the pool then keeps the reservation that it
+/// was cut from), which is safe, and is what becomes of a stack whose thread never finishes.
 #[must_use = "a slot that is dropped never returns to its pool"]
 #[derive(Debug)]
 pub struct Slot {
     bottom: NonNull<u8>,
+    /// The number of the reservation it was cut from.
+    chunk: u32,
+    /// The guard's size, in units of [`GUARD_UNIT`]: it shares a word with the class.
+    guard: u16,
     class: SizeClass,
 }
+
+/// The smallest page there is.
+const GUARD_UNIT: usize = 4 << 10;
+
+/// Bytes of the largest guard.
+pub(crate) const MAX_GUARD: usize = u16::MAX as usize * GUARD_UNIT;
 
 // SAFETY: a slot is plain memory with one owner; nothing about it belongs to a thread.
 unsafe impl Send for Slot {}
@@ -25,10 +34,16 @@ unsafe impl Sync for Slot {}
 impl Slot {
     /// # Safety
     ///
-    /// `bottom` is the start of `class.size()` bytes of writable memory, guard installed, that no
-    /// other slot covers and that stays mapped as long as the slot lives.
-    pub(crate) unsafe fn from_raw(bottom: NonNull<u8>, class: SizeClass) -> Self {
-        Self { bottom, class }
+    /// `bottom` is the start of `class.size()` bytes of writable memory of chunk `chunk`, the lowest
+    /// `guard` of them guarded, that no other slot covers and that stays mapped as long as the slot
+    /// lives. `guard` is a multiple of the page size and at most [`MAX_GUARD`].
+    pub(crate) unsafe fn from_raw(
+        bottom: NonNull<u8>,
+        chunk: u32,
+        guard: usize,
+        class: SizeClass,
+    ) -> Self {
+        Self { bottom, chunk, guard: (guard / GUARD_UNIT) as u16, class }
     }
 
     /// The lowest address, where the guard begins.
@@ -51,9 +66,47 @@ impl Slot {
         self.class
     }
 
+    /// Bytes of guard at the bottom.
+    #[inline]
+    pub fn guard(&self) -> usize {
+        usize::from(self.guard) * GUARD_UNIT
+    }
+
     /// Bytes of stack between the guard and the top.
     #[inline]
     pub fn usable(&self) -> usize {
-        self.class.size() - guard_size()
+        self.class.size() - self.guard()
+    }
+
+    /// Bytes from the top down to the lowest word that was ever written, by whoever had the slot since
+    /// its memory was last given back ([`Slot::give_back`], [`Pool::trim`](crate::Pool::trim)). An
+    /// estimate: a frame may have left zeros. Makes a system call for each megabyte of the slot.
+    pub fn high_water(&self) -> usize {
+        let top = self.top().as_ptr() as usize;
+        let backed = advise::backed_below(top - self.usable(), top);
+        let lowest = (top - backed) as *const usize;
+        let words = backed.min(crate::page_size()) / size_of::<usize>();
+        let zeros = (0..words)
+            // SAFETY: `backed` bytes below the top are the slot's, mapped and readable; words are
+            // aligned, being counted from the start of a page. Volatile, because frames may live there.
+            .take_while(|&word| unsafe { lowest.add(word).read_volatile() } == 0)
+            .count();
+        backed - zeros * size_of::<usize>()
+    }
+
+    /// Gives the memory behind the slot back to the kernel: all of it reads as zero afterwards. The
+    /// guard stays.
+    ///
+    /// # Safety
+    ///
+    /// Nobody uses what is in the slot.
+    pub unsafe fn give_back(&self) {
+        let all = advise::range(self.bottom.as_ptr(), self.class.size());
+        // SAFETY: the slot is mapped, and the caller says that nothing in it is in use.
+        unsafe { advise::give_back(&[all]) };
+    }
+
+    pub(crate) fn chunk(&self) -> u32 {
+        self.chunk
     }
 }

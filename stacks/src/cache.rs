@@ -1,0 +1,89 @@
+//! One thread's stock of slots.
+
+use crate::{Pool, SizeClass, Slot, StackError};
+
+/// Slots that move between a cache and its pool at once.
+const BATCH: usize = 32;
+
+/// One thread's stock of slots of one class, in front of a pool.
+///
+/// `take` and `put` touch no shared memory while the stock lasts, and move slots from and to the pool
+/// in batches, so a thread that only takes is fed by one that only puts. Slots of other classes pass
+/// through to the pool. [`Cache::flush`] before dropping: a dropped cache loses its slots.
+#[derive(Debug)]
+pub struct Cache {
+    class: SizeClass,
+    slots: Vec<Slot>,
+    /// The pool's trims that this cache has seen.
+    trims: usize,
+}
+
+impl Cache {
+    /// An empty cache for slots of `class`.
+    pub fn new(class: SizeClass) -> Self {
+        Self { class, slots: Vec::with_capacity(2 * BATCH), trims: 0 }
+    }
+
+    /// A stack of the given class.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::take`].
+    #[inline]
+    pub fn take(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
+        if class == self.class {
+            if let Some(slot) = self.slots.pop() {
+                return Ok(slot);
+            }
+        }
+        self.take_slow(pool, class)
+    }
+
+    /// Gives a slot back.
+    #[inline]
+    pub fn put(&mut self, pool: &Pool, slot: Slot) {
+        if slot.class() == self.class && self.slots.len() < 2 * BATCH {
+            self.slots.push(slot);
+        } else {
+            self.put_slow(pool, slot);
+        }
+    }
+
+    /// Gives every slot back to the pool.
+    pub fn flush(&mut self, pool: &Pool) {
+        if !self.slots.is_empty() {
+            pool.put_all(self.class, &mut self.slots);
+        }
+    }
+
+    /// [`Cache::flush`], if the pool was trimmed since the last time: the next trim then sees what was
+    /// here. To be called now and then.
+    #[inline]
+    pub fn tend(&mut self, pool: &Pool) {
+        let trims = pool.trims();
+        if self.trims != trims {
+            self.trims = trims;
+            self.flush(pool);
+        }
+    }
+
+    #[cold]
+    fn take_slow(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
+        if class != self.class {
+            return pool.take(class);
+        }
+        pool.take_some(class, BATCH, &mut self.slots)?;
+        Ok(self.slots.pop().expect("it gives one or an error"))
+    }
+
+    #[cold]
+    fn put_slow(&mut self, pool: &Pool, slot: Slot) {
+        if slot.class() != self.class {
+            return pool.put(slot);
+        }
+        // The oldest go: the newest are warm.
+        let mut oldest = self.slots.drain(..BATCH).collect();
+        pool.put_all(self.class, &mut oldest);
+        self.slots.push(slot);
+    }
+}

@@ -1,0 +1,170 @@
+//! One reservation of address space, cut into slots, and which of them are free.
+//!
+//! A slot of a chunk is with a user, or in one of four lists, by what is behind it:
+//!
+//! | list | guarded | memory |
+//! |---|---|---|
+//! | `warm` | yes | perhaps all of it: it came back since the last trim |
+//! | `rested` | yes | at most [`SHALLOW`] bytes at the top |
+//! | `cold` | yes | none |
+//! | `bare`, and what was never cut | no | none |
+
+use std::ptr::NonNull;
+
+use memmap2::{MmapMut, MmapOptions};
+
+use crate::{SizeClass, Slot, StackError};
+
+/// Bytes reserved at once, as long as that is at least [`MIN_SLOTS`] slots.
+const CHUNK_BYTES: usize = 64 << 20;
+/// The fewest slots of a chunk, while that is at most [`MAX_CHUNK_BYTES`].
+const MIN_SLOTS: usize = 8;
+/// No chunk is larger than this, unless a single slot is.
+const MAX_CHUNK_BYTES: usize = 1 << 30;
+
+/// Bytes at the top of a stack that stay when it is trimmed but likely to be used again soon: what a
+/// thread touches that does nothing special.
+pub(crate) const SHALLOW: usize = 16 << 10;
+
+/// A place for a slot that is not ready to be used: it has no memory, and perhaps no guard.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) bottom: NonNull<u8>,
+    pub(crate) chunk: u32,
+    pub(crate) guarded: bool,
+}
+
+// SAFETY: a place is an address in a reservation; whoever has it has those bytes to itself.
+unsafe impl Send for Place {}
+
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    map: MmapMut,
+    class: SizeClass,
+    /// Its place among the chunks of its class.
+    id: u32,
+    /// Slots that were cut off so far, from the start.
+    cut: u32,
+    warm: Vec<u32>,
+    rested: Vec<u32>,
+    cold: Vec<u32>,
+    bare: Vec<u32>,
+    /// Guards in it that take memory maps.
+    pub(crate) mapped_guards: usize,
+}
+
+impl Chunk {
+    /// Reserves the usual number of bytes, else as many as there are, but at least one slot.
+    pub(crate) fn reserve(class: SizeClass, id: u32) -> Result<Self, StackError> {
+        let size = class.size();
+        let mut bytes = CHUNK_BYTES.max((size * MIN_SLOTS).min(MAX_CHUNK_BYTES)).max(size);
+        let map = loop {
+            match reserve(bytes) {
+                Ok(map) => break map,
+                Err(_) if bytes > size => bytes /= 2,
+                Err(source) => return Err(StackError::Reserve { bytes, source }),
+            }
+        };
+        let (warm, rested, cold, bare) = Default::default();
+        Ok(Self { map, class, id, cut: 0, warm, rested, cold, bare, mapped_guards: 0 })
+    }
+
+    fn room(&self) -> u32 {
+        (self.map.len() / self.class.size()) as u32
+    }
+
+    /// Slots that can be handed out as they are.
+    pub(crate) fn ready(&self) -> usize {
+        self.warm.len() + self.rested.len()
+    }
+
+    /// Whether it has slots that must be prepared.
+    pub(crate) fn has_unready(&self) -> bool {
+        !self.cold.is_empty() || !self.bare.is_empty() || self.cut < self.room()
+    }
+
+    /// Slots that somebody has.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.cut as usize - self.ready() - self.cold.len() - self.bare.len()
+    }
+
+    fn bottom(&self, number: u32) -> NonNull<u8> {
+        let start = NonNull::new(self.map.as_ptr().cast_mut()).expect("mmap gives no null");
+        // SAFETY: slots that were cut lie within the reservation.
+        unsafe { start.add(number as usize * self.class.size()) }
+    }
+
+    fn number(&self, bottom: NonNull<u8>) -> u32 {
+        let offset = bottom.as_ptr() as usize - self.map.as_ptr() as usize;
+        debug_assert!(offset < self.map.len());
+        (offset / self.class.size()) as u32
+    }
+
+    fn slot(&self, number: u32, guard: usize) -> Slot {
+        // SAFETY: the number was in a list of guarded slots and is in none now, so nobody else has it;
+        // the reservation stays until all of its slots are in lists.
+        unsafe { Slot::from_raw(self.bottom(number), self.id, guard, self.class) }
+    }
+
+    /// The slot that came back last.
+    pub(crate) fn take_ready(&mut self, guard: usize) -> Option<Slot> {
+        let number = self.warm.pop().or_else(|| self.rested.pop())?;
+        Some(self.slot(number, guard))
+    }
+
+    /// A slot that came back since the last trim.
+    pub(crate) fn take_warm(&mut self, guard: usize) -> Option<Slot> {
+        let number = self.warm.pop()?;
+        Some(self.slot(number, guard))
+    }
+
+    /// A place for a slot.
+    pub(crate) fn take_unready(&mut self) -> Option<Place> {
+        let (number, guarded) = match self.cold.pop() {
+            Some(number) => (number, true),
+            None => {
+                let number = self.bare.pop().or_else(|| {
+                    let next = (self.cut < self.room()).then_some(self.cut)?;
+                    self.cut += 1;
+                    Some(next)
+                })?;
+                (number, false)
+            }
+        };
+        Some(Place { bottom: self.bottom(number), chunk: self.id, guarded })
+    }
+
+    pub(crate) fn put(&mut self, slot: &Slot) {
+        self.warm.push(self.number(slot.bottom()));
+    }
+
+    /// Takes back a slot that holds no more than [`SHALLOW`] bytes.
+    pub(crate) fn put_rested(&mut self, slot: &Slot) {
+        self.rested.push(self.number(slot.bottom()));
+    }
+
+    /// Takes back a slot without memory.
+    pub(crate) fn put_cold(&mut self, slot: &Slot) {
+        self.cold.push(self.number(slot.bottom()));
+    }
+
+    /// Takes back a place that was not prepared.
+    pub(crate) fn put_place(&mut self, place: &Place) {
+        let number = self.number(place.bottom);
+        if place.guarded { self.cold.push(number) } else { self.bare.push(number) }
+    }
+
+    /// Keeps the address space for ever.
+    pub(crate) fn leak(self) {
+        std::mem::forget(self.map);
+    }
+}
+
+fn reserve(bytes: usize) -> std::io::Result<MmapMut> {
+    let map = MmapOptions::new().len(bytes).stack().no_reserve_swap().map_anon()?;
+    // Best effort: a huge page under a stack would back 2 MiB for the sake of one page. Kernels
+    // without transparent huge pages refuse the advice and need none.
+    #[cfg(target_os = "linux")]
+    let _ = map.advise(memmap2::Advice::NoHugePage);
+    Ok(map)
+}

@@ -1,0 +1,236 @@
+//! The stacks of one size class: its chunks, and which of them have something to give.
+//!
+//! Slots are taken from the first chunk that has any, and given back to the kernel from the last one,
+//! so that the last chunks empty, and can be unmapped.
+//!
+//! How much to give back: `low` is the smallest number of ready slots since the last trim. So many were
+//! not needed in all that time.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use crate::chunk::{Chunk, Place};
+use crate::{SizeClass, Slot, StackError, advise};
+
+/// Ready slots that a trim leaves, for the next who come.
+pub(crate) const KEEP: usize = 64;
+
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    class: SizeClass,
+    guard: usize,
+    /// By number; `None` where one was unmapped.
+    chunks: Vec<Option<Chunk>>,
+    /// The chunks that have ready slots, and those that have unready ones.
+    with_ready: BTreeSet<u32>,
+    with_unready: BTreeSet<u32>,
+    /// Ready slots of all chunks, and the fewest since the last trim.
+    ready: usize,
+    low: usize,
+    /// How many slots are prepared at once: doubles with each time, so that a crowd is served in
+    /// batches and a few are not given memory for many.
+    batch: usize,
+}
+
+/// What a trim takes out of a shelf.
+pub(crate) enum Surplus {
+    /// A chunk of which all slots are free, so many of them ready.
+    Chunk(Chunk, usize),
+    Slots(Vec<Slot>),
+}
+
+impl Shelf {
+    pub(crate) fn new(class: SizeClass, guard: usize) -> Self {
+        let (chunks, with_ready, with_unready) = Default::default();
+        Self { class, guard, chunks, with_ready, with_unready, ready: 0, low: 0, batch: 1 }
+    }
+
+    fn chunk(&mut self, id: u32) -> &mut Chunk {
+        self.chunks[id as usize].as_mut().expect("a chunk with slots in use is not unmapped")
+    }
+
+    /// Calls `change` with a chunk, and notes what it has to give afterwards.
+    fn change<R>(&mut self, id: u32, change: impl FnOnce(&mut Chunk) -> R) -> R {
+        let chunk = self.chunk(id);
+        let before = chunk.ready();
+        let result = change(chunk);
+        let (after, unready) = (chunk.ready(), chunk.has_unready());
+        self.ready = self.ready - before + after;
+        self.low = self.low.min(self.ready);
+        note(&mut self.with_ready, id, after > 0);
+        note(&mut self.with_unready, id, unready);
+        result
+    }
+
+    /// Moves up to `wanted` ready slots to `out`.
+    pub(crate) fn take_ready(&mut self, wanted: usize, out: &mut Vec<Slot>) {
+        let guard = self.guard;
+        let all = out.len() + wanted.min(self.ready);
+        while out.len() < all {
+            let Some(&id) = self.with_ready.first() else { return };
+            let left = all - out.len();
+            self.change(id, |chunk| {
+                out.extend(std::iter::from_fn(|| chunk.take_ready(guard)).take(left));
+            });
+        }
+    }
+
+    /// As many places for slots as are to be prepared at once: at least one.
+    pub(crate) fn take_unready(&mut self) -> Result<Vec<Place>, StackError> {
+        // Large stacks are few.
+        let most = ((8 << 20) / self.class.size()).clamp(1, advise::BATCH);
+        let wanted = self.batch.min(most);
+        self.batch = (self.batch * 2).min(advise::BATCH);
+        let mut places = Vec::with_capacity(wanted);
+        while places.len() < wanted {
+            let id = match self.with_unready.first() {
+                Some(&id) => id,
+                None if places.is_empty() => self.grow()?,
+                None => break,
+            };
+            self.change(id, |chunk| {
+                let left = wanted - places.len();
+                places.extend(std::iter::from_fn(|| chunk.take_unready()).take(left));
+            });
+        }
+        Ok(places)
+    }
+
+    /// Reserves one more chunk.
+    fn grow(&mut self) -> Result<u32, StackError> {
+        let free = self.chunks.iter().position(Option::is_none).unwrap_or(self.chunks.len());
+        let id = u32::try_from(free).expect("address space ends before 2^32 chunks");
+        let chunk = Some(Chunk::reserve(self.class, id)?);
+        if free == self.chunks.len() {
+            self.chunks.push(chunk)
+        } else {
+            self.chunks[free] = chunk
+        }
+        self.with_unready.insert(id);
+        Ok(id)
+    }
+
+    pub(crate) fn put(&mut self, slots: impl IntoIterator<Item = Slot>) {
+        for slot in slots {
+            self.change(slot.chunk(), |chunk| chunk.put(&slot));
+        }
+    }
+
+    pub(crate) fn put_rested(&mut self, slots: &[Slot]) {
+        for slot in slots {
+            self.change(slot.chunk(), |chunk| chunk.put_rested(slot));
+        }
+    }
+
+    /// Takes back slots without memory: the chunks that are to be unmapped now.
+    pub(crate) fn put_cold(&mut self, slots: &[Slot]) -> Vec<Chunk> {
+        for slot in slots {
+            self.change(slot.chunk(), |chunk| chunk.put_cold(slot));
+        }
+        let mut ids: Vec<_> = slots.iter().map(Slot::chunk).collect();
+        ids.dedup();
+        ids.into_iter().filter_map(|id| self.remove_if_unused(id)).collect()
+    }
+
+    /// Takes back places that were not prepared.
+    pub(crate) fn put_places(&mut self, places: &[Place]) {
+        for place in places {
+            self.change(place.chunk, |chunk| chunk.put_place(place));
+        }
+    }
+
+    /// Notes that guards in a chunk take memory maps.
+    pub(crate) fn note_mapped_guards(&mut self, places: &[Place]) {
+        for place in places {
+            self.chunk(place.chunk).mapped_guards += 1;
+        }
+    }
+
+    /// Slots that somebody has.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.chunks.iter().flatten().map(Chunk::outstanding).sum()
+    }
+
+    /// Whether it was ever used and still has something to trim.
+    pub(crate) fn is_trim(&self) -> bool {
+        self.ready <= KEEP
+    }
+
+    /// How many ready slots nobody needed since the last time.
+    pub(crate) fn surplus(&mut self) -> usize {
+        self.batch = 1;
+        let low = std::mem::replace(&mut self.low, self.ready);
+        low.saturating_sub(KEEP)
+    }
+
+    /// Takes out up to `surplus` ready slots of the last chunk that has some, or the chunk.
+    pub(crate) fn take_surplus(&mut self, surplus: usize) -> Option<Surplus> {
+        let &id = self.with_ready.last()?;
+        let guard = self.guard;
+        let ready = self.chunk(id).ready();
+        if ready <= surplus {
+            if let Some(chunk) = self.remove_if_free(id) {
+                return Some(Surplus::Chunk(chunk, ready));
+            }
+        }
+        let take = |chunk: &mut Chunk| {
+            std::iter::from_fn(|| chunk.take_ready(guard)).take(surplus).collect()
+        };
+        Some(Surplus::Slots(self.change(id, take)))
+    }
+
+    /// Takes out up to `most` slots of chunk numbers in `ids` that came back since the last trim, and
+    /// says which chunk to go on with.
+    pub(crate) fn take_warm(&mut self, ids: RangeInclusive<u32>, most: usize) -> (Vec<Slot>, u32) {
+        let guard = self.guard;
+        let mut slots = Vec::new();
+        let mut next = *ids.start();
+        while slots.len() < most {
+            let Some(&id) = self.with_ready.range(next..=*ids.end()).next() else {
+                return (slots, u32::MAX);
+            };
+            next = id;
+            let left = most - slots.len();
+            self.change(id, |chunk| {
+                slots.extend(std::iter::from_fn(|| chunk.take_warm(guard)).take(left));
+            });
+            if slots.len() < most {
+                next = id + 1;
+            }
+        }
+        (slots, next)
+    }
+
+    fn remove_if_unused(&mut self, id: u32) -> Option<Chunk> {
+        let ready = self.chunks[id as usize].as_ref()?.ready();
+        if ready == 0 { self.remove_if_free(id) } else { None }
+    }
+
+    /// Takes a chunk out of which all slots are free.
+    fn remove_if_free(&mut self, id: u32) -> Option<Chunk> {
+        let place = &mut self.chunks[id as usize];
+        let chunk = place.take_if(|chunk| chunk.outstanding() == 0)?;
+        self.ready -= chunk.ready();
+        self.low = self.low.min(self.ready);
+        self.with_ready.remove(&id);
+        self.with_unready.remove(&id);
+        Some(chunk)
+    }
+
+    /// Unmaps the chunks that nobody uses, and keeps the others for ever.
+    pub(crate) fn end(&mut self) {
+        for chunk in self.chunks.drain(..).flatten() {
+            if chunk.outstanding() > 0 {
+                chunk.leak();
+            }
+        }
+    }
+}
+
+fn note(set: &mut BTreeSet<u32>, id: u32, has: bool) {
+    if !has {
+        set.remove(&id);
+    } else if !set.contains(&id) {
+        set.insert(id);
+    }
+}

@@ -1,0 +1,84 @@
+//! Tests of pool, cache and guards together.
+
+use crate::{Cache, GuardConfig, GuardKind, Pool, SizeClass, Slot, page_size};
+
+fn class() -> SizeClass {
+    SizeClass::of_size(64 << 10).unwrap()
+}
+
+fn write_and_read(slot: &Slot) {
+    let top = slot.top().as_ptr();
+    for offset in [1, slot.usable()] {
+        // SAFETY: the slot is ours and `offset` is within its usable part.
+        unsafe {
+            top.sub(offset).write(42);
+            assert_eq!(top.sub(offset).read(), 42);
+        }
+    }
+}
+
+#[test]
+fn slots_are_distinct_writable_and_reused() {
+    for kind in [GuardKind::Auto, GuardKind::Mprotect] {
+        let pool = Pool::new(GuardConfig::new(kind));
+        let slots: Vec<_> = (0..200).map(|_| pool.take(class()).unwrap()).collect();
+        let mut bottoms: Vec<_> = slots.iter().map(|slot| slot.bottom()).collect();
+        bottoms.sort();
+        for pair in bottoms.windows(2) {
+            assert!(pair[1].as_ptr() as usize - pair[0].as_ptr() as usize >= class().size());
+        }
+        slots.iter().for_each(write_and_read);
+        assert_eq!(pool.outstanding(), 200);
+        slots.into_iter().for_each(|slot| pool.put(slot));
+        assert_eq!(pool.outstanding(), 0);
+        let again = pool.take(class()).unwrap();
+        assert!(bottoms.contains(&again.bottom()));
+        pool.put(again);
+    }
+}
+
+#[test]
+fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
+    let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
+    let (mut taker, mut giver) = (Cache::new(class()), Cache::new(class()));
+    // One side only takes, the other only gives: the pool must feed one from the other.
+    for _ in 0..10_000 {
+        let slot = taker.take(&pool, class()).unwrap();
+        giver.put(&pool, slot);
+    }
+    assert!(pool.outstanding() <= 6 * 32, "the pool grew");
+    let other = SizeClass::of_size(1 << 20).unwrap();
+    let slot = taker.take(&pool, other).unwrap();
+    assert_eq!(slot.class(), other);
+    write_and_read(&slot);
+    taker.put(&pool, slot);
+    taker.flush(&pool);
+    giver.flush(&pool);
+    assert_eq!(pool.outstanding(), 0);
+}
+
+/// The guard faults: in a child process, because the fault kills.
+#[test]
+fn touching_a_guard_kills_the_process() {
+    for kind in [GuardKind::Auto, GuardKind::Mprotect] {
+        let slot = Pool::new(GuardConfig::new(kind)).take(class()).unwrap();
+        let guard = slot.bottom().as_ptr();
+        // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
+        // allocates.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
+            // the slot, which is ours; `_exit` has no preconditions.
+            unsafe {
+                libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+                guard.add(page_size() - 1).write_volatile(1);
+                libc::_exit(0);
+            }
+        }
+        let mut status = 0;
+        // SAFETY: `child` is our child and `status` is a local.
+        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+        assert!(libc::WIFSIGNALED(status), "{kind:?}: no fault");
+        assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
+    }
+}
