@@ -20,4 +20,4 @@ mod stack;
 pub use cpu::{SWITCH_FRAME, stack_pointer};
 pub use fiber::{Fiber, Suspender, Switch};
 pub use gthread_stacks as stacks;
-pub use stack::{FiberStack, STACK_ALIGN};
+pub use stack::{FiberStack, STACK_ALIGN, on_stack};

@@ -64,3 +64,10 @@ unsafe impl stack::Stack for FiberStack {
         self.limit
     }
 }
+
+/// Calls `f` on another stack, and comes back with its result or its panic. `f` may suspend the fiber
+/// that it is called in.
+#[inline]
+pub fn on_stack<R>(stack: FiberStack, f: impl FnOnce() -> R) -> R {
+    corosensei::on_stack(stack, f)
+}

@@ -60,14 +60,17 @@ mod thread;
 
 mod time;
 
+mod stack;
+
 pub mod channel;
 pub mod sync;
 
 mod runtime;
 
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Metrics, Runtime, RuntimeBuilder};
+pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
+pub use stack::{stack_high_water, with_stack};
 pub use thread::{Thread, ThreadId, current};
 pub use time::sleep;

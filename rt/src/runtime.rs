@@ -1,11 +1,12 @@
 //! Runtimes as values.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::sched::{Config, Sched, current};
+use crate::sched::{Config, Sched, Wishes, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
 
@@ -85,7 +86,19 @@ impl Runtime {
             picks: counts.picks,
             steals: counts.steals,
             stacks: counts.stacks,
+            stack_sites: self.stack_sites(),
         }
+    }
+
+    fn stack_sites(&self) -> Vec<StackSite> {
+        let mut sites: Vec<_> = self.sched.stack_sites().into_iter().collect();
+        sites.sort_by_key(|(site, stack_use)| (Reverse(stack_use.high_water), *site));
+        let public = sites.into_iter().map(|(site, stack_use)| StackSite {
+            site,
+            threads: stack_use.threads,
+            high_water: stack_use.high_water,
+        });
+        public.collect()
     }
 
     fn is_current(&self) -> bool {
@@ -121,35 +134,66 @@ pub struct Metrics {
     pub steals: u64,
     /// Stacks in use or cached by a worker.
     pub stacks: usize,
+    /// How threads that have ended used their stacks, by where they were spawned, the deepest first.
+    /// Empty but for [`RuntimeBuilder::profile_stacks`].
+    pub stack_sites: Vec<StackSite>,
+}
+
+/// How the green threads that one place in the program spawned used their stacks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StackSite {
+    /// Where they were spawned.
+    pub site: &'static Location<'static>,
+    /// How many have ended.
+    pub threads: u64,
+    /// The most bytes of stack that one of them has used: what
+    /// [`Builder::stack_size`](crate::Builder::stack_size) must be at least.
+    pub high_water: usize,
 }
 
 /// Configures a [`Runtime`].
 #[must_use = "a builder starts nothing until it builds"]
 #[derive(Clone, Debug, Default)]
 pub struct RuntimeBuilder {
-    workers: Option<usize>,
-    stack_size: Option<usize>,
-    name: Option<String>,
+    wishes: Wishes,
 }
 
 impl RuntimeBuilder {
     /// How many green threads run at once, 1 to 1,024. If not given, `GTHREAD_WORKERS`, else
     /// [`std::thread::available_parallelism`].
     pub fn workers(mut self, workers: usize) -> Self {
-        self.workers = Some(workers);
+        self.wishes.workers = Some(workers);
         self
     }
 
     /// Bytes of stack that a green thread can use if its [`Builder`](crate::Builder) says nothing. If
     /// not given, `GTHREAD_STACK_SIZE`, else 256 KiB less the guard page.
     pub fn stack_size(mut self, bytes: usize) -> Self {
-        self.stack_size = Some(bytes);
+        self.wishes.stack_size = Some(bytes);
+        self
+    }
+
+    /// Bytes of guard below each stack, at least. If not given, `GTHREAD_GUARD_SIZE`, else what Rust's
+    /// stack probes need: 4 KiB, on AArch64 64 KiB. For threads that call foreign code which was
+    /// compiled without probes (`-fstack-clash-protection`) and has larger frames than that. A guard
+    /// costs address space only, and is at most 128 MiB.
+    pub fn guard_size(mut self, bytes: usize) -> Self {
+        self.wishes.guard_size = Some(bytes);
+        self
+    }
+
+    /// Notes how much of its stack each green thread has used when it ends, for
+    /// [`Metrics::stack_sites`]. If not given, `GTHREAD_STACK_PROFILE=1`, else not. Costs some
+    /// microseconds a thread: every stack is emptied before it is used again.
+    pub fn profile_stacks(mut self, profile: bool) -> Self {
+        self.wishes.profile_stacks = Some(profile);
         self
     }
 
     /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = Some(name.into());
+        self.wishes.name = Some(name.into());
         self
     }
 
@@ -160,7 +204,7 @@ impl RuntimeBuilder {
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for numbers out of range, here or in the
     /// environment; otherwise what the OS says when it refuses threads.
     pub fn build(self) -> io::Result<Runtime> {
-        let config = Config::new(self.workers, self.stack_size, self.name)?;
+        let config = Config::new(self.wishes)?;
         Ok(Runtime { sched: Sched::start(config)? })
     }
 }

@@ -32,8 +32,9 @@ pub use class::SizeClass;
 pub use error::StackError;
 pub use fault::{AlternateStack, on_fault};
 pub use guard::{GuardConfig, GuardKind};
-pub use pool::Pool;
+pub use pool::{Pool, Trim};
 pub use slot::Slot;
+pub use slot::thread_high_water;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 

@@ -14,7 +14,9 @@ use crate::guard::Guards;
 use crate::shelf::{Shelf, Surplus};
 use crate::{GuardConfig, SizeClass, Slot, StackError, advise, page_size};
 
-/// Warm slots of a class that one trim looks at.
+/// Slots that one trim gives back, of each class, so that whoever trims has time for other things.
+const MOST_GIVEN_BACK: usize = 8192;
+/// Warm slots that one trim makes rested, of each class.
 const MOST_RESTED: usize = 512;
 
 /// Stacks of every size class, shared by all threads.
@@ -69,12 +71,16 @@ impl Pool {
             if !out.is_empty() {
                 return Ok(());
             }
-            shelf.take_unready()?
+            let mut places = shelf.take_unready()?;
+            // There may be some of several chunks.
+            places.sort_by_key(|place| !place.guarded);
+            places
         };
         self.prepare(class, &places, out)
     }
 
-    /// Makes slots of places: guards them, and backs the page that every user touches.
+    /// Makes slots of places, the guarded ones first: guards the others, and backs the page that every
+    /// user touches.
     fn prepare(
         &self,
         class: SizeClass,
@@ -82,9 +88,8 @@ impl Pool {
         out: &mut Vec<Slot>,
     ) -> Result<(), StackError> {
         let bare = places.iter().position(|place| !place.guarded).unwrap_or(places.len());
-        // Guarded ones come before bare ones within a chunk, but there may be two chunks.
         let bottoms: Vec<_> = places[bare..].iter().map(|place| place.bottom.as_ptr()).collect();
-        // SAFETY: places are page-aligned and in our hands; if one is guarded already, again is as well.
+        // SAFETY: places are page-aligned and in our hands.
         let installed = unsafe { self.guards.install(&bottoms) };
         let (done, failed) = places.split_at(bare + installed.guarded);
         if !failed.is_empty() || installed.mapped > 0 {
@@ -131,17 +136,14 @@ impl Pool {
     }
 
     /// Gives memory back to the kernel: all that is behind slots which nobody needed since the last
-    /// trim, and what of the other free slots is more than a shallow thread touches. True if a later
-    /// trim has more to do. To be called some times a second, by one thread at a time.
+    /// trim, and what of the other free slots is more than a shallow thread touches. Says when to call
+    /// it next. For one thread at a time.
     ///
-    /// Makes system calls, but not while holding a lock that takers wait for.
-    pub fn trim(&self) -> bool {
+    /// Makes system calls for a few milliseconds at most, and not while holding a lock that takers wait
+    /// for.
+    pub fn trim(&self) -> Trim {
         self.trims.fetch_add(1, Relaxed);
-        let mut more = false;
-        for shelf in &self.shelves {
-            more |= self.trim_shelf(shelf);
-        }
-        more
+        self.shelves.iter().map(|shelf| self.trim_shelf(shelf)).max().unwrap_or(Trim::Done)
     }
 
     /// How many trims there were.
@@ -150,9 +152,10 @@ impl Pool {
         self.trims.load(Relaxed)
     }
 
-    fn trim_shelf(&self, shelf: &Mutex<Shelf>) -> bool {
-        let mut surplus = lock(shelf).surplus();
-        let mut acted = false;
+    fn trim_shelf(&self, shelf: &Mutex<Shelf>) -> Trim {
+        let all = lock(shelf).surplus();
+        let mut surplus = all.min(MOST_GIVEN_BACK);
+        let acted = surplus > 0;
         while surplus > 0 {
             // Not in the scrutinee: a match keeps its temporaries, and so the lock.
             let taken = lock(shelf).take_surplus(surplus);
@@ -169,7 +172,6 @@ impl Pool {
                     unused.into_iter().for_each(|chunk| self.unmap(chunk));
                 }
             }
-            acted = true;
         }
         let (mut rested, mut next) = (0, 0);
         while rested < MOST_RESTED && next < u32::MAX {
@@ -181,7 +183,13 @@ impl Pool {
                 lock(shelf).put_rested(&slots);
             }
         }
-        acted || rested > 0 || !lock(shelf).is_trim()
+        if all > MOST_GIVEN_BACK {
+            Trim::Soon
+        } else if acted || rested > 0 || !lock(shelf).is_trim() {
+            Trim::Later
+        } else {
+            Trim::Done
+        }
     }
 
     fn unmap(&self, chunk: Chunk) {
@@ -192,6 +200,18 @@ impl Pool {
     fn shelf(&self, class: SizeClass) -> MutexGuard<'_, Shelf> {
         lock(&self.shelves[class.index()])
     }
+}
+
+/// When the next [`Pool::trim`] has something to do.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trim {
+    /// When slots have come back.
+    Done,
+    /// After a while: what is not needed until then.
+    Later,
+    /// As soon as there is time.
+    Soon,
 }
 
 impl Drop for Pool {

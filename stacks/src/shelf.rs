@@ -27,6 +27,8 @@ pub(crate) struct Shelf {
     /// Ready slots of all chunks, and the fewest since the last trim.
     ready: usize,
     low: usize,
+    /// What is left of the surplus that was found last.
+    surplus: usize,
     /// How many slots are prepared at once: doubles with each time, so that a crowd is served in
     /// batches and a few are not given memory for many.
     batch: usize,
@@ -42,7 +44,17 @@ pub(crate) enum Surplus {
 impl Shelf {
     pub(crate) fn new(class: SizeClass, guard: usize) -> Self {
         let (chunks, with_ready, with_unready) = Default::default();
-        Self { class, guard, chunks, with_ready, with_unready, ready: 0, low: 0, batch: 1 }
+        Self {
+            class,
+            guard,
+            chunks,
+            with_ready,
+            with_unready,
+            ready: 0,
+            low: 0,
+            surplus: 0,
+            batch: 1,
+        }
     }
 
     fn chunk(&mut self, id: u32) -> &mut Chunk {
@@ -151,16 +163,24 @@ impl Shelf {
         self.chunks.iter().flatten().map(Chunk::outstanding).sum()
     }
 
-    /// Whether it was ever used and still has something to trim.
+    /// Whether no more slots are ready than a trim leaves.
     pub(crate) fn is_trim(&self) -> bool {
         self.ready <= KEEP
     }
 
-    /// How many ready slots nobody needed since the last time.
+    /// How many ready slots nobody needed since this was last asked for and answered with none: those
+    /// that are left of the last answer, else a new one.
     pub(crate) fn surplus(&mut self) -> usize {
-        self.batch = 1;
-        let low = std::mem::replace(&mut self.low, self.ready);
-        low.saturating_sub(KEEP)
+        let spare = self.low.saturating_sub(KEEP);
+        if self.surplus > 0 {
+            self.surplus = self.surplus.min(spare);
+        }
+        if self.surplus == 0 {
+            self.surplus = spare;
+            self.low = self.ready;
+            self.batch = 1;
+        }
+        self.surplus
     }
 
     /// Takes out up to `surplus` ready slots of the last chunk that has some, or the chunk.
@@ -170,13 +190,16 @@ impl Shelf {
         let ready = self.chunk(id).ready();
         if ready <= surplus {
             if let Some(chunk) = self.remove_if_free(id) {
+                self.surplus = self.surplus.saturating_sub(ready);
                 return Some(Surplus::Chunk(chunk, ready));
             }
         }
         let take = |chunk: &mut Chunk| {
             std::iter::from_fn(|| chunk.take_ready(guard)).take(surplus).collect()
         };
-        Some(Surplus::Slots(self.change(id, take)))
+        let slots: Vec<_> = self.change(id, take);
+        self.surplus = self.surplus.saturating_sub(slots.len());
+        Some(Surplus::Slots(slots))
     }
 
     /// Takes out up to `most` slots of chunk numbers in `ids` that came back since the last trim, and

@@ -110,3 +110,38 @@ impl Slot {
         self.chunk
     }
 }
+
+/// [`Slot::high_water`] of the calling OS thread's own stack: bytes from its highest address down to the
+/// lowest page that is backed, as seen from `stack_pointer`, an address in it. Zero if the system does
+/// not say where the stack is.
+pub fn thread_high_water(stack_pointer: usize) -> usize {
+    let Some(top) = thread_stack_top().filter(|&top| top > stack_pointer) else { return 0 };
+    let page = crate::page_size();
+    let mut lowest = stack_pointer & !(page - 1);
+    while lowest > page && advise::backed_below(lowest - page, lowest) > 0 {
+        lowest -= page;
+    }
+    top - lowest
+}
+
+/// One past the highest address of the calling OS thread's stack.
+#[cfg(target_os = "linux")]
+fn thread_stack_top() -> Option<usize> {
+    let mut attributes = std::mem::MaybeUninit::uninit();
+    let (mut lowest, mut size) = (std::ptr::null_mut(), 0);
+    // SAFETY: the attributes are initialised by the first call, if it succeeds, read by the second, and
+    // destroyed by the third.
+    unsafe {
+        if libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) != 0 {
+            return None;
+        }
+        let known = libc::pthread_attr_getstack(attributes.as_ptr(), &mut lowest, &mut size) == 0;
+        libc::pthread_attr_destroy(attributes.as_mut_ptr());
+        known.then_some(lowest as usize + size)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn thread_stack_top() -> Option<usize> {
+    None
+}

@@ -9,9 +9,22 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::worker::Worker;
+use crate::task::Temporary;
 
 thread_local! {
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
+    /// The temporary stack that an OS thread runs on outside any green thread.
+    static TEMPORARY: Cell<*const Temporary> = const { Cell::new(ptr::null()) };
+}
+
+#[inline(never)]
+pub(crate) fn temporary() -> *const Temporary {
+    TEMPORARY.with(Cell::get)
+}
+
+#[inline(never)]
+pub(crate) fn set_temporary(stack: *const Temporary) {
+    TEMPORARY.with(|current| current.set(stack));
 }
 
 #[inline(never)]

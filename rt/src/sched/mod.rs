@@ -3,6 +3,7 @@
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
+//! - [`overflow`] explains a stack that was too small.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
@@ -11,20 +12,23 @@ pub(crate) mod current;
 mod driver;
 mod idle;
 mod monitor;
+mod overflow;
 mod parker;
 mod remote;
 mod start;
 mod steal;
 mod worker;
 
+use std::collections::HashMap;
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crossbeam_deque::{Injector, Steal};
-use gthread_arch::stacks::{Pool, SizeClass, Slot};
+use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
-use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{TaskRef, Waiter, Wake};
 use driver::{Driver, Tell};
 use idle::{Idle, Summon};
@@ -33,7 +37,8 @@ use remote::Remote;
 use worker::Core;
 
 pub(crate) use driver::TimerKey;
-pub(crate) use start::{ABANDONED, Config, default_sched};
+pub(crate) use overflow::explain_overflows;
+pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
 
 /// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
@@ -55,6 +60,8 @@ pub(crate) struct Sched {
     driver: Driver,
     monitor: Monitor,
     pool: Pool,
+    /// What the stacks' profile knows, by where threads were spawned.
+    stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
@@ -169,11 +176,36 @@ impl Sched {
         });
     }
 
+    /// Takes a slot, for use on the worker that calls, if one does.
+    pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
+        current::with(|worker| match worker {
+            Some(worker) if worker.serves(self) => worker.take_slot(class),
+            _ => self.pool.take(class),
+        })
+    }
+
+    /// Notes how much of its stack a thread has used, and empties the stack for the next.
+    #[cold]
+    pub(crate) fn profile_stack(&self, site: &'static Location<'static>, slot: &Slot) {
+        let used = slot.high_water();
+        // SAFETY: the thread has ended, and the slot is not back in the pool yet.
+        unsafe { slot.give_back() };
+        let mut sites = lock(&self.stack_sites);
+        let stack_use = sites.entry(site).or_default();
+        stack_use.threads += 1;
+        stack_use.high_water = stack_use.high_water.max(used);
+    }
+
+    /// What the stacks' profile knows.
+    pub(crate) fn stack_sites(&self) -> Vec<(&'static Location<'static>, StackUse)> {
+        lock(&self.stack_sites).iter().map(|(site, stack_use)| (*site, *stack_use)).collect()
+    }
+
     /// The class of stack that a thread with `stack_size` gets.
     pub(crate) fn class_for(&self, stack_size: Option<usize>) -> std::io::Result<SizeClass> {
         match stack_size {
             None => Ok(self.config.class),
-            Some(bytes) => Ok(SizeClass::of_usable(bytes.max(MIN_STACK))?),
+            Some(bytes) => Ok(class_of(bytes, self.pool.guard_size())?),
         }
     }
 
@@ -210,6 +242,13 @@ impl Sched {
     }
 }
 
+/// How the threads that were spawned in one place used their stacks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StackUse {
+    pub(crate) threads: u64,
+    pub(crate) high_water: usize,
+}
+
 /// See [`crate::Metrics`].
 pub(crate) struct Counts {
     pub(crate) threads: usize,
@@ -221,6 +260,11 @@ pub(crate) struct Counts {
 /// No smaller stack is given than this many usable bytes: room for the control block, a closure, and
 /// the frames of a panic that is caught and printed.
 const MIN_STACK: usize = 24 << 10;
+
+/// The class of stacks with `bytes` to use, at least.
+pub(crate) fn class_of(bytes: usize, guard: usize) -> Result<SizeClass, StackError> {
+    SizeClass::of_usable(bytes.max(MIN_STACK), guard)
+}
 
 /// Makes a claimed thread run.
 #[inline]

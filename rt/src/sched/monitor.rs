@@ -6,13 +6,17 @@
 //! - lets another worker run in the place of one that has been stuck in a task for some time while
 //!   work waits, starting a spare OS thread if there is none asleep;
 //! - fires timers that no worker is free to fire;
-//! - starts the spares that others ask for.
+//! - starts the spares that others ask for;
+//! - gives memory of stacks that nobody needs back to the kernel.
 //!
-//! When all workers sleep so does it, without a timeout; whoever wakes up stirs it.
+//! When all workers sleep so does it, without a timeout once all memory is given back; whoever wakes up
+//! stirs it.
 
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use gthread_arch::stacks::Trim;
 
 use super::idle::Summon;
 use super::parker::Parker;
@@ -31,6 +35,11 @@ const CALM_LOOKS: u32 = 50;
 /// that is covered already, so that many long computations do not become as many OS threads.
 const COVER_AFTER: Duration = Duration::from_millis(10);
 const MAX_DOUBLINGS: u32 = 7;
+
+/// What stacks were not needed for so long is given back.
+const TRIM_INTERVAL: Duration = Duration::from_millis(100);
+/// Between the parts of a long trim, so that other things get done.
+const TRIM_PAUSE: Duration = Duration::from_millis(1);
 
 /// The side of the monitor that other threads see.
 #[derive(Debug)]
@@ -87,17 +96,21 @@ pub(super) fn run(sched: &Arc<Sched>) {
     let mut seen: Vec<Seen> = Vec::new();
     let mut interval = MIN_INTERVAL;
     let mut calm = 0;
+    let mut trim_at = None;
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             sched.start_spare();
         }
         sched.fire_due_timers();
-        if sleep_while_quiet(sched) {
+        trim_at = trim(sched, trim_at);
+        if sleep_while_quiet(sched, trim_at) {
             seen.clear();
             interval = MIN_INTERVAL;
             calm = 0;
             continue;
         }
+        // Whatever runs leaves stacks behind.
+        trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
         if look(sched, &mut seen) {
             interval = MIN_INTERVAL;
             calm = 0;
@@ -113,8 +126,22 @@ pub(super) fn run(sched: &Arc<Sched>) {
     }
 }
 
-/// If no worker runs, sleeps until one does, or until a timer is due that no worker keeps: true.
-fn sleep_while_quiet(sched: &Arc<Sched>) -> bool {
+/// Gives memory back if it is time to: when it next will be.
+fn trim(sched: &Sched, at: Option<Instant>) -> Option<Instant> {
+    if at.is_none_or(|at| at > Instant::now()) {
+        return at;
+    }
+    let after = match sched.pool.trim() {
+        Trim::Done => return None,
+        Trim::Later => TRIM_INTERVAL,
+        Trim::Soon => TRIM_PAUSE,
+    };
+    Some(Instant::now() + after)
+}
+
+/// If no worker runs, sleeps until one does, until a timer is due that no worker keeps, or until
+/// `trim_at`: true.
+fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>) -> bool {
     let monitor = &sched.monitor;
     if !sched.idle.is_quiet() {
         return false;
@@ -125,7 +152,7 @@ fn sleep_while_quiet(sched: &Arc<Sched>) -> bool {
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
         let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park(timer);
+        monitor.parker.park([timer, trim_at].into_iter().flatten().min());
     }
     monitor.dormant.store(false, Ordering::Relaxed);
     quiet

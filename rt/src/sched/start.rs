@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crossbeam_deque::Injector;
-use gthread_arch::stacks::{GuardKind, Pool, SizeClass};
+use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::worker::{Core, Worker};
-use super::{MAX_SPARES, MIN_STACK, Sched, current};
+use super::{MAX_SPARES, MIN_STACK, Sched, current, explain_overflows};
 use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
@@ -28,19 +28,27 @@ pub(crate) struct Config {
     pub(crate) workers: u32,
     /// The size of stacks that are not asked for by size.
     pub(crate) class: SizeClass,
-    pub(crate) guard: GuardKind,
+    pub(crate) guard: GuardConfig,
+    /// Notes how much of its stack each thread used.
+    pub(crate) profile_stacks: bool,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
 
+/// What a `RuntimeBuilder` was told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wishes {
+    pub(crate) workers: Option<usize>,
+    pub(crate) stack_size: Option<usize>,
+    pub(crate) guard_size: Option<usize>,
+    pub(crate) profile_stacks: Option<bool>,
+    pub(crate) name: Option<String>,
+}
+
 impl Config {
     /// What the builder was told, else the environment, else the machine.
-    pub(crate) fn new(
-        workers: Option<usize>,
-        stack_size: Option<usize>,
-        name: Option<String>,
-    ) -> io::Result<Self> {
-        let workers = match workers {
+    pub(crate) fn new(wishes: Wishes) -> io::Result<Self> {
+        let workers = match wishes.workers {
             Some(workers) => workers,
             None => match from_env("GTHREAD_WORKERS")? {
                 Some(workers) => workers,
@@ -51,23 +59,47 @@ impl Config {
             Ok(workers @ 1..=MAX_WORKERS) => workers,
             _ => return Err(invalid(format!("workers must be 1 to {MAX_WORKERS}, not {workers}"))),
         };
-        let stack_size = match stack_size {
+        let guard = guard(wishes.guard_size)?;
+        let stack_size = match wishes.stack_size {
             Some(bytes) => Some(bytes),
             None => from_env("GTHREAD_STACK_SIZE")?,
         };
         let class = match stack_size {
-            None => SizeClass::of_size(DEFAULT_STACK)?,
-            Some(bytes) => SizeClass::of_usable(bytes.max(MIN_STACK))?,
+            // At least half of it is stack, however large the guard.
+            None => SizeClass::of_size(DEFAULT_STACK.max(2 * guard.size()))?,
+            Some(bytes) => SizeClass::of_usable(bytes.max(MIN_STACK), guard.size())?,
         };
-        let guard = match std::env::var("GTHREAD_GUARD").as_deref() {
-            Ok("mprotect") => GuardKind::Mprotect,
-            Ok("auto") | Err(std::env::VarError::NotPresent) => GuardKind::Auto,
-            other => {
-                return Err(invalid(format!("GTHREAD_GUARD is auto or mprotect, not {other:?}")));
-            }
+        let profile_stacks = match wishes.profile_stacks {
+            Some(profile) => profile,
+            None => match std::env::var("GTHREAD_STACK_PROFILE").as_deref() {
+                Ok("1") => true,
+                Ok("0") | Err(std::env::VarError::NotPresent) => false,
+                other => {
+                    return Err(invalid(format!("GTHREAD_STACK_PROFILE is 0 or 1, not {other:?}")));
+                }
+            },
         };
-        Ok(Self { workers, class, guard, name: name.unwrap_or_else(|| "gthread".into()) })
+        let name = wishes.name.unwrap_or_else(|| "gthread".into());
+        Ok(Self { workers, class, guard, profile_stacks, name })
     }
+}
+
+/// How stacks are guarded: as asked for, else as the environment says.
+pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
+    let kind = match std::env::var("GTHREAD_GUARD").as_deref() {
+        Ok("mprotect") => GuardKind::Mprotect,
+        Ok("auto") | Err(std::env::VarError::NotPresent) => GuardKind::Auto,
+        other => {
+            return Err(invalid(format!("GTHREAD_GUARD is auto or mprotect, not {other:?}")));
+        }
+    };
+    let size = match size {
+        Some(bytes) => bytes,
+        None => from_env("GTHREAD_GUARD_SIZE")?.unwrap_or(0),
+    };
+    let mut guard = GuardConfig::new(kind).at_least(size)?;
+    guard.max_maps = from_env("GTHREAD_MAX_MAPS")?;
+    Ok(guard)
 }
 
 /// More workers than this are a mistake.
@@ -105,7 +137,7 @@ pub(crate) fn default_sched() -> io::Result<&'static Arc<Sched>> {
     match DEFAULT.get() {
         Some(sched) => Ok(sched),
         None => {
-            let sched = Sched::start(Config::new(None, None, None)?)?;
+            let sched = Sched::start(Config::new(Wishes::default())?)?;
             Ok(DEFAULT.get_or_init(|| sched))
         }
     }
@@ -119,6 +151,7 @@ impl Sched {
     /// When the OS refuses a thread. Those that were started have ended then.
     pub(crate) fn start(config: Config) -> io::Result<Arc<Self>> {
         barrier::init();
+        explain_overflows();
         let workers = config.workers;
         let cores: Vec<_> = (0..workers).map(Core::new).collect();
         let remotes: Box<[OnceLock<_>]> =
@@ -134,6 +167,7 @@ impl Sched {
             driver: Driver::new(),
             monitor: Monitor::new(),
             pool: Pool::new(config.guard),
+            stack_sites: Mutex::default(),
             stopped: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),

@@ -98,6 +98,7 @@ impl Worker {
         debug_assert!(!self.core.remote.has_handoff(), "asleep with a task in hand");
         let sched = &*self.sched;
         let me = self.core.index;
+        self.flush_stacks();
         // From here on the monitor must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
         sched.idle.sleep(me, self.searching.replace(false));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crossbeam_deque::Worker as Deque;
 use gthread_arch::Switch;
-use gthread_arch::stacks::{Cache, SizeClass, Slot, StackError};
+use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
 use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
 use super::steal::Next;
@@ -96,6 +96,8 @@ impl Worker {
     /// Runs tasks until the scheduler stops, or, for a spare, until it is not needed.
     pub(super) fn run(&self) {
         let _entered = current::enter(self);
+        // Without it an overflow still ends the process, but unexplained.
+        let _alternate_stack = AlternateStack::install();
         self.core.remote.parker.adopt();
         self.set_status(NORMAL);
         while !self.sched.is_stopped() {
@@ -111,7 +113,7 @@ impl Worker {
                 Next::End => break,
             }
         }
-        self.stacks.borrow_mut().flush(&self.sched.pool);
+        self.flush_stacks();
     }
 
     /// Gives the deques back for the next spare.
@@ -290,6 +292,7 @@ impl Worker {
     #[cold]
     fn pick_fairly(&self) -> Option<TaskRef> {
         self.sched.fire_due_timers();
+        self.stacks.borrow_mut().tend(&self.sched.pool);
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
         if turn % 5 == 4 {
@@ -455,6 +458,11 @@ impl Worker {
     #[inline]
     pub(super) fn put_slot(&self, slot: Slot) {
         self.stacks.borrow_mut().put(&self.sched.pool, slot);
+    }
+
+    /// Gives the stacks in stock back, for others to use or the monitor to trim.
+    pub(super) fn flush_stacks(&self) {
+        self.stacks.borrow_mut().flush(&self.sched.pool);
     }
 
     /// The running task is about to block this OS thread: lets another take this worker's place.

@@ -113,6 +113,16 @@ pub(crate) struct Task {
     /// Why and where the task last waited: written by the task itself, read by anyone for dumps.
     reason: AtomicUsize,
     waited_at: AtomicPtr<Location<'static>>,
+    /// The temporary stack that it runs on, if it does.
+    pub(crate) temporary: Cell<*const Temporary>,
+}
+
+/// A stack that a thread runs on for the time of one call.
+#[derive(Debug)]
+pub(crate) struct Temporary {
+    pub(crate) slot: Slot,
+    /// The one that the call was made on, if it was one.
+    pub(crate) below: *const Temporary,
 }
 
 /// A pointer to a live task.
@@ -203,6 +213,7 @@ impl TaskRef {
             pinned: attributes.pinned,
             reason: AtomicUsize::new(Reason::Running as usize),
             waited_at: AtomicPtr::new(std::ptr::null_mut()),
+            temporary: Cell::new(std::ptr::null()),
         };
         // SAFETY: `place` is ours and large enough.
         unsafe { place.write(task) };
@@ -270,6 +281,7 @@ impl TaskRef {
     pub(crate) unsafe fn free(self) {
         let sched = self.sched;
         let slot = self.slot.take().expect("a task is freed once");
+        let site = self.site;
         // SAFETY: nobody else has the task. It has finished, so its fiber has; the copy is the only one
         // used, because a fiber's drop does nothing. The packet's content is gone.
         unsafe {
@@ -278,7 +290,11 @@ impl TaskRef {
             self.0.drop_in_place();
         }
         // SAFETY: the scheduler outlives its tasks, and this one is counted until its slot is back.
-        unsafe { sched.as_ref() }.put_slot(slot);
+        let sched = unsafe { sched.as_ref() };
+        if sched.config.profile_stacks {
+            sched.profile_stack(site, &slot);
+        }
+        sched.put_slot(slot);
     }
 
     /// Takes the result out.
@@ -330,6 +346,13 @@ impl TaskRef {
 }
 
 impl Task {
+    /// The stack that it was made with. For the task itself, or while it runs.
+    pub(crate) fn slot(&self) -> &Slot {
+        // SAFETY: the slot is taken out by whoever frees the task, when it has finished and nobody has
+        // it any more.
+        unsafe { (*self.slot.as_ptr()).as_ref() }.expect("a task has a slot until it is freed")
+    }
+
     #[inline]
     pub(crate) fn sched(&self) -> &Sched {
         // SAFETY: `TaskRef::new` requires that it outlives the task.
