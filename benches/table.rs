@@ -5,12 +5,11 @@
 //! test it does nothing.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::SystemTime;
 use std::{env, fs, io};
 
+use gthread_benches::page::{date, field, kernel, markdown, nanoseconds, output, significant};
 use serde_json::Value;
 
 /// What is compared, and how the table calls it. Ratios are of the first to the second.
@@ -128,49 +127,7 @@ fn table(workloads: &Workloads) -> String {
         row.push(of(0).zip(of(1)).map_or("–".into(), |(os, green)| significant(os / green)));
         rows.push(row);
     }
-
-    let widths: Vec<usize> = (0..rows[0].len())
-        .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-        .collect();
-    let rule = widths.iter().enumerate().map(|(column, &width)| {
-        if column == 0 { "-".repeat(width) } else { "-".repeat(width - 1) + ":" }
-    });
-    rows.insert(1, rule.collect());
-
-    let mut table = String::new();
-    for row in rows {
-        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
-            // The first column is words, the others are numbers.
-            let written = if column == 0 {
-                write!(table, "| {cell:width$} ")
-            } else {
-                write!(table, "| {cell:>width$} ")
-            };
-            written.expect("a string takes all");
-        }
-        table.push_str("|\n");
-    }
-    table
-}
-
-/// A time, in the unit that suits it.
-fn nanoseconds(time: f64) -> String {
-    let (time, unit) = match time {
-        ..1e3 => (time, "ns"),
-        ..1e6 => (time / 1e3, "µs"),
-        ..1e9 => (time / 1e6, "ms"),
-        _ => (time / 1e9, "s"),
-    };
-    format!("{} {unit}", significant(time))
-}
-
-/// Three digits that count.
-fn significant(number: f64) -> String {
-    match number {
-        ..9.995 => format!("{number:.2}"),
-        ..99.95 => format!("{number:.1}"),
-        _ => format!("{number:.0}"),
-    }
+    markdown(rows)
 }
 
 /// The whole page.
@@ -219,40 +176,14 @@ impl Machine {
             memory: field("/proc/meminfo", "MemTotal")
                 .and_then(|kib| kib.trim_end_matches(" kB").parse::<f64>().ok())
                 .map_or_else(unknown, |kib| format!("{:.0} GiB", kib / f64::from(1 << 20))),
-            // The version without what distributors add to it.
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
-                .ok()
-                .and_then(|release| Some(format!("Linux {}", release.trim().split('-').next()?)))
-                .unwrap_or_else(|| env::consts::OS.into()),
+            kernel: kernel(),
             rustc: output("rustc", &["--version"]).map_or_else(unknown, |line| line.trim().into()),
         }
     }
-}
-
-/// The value of the first `name : value` in a file of /proc.
-fn field(file: &str, name: &str) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
-    let (_, value) =
-        text.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.trim() == name)?;
-    Some(value.trim().into())
-}
-
-/// What a command prints.
-fn output(command: &str, args: &[&str]) -> Option<String> {
-    let output = Command::new(command).args(args).output().ok()?;
-    output.status.success().then_some(())?;
-    String::from_utf8(output.stdout).ok()
 }
 
 /// One day, or the first and the last.
 fn dates(first: SystemTime, last: SystemTime) -> String {
     let (first, last) = (date(first), date(last));
     if first == last { last } else { format!("{first} to {last}") }
-}
-
-/// The day of a time, in UTC.
-fn date(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).expect("files are newer than 1970");
-    let seconds = format!("@{}", since.as_secs());
-    output("date", &["-u", "-d", &seconds, "+%F"]).map_or("unknown".into(), |day| day.trim().into())
 }

@@ -158,4 +158,14 @@ impl Worker {
             }
         }
     }
+
+    /// A pseudo-random number (xorshift64*), to choose victims and select arms.
+    pub(crate) fn random(&self) -> u64 {
+        let mut x = self.random.get();
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        self.random.set(x);
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
 }

@@ -66,7 +66,7 @@ pub(crate) struct Worker {
     blocking_depth: Cell<u32>,
     /// More than `DEEP` continuations wait; looked at now and then.
     deep: Cell<bool>,
-    random: Cell<u64>,
+    pub(super) random: Cell<u64>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -492,15 +492,5 @@ impl Worker {
             self.sched.idle.unblock();
             self.sched.monitor.stir();
         }
-    }
-
-    /// A pseudo-random number (xorshift64*), to choose victims and select arms.
-    pub(crate) fn random(&self) -> u64 {
-        let mut x = self.random.get();
-        x ^= x >> 12;
-        x ^= x << 25;
-        x ^= x >> 27;
-        self.random.set(x);
-        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 }

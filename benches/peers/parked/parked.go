@@ -1,0 +1,116 @@
+// A million parked goroutines: what ../../parked.rs does with green threads, in Go.
+//
+// parked THREADS, with GOMAXPROCS as the environment has it, prints one line of keys and values.
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// limit is how long memory may take to be given back.
+const limit = 3 * time.Second
+
+// wave is goroutines that wait for a channel to be closed.
+type wave struct {
+	door  chan struct{}
+	ended sync.WaitGroup
+	start time.Duration // from the first's start until all have run
+}
+
+// begin starts them, and returns when all wait.
+func begin(threads int64) *wave {
+	var parked atomic.Int64
+	w := &wave{door: make(chan struct{})}
+	start := time.Now()
+	w.ended.Add(int(threads))
+	for range int(threads) {
+		go func() {
+			defer w.ended.Done()
+			parked.Add(1)
+			<-w.door
+		}()
+	}
+	for parked.Load() < threads {
+		runtime.Gosched()
+	}
+	w.start = time.Since(start)
+	return w
+}
+
+// end wakes them, and returns how long it took until all had ended.
+func (w *wave) end() time.Duration {
+	start := time.Now()
+	close(w.door)
+	w.ended.Wait()
+	return time.Since(start)
+}
+
+// memory is what the process has of the machine's, page tables too, in bytes.
+func memory() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		log.Fatal(err)
+	}
+	var sum int64
+	for _, name := range []string{"VmRSS:", "VmPTE:"} {
+		_, rest, _ := bytes.Cut(status, []byte("\n"+name))
+		kib, err := strconv.ParseInt(string(bytes.Fields(rest)[0]), 10, 64)
+		if err != nil {
+			log.Fatal(err)
+		}
+		sum += kib << 10
+	}
+	return sum
+}
+
+func maps() int {
+	text, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		log.Fatal(err)
+	}
+	return bytes.Count(text, []byte("\n"))
+}
+
+// givenBack is the milliseconds until memory is under a twentieth of the peak, or "inf".
+func givenBack(before, peak int64) string {
+	start := time.Now()
+	for time.Since(start) < limit {
+		now := memory()
+		peak = max(peak, now)
+		if now-before < (peak-before)/20 {
+			return strconv.FormatInt(time.Since(start).Milliseconds(), 10)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	return "inf"
+}
+
+func main() {
+	threads, err := strconv.ParseInt(os.Args[1], 10, 64)
+	if err != nil {
+		log.Fatal(err)
+	}
+	each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(threads) }
+
+	before := memory()
+	first := begin(threads)
+	peak := memory()
+	bytes := float64(peak-before) / float64(threads)
+	maps := maps()
+	wake := first.end()
+
+	again := begin(threads)
+	peak = max(peak, memory())
+	again.end()
+
+	fmt.Println("start", each(first.start), "wake", each(wake), "bytes", bytes, "maps", maps,
+		"given_back", givenBack(before, peak), "start_again", each(again.start))
+}

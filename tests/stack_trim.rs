@@ -1,0 +1,93 @@
+//! Memory of stacks goes back to the kernel once nobody needs it. Alone in its process: it measures.
+
+use std::time::Instant;
+
+use gthread::{Runtime, channel, go};
+use gthread_tests::{LIMIT, resident, runtime, until, use_stack, watchdog};
+
+/// Resident memory and page tables.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmPTE:")).unwrap();
+    let tables: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    resident().0 + (tables << 10)
+}
+
+/// Has so many threads wait at once, each that deep; gives the memory that they took.
+fn burst(runtime: &Runtime, threads: usize, depth: usize) -> u64 {
+    runtime.run(|| {
+        let (tx, rx) = channel::bounded::<()>(0);
+        let waiting: Vec<_> = (0..threads)
+            .map(|_| {
+                let rx = rx.clone();
+                go!(move || (use_stack(depth), rx.recv().is_err()).1)
+            })
+            .collect();
+        let taken = memory();
+        drop(tx);
+        assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
+        taken
+    })
+}
+
+#[test]
+fn memory_is_given_back() {
+    watchdog(LIMIT * 3, || {
+        // With mprotect fewer guards can be had.
+        let threads = 20_000;
+        for workers in [1, 2, 8] {
+            let runtime = runtime(workers);
+            burst(&runtime, 100, 1 << 10);
+            let before = memory();
+            for depth in [1 << 10, 30 << 10] {
+                let start = Instant::now();
+                let peak = burst(&runtime, threads, depth) - before;
+                assert!(peak > (threads * 4096) as u64, "{peak} bytes for {threads} threads");
+                let burst = start.elapsed();
+                // The handles' memory is the allocator's, and little.
+                until(|| memory().saturating_sub(before) < peak / 20);
+                println!("{workers}: {depth}: {peak} bytes, {burst:?}, gone {:?}", start.elapsed());
+            }
+        }
+        deep_pages_of_the_few_that_are_kept_are_given_back();
+        the_stack_of_a_large_class_is_given_back();
+    });
+}
+
+/// Those stacks stay in stock, but not what is deep in them.
+fn deep_pages_of_the_few_that_are_kept_are_given_back() {
+    let runtime = runtime(1);
+    burst(&runtime, 40, 1 << 10);
+    let before = memory();
+    let peak = burst(&runtime, 40, 200 << 10) - before;
+    assert!(peak > 40 * (150 << 10), "{peak}");
+    until(|| memory() < before + peak / 4);
+    // And while the runtime is busy with other things.
+    let busy = runtime.spawn(move || {
+        let peak = {
+            let thread = go!(|| use_stack(200 << 10));
+            thread.join().unwrap();
+            memory()
+        };
+        let start = Instant::now();
+        while memory() > peak.saturating_sub(100 << 10) {
+            (0..1000).for_each(|_| go!(|| ()).join().unwrap());
+            assert!(start.elapsed() < LIMIT, "still {} of {peak}", memory());
+        }
+    });
+    busy.join().unwrap();
+}
+
+fn the_stack_of_a_large_class_is_given_back() {
+    let runtime = runtime(2);
+    runtime.run(|| ());
+    let before = memory();
+    let peak = runtime.run(|| {
+        gthread::with_stack(64 << 20, || {
+            use_stack(50 << 20);
+            memory()
+        })
+    });
+    assert!(peak - before > 50 << 20, "{peak} {before}");
+    until(|| memory() < before + (5 << 20));
+}
