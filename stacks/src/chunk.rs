@@ -21,6 +21,8 @@ const CHUNK_BYTES: usize = 64 << 20;
 const MIN_SLOTS: usize = 8;
 /// No chunk is larger than this, unless a single slot is.
 const MAX_CHUNK_BYTES: usize = 1 << 30;
+/// Address space that must be left for the rest of the process.
+const HEADROOM: usize = 16 << 20;
 
 /// Bytes at the top of a stack that stay when it is trimmed but likely to be used again soon: what a
 /// thread touches that does nothing special.
@@ -59,7 +61,8 @@ impl Chunk {
         let size = class.size();
         let mut bytes = CHUNK_BYTES.max((size * MIN_SLOTS).min(MAX_CHUNK_BYTES)).max(size);
         let map = loop {
-            match reserve(bytes) {
+            // Whoever shares the limit that is met here (an allocator, say) would not survive it.
+            match reserve(bytes + HEADROOM).map(drop).and_then(|()| reserve(bytes)) {
                 Ok(map) => break map,
                 Err(_) if bytes > size => bytes /= 2,
                 Err(source) => return Err(StackError::Reserve { bytes, source }),
