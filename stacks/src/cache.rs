@@ -1,5 +1,6 @@
 //! One thread's stock of slots.
 
+use crate::pool::give_back_deep;
 use crate::{Pool, SizeClass, Slot, StackError};
 
 /// Slots that move between a cache and its pool at once.
@@ -56,14 +57,14 @@ impl Cache {
         }
     }
 
-    /// [`Cache::flush`], if the pool was trimmed since the last time: the next trim then sees what was
-    /// here. To be called now and then.
+    /// If the pool was trimmed since the last time: trims what is here too, which the pool cannot see,
+    /// but for the tops of the stacks. To be called now and then.
     #[inline]
     pub fn tend(&mut self, pool: &Pool) {
         let trims = pool.trims();
         if self.trims != trims {
             self.trims = trims;
-            self.flush(pool);
+            give_back_deep(&self.slots);
         }
     }
 

@@ -27,7 +27,7 @@ const MOST_RESTED: usize = 512;
 pub struct Pool {
     guards: Guards,
     shelves: [Mutex<Shelf>; SizeClass::COUNT],
-    /// Counts trims: caches that see it change give back what they have.
+    /// Counts trims that were completed: caches that see it change trim themselves.
     trims: AtomicUsize,
 }
 
@@ -142,11 +142,15 @@ impl Pool {
     /// Makes system calls for a few milliseconds at most, and not while holding a lock that takers wait
     /// for.
     pub fn trim(&self) -> Trim {
-        self.trims.fetch_add(1, Relaxed);
-        self.shelves.iter().map(|shelf| self.trim_shelf(shelf)).max().unwrap_or(Trim::Done)
+        let next =
+            self.shelves.iter().map(|shelf| self.trim_shelf(shelf)).max().unwrap_or(Trim::Done);
+        if next != Trim::Soon {
+            self.trims.fetch_add(1, Relaxed);
+        }
+        next
     }
 
-    /// How many trims there were.
+    /// How many trims were completed.
     #[inline]
     pub(crate) fn trims(&self) -> usize {
         self.trims.load(Relaxed)
@@ -246,7 +250,8 @@ fn give_back_all(slots: &[Slot]) {
 }
 
 /// Gives back what lies below the part of free slots that is used again and again.
-fn give_back_deep(slots: &[Slot]) {
+#[cold]
+pub(crate) fn give_back_deep(slots: &[Slot]) {
     let deep = |slot: &Slot| {
         let len = slot.usable().checked_sub(SHALLOW).filter(|&len| len > 0)?;
         Some(advise::range(slot.bottom().as_ptr().wrapping_add(slot.guard()), len))
