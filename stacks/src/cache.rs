@@ -15,6 +15,8 @@ const BATCH: usize = 32;
 pub struct Cache {
     class: SizeClass,
     slots: Vec<Slot>,
+    /// How many it may have; none if it is time to trim them.
+    room: usize,
     /// The pool's trims that this cache has seen.
     trims: usize,
 }
@@ -22,7 +24,7 @@ pub struct Cache {
 impl Cache {
     /// An empty cache for slots of `class`.
     pub fn new(class: SizeClass) -> Self {
-        Self { class, slots: Vec::with_capacity(2 * BATCH), trims: 0 }
+        Self { class, slots: Vec::with_capacity(2 * BATCH), room: 2 * BATCH, trims: 0 }
     }
 
     /// A stack of the given class.
@@ -43,7 +45,7 @@ impl Cache {
     /// Gives a slot back.
     #[inline]
     pub fn put(&mut self, pool: &Pool, slot: Slot) {
-        if slot.class() == self.class && self.slots.len() < 2 * BATCH {
+        if slot.class() == self.class && self.slots.len() < self.room {
             self.slots.push(slot);
         } else {
             self.put_slow(pool, slot);
@@ -57,14 +59,15 @@ impl Cache {
         }
     }
 
-    /// If the pool was trimmed since the last time: trims what is here too, which the pool cannot see,
-    /// but for the tops of the stacks. To be called now and then.
+    /// If the pool was trimmed since the last time, has the next [`Cache::put`] trim what is here too, which
+    /// the pool cannot see, but for the tops of the stacks. To be called now and then. (Not here and now:
+    /// the stack that is used again and again may well be in use whenever this is called.)
     #[inline]
     pub fn tend(&mut self, pool: &Pool) {
         let trims = pool.trims();
         if self.trims != trims {
             self.trims = trims;
-            give_back_deep(&self.slots);
+            self.room = 0;
         }
     }
 
@@ -82,9 +85,15 @@ impl Cache {
         if slot.class() != self.class {
             return pool.put(slot);
         }
-        // The oldest go: the newest are warm.
-        let mut oldest = self.slots.drain(..BATCH).collect();
-        pool.put_all(self.class, &mut oldest);
+        if self.slots.len() == 2 * BATCH {
+            // The oldest go: the newest are warm.
+            let mut oldest = self.slots.drain(..BATCH).collect();
+            pool.put_all(self.class, &mut oldest);
+        }
         self.slots.push(slot);
+        if self.room == 0 {
+            self.room = 2 * BATCH;
+            give_back_deep(&self.slots);
+        }
     }
 }
