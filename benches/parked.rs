@@ -333,9 +333,10 @@ Written by `cargo bench --bench parked`; do not edit. Measured on {date}, {kerne
 {table}
 All threads wait to receive from one unbuffered channel, and wake when it is closed; the code is in
 [benches/parked.rs](../benches/parked.rs) and [parked.go](../benches/peers/parked/parked.go). Each run is a
-process of its own, right after so much memory was used and freed, and figures are medians of {ROUNDS}. *Start* ends when all threads have run, *wake* when
-all have ended. Bytes are resident memory and page tables. *Start again* is for a second wave right after
-the first has ended; the time until memory is given back counts from the second's end.
+process of its own, right after another has used and freed as much memory; figures are medians of {ROUNDS}.
+*Start* ends when all threads have run, *wake* when all have ended. Bytes are resident memory and page
+tables. *Start again* is for a second wave right after the first has ended; the time until memory is given
+back counts from the second's end.
 "
     )
 }
