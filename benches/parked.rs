@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use std::{env, fs, hint, io, thread};
 
 use gthread::{JoinHandle, Runtime, channel};
-use gthread_benches::page::{date, field, kernel, markdown, output};
+use gthread_benches::page::{date, field, kernel, markdown, options, output};
 
 /// How many threads, unless `--threads` says otherwise.
 const THREADS: usize = 1_000_000;
@@ -41,11 +41,7 @@ const COLUMNS: [(&str, &str); 6] = [
 ];
 
 fn main() -> io::Result<()> {
-    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let measuring = env::args().any(|arg| arg == "--bench");
-    if !measuring || args.iter().any(|arg| arg == "--test" || arg == "--list") {
-        return Ok(());
-    }
+    let Some(args) = options() else { return Ok(()) };
 
     let (mut threads, mut rounds, mut workers) = (THREADS, ROUNDS, None);
     let mut words = args.iter();

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{env, fs, io};
 
-use gthread_benches::page::{date, field, kernel, markdown, nanoseconds, output, significant};
+use gthread_benches::page::{
+    date, field, kernel, markdown, nanoseconds, options, output, significant,
+};
 use serde_json::Value;
 
 /// What is compared, and how the table calls it. Ratios are of the first to the second.
@@ -21,11 +23,7 @@ const CONTESTANTS: [(&str, &str); 4] = [
 ];
 
 fn main() -> io::Result<()> {
-    let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let measuring = env::args().any(|arg| arg == "--bench");
-    if !measuring || args.iter().any(|arg| arg == "--test" || arg == "--list") {
-        return Ok(());
-    }
+    let Some(args) = options() else { return Ok(()) };
 
     let criterion = criterion_directory();
     let (workloads, measured) = medians(&criterion)?;

@@ -126,15 +126,16 @@ fn an_os_thread_is_still_explained_by_std() {
     });
 }
 
+fn write_to_a_wild_pointer() {
+    // SAFETY: there is none: that is what is tested. Nothing is mapped at this address.
+    unsafe { std::ptr::with_exposed_provenance_mut::<u8>(64).write_volatile(1) }
+}
+
 /// A wild pointer in a green thread is no overflow.
 #[test]
 fn another_fault_is_not_mistaken() {
     if is_child() {
-        let wild = || {
-            // SAFETY: there is none: that is what is tested. Nothing is mapped at this address.
-            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(64).write_volatile(1) }
-        };
-        println!("survived: {:?}", go!(wild).join());
+        println!("survived: {:?}", go!(write_to_a_wild_pointer).join());
         return;
     }
     watchdog(LIMIT, || {
@@ -156,11 +157,7 @@ fn an_earlier_handler_is_called() {
     if is_child() {
         // SAFETY: the handler is async-signal-safe.
         unsafe { libc::signal(libc::SIGSEGV, handler as *const () as usize) };
-        let wild = || {
-            // SAFETY: as above.
-            unsafe { std::ptr::with_exposed_provenance_mut::<u8>(64).write_volatile(1) }
-        };
-        println!("survived: {:?}", go!(wild).join());
+        println!("survived: {:?}", go!(write_to_a_wild_pointer).join());
         return;
     }
     watchdog(LIMIT, || {

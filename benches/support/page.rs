@@ -5,6 +5,13 @@ use std::process::Command;
 use std::time::SystemTime;
 use std::{env, fs};
 
+/// The options after `--`, or nothing if cargo does not ask for a measurement but for a test or a list.
+pub fn options() -> Option<Vec<String>> {
+    let (flags, args): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|arg| arg == "--bench");
+    let measuring = !flags.is_empty() && !args.iter().any(|arg| arg == "--test" || arg == "--list");
+    measuring.then_some(args)
+}
+
 /// A table, in Markdown that can be read as it is. The first row is the head; the first column is words,
 /// the others are numbers.
 pub fn markdown(mut rows: Vec<Vec<String>>) -> String {

@@ -91,7 +91,7 @@ impl Runtime {
     }
 
     fn stack_sites(&self) -> Vec<StackSite> {
-        let mut sites: Vec<_> = self.sched.stack_sites().into_iter().collect();
+        let mut sites = self.sched.stack_sites();
         sites.sort_by_key(|(site, stack_use)| (Reverse(stack_use.high_water), *site));
         let public = sites.into_iter().map(|(site, stack_use)| StackSite {
             site,

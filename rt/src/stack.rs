@@ -2,12 +2,11 @@
 
 use std::io;
 use std::mem::ManuallyDrop;
-use std::ptr;
 
-use gthread_arch::stacks::{AlternateStack, Pool, Slot, thread_high_water};
+use gthread_arch::stacks::{AlternateStack, Pool, thread_high_water};
 use gthread_arch::{FiberStack, on_stack, stack_pointer};
 
-use crate::sched::{self, Worker, current};
+use crate::sched::{self, current};
 use crate::task::{TaskRef, Temporary};
 
 /// How many bytes of its stack the calling thread has used so far, at the most.
@@ -33,10 +32,8 @@ use crate::task::{TaskRef, Temporary};
 /// assert!(used > 50_000);
 /// ```
 pub fn stack_high_water() -> usize {
-    let task = running();
-    let temporary = task.map_or_else(current::temporary, |task| task.temporary.get());
     // SAFETY: set by a `with_stack` further up this very stack, whose frame has it.
-    match (unsafe { temporary.as_ref() }, task) {
+    match (unsafe { current::temporary().as_ref() }, current::running()) {
         (Some(temporary), _) => temporary.slot.high_water(),
         (None, Some(task)) => task.slot().high_water(),
         (None, None) => thread_high_water(stack_pointer()),
@@ -76,10 +73,6 @@ where
     }
 }
 
-fn running() -> Option<TaskRef> {
-    current::with(|worker| worker.and_then(Worker::running))
-}
-
 /// A temporary stack, and whose it is when the call is over.
 struct Borrowed {
     stack: ManuallyDrop<Temporary>,
@@ -98,11 +91,10 @@ enum Owner {
 
 impl Borrowed {
     fn new(size: usize) -> io::Result<Self> {
-        let (slot, owner, below) = match running() {
+        let (slot, owner) = match current::running() {
             Some(task) => {
                 let sched = task.sched();
-                let slot = sched.take_slot(sched.class_for(Some(size))?)?;
-                (slot, Owner::Green(task), task.temporary.get())
+                (sched.take_slot(sched.class_for(Some(size))?)?, Owner::Green(task))
             }
             None => {
                 let pool = Box::new(Pool::new(sched::guard(None)?));
@@ -113,36 +105,30 @@ impl Borrowed {
                 } else {
                     AlternateStack::install().ok()
                 };
-                (slot, Owner::Os(pool, alternate), current::temporary())
+                (slot, Owner::Os(pool, alternate))
             }
         };
-        Ok(Self { stack: ManuallyDrop::new(Temporary { slot, below }), owner })
+        let stack = Temporary { slot, below: current::temporary() };
+        Ok(Self { stack: ManuallyDrop::new(stack), owner })
     }
 
     fn call<R>(self, f: impl FnOnce() -> R) -> R {
         // SAFETY: the slot stays out of its pool until `self` is dropped, when the call is over, and
         // nobody else uses it.
         let stack = unsafe { FiberStack::new(&self.stack.slot, 0) };
-        self.set(&raw const *self.stack);
+        current::set_temporary(&raw const *self.stack);
         let result = on_stack(stack, f);
         // Here, and while unwinding: in any case while `self` is where it was.
         drop(self);
         result
     }
-
-    fn set(&self, temporary: *const Temporary) {
-        match &self.owner {
-            Owner::Green(task) => task.temporary.set(temporary),
-            Owner::Os(..) => current::set_temporary(temporary),
-        }
-    }
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        self.set(self.stack.below);
-        // SAFETY: read once; the place is not dropped.
-        let slot: Slot = unsafe { ptr::read(&raw const self.stack.slot) };
+        // SAFETY: taken once, here.
+        let Temporary { slot, below } = unsafe { ManuallyDrop::take(&mut self.stack) };
+        current::set_temporary(below);
         match &self.owner {
             Owner::Green(task) => task.sched().put_slot(slot),
             Owner::Os(pool, _) => pool.put(slot),

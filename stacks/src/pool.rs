@@ -173,19 +173,22 @@ impl Pool {
                     surplus -= slots.len();
                     give_back_all(&slots);
                     let unused = lock(shelf).put_cold(&slots);
-                    unused.into_iter().for_each(|chunk| self.unmap(chunk));
+                    if let Some(chunk) = unused {
+                        self.unmap(chunk);
+                    }
                 }
             }
         }
-        let (mut rested, mut next) = (0, 0);
-        while rested < MOST_RESTED && next < u32::MAX {
-            let slots;
-            (slots, next) = lock(shelf).take_warm(next..=u32::MAX - 1, advise::BATCH);
-            if !slots.is_empty() {
-                rested += slots.len();
-                give_back_deep(&slots);
-                lock(shelf).put_rested(&slots);
+        let (mut rested, mut from) = (0, 0);
+        while rested < MOST_RESTED {
+            let taken = lock(shelf).take_warm(from, advise::BATCH);
+            let Some((id, slots)) = taken else { break };
+            if slots.len() < advise::BATCH {
+                from = id + 1;
             }
+            rested += slots.len();
+            give_back_deep(&slots);
+            lock(shelf).put_rested(&slots);
         }
         if all > MOST_GIVEN_BACK {
             Trim::Soon

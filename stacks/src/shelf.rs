@@ -7,7 +7,6 @@
 //! not needed in all that time.
 
 use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
 
 use crate::chunk::{Chunk, Place};
 use crate::{SizeClass, Slot, StackError, advise};
@@ -134,14 +133,11 @@ impl Shelf {
         }
     }
 
-    /// Takes back slots without memory: the chunks that are to be unmapped now.
-    pub(crate) fn put_cold(&mut self, slots: &[Slot]) -> Vec<Chunk> {
-        for slot in slots {
-            self.change(slot.chunk(), |chunk| chunk.put_cold(slot));
-        }
-        let mut ids: Vec<_> = slots.iter().map(Slot::chunk).collect();
-        ids.dedup();
-        ids.into_iter().filter_map(|id| self.remove_if_unused(id)).collect()
+    /// Takes back slots of one chunk without memory: the chunk, if it is to be unmapped now.
+    pub(crate) fn put_cold(&mut self, slots: &[Slot]) -> Option<Chunk> {
+        let id = slots.first()?.chunk();
+        self.change(id, |chunk| slots.iter().for_each(|slot| chunk.put_cold(slot)));
+        if self.chunk(id).ready() == 0 { self.remove_if_free(id) } else { None }
     }
 
     /// Takes back places that were not prepared.
@@ -202,31 +198,14 @@ impl Shelf {
         Some(Surplus::Slots(slots))
     }
 
-    /// Takes out up to `most` slots of chunk numbers in `ids` that came back since the last trim, and
-    /// says which chunk to go on with.
-    pub(crate) fn take_warm(&mut self, ids: RangeInclusive<u32>, most: usize) -> (Vec<Slot>, u32) {
+    /// Takes out up to `most` slots that came back since the last trim, of the first chunk from number
+    /// `from` on that has ready ones. Gives its number, too; there may be more warm ones in it.
+    pub(crate) fn take_warm(&mut self, from: u32, most: usize) -> Option<(u32, Vec<Slot>)> {
+        let &id = self.with_ready.range(from..).next()?;
         let guard = self.guard;
-        let mut slots = Vec::new();
-        let mut next = *ids.start();
-        while slots.len() < most {
-            let Some(&id) = self.with_ready.range(next..=*ids.end()).next() else {
-                return (slots, u32::MAX);
-            };
-            next = id;
-            let left = most - slots.len();
-            self.change(id, |chunk| {
-                slots.extend(std::iter::from_fn(|| chunk.take_warm(guard)).take(left));
-            });
-            if slots.len() < most {
-                next = id + 1;
-            }
-        }
-        (slots, next)
-    }
-
-    fn remove_if_unused(&mut self, id: u32) -> Option<Chunk> {
-        let ready = self.chunks[id as usize].as_ref()?.ready();
-        if ready == 0 { self.remove_if_free(id) } else { None }
+        let take =
+            |chunk: &mut Chunk| std::iter::from_fn(|| chunk.take_warm(guard)).take(most).collect();
+        Some((id, self.change(id, take)))
     }
 
     /// Takes a chunk out of which all slots are free.

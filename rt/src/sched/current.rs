@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::worker::Worker;
-use crate::task::Temporary;
+use crate::task::{TaskRef, Temporary};
 
 thread_local! {
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -17,14 +17,24 @@ thread_local! {
     static TEMPORARY: Cell<*const Temporary> = const { Cell::new(ptr::null()) };
 }
 
+/// The temporary stack that the calling thread, green or not, runs on; null if it runs on its own.
 #[inline(never)]
 pub(crate) fn temporary() -> *const Temporary {
-    TEMPORARY.with(Cell::get)
+    running().map_or_else(|| TEMPORARY.with(Cell::get), |task| task.temporary.get())
 }
 
+/// The calling thread is about to run on a temporary stack, or no longer does.
 #[inline(never)]
 pub(crate) fn set_temporary(stack: *const Temporary) {
-    TEMPORARY.with(|current| current.set(stack));
+    match running() {
+        Some(task) => task.temporary.set(stack),
+        None => TEMPORARY.with(|current| current.set(stack)),
+    }
+}
+
+/// The green thread that calls, whether or not it may suspend.
+pub(crate) fn running() -> Option<TaskRef> {
+    with(|worker| worker.and_then(Worker::running))
 }
 
 #[inline(never)]

@@ -5,23 +5,29 @@
 
 use std::fmt::{self, Write as _};
 use std::io;
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use gthread_arch::stacks::{Slot, on_fault};
 
-use super::{Worker, current};
+use super::current;
 use crate::task::TaskRef;
 
 /// Where the program's code begins in memory: what addresses in it are counted from.
 static CODE: AtomicUsize = AtomicUsize::new(0);
 
-/// Has overflows explained from now on.
+/// Has overflows explained from now on, whoever calls it and how often.
 ///
 /// A program that has its own way with signals is not refused anything for it: stacks are guarded all the
 /// same, only an overflow is not explained.
 pub(crate) fn explain_overflows() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(install);
+}
+
+fn install() {
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
-    let here = explain_overflows as *const ();
+    let here = install as *const ();
     // SAFETY: dladdr writes the struct if it finds the object that contains the address.
     if unsafe { libc::dladdr(here.cast(), info.as_mut_ptr()) } != 0 {
         // SAFETY: as above.
@@ -32,10 +38,9 @@ pub(crate) fn explain_overflows() {
 
 /// Ends the process with an explanation if the fault is the running thread's, in the guard of its stack.
 fn explain(address: usize, instruction: usize) {
-    let task = current::with(|worker| worker.and_then(Worker::running));
-    let temporary = task.map_or_else(current::temporary, |task| task.temporary.get());
+    let task = current::running();
     // SAFETY: the temporary stack is in a frame of the thread that we have interrupted.
-    if let Some(temporary) = unsafe { temporary.as_ref() } {
+    if let Some(temporary) = unsafe { current::temporary().as_ref() } {
         if is_guard(&temporary.slot, address) {
             report(task, &temporary.slot, true, instruction);
         }

@@ -11,7 +11,7 @@ use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::worker::{Core, Worker};
-use super::{MAX_SPARES, MIN_STACK, Sched, current, explain_overflows};
+use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
 use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
@@ -67,17 +67,11 @@ impl Config {
         let class = match stack_size {
             // At least half of it is stack, however large the guard.
             None => SizeClass::of_size(DEFAULT_STACK.max(2 * guard.size()))?,
-            Some(bytes) => SizeClass::of_usable(bytes.max(MIN_STACK), guard.size())?,
+            Some(bytes) => class_of(bytes, guard.size())?,
         };
         let profile_stacks = match wishes.profile_stacks {
             Some(profile) => profile,
-            None => match std::env::var("GTHREAD_STACK_PROFILE").as_deref() {
-                Ok("1") => true,
-                Ok("0") | Err(std::env::VarError::NotPresent) => false,
-                other => {
-                    return Err(invalid(format!("GTHREAD_STACK_PROFILE is 0 or 1, not {other:?}")));
-                }
-            },
+            None => choice_from_env("GTHREAD_STACK_PROFILE", [("0", false), ("1", true)])?,
         };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
         Ok(Self { workers, class, guard, profile_stacks, name })
@@ -86,13 +80,8 @@ impl Config {
 
 /// How stacks are guarded: as asked for, else as the environment says.
 pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
-    let kind = match std::env::var("GTHREAD_GUARD").as_deref() {
-        Ok("mprotect") => GuardKind::Mprotect,
-        Ok("auto") | Err(std::env::VarError::NotPresent) => GuardKind::Auto,
-        other => {
-            return Err(invalid(format!("GTHREAD_GUARD is auto or mprotect, not {other:?}")));
-        }
-    };
+    let kinds = [("auto", GuardKind::Auto), ("mprotect", GuardKind::Mprotect)];
+    let kind = choice_from_env("GTHREAD_GUARD", kinds)?;
     let size = match size {
         Some(bytes) => bytes,
         None => from_env("GTHREAD_GUARD_SIZE")?.unwrap_or(0),
@@ -113,6 +102,17 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
         },
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(invalid(format!("{name}: {error}"))),
+    }
+}
+
+/// One of two values, by what they are called in the environment; the first if nothing is said.
+fn choice_from_env<T>(name: &str, values: [(&str, T); 2]) -> io::Result<T> {
+    let [(first, default), (second, other)] = values;
+    match std::env::var(name).as_deref() {
+        Err(std::env::VarError::NotPresent) => Ok(default),
+        Ok(value) if value == first => Ok(default),
+        Ok(value) if value == second => Ok(other),
+        wrong => Err(invalid(format!("{name} is {first} or {second}, not {wrong:?}"))),
     }
 }
 
