@@ -117,12 +117,13 @@ impl Pool {
 
     /// Gives a slot back.
     pub fn put(&self, slot: Slot) {
-        self.shelf(slot.class()).put([slot]);
+        self.shelf(slot.class()).put(&[slot]);
     }
 
     /// Gives slots of one class back.
     pub(crate) fn put_all(&self, class: SizeClass, slots: &mut Vec<Slot>) {
-        self.shelf(class).put(slots.drain(..));
+        self.shelf(class).put(slots);
+        slots.clear();
     }
 
     /// Bytes of guard under every stack.

@@ -121,22 +121,25 @@ impl Shelf {
         Ok(id)
     }
 
-    pub(crate) fn put(&mut self, slots: impl IntoIterator<Item = Slot>) {
-        for slot in slots {
-            self.change(slot.chunk(), |chunk| chunk.put(&slot));
-        }
+    pub(crate) fn put(&mut self, slots: &[Slot]) {
+        self.put_to(slots, Chunk::put);
     }
 
     pub(crate) fn put_rested(&mut self, slots: &[Slot]) {
-        for slot in slots {
-            self.change(slot.chunk(), |chunk| chunk.put_rested(slot));
+        self.put_to(slots, Chunk::put_rested);
+    }
+
+    /// Takes back slots to one of their chunks' lists. Most that come together are of one chunk.
+    fn put_to(&mut self, slots: &[Slot], put: fn(&mut Chunk, &Slot)) {
+        for slots in slots.chunk_by(|one, next| one.chunk() == next.chunk()) {
+            self.change(slots[0].chunk(), |chunk| slots.iter().for_each(|slot| put(chunk, slot)));
         }
     }
 
     /// Takes back slots of one chunk without memory: the chunk, if it is to be unmapped now.
     pub(crate) fn put_cold(&mut self, slots: &[Slot]) -> Option<Chunk> {
         let id = slots.first()?.chunk();
-        self.change(id, |chunk| slots.iter().for_each(|slot| chunk.put_cold(slot)));
+        self.put_to(slots, Chunk::put_cold);
         if self.chunk(id).ready() == 0 { self.remove_if_free(id) } else { None }
     }
 
