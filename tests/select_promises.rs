@@ -226,6 +226,9 @@ fn a_receiver_is_not_woken_in_vain_by_a_select(on: Way) {
             })
         };
         on.lull();
+        // If the select is late it may end with the second value, the other with the first, before the third
+        // is sent: that must have somewhere to go.
+        let _open = a_rx.clone();
         let plain = on.spawn(move || a_rx.recv());
         on.lull();
         // One for the select, which waits first; another channel's for itself.
