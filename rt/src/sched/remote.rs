@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
+use super::biased::Biased;
 use super::parker::Parker;
 use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::{Task, TaskRef};
@@ -21,16 +22,40 @@ pub(super) const SLEEPING: usize = 3;
 /// The shared side of one worker.
 #[derive(Debug)]
 pub(super) struct Remote {
-    /// Continuations: thieves take the oldest.
-    pub(super) continuations: Stealer<TaskRef>,
-    /// Woken and yielded tasks.
+    /// Exposed continuations: thieves take the oldest.
+    pub(super) forks: Stealer<TaskRef>,
+    /// Exposed woken and yielded tasks.
     pub(super) ready: Stealer<TaskRef>,
+    private: CachePadded<Biased<Private>>,
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
     inbox: Inbox,
     /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
     pub(super) pinned: AtomicUsize,
+}
+
+/// Tasks that the owner keeps for itself as long as nobody is hungry; see `queues`.
+#[derive(Debug)]
+pub(super) struct Private {
+    pub(super) forks: VecDeque<TaskRef>,
+    pub(super) ready: VecDeque<TaskRef>,
+    /// Some were taken out by another: the owner was stuck.
+    pub(super) rescued: bool,
+}
+
+impl Private {
+    fn len(&self) -> usize {
+        self.forks.len() + self.ready.len()
+    }
+}
+
+/// What another thread takes out of a stuck worker's private queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rescue {
+    /// The oldest continuation, else half of the ready tasks.
+    Some,
+    All,
 }
 
 /// Written often by the owner, read now and then by the monitor.
@@ -42,6 +67,8 @@ pub(super) struct Own {
     pub(super) steals: AtomicU64,
     /// The task just woken, to run next. The owner alone puts one in; anyone may take it out.
     handoff: AtomicPtr<Task>,
+    /// How many tasks are private: a hint.
+    private: AtomicUsize,
     /// One of the constants above. The owner and the monitor change it.
     pub(super) status: AtomicUsize,
 }
@@ -54,15 +81,22 @@ struct Inbox {
 }
 
 impl Remote {
-    pub(super) fn new(continuations: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
+    pub(super) fn new(forks: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
+        let private = Private {
+            forks: VecDeque::with_capacity(64),
+            ready: VecDeque::with_capacity(64),
+            rescued: false,
+        };
         Self {
-            continuations,
+            forks,
             ready,
+            private: CachePadded::new(Biased::new(private)),
             parker: Parker::new(),
             own: CachePadded::new(Own {
                 picks: AtomicU64::new(0),
                 steals: AtomicU64::new(0),
                 handoff: AtomicPtr::new(std::ptr::null_mut()),
+                private: AtomicUsize::new(0),
                 status: AtomicUsize::new(NORMAL),
             }),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
@@ -100,7 +134,48 @@ impl Remote {
 
     /// Whether there is work here that any worker could take.
     pub(super) fn has_stealable(&self) -> bool {
-        !self.continuations.is_empty() || !self.ready.is_empty()
+        !self.forks.is_empty() || !self.ready.is_empty()
+    }
+
+    /// Calls `f` with the private queues.
+    ///
+    /// # Safety
+    ///
+    /// As the owner, and `f` neither comes here again nor panics.
+    #[inline(always)]
+    pub(super) unsafe fn with_private<R>(&self, f: impl FnOnce(&mut Private) -> R) -> R {
+        let counted = |private: &mut Private| {
+            let result = f(private);
+            self.own.private.store(private.len(), Ordering::Relaxed);
+            result
+        };
+        // SAFETY: the caller's.
+        unsafe { self.private.with(counted) }
+    }
+
+    /// Whether tasks seem to be private here.
+    pub(super) fn has_private(&self) -> bool {
+        self.own.private.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes private tasks out, in the order in which they were to run elsewhere. By any thread but the
+    /// owner; costs a system call if there seem to be any.
+    pub(super) fn rescue(&self, what: Rescue) -> Vec<TaskRef> {
+        if !self.has_private() {
+            return Vec::new();
+        }
+        let taken = self.private.try_with(|private| {
+            let (forks, ready) = match what {
+                Rescue::All => (private.forks.len(), private.ready.len()),
+                Rescue::Some if private.forks.is_empty() => (0, private.ready.len().div_ceil(2)),
+                Rescue::Some => (1, 0),
+            };
+            private.rescued |= forks > 0;
+            let taken = private.forks.drain(..forks).chain(private.ready.drain(..ready)).collect();
+            self.own.private.store(private.len(), Ordering::Relaxed);
+            taken
+        });
+        taken.unwrap_or_default()
     }
 
     pub(super) fn post(&self, task: TaskRef) {

@@ -4,9 +4,11 @@
 //! and its stack below that, so that a small parked thread touches one page:
 //!
 //! ```text
-//!   bottom                              base                             top
-//!     | guard | ... the fiber's stack <-- | closure or result |   Task   |
+//!   bottom                              base                                      top
+//!     | guard | ... the fiber's stack <-- | closure or result |   Task   | colour |
 //! ```
+//!
+//! (What the colour is for, see `Slot::colour`.)
 //!
 //! Who may touch what:
 //! - `wait` and `join` are atomic state machines, see [`state`] and [`join`].
@@ -98,6 +100,9 @@ pub(crate) struct Task {
     pub(crate) join: JoinWord,
     fiber: UnsafeCell<Fiber<Command>>,
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
+    /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
+    /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
+    last_child: Cell<*const Task>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
     sched: NonNull<Sched>,
     packet: Packet,
@@ -145,6 +150,10 @@ impl Deref for TaskRef {
     }
 }
 
+/// Bytes at the top of a slot that may not be stack: colour, control block, closure or result.
+pub(crate) const ABOVE_STACK: usize = 4096;
+const _: () = assert!(Slot::MAX_COLOUR + size_of::<Task>() + packet::MAX_INLINE <= ABOVE_STACK);
+
 impl TaskRef {
     /// # Safety
     ///
@@ -184,13 +193,12 @@ impl TaskRef {
     where
         F: FnOnce() -> T,
     {
-        let top = slot.top();
         // SAFETY: slots are at least 16 KiB and page-aligned, so the control block fits below the top,
-        // aligned to its 64 bytes because its size is a multiple of that.
-        let place = unsafe { top.sub(size_of::<Task>()) }.cast::<Task>();
+        // aligned to its 64 bytes because its size and the colour are multiples of that.
+        let place = unsafe { slot.top().sub(slot.colour() + size_of::<Task>()) }.cast::<Task>();
         // SAFETY: the bytes below the control block are the slot's, unused.
         let packet = unsafe { Packet::new::<F, T>(place.cast(), f) };
-        let above = top.as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
+        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
         // SAFETY: the slot is kept in the task until it is freed, and the fiber uses what is below
         // control block and packet.
         let stack = unsafe { FiberStack::new(&slot, above) };
@@ -201,6 +209,7 @@ impl TaskRef {
             join: JoinWord::new(),
             fiber: UnsafeCell::new(fiber),
             suspender: Cell::new(MaybeUninit::uninit()),
+            last_child: Cell::new(std::ptr::null()),
             sched: NonNull::from(sched),
             packet,
             joiner: UnsafeCell::new(None),
@@ -229,6 +238,20 @@ impl TaskRef {
     pub(crate) unsafe fn resume(self) -> Switch<Command> {
         // SAFETY: the holder of a runnable task has its fiber to itself.
         unsafe { (*self.fiber.get()).resume() }
+    }
+
+    /// Notes that the task has forked `child`. By the worker, which has the task as runnable.
+    #[inline]
+    pub(crate) fn note_fork(self, child: TaskRef) {
+        self.last_child.set(child.as_ptr());
+    }
+
+    /// Whether the task, a continuation that the caller holds, has not run since it forked `child`, which
+    /// is alive.
+    #[inline]
+    pub(crate) fn waits_since_fork_of(self, child: TaskRef) -> bool {
+        // Had it run, it could only have become a continuation again by forking another.
+        self.last_child.get() == child.as_ptr().cast_const()
     }
 
     /// Suspends the task with `command`. Comes back when resumed, perhaps on another OS thread: no
