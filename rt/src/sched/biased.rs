@@ -77,12 +77,8 @@ impl<T> Biased<T> {
     /// Calls `f` with the value, as any thread but the owner, unless somebody else has it: `None` then. A
     /// system call that interrupts every processor which runs a thread of this process.
     pub(super) fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let claim = self.claimed.compare_exchange(
-            false,
-            true,
-            Ordering::Acquire,
-            Ordering::Relaxed,
-        );
+        let claim =
+            self.claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
         claim.ok()?;
         barrier::heavy();
         let outside = (0..LOOKS).any(|_| {
@@ -153,6 +149,35 @@ mod models {
             let won = others.into_iter().filter_map(|other| other.join().unwrap().then_some(()));
             let added = 1 + won.count();
             assert_eq!(value(&lock), added);
+        });
+    }
+
+    /// A worker makes a task private while the monitor finds it stuck: one of them takes the task out
+    /// (`Worker::is_covered`, `monitor::cover`).
+    #[test]
+    fn nothing_stays_private_to_a_covered_worker() {
+        loom::model(|| {
+            let world = Arc::new((Biased::new(Checked::new(0)), AtomicBool::new(false)));
+            let monitor = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (private, covered) = &*world;
+                    covered.store(true, Ordering::Relaxed);
+                    barrier::heavy();
+                    // SAFETY: the lock is held; loom checks it.
+                    private.try_with(|n| n.with_mut(|n| unsafe { *n = 0 }));
+                })
+            };
+            let (private, covered) = &*world;
+            // SAFETY: this thread alone is the owner.
+            unsafe { private.with(|n| add(n)) };
+            barrier::light();
+            if covered.load(Ordering::Relaxed) {
+                // SAFETY: as above.
+                unsafe { private.with(|n| n.with_mut(|n| *n = 0)) };
+            }
+            monitor.join().unwrap();
+            assert_eq!(value(private), 0);
         });
     }
 }

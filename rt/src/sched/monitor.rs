@@ -2,8 +2,6 @@
 //!
 //! While any worker runs it looks at all of them now and then, and
 //! - gives what is private to a worker that is stuck to those that have no work;
-//! - takes the task out of the hand-off slot of a worker that has not picked since the last look:
-//!   nobody else can;
 //! - lets another worker run in the place of one that has been stuck in a task for some time while
 //!   work waits, starting a spare OS thread if there is none asleep;
 //! - fires timers that no worker is free to fire;
@@ -184,10 +182,6 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
             continue;
         }
         // It has not picked since the last look: it sleeps, or is inside a task.
-        if let Some(task) = remote.take_handoff() {
-            sched.inject(task);
-            acted = true;
-        }
         match remote.own.status.load(Ordering::Relaxed) {
             NORMAL => {
                 let time = now - last.since;
@@ -236,7 +230,7 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
     barrier::heavy();
     let private = remote.rescue(Rescue::All);
-    private.into_iter().chain(remote.take_handoff()).for_each(|task| sched.inject(task));
+    private.into_iter().for_each(|task| sched.inject(task));
     sched.answer(sched.idle.notify_outside());
     true
 }

@@ -7,8 +7,8 @@ use crossbeam_utils::CachePadded;
 
 use super::biased::Biased;
 use super::parker::Parker;
-use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
-use crate::task::{Task, TaskRef};
+use crate::prim::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::task::TaskRef;
 
 /// Running tasks, or looking for some.
 pub(super) const NORMAL: usize = 0;
@@ -38,6 +38,8 @@ pub(super) struct Remote {
 /// Tasks that the owner keeps for itself as long as nobody is hungry; see `queues`.
 #[derive(Debug)]
 pub(super) struct Private {
+    /// The task just woken, to run next.
+    pub(super) handoff: Option<TaskRef>,
     pub(super) forks: VecDeque<TaskRef>,
     pub(super) ready: VecDeque<TaskRef>,
     /// Some were taken out by another: the owner was stuck.
@@ -46,14 +48,14 @@ pub(super) struct Private {
 
 impl Private {
     fn len(&self) -> usize {
-        self.forks.len() + self.ready.len()
+        usize::from(self.handoff.is_some()) + self.forks.len() + self.ready.len()
     }
 }
 
 /// What another thread takes out of a stuck worker's private queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rescue {
-    /// The oldest continuation, else half of the ready tasks.
+    /// The hand-off, else the oldest continuation, else half of the ready tasks.
     Some,
     All,
 }
@@ -65,8 +67,6 @@ pub(super) struct Own {
     pub(super) picks: AtomicU64,
     /// Tasks that this worker took from another.
     pub(super) steals: AtomicU64,
-    /// The task just woken, to run next. The owner alone puts one in; anyone may take it out.
-    handoff: AtomicPtr<Task>,
     /// How many tasks are private: a hint.
     private: AtomicUsize,
     /// One of the constants above. The owner and the monitor change it.
@@ -83,6 +83,7 @@ struct Inbox {
 impl Remote {
     pub(super) fn new(forks: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
         let private = Private {
+            handoff: None,
             forks: VecDeque::with_capacity(64),
             ready: VecDeque::with_capacity(64),
             rescued: false,
@@ -95,41 +96,12 @@ impl Remote {
             own: CachePadded::new(Own {
                 picks: AtomicU64::new(0),
                 steals: AtomicU64::new(0),
-                handoff: AtomicPtr::new(std::ptr::null_mut()),
                 private: AtomicUsize::new(0),
                 status: AtomicUsize::new(NORMAL),
             }),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }
-    }
-
-    /// Puts `task` in the hand-off slot; gives back the task that was there. Owner only.
-    #[inline]
-    pub(super) fn hand_off(&self, task: TaskRef) -> Option<TaskRef> {
-        let slot = &self.own.handoff;
-        if slot.load(Ordering::Relaxed).is_null() {
-            // Others only empty the slot, so it stays empty until this store.
-            slot.store(task.as_ptr(), Ordering::Release);
-            return None;
-        }
-        as_task(slot.swap(task.as_ptr(), Ordering::AcqRel))
-    }
-
-    /// Whether a task waits in the hand-off slot.
-    #[inline]
-    pub(super) fn has_handoff(&self) -> bool {
-        !self.own.handoff.load(Ordering::Relaxed).is_null()
-    }
-
-    /// Empties the hand-off slot.
-    #[inline]
-    pub(super) fn take_handoff(&self) -> Option<TaskRef> {
-        let slot = &self.own.handoff;
-        if slot.load(Ordering::Relaxed).is_null() {
-            return None;
-        }
-        as_task(slot.swap(std::ptr::null_mut(), Ordering::AcqRel))
     }
 
     /// Whether there is work here that any worker could take.
@@ -165,13 +137,17 @@ impl Remote {
             return Vec::new();
         }
         let taken = self.private.try_with(|private| {
+            let handoff = private.handoff.take();
             let (forks, ready) = match what {
                 Rescue::All => (private.forks.len(), private.ready.len()),
+                Rescue::Some if handoff.is_some() => (0, 0),
                 Rescue::Some if private.forks.is_empty() => (0, private.ready.len().div_ceil(2)),
                 Rescue::Some => (1, 0),
             };
             private.rescued |= forks > 0;
-            let taken = private.forks.drain(..forks).chain(private.ready.drain(..ready)).collect();
+            let handoff = handoff.into_iter();
+            let taken = handoff.chain(private.forks.drain(..forks));
+            let taken = taken.chain(private.ready.drain(..ready)).collect();
             self.own.private.store(private.len(), Ordering::Relaxed);
             taken
         });
@@ -196,9 +172,4 @@ impl Remote {
         self.inbox.len.store(0, Ordering::Relaxed);
         std::mem::take(&mut tasks)
     }
-}
-
-fn as_task(task: *mut Task) -> Option<TaskRef> {
-    // SAFETY: the slot holds tasks that are runnable, and whoever swaps one out becomes the holder.
-    std::ptr::NonNull::new(task).map(|task| unsafe { TaskRef::from_raw(task) })
 }

@@ -133,7 +133,7 @@ impl Worker {
 
     /// Sleeps. The worker has no work of its own but what is pinned to it.
     pub(super) fn sleep(&self) -> Next {
-        debug_assert!(!self.core.remote.has_handoff(), "asleep with a task in hand");
+        debug_assert!(!self.core.remote.has_private(), "asleep with a task in hand");
         let sched = &*self.sched;
         let me = self.core.index;
         self.flush_stacks();

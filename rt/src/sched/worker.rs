@@ -25,9 +25,6 @@ use crate::task::state::Commit;
 /// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
 pub(super) const FAIRNESS_PERIOD: u32 = 61;
 
-/// Uses of the hand-off slot in a row, after which whatever else is runnable goes first.
-const MAX_HANDOFFS: u32 = 16;
-
 /// With more continuations than this waiting on one worker, children are queued instead of run at
 /// once: a chain of threads that each start their successor and end must not pile up.
 const DEEP: usize = 1024;
@@ -58,7 +55,6 @@ pub(crate) struct Worker {
     picks: Cell<u64>,
     until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
-    handoffs: Cell<u32>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
     blocking_depth: Cell<u32>,
@@ -83,7 +79,6 @@ impl Worker {
             picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
-            handoffs: Cell::new(0),
             searching: Cell::new(searching),
             blocking_depth: Cell::new(0),
             deep: Cell::new(false),
@@ -185,7 +180,7 @@ impl Worker {
     /// has stolen that and nothing else comes first in [`Worker::pick`]'s order.
     #[inline]
     fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
-        if self.until_fair.get() == 1 || self.core.remote.has_handoff() {
+        if self.until_fair.get() == 1 {
             self.finish(task);
             return None;
         }
@@ -247,18 +242,9 @@ impl Worker {
 
     #[inline]
     fn pick_in_order(&self) -> Option<TaskRef> {
-        if let Some(task) = self.core.remote.take_handoff() {
-            let uses = self.handoffs.get();
-            if uses < MAX_HANDOFFS {
-                self.handoffs.set(uses + 1);
-                return Some(task);
-            }
-            self.core.queues.push_ready(task);
-        }
-        self.handoffs.set(0);
         let queues = &self.core.queues;
         queues
-            .pop_fork()
+            .pop_newest()
             .or_else(|| self.pick_pinned())
             .or_else(|| queues.pop_ready())
             .or_else(|| self.sched.take_injected())
@@ -356,16 +342,21 @@ impl Worker {
             // The running task holds the OS thread: the hand-off would wait for it.
             return self.push_ready(task);
         }
-        let remote = &self.core.remote;
-        if let Some(before) = remote.hand_off(task) {
-            self.push_ready(before);
+        if let Some(before) = self.core.queues.hand_off(task) {
+            return self.push_ready(before);
         }
-        // If the monitor has found us stuck it may not look here again: either it has seen the task
-        // in the slot after it covered for us, or we see that it did (its side is in `cover`).
+        if self.is_covered() {
+            self.expose_all();
+        }
+    }
+
+    /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
+    /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
+    /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
+    #[inline]
+    fn is_covered(&self) -> bool {
         barrier::light();
-        if remote.own.status.load(Ordering::Relaxed) != NORMAL {
-            remote.take_handoff().into_iter().for_each(|task| self.push_ready(task));
-        }
+        self.core.remote.own.status.load(Ordering::Relaxed) != NORMAL
     }
 
     /// Queues a task for this or any other worker.
@@ -374,10 +365,7 @@ impl Worker {
             return self.push_pinned(home, task);
         }
         self.core.queues.push_ready(task);
-        // A worker that does not run by its own account, or that the monitor has found stuck, will not come
-        // back to its queues soon, and the monitor may not look here again (its side is in `cover`).
-        barrier::light();
-        if self.core.remote.own.status.load(Ordering::Relaxed) != NORMAL {
+        if self.is_covered() {
             self.expose_all();
         } else if self.sched.idle.is_hungry() {
             self.offer_ready();
@@ -413,7 +401,6 @@ impl Worker {
     fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
         let plain = self.until_fair.get() > 1
             && task.pinned().is_none()
-            && !self.core.remote.has_handoff()
             && !self.has_pinned_work()
             && !self.sched.idle.is_hungry();
         if plain { self.core.queues.rotate(task) } else { Err(task) }
@@ -440,8 +427,7 @@ impl Worker {
 
     /// Moves everything that is not pinned to the injector, where nobody can overlook it.
     fn give_up_work(&self) {
-        let own = self.core.remote.take_handoff().into_iter();
-        own.chain(self.core.queues.take_all()).for_each(|task| self.sched.inject(task));
+        self.core.queues.take_all().for_each(|task| self.sched.inject(task));
     }
 
     // ---- what running tasks ask for -----------------------------------------------------------
@@ -517,9 +503,6 @@ impl Worker {
         self.blocking_depth.set(depth + 1);
         if depth > 0 {
             return;
-        }
-        if let Some(task) = self.core.remote.take_handoff() {
-            self.core.queues.push_ready(task);
         }
         self.core.queues.expose_all();
         if self.core.remote.own.status.swap(BLOCKING, Ordering::AcqRel) == NORMAL {
