@@ -244,7 +244,7 @@ impl Sched {
             Some(core) => match self.start_worker(core, true) {
                 Ok(()) => return,
                 Err((core, error)) => {
-                    self.keep_core(core);
+                    self.keep_core(*core);
                     error.to_string()
                 }
             },
