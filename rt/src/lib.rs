@@ -68,7 +68,7 @@ pub mod sync;
 mod runtime;
 
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite, WorkerMetrics};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};

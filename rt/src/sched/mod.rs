@@ -10,6 +10,7 @@
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
 mod biased;
+mod counters;
 pub(crate) mod current;
 mod driver;
 mod idle;
@@ -31,7 +32,7 @@ use std::thread;
 use crossbeam_deque::{Injector, Steal};
 use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
-use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
 use driver::{Driver, Tell};
 use idle::{Idle, Summon};
@@ -39,6 +40,7 @@ use monitor::Monitor;
 use remote::Remote;
 use worker::Core;
 
+pub(crate) use counters::Counts;
 pub(crate) use driver::TimerKey;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
@@ -55,6 +57,9 @@ const MAX_SPARES: usize = 1024;
 pub(crate) struct Sched {
     pub(crate) config: Config,
     injector: Injector<TaskRef>,
+    injected: AtomicU64,
+    /// Workers that were woken because there was work.
+    wakes: AtomicU64,
     /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
     remotes: Box<[OnceLock<Arc<Remote>>]>,
     /// How many of `remotes` are filled, or being filled.
@@ -90,6 +95,8 @@ impl Sched {
         match task.pinned() {
             Some(home) => self.post(home, task),
             None => {
+                // The push beside it writes to a shared line as well.
+                self.injected.fetch_add(1, Ordering::Relaxed);
                 self.injector.push(task);
                 self.answer(self.idle.notify_outside());
             }
@@ -101,7 +108,10 @@ impl Sched {
     fn answer(&self, summon: Summon) {
         match summon {
             Summon::Nobody => {}
-            Summon::Worker(worker) => self.remote(worker).parker.unpark(),
+            Summon::Worker(worker) => {
+                self.wakes.fetch_add(1, Ordering::Relaxed);
+                self.remote(worker).parker.unpark();
+            }
             Summon::Spare => self.monitor.request_spare(),
         }
     }
@@ -238,15 +248,14 @@ impl Sched {
         }
     }
 
-    /// What the scheduler has counted so far.
-    pub(crate) fn counts(&self) -> Counts {
-        let workers = || self.remotes().iter().filter_map(OnceLock::get);
-        Counts {
-            threads: workers().count(),
-            picks: workers().map(|w| w.own.picks.load(Ordering::Relaxed)).sum(),
-            steals: workers().map(|w| w.own.steals.load(Ordering::Relaxed)).sum(),
-            stacks: self.pool.outstanding(),
-        }
+    /// What each worker, spares among them, has counted so far.
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        self.remotes().iter().filter_map(OnceLock::get).map(|r| r.own.counters.counts()).collect()
+    }
+
+    /// Tasks that came through the injector so far, and wakes of sleeping workers.
+    pub(crate) fn injected_and_wakes(&self) -> (u64, u64) {
+        (self.injected.load(Ordering::Relaxed), self.wakes.load(Ordering::Relaxed))
     }
 }
 
@@ -255,14 +264,6 @@ impl Sched {
 pub(crate) struct StackUse {
     pub(crate) threads: u64,
     pub(crate) high_water: usize,
-}
-
-/// See [`crate::Metrics`].
-pub(crate) struct Counts {
-    pub(crate) threads: usize,
-    pub(crate) picks: u64,
-    pub(crate) steals: u64,
-    pub(crate) stacks: usize,
 }
 
 /// No smaller stack is given than this many usable bytes: room for the control block, a closure, and

@@ -172,7 +172,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
     for (index, remote) in sched.remotes().iter().map_while(|remote| remote.get()).enumerate() {
-        let picks = remote.own.picks.load(Ordering::Relaxed);
+        let picks = remote.picks();
         if index == seen.len() {
             seen.push(Seen { picks, since: now });
         }

@@ -6,8 +6,9 @@ use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
 use super::biased::Biased;
+use super::counters::Counters;
 use super::parker::Parker;
-use crate::prim::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::prim::{AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::TaskRef;
 
 /// Running tasks, or looking for some.
@@ -63,10 +64,8 @@ pub(super) enum Rescue {
 /// Written often by the owner, read now and then by the monitor.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// Counts picks; the monitor sees by it whether the worker moves on.
-    pub(super) picks: AtomicU64,
-    /// Tasks that this worker took from another.
-    pub(super) steals: AtomicU64,
+    /// Among others it counts picks; the monitor sees by that whether the worker moves on.
+    pub(super) counters: Counters,
     /// How many tasks are private: a hint.
     private: AtomicUsize,
     /// One of the constants above. The owner and the monitor change it.
@@ -94,8 +93,7 @@ impl Remote {
             private: CachePadded::new(Biased::new(private)),
             parker: Parker::new(),
             own: CachePadded::new(Own {
-                picks: AtomicU64::new(0),
-                steals: AtomicU64::new(0),
+                counters: Counters::default(),
                 private: AtomicUsize::new(0),
                 status: AtomicUsize::new(NORMAL),
             }),
@@ -123,6 +121,12 @@ impl Remote {
         };
         // SAFETY: the caller's.
         unsafe { self.private.with(counted) }
+    }
+
+    /// How many picks the worker has made.
+    #[inline]
+    pub(super) fn picks(&self) -> u64 {
+        self.own.counters.picks.get()
     }
 
     /// Whether tasks seem to be private here.

@@ -12,7 +12,7 @@ use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::worker::{Core, Worker};
 use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
-use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, barrier, lock};
+use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
 
@@ -161,6 +161,8 @@ impl Sched {
         }
         let sched = Arc::new(Self {
             injector: Injector::new(),
+            injected: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
             remotes,
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),

@@ -7,7 +7,6 @@ use crossbeam_deque::Steal;
 
 use super::remote::{NORMAL, Rescue, SLEEPING};
 use super::worker::Worker;
-use crate::prim::Ordering;
 use crate::task::TaskRef;
 
 /// Sweeps over all other workers before giving up. A sweep costs little more than a memory barrier
@@ -51,7 +50,7 @@ impl Worker {
                 };
                 match attempt {
                     Steal::Success(task) => {
-                        self.count_steal();
+                        self.counters().steals.count();
                         return Some(task);
                     }
                     Steal::Retry => retry = true,
@@ -80,6 +79,7 @@ impl Worker {
         if !self.searching.get() {
             return None;
         }
+        self.counters().searches.count();
         self.suspect();
         let mut spins = 1;
         for _ in 0..SWEEPS {
@@ -99,8 +99,7 @@ impl Worker {
         let (count, start) = (remotes.len(), self.random() as usize);
         let suspect = (0..count).map(|offset| (start + offset) % count).find_map(|index| {
             let remote = remotes[index].get().filter(|_| index != self.core.index as usize)?;
-            let picks = remote.own.picks.load(Ordering::Relaxed);
-            remote.has_private().then_some((index as u32, picks))
+            remote.has_private().then(|| (index as u32, remote.picks()))
         });
         self.suspected.set(suspect);
     }
@@ -109,12 +108,12 @@ impl Worker {
     fn rescue(&self) -> Option<TaskRef> {
         let (suspect, picks) = self.suspected.take()?;
         let suspect = self.sched.remote(suspect);
-        if suspect.own.picks.load(Ordering::Relaxed) != picks {
+        if suspect.picks() != picks {
             return None;
         }
         let mut tasks = suspect.rescue(Rescue::Some).into_iter();
         let first = tasks.next()?;
-        self.count_steal();
+        self.counters().rescues.count();
         tasks.for_each(|task| self.core.queues.loot().push(task));
         Some(first)
     }
@@ -126,17 +125,13 @@ impl Worker {
         rescued
     }
 
-    fn count_steal(&self) {
-        let steals = &self.core.remote.own.steals;
-        steals.store(steals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-
     /// Sleeps. The worker has no work of its own but what is pinned to it.
     pub(super) fn sleep(&self) -> Next {
         debug_assert!(!self.core.remote.has_private(), "asleep with a task in hand");
         let sched = &*self.sched;
         let me = self.core.index;
         self.flush_stacks();
+        self.counters().sleeps.count();
         // From here on the monitor must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
         sched.idle.sleep(me, self.searching.replace(false));

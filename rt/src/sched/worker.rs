@@ -11,6 +11,7 @@ use std::sync::Arc;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
+use super::counters::Counters;
 use super::queues::Queues;
 use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
 use super::steal::Next;
@@ -76,7 +77,7 @@ impl Worker {
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
+            picks: Cell::new(core.remote.picks()),
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
             searching: Cell::new(searching),
@@ -112,6 +113,10 @@ impl Worker {
         self.flush_stacks();
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.core.remote.own.counters
+    }
+
     /// Gives the deques back for the next spare.
     pub(super) fn into_core(self) -> Core {
         self.core
@@ -141,7 +146,7 @@ impl Worker {
                     Action::Spawned(child) => {
                         task.note_fork(child);
                         self.push_fork(task);
-                        self.count_pick();
+                        self.count_move();
                         task = child;
                         continue;
                     }
@@ -155,7 +160,7 @@ impl Worker {
                     Action::ParkedHolding(lock) => unsafe { lock.release() },
                     Action::Yielded => match self.rotate(task) {
                         Ok(next) => {
-                            self.count_pick();
+                            self.count_move();
                             task = next;
                             continue;
                         }
@@ -191,7 +196,7 @@ impl Worker {
             self.finish(task);
         }
         if next.is_some() {
-            self.count_pick();
+            self.count_move();
         }
         next
     }
@@ -250,24 +255,32 @@ impl Worker {
             .or_else(|| self.sched.take_injected())
     }
 
-    /// Counts a pick: true if it is time for a fair one. Tells the monitor that the worker moves on.
+    /// Counts a pick: true if it is time for a fair one.
     #[inline]
     fn count_pick(&self) -> bool {
+        let fair = self.until_fair.get() == 1;
+        self.count_move();
+        if fair {
+            self.until_fair.set(FAIRNESS_PERIOD);
+        }
+        fair
+    }
+
+    /// Counts a pick that leaves no choice; a fair one that is due stays due. Tells the monitor that the worker
+    /// moves on.
+    #[inline]
+    fn count_move(&self) {
         let picks = self.picks.get() + 1;
         self.picks.set(picks);
         let own = &self.core.remote.own;
-        own.picks.store(picks, Ordering::Relaxed);
+        own.counters.picks.set(picks);
         if own.status.load(Ordering::Relaxed) == COVERED {
             self.set_status(NORMAL);
         }
-        let left = self.until_fair.get() - 1;
-        if left == 0 {
-            self.until_fair.set(FAIRNESS_PERIOD);
-            self.deep.set(self.core.queues.forks() > DEEP);
-            return true;
+        match self.until_fair.get() {
+            1 => self.deep.set(self.core.queues.forks() > DEEP),
+            left => self.until_fair.set(left - 1),
         }
-        self.until_fair.set(left);
-        false
     }
 
     /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
@@ -284,6 +297,7 @@ impl Worker {
     /// and now and then the work of another worker, which may be stuck.
     #[cold]
     fn pick_fairly(&self) -> Option<TaskRef> {
+        self.counters().fair_picks.count();
         self.sched.fire_due_timers();
         self.stacks.borrow_mut().tend(&self.sched.pool);
         let turn = self.fair_turn.get();
@@ -329,7 +343,7 @@ impl Worker {
     fn push_fork(&self, task: TaskRef) {
         self.core.queues.push_fork(task);
         if self.sched.idle.is_hungry() && self.core.queues.offer_fork() {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
     }
 
@@ -382,8 +396,14 @@ impl Worker {
     #[cold]
     fn offer_ready(&self) {
         if self.core.queues.offer_ready() {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
+    }
+
+    #[cold]
+    fn tell_of_offer(&self) {
+        self.counters().offers.count();
+        self.sched.answer(self.sched.idle.notify());
     }
 
     /// Lets others take what is private, but for a lone continuation that is not worth it.
@@ -391,7 +411,7 @@ impl Worker {
     fn feed(&self) {
         let fork = self.core.queues.offer_fork();
         if self.core.queues.offer_ready() || fork {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
     }
 
