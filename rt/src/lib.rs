@@ -48,6 +48,8 @@ mod spin;
 
 mod task;
 
+mod dump;
+
 mod sched;
 
 mod park;
@@ -67,6 +69,13 @@ pub mod sync;
 
 mod runtime;
 
+mod inspect;
+
+pub use dump::{
+    Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
+    WorkerState,
+};
+pub use inspect::dump;
 pub use park::{blocking, park, park_timeout, yield_now};
 pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};

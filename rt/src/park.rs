@@ -162,6 +162,7 @@ fn park_holding<T>(
     site: &'static Location<'static>,
 ) -> Op {
     task.note_wait(reason, site);
+    task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
     unsafe { task.suspend(Command::parked_holding(guard.into_held())) };
     task.wait.selected().expect("a parked task is resumed by a claim")

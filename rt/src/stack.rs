@@ -3,11 +3,11 @@
 use std::io;
 use std::mem::ManuallyDrop;
 
-use gthread_arch::stacks::{AlternateStack, Pool, thread_high_water};
+use gthread_arch::stacks::{AlternateStack, Pool, SizeClass, thread_high_water};
 use gthread_arch::{FiberStack, on_stack, stack_pointer};
 
 use crate::sched::{self, current};
-use crate::task::{TaskRef, Temporary};
+use crate::task::{CONTROL_BLOCK, TaskRef, Temporary};
 
 /// How many bytes of its stack the calling thread has used so far, at the most.
 ///
@@ -91,6 +91,11 @@ enum Owner {
 
 impl Borrowed {
     fn new(size: usize) -> io::Result<Self> {
+        // What is asked for beside the control block's place, within the largest class.
+        let size = match size {
+            ..=SizeClass::MAX_USABLE => (size + CONTROL_BLOCK).min(SizeClass::MAX_USABLE),
+            too_large => too_large,
+        };
         let (slot, owner) = match current::running() {
             Some(task) => {
                 let sched = task.sched();
@@ -115,7 +120,7 @@ impl Borrowed {
     fn call<R>(self, f: impl FnOnce() -> R) -> R {
         // SAFETY: the slot stays out of its pool until `self` is dropped, when the call is over, and
         // nobody else uses it.
-        let stack = unsafe { FiberStack::new(&self.stack.slot, 0) };
+        let stack = unsafe { FiberStack::new(&self.stack.slot, CONTROL_BLOCK) };
         current::set_temporary(&raw const *self.stack);
         let result = on_stack(stack, f);
         // Here, and while unwinding: in any case while `self` is where it was.

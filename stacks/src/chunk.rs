@@ -91,6 +91,18 @@ impl Chunk {
         self.cut as usize - self.ready() - self.cold.len() - self.bare.len()
     }
 
+    /// One past the highest address of every slot that somebody has.
+    pub(crate) fn tops_in_use(&self) -> impl Iterator<Item = NonNull<u8>> {
+        let mut free = vec![false; self.cut as usize];
+        for list in [&self.warm, &self.rested, &self.cold, &self.bare] {
+            list.iter().for_each(|&number| free[number as usize] = true);
+        }
+        let size = self.class.size();
+        // SAFETY: the slot's last byte is in the reservation.
+        let top = move |number| unsafe { self.bottom(number).add(size) };
+        (0..self.cut).filter(move |&number| !free[number as usize]).map(top)
+    }
+
     fn bottom(&self, number: u32) -> NonNull<u8> {
         let start = NonNull::new(self.map.as_ptr().cast_mut()).expect("mmap gives no null");
         // SAFETY: slots that were cut lie within the reservation.

@@ -20,7 +20,7 @@ use gthread_arch::stacks::Trim;
 
 use super::idle::Summon;
 use super::parker::Parker;
-use super::remote::{COVERED, NORMAL};
+use super::status::{COVERED, NORMAL};
 use super::{MAX_SPARES, Sched};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
@@ -101,6 +101,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             sched.start_spare();
         }
+        sched.advance_clock();
         sched.fire_due_timers();
         trim_at = trim(sched, trim_at);
         if sleep_while_quiet(sched, trim_at) {
@@ -179,7 +180,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
             sched.inject(task);
             acted = true;
         }
-        match remote.own.status.load(Ordering::Relaxed) {
+        match remote.own.status.state() {
             NORMAL => {
                 let longer = stuck.is_none_or(|(_, time)| now - last.since > time);
                 if longer {
@@ -209,8 +210,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
 /// Lets another worker run in the place of a stuck one.
 fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     let Some(remote) = sched.remotes()[index].get() else { return false };
-    let status = &remote.own.status;
-    if status.compare_exchange(NORMAL, COVERED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    if !remote.own.status.cover() {
         return false;
     }
     sched.idle.block();

@@ -6,17 +6,9 @@ use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
 use super::parker::Parker;
+use super::status::Status;
 use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::{Task, TaskRef};
-
-/// Running tasks, or looking for some.
-pub(super) const NORMAL: usize = 0;
-/// In `blocking`, by its own account: not counted as running.
-pub(super) const BLOCKING: usize = 1;
-/// Found stuck in one task by the monitor: not counted as running until it picks again.
-pub(super) const COVERED: usize = 2;
-/// Asleep, or about to be.
-pub(super) const SLEEPING: usize = 3;
 
 /// The shared side of one worker.
 #[derive(Debug)]
@@ -42,8 +34,10 @@ pub(super) struct Own {
     pub(super) steals: AtomicU64,
     /// The task just woken, to run next. The owner alone puts one in; anyone may take it out.
     handoff: AtomicPtr<Task>,
-    /// One of the constants above. The owner and the monitor change it.
-    pub(super) status: AtomicUsize,
+    /// What the worker is doing. The owner and the monitor change it.
+    pub(super) status: Status,
+    /// The task that runs now. Written by the owner; dumps rely on when (`world`).
+    current: AtomicPtr<Task>,
 }
 
 /// Pinned tasks made runnable by other threads.
@@ -63,11 +57,28 @@ impl Remote {
                 picks: AtomicU64::new(0),
                 steals: AtomicU64::new(0),
                 handoff: AtomicPtr::new(std::ptr::null_mut()),
-                status: AtomicUsize::new(NORMAL),
+                status: Status::new(),
+                current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }
+    }
+
+    /// The task that runs now, for as long as it does. Any thread but the owner must know that it does.
+    #[inline]
+    pub(super) fn current(&self) -> Option<TaskRef> {
+        let task = std::ptr::NonNull::new(self.own.current.load(Ordering::Acquire))?;
+        // SAFETY: the owner runs it; as the comment says.
+        Some(unsafe { TaskRef::from_raw(task) })
+    }
+
+    /// Owner only.
+    #[inline]
+    pub(super) fn set_current(&self, task: Option<TaskRef>) {
+        let task = task.map_or(std::ptr::null_mut(), TaskRef::as_ptr);
+        // Release: whoever reads that this task runs sees what the worker did before.
+        self.own.current.store(task, Ordering::Release);
     }
 
     /// Puts `task` in the hand-off slot; gives back the task that was there. Owner only.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use super::remote::{NORMAL, SLEEPING};
+use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::prim::Ordering;
 use crate::task::TaskRef;
@@ -121,6 +121,7 @@ impl Worker {
             return Next::End;
         }
         self.set_status(NORMAL);
+        sched.advance_clock();
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
         sched.monitor.stir();

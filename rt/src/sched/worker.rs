@@ -12,7 +12,8 @@ use crossbeam_deque::Worker as Deque;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
-use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
+use super::remote::Remote;
+use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
 use crate::prim::{Ordering, barrier};
@@ -53,8 +54,6 @@ pub(crate) struct Worker {
     pub(super) sched: Arc<Sched>,
     pub(super) core: Core,
     stacks: RefCell<Cache>,
-    /// The task that runs now.
-    current: Cell<Option<TaskRef>>,
     /// Runnable tasks that are pinned to this worker.
     pinned: RefCell<VecDeque<TaskRef>>,
     picks: Cell<u64>,
@@ -78,7 +77,6 @@ impl Worker {
         Self {
             sched,
             stacks: RefCell::new(Cache::new(class)),
-            current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
             picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
             until_fair: Cell::new(FAIRNESS_PERIOD),
@@ -101,6 +99,8 @@ impl Worker {
         self.core.remote.parker.adopt();
         self.set_status(NORMAL);
         while !self.sched.is_stopped() {
+            // Between what is said of the running task and the look at the status (`world`).
+            barrier::light();
             let fair = self.count_pick();
             let next = if fair && self.must_retire() {
                 self.retire()
@@ -114,6 +114,7 @@ impl Worker {
             }
         }
         self.flush_stacks();
+        self.set_status(SLEEPING);
     }
 
     /// Gives the deques back for the next spare.
@@ -139,13 +140,15 @@ impl Worker {
         // The task that forked `task`, while `task` has not suspended since.
         let mut parent = None;
         loop {
-            self.current.set(Some(task));
+            self.core.remote.set_current(Some(task));
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
             let switch = unsafe { task.resume() };
             match switch {
                 Switch::Suspended(command) => match command.decode() {
                     Action::Spawned(child) => {
                         self.core.continuations.push(task);
+                        // Said before the pick is counted (`world`): a barrier is in `notify`.
+                        self.core.remote.set_current(Some(child));
                         self.sched.answer(self.sched.idle.notify());
                         self.count_pick();
                         parent = Some(task);
@@ -166,7 +169,7 @@ impl Worker {
                     Action::Yielded => self.push_yielded(task),
                 },
                 Switch::Finished => {
-                    self.current.set(None);
+                    self.core.remote.set_current(None);
                     match self.finish_into(task, parent.take()) {
                         Some(next) => task = next,
                         None => return,
@@ -174,7 +177,7 @@ impl Worker {
                     continue;
                 }
             }
-            self.current.set(None);
+            self.core.remote.set_current(None);
             return;
         }
     }
@@ -212,7 +215,7 @@ impl Worker {
                 // give up, after which it is not used.
                 unsafe {
                     task.drop_result();
-                    task.release();
+                    task.end();
                 }
             }
             Finish::Handed { joiner, last } => {
@@ -257,15 +260,16 @@ impl Worker {
             .or_else(|| self.sched.take_injected())
     }
 
-    /// Counts a pick: true if it is time for a fair one. Tells the monitor that the worker moves on.
+    /// Counts a pick: true if it is time for a fair one. Tells the monitor that the worker moves on. Waits
+    /// while the world is stopped.
     #[inline]
     fn count_pick(&self) -> bool {
         let picks = self.picks.get() + 1;
         self.picks.set(picks);
         let own = &self.core.remote.own;
         own.picks.store(picks, Ordering::Relaxed);
-        if own.status.load(Ordering::Relaxed) == COVERED {
-            self.set_status(NORMAL);
+        if !own.status.is_plain() {
+            self.attend();
         }
         let left = self.until_fair.get() - 1;
         if left == 0 {
@@ -277,10 +281,22 @@ impl Worker {
         false
     }
 
+    /// Something is to be done before the next pick.
+    #[cold]
+    fn attend(&self) {
+        let status = &self.core.remote.own.status;
+        if status.state() == COVERED {
+            self.set_status(NORMAL);
+        }
+        if status.is_asked() {
+            self.sched.world.pass_gate(status);
+        }
+    }
+
     /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
     #[cold]
     pub(super) fn set_status(&self, status: usize) {
-        if self.core.remote.own.status.swap(status, Ordering::AcqRel) == COVERED {
+        if self.core.remote.own.status.enter(status) == COVERED {
             self.sched.idle.unblock();
             // All others may have fallen asleep meanwhile, and the monitor with them.
             self.sched.monitor.stir();
@@ -351,7 +367,7 @@ impl Worker {
         // If the monitor has found us stuck it may not look here again: either it has seen the task
         // in the slot after it covered for us, or we see that it did (its side is in `cover`).
         barrier::light();
-        if remote.own.status.load(Ordering::Relaxed) != NORMAL {
+        if !remote.own.status.is_plain() {
             remote.take_handoff().into_iter().for_each(|task| self.push_ready(task));
         }
     }
@@ -404,7 +420,7 @@ impl Worker {
     /// thread's) nor inside `blocking`.
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
-        if self.must_not_suspend() { None } else { self.current.get() }
+        if self.must_not_suspend() { None } else { self.core.remote.current() }
     }
 
     #[inline]
@@ -414,7 +430,7 @@ impl Worker {
 
     /// The running task, whether or not it may suspend.
     pub(crate) fn running(&self) -> Option<TaskRef> {
-        self.current.get()
+        self.core.remote.current()
     }
 
     pub(crate) fn sched(&self) -> &Arc<Sched> {
@@ -475,7 +491,7 @@ impl Worker {
         if let Some(task) = self.core.remote.take_handoff() {
             self.core.ready.push(task);
         }
-        if self.core.remote.own.status.swap(BLOCKING, Ordering::AcqRel) == NORMAL {
+        if self.core.remote.own.status.enter(BLOCKING) == NORMAL {
             self.sched.idle.block();
         }
         if self.core.remote.has_stealable() || self.sched.has_work() {
@@ -488,7 +504,7 @@ impl Worker {
         let depth = self.blocking_depth.get() - 1;
         self.blocking_depth.set(depth);
         if depth == 0 {
-            self.core.remote.own.status.store(NORMAL, Ordering::Release);
+            self.core.remote.own.status.enter(NORMAL);
             self.sched.idle.unblock();
             self.sched.monitor.stir();
         }

@@ -15,11 +15,14 @@
 //! - `packet` belongs to the task until `DONE`, then to the holder of the `JoinHandle`.
 //! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the finisher.
 //! - The rest is written before the task is first made runnable, and only read after.
+//! - Dumps read all of it, `fiber` too, while no worker can pick a task up (`sched/world.rs`). Which slots
+//!   have a task they see by its join word.
 
 pub(crate) mod command;
 pub(crate) mod join;
 mod os;
 mod packet;
+mod reason;
 pub(crate) mod state;
 mod waiter;
 
@@ -31,9 +34,9 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use gthread_arch::stacks::Slot;
-use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
+use gthread_arch::{Errand, Fiber, FiberStack, Suspender, Switch};
 
-use crate::prim::{AtomicPtr, AtomicUsize, Ordering};
+use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use crate::sched::Sched;
 use command::Command;
 use join::JoinWord;
@@ -41,22 +44,8 @@ use state::WaitCell;
 
 pub(crate) use os::OsThread;
 use packet::Packet;
+pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
-
-/// Why a thread waits; for dumps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Reason {
-    Running = 0,
-    Park,
-    Sleep,
-    Join,
-    Scope,
-    Recv,
-    Send,
-    Select,
-    WaitGroup,
-}
 
 /// Something to do once a task has finished and its result is handed over or dropped: runs when this
 /// is dropped, on the worker's stack, and must not block.
@@ -94,8 +83,14 @@ pub(crate) struct Attributes {
 /// The control block of one green thread.
 #[repr(C, align(64))]
 pub(crate) struct Task {
-    pub(crate) wait: WaitCell,
     pub(crate) join: JoinWord,
+    body: Body,
+}
+
+/// All of a control block but the word that says whether there is one.
+#[repr(C)]
+pub(crate) struct Body {
+    pub(crate) wait: WaitCell,
     fiber: UnsafeCell<Fiber<Command>>,
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
@@ -110,12 +105,40 @@ pub(crate) struct Task {
     pub(crate) site: &'static Location<'static>,
     pub(crate) name: Option<Box<str>>,
     pinned: Option<u32>,
-    /// Why and where the task last waited: written by the task itself, read by anyone for dumps.
-    reason: AtomicUsize,
-    waited_at: AtomicPtr<Location<'static>>,
+    /// Why and since when, where, and for whom the task last waited: written by the task itself, read by
+    /// anyone for dumps.
+    waits: AtomicU64,
+    waits_at: AtomicPtr<Location<'static>>,
+    waits_for: AtomicUsize,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
 }
+
+impl Deref for Task {
+    type Target = Body;
+    #[inline]
+    fn deref(&self) -> &Body {
+        &self.body
+    }
+}
+
+/// Where the time begins in a task's note of its wait.
+const REASON_BITS: u32 = 8;
+
+/// What a task last waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitNote {
+    pub(crate) reason: Reason,
+    pub(crate) site: &'static Location<'static>,
+    /// Milliseconds on the scheduler's coarse clock.
+    pub(crate) since: u64,
+    /// The address of a task, or zero: meaningful for `Reason::Join` only.
+    pub(crate) target: usize,
+}
+
+/// Bytes at the top of a stack that nobody may use but for a control block: where there is none, they say
+/// so.
+pub(crate) const CONTROL_BLOCK: usize = size_of::<Task>();
 
 /// A stack that a thread runs on for the time of one call.
 #[derive(Debug)]
@@ -196,9 +219,8 @@ impl TaskRef {
         let stack = unsafe { FiberStack::new(&slot, above) };
         // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new(stack, packet.vtable().entry, place.as_ptr().cast()) };
-        let task = Task {
+        let body = Body {
             wait: WaitCell::new(),
-            join: JoinWord::new(),
             fiber: UnsafeCell::new(fiber),
             suspender: Cell::new(MaybeUninit::uninit()),
             sched: NonNull::from(sched),
@@ -211,13 +233,47 @@ impl TaskRef {
             site: attributes.site,
             name: attributes.name,
             pinned: attributes.pinned,
-            reason: AtomicUsize::new(Reason::Running as usize),
-            waited_at: AtomicPtr::new(std::ptr::null_mut()),
+            waits: AtomicU64::new(0),
+            waits_at: AtomicPtr::new(std::ptr::null_mut()),
+            waits_for: AtomicUsize::new(0),
             temporary: Cell::new(std::ptr::null()),
         };
-        // SAFETY: `place` is ours and large enough.
-        unsafe { place.write(task) };
+        // SAFETY: `place` is ours and large enough. The join word is there before: zero, or as the last
+        // task in this slot has left it.
+        unsafe {
+            (&raw mut (*place.as_ptr()).body).write(body);
+            (*place.as_ptr()).join.begin();
+        }
         TaskRef(place)
+    }
+
+    /// The task at the top of a slot that is in use, if there is one that has not finished.
+    ///
+    /// # Safety
+    ///
+    /// The memory below `top` is a slot's, which is mapped now. The result is valid as long as its task
+    /// cannot finish.
+    pub(crate) unsafe fn at_top(top: NonNull<u8>) -> Option<TaskRef> {
+        // SAFETY: as in `new`.
+        let place = unsafe { top.sub(size_of::<Task>()) }.cast::<Task>();
+        // SAFETY: the word is mapped, and accessed atomically at all times (`join`).
+        let join = unsafe { &(*place.as_ptr()).join };
+        join.is_alive().then_some(TaskRef(place))
+    }
+
+    /// Has the suspended task do an errand on its stack: false if it has not started, or has finished.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the task's fiber: it does not run, and nobody can make it run meanwhile.
+    pub(crate) unsafe fn send(self, errand: Errand) -> bool {
+        // SAFETY: the caller's.
+        let fiber = unsafe { &mut *self.fiber.get() };
+        let suspended = fiber.is_suspended();
+        if suspended {
+            fiber.send(errand);
+        }
+        suspended
     }
 
     /// Runs the task until it suspends or finishes.
@@ -272,6 +328,18 @@ impl TaskRef {
         }
     }
 
+    /// Marks a task done whose result was dropped, and gives up its own reference.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::release`], by the worker that finishes the task.
+    pub(crate) unsafe fn end(self) {
+        if self.join.end() {
+            // SAFETY: that was the last reference.
+            unsafe { self.free() };
+        }
+    }
+
     /// Frees the control block and gives its slot back.
     ///
     /// # Safety
@@ -286,7 +354,7 @@ impl TaskRef {
         // used, because a fiber's drop does nothing. The packet's content is gone.
         unsafe {
             self.fiber.get().read().retire();
-            (*self.0.as_ptr()).packet.free();
+            (*self.0.as_ptr()).body.packet.free();
             self.0.drop_in_place();
         }
         // SAFETY: the scheduler outlives its tasks, and this one is counted until its slot is back.
@@ -368,7 +436,26 @@ impl Task {
     /// Notes for dumps what the task is about to wait for. By the task itself.
     #[inline]
     pub(crate) fn note_wait(&self, reason: Reason, site: &'static Location<'static>) {
-        self.reason.store(reason as usize, Ordering::Relaxed);
-        self.waited_at.store(std::ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+        let since = self.sched().coarse_now();
+        self.waits.store(since << REASON_BITS | reason as u64, Ordering::Relaxed);
+        self.waits_at.store(std::ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Notes beforehand for whom it is about to wait. By the task itself.
+    pub(crate) fn note_target(&self, target: TaskRef) {
+        self.waits_for.store(target.as_ptr() as usize, Ordering::Relaxed);
+    }
+
+    /// The last wait that was noted, over or not.
+    pub(crate) fn last_wait(&self) -> Option<WaitNote> {
+        let (waits, site) =
+            (self.waits.load(Ordering::Relaxed), self.waits_at.load(Ordering::Relaxed));
+        Some(WaitNote {
+            reason: Reason::from_number((waits & ((1 << REASON_BITS) - 1)) as u8),
+            // SAFETY: null, or from a reference to what is never gone.
+            site: unsafe { site.as_ref() }?,
+            since: waits >> REASON_BITS,
+            target: self.waits_for.load(Ordering::Relaxed),
+        })
     }
 }
