@@ -16,28 +16,6 @@ pub enum Switch<C> {
     Finished,
 }
 
-/// Something that a suspended fiber does on its own stack before it suspends again where it was.
-///
-/// For looking at the fiber from inside: its frames, its stack pointer.
-#[derive(Debug)]
-pub struct Errand {
-    run: unsafe fn(NonNull<()>),
-    data: NonNull<()>,
-}
-
-impl Errand {
-    /// # Safety
-    ///
-    /// `run(data)` may be called, once, on the stack of the fiber that the errand is for. It does not
-    /// unwind, and does not suspend the fiber.
-    pub unsafe fn new(run: unsafe fn(NonNull<()>), data: NonNull<()>) -> Self {
-        Self { run, data }
-    }
-}
-
-/// What a resumed fiber is given: nothing, but for an errand.
-type Input = Option<NonNull<Errand>>;
-
 /// A computation on a stack of its own, which speaks to whoever resumes it in commands `C`.
 ///
 /// A fiber is never unwound from outside and its drop does nothing: a suspended fiber that is dropped
@@ -45,7 +23,7 @@ type Input = Option<NonNull<Errand>>;
 ///
 /// `C` should be no larger than a register: a larger command goes through memory.
 pub struct Fiber<C: 'static> {
-    coroutine: ManuallyDrop<Coroutine<Input, C, (), FiberStack>>,
+    coroutine: ManuallyDrop<Coroutine<(), C, (), FiberStack>>,
 }
 
 // SAFETY: corosensei leaves `Coroutine` !Send because the frames on its stack may hold values that
@@ -74,8 +52,7 @@ impl<C> Fiber<C> {
         entry: unsafe fn(Suspender<C>, *mut ()),
         data: *mut (),
     ) -> Self {
-        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<Input, C>, errand| {
-            debug_assert!(errand.is_none(), "an errand for a fiber that has not started");
+        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), C>, ()| {
             let suspender = Suspender(NonNull::from(yielder));
             // SAFETY: the caller of `new` vouches for `entry` and `data`.
             unsafe { entry(suspender, data) }
@@ -90,7 +67,7 @@ impl<C> Fiber<C> {
     /// If the fiber has finished.
     #[inline]
     pub fn resume(&mut self) -> Switch<C> {
-        match self.coroutine.resume(None) {
+        match self.coroutine.resume(()) {
             CoroutineResult::Yield(command) => Switch::Suspended(command),
             CoroutineResult::Return(()) => Switch::Finished,
         }
@@ -99,21 +76,6 @@ impl<C> Fiber<C> {
     /// Whether the fiber is suspended somewhere: it has been resumed, and has not finished.
     pub fn is_suspended(&self) -> bool {
         self.coroutine.started() && !self.coroutine.done()
-    }
-
-    /// Has a suspended fiber do an errand. Afterwards it is suspended where it was; the command that it
-    /// gave there stands.
-    ///
-    /// # Panics
-    ///
-    /// If the fiber [is not suspended](Self::is_suspended).
-    pub fn send(&mut self, errand: Errand) {
-        assert!(self.is_suspended(), "an errand for a fiber that is not suspended");
-        match self.coroutine.resume(Some(NonNull::from(&errand))) {
-            // The command of before, once more.
-            CoroutineResult::Yield(_) => {}
-            CoroutineResult::Return(()) => unreachable!("it suspends again after an errand"),
-        }
     }
 }
 
@@ -135,7 +97,7 @@ impl<C> Fiber<C> {
 /// It lies at a fixed place of the fiber's stack, so it stays valid from the first resume until the
 /// entry function returns, on whichever OS thread the fiber runs.
 #[derive(Debug)]
-pub struct Suspender<C>(NonNull<Yielder<Input, C>>);
+pub struct Suspender<C>(NonNull<Yielder<(), C>>);
 
 impl<C> Clone for Suspender<C> {
     fn clone(&self) -> Self {
@@ -145,7 +107,7 @@ impl<C> Clone for Suspender<C> {
 
 impl<C> Copy for Suspender<C> {}
 
-impl<C: Copy> Suspender<C> {
+impl<C> Suspender<C> {
     /// Suspends the running fiber: `command` is what its [`Fiber::resume`] returns. Comes back when
     /// it is resumed, perhaps on another OS thread.
     ///
@@ -155,26 +117,8 @@ impl<C: Copy> Suspender<C> {
     #[inline]
     pub unsafe fn suspend(self, command: C) {
         // SAFETY: the yielder lives at the base of the stack that the caller is running on.
-        let mut errand = unsafe { self.0.as_ref() }.suspend(command);
-        while let Some(sent) = errand {
-            // SAFETY: `Fiber::send` waits in the resume that has just given it to us.
-            unsafe { run_errand(sent) };
-            // SAFETY: as above.
-            errand = unsafe { self.0.as_ref() }.suspend(command);
-        }
+        unsafe { self.0.as_ref() }.suspend(command);
     }
-}
-
-/// # Safety
-///
-/// The errand is there, and this is its fiber.
-#[cold]
-#[inline(never)]
-unsafe fn run_errand(errand: NonNull<Errand>) {
-    // SAFETY: the caller's.
-    let errand = unsafe { errand.as_ref() };
-    // SAFETY: `Errand::new` allows the one call here; `send` takes the errand by value.
-    unsafe { (errand.run)(errand.data) };
 }
 
 #[cfg(test)]
@@ -207,10 +151,13 @@ mod tests {
             let mut fiber = unsafe {
                 Fiber::new(FiberStack::new(slot, 100), count_to, (&raw mut limit).cast())
             };
+            assert!(!fiber.is_suspended());
             for n in 0..3 {
                 assert_eq!(fiber.resume(), Switch::Suspended(n));
+                assert!(fiber.is_suspended());
             }
             assert_eq!(fiber.resume(), Switch::Finished);
+            assert!(!fiber.is_suspended());
         });
     }
 
@@ -253,38 +200,6 @@ mod tests {
             fiber.retire();
             assert!(view.contains(sp));
             assert!(!view.contains(crate::stack_pointer()));
-        });
-    }
-
-    #[test]
-    fn an_errand_runs_on_the_stack_of_the_fiber_and_changes_nothing() {
-        unsafe fn note_stack_pointer(out: NonNull<()>) {
-            // SAFETY: the test passes a `usize`.
-            unsafe { *out.cast::<usize>().as_ptr() = crate::stack_pointer() };
-        }
-        on_slot(|slot| {
-            let mut limit = 3_usize;
-            // SAFETY: as above.
-            let stack = unsafe { FiberStack::new(slot, 0) };
-            // SAFETY: as above; this second view only answers `contains`.
-            let view = unsafe { FiberStack::new(slot, 0) };
-            // SAFETY: as above.
-            let mut fiber = unsafe { Fiber::new(stack, count_to, (&raw mut limit).cast()) };
-            assert!(!fiber.is_suspended());
-            for n in 0..3 {
-                assert_eq!(fiber.resume(), Switch::Suspended(n));
-                assert!(fiber.is_suspended());
-                for _ in 0..2 {
-                    let mut sp = 0_usize;
-                    // SAFETY: it is passed the `usize` that it expects.
-                    fiber.send(unsafe {
-                        Errand::new(note_stack_pointer, NonNull::from(&mut sp).cast())
-                    });
-                    assert!(view.contains(sp));
-                }
-            }
-            assert_eq!(fiber.resume(), Switch::Finished);
-            assert!(!fiber.is_suspended());
         });
     }
 

@@ -18,7 +18,7 @@ mod fiber;
 mod stack;
 
 pub use cpu::{SWITCH_FRAME, stack_pointer};
-pub use fiber::{Errand, Fiber, Suspender, Switch};
+pub use fiber::{Fiber, Suspender, Switch};
 pub use gthread_stacks as stacks;
 pub use stack::{FiberStack, STACK_ALIGN, on_stack};
 

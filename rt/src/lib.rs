@@ -46,9 +46,9 @@
 mod prim;
 mod spin;
 
-mod task;
-
 mod dump;
+
+mod task;
 
 mod sched;
 

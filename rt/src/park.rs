@@ -164,7 +164,7 @@ fn park_holding<T>(
     task.note_wait(reason, site);
     task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend(Command::parked_holding(guard.into_held())) };
+    unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
     task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
@@ -178,7 +178,7 @@ fn park_green(
     task.note_wait(reason, site);
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend(Command::PARKED) };
+    unsafe { task.suspend_asleep(Command::PARKED) };
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
     if let Some(timer) = timer {
         if op != TIMED_OUT {

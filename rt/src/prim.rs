@@ -46,6 +46,11 @@ pub(crate) mod barrier {
         membarrier::run();
     }
 
+    /// Whether `light` is free, and `heavy` serves for both sides.
+    pub(crate) fn is_asymmetric() -> bool {
+        membarrier::AVAILABLE.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
     /// Finds out, once, whether the kernel has `membarrier`. Until called, `light` is a fence.
     pub(crate) fn init() {
         membarrier::init();

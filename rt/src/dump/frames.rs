@@ -6,9 +6,9 @@
 use std::ptr::NonNull;
 
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass, Slot};
-use gthread_arch::{Errand, FiberStack, on_stack, stack_pointer};
+use gthread_arch::{FiberStack, on_stack, stack_pointer};
 
-use super::FrameDump;
+use super::{Errand, FrameDump};
 
 /// Naming reads the program's debug information, which takes some.
 const SCRATCH: usize = 2 << 20;

@@ -3,11 +3,13 @@
 //! Where the data come from is the scheduler's matter (`sched/census.rs`); nothing here knows a task.
 
 mod cycles;
+mod errand;
 mod frames;
 mod text;
 
 use std::panic::Location;
 
+pub(crate) use errand::Errand;
 pub(crate) use frames::{Names, Scratch, Walk};
 
 /// All green threads, as [`dump`](crate::dump) found them.
@@ -82,10 +84,10 @@ pub struct ThreadDump {
     pub wait: Option<WaitDump>,
     /// The number of the worker that it runs on, or is pinned to.
     pub worker: Option<usize>,
-    /// Its stack, if it is suspended.
+    /// Its stack, if it is parked.
     pub stack: Option<StackDump>,
-    /// Its calls, the innermost first, if it is suspended: from the call of gthread that it waits in, if
-    /// the feature `backtrace` is on.
+    /// Its calls, the innermost first, if it is parked: from the call of gthread that it waits in, if the
+    /// feature `backtrace` is on.
     pub backtrace: Vec<FrameDump>,
 }
 

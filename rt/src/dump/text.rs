@@ -190,7 +190,7 @@ fn plural(count: usize) -> &'static str {
 
 fn kib(bytes: usize) -> String {
     let tenths = (bytes * 10).div_ceil(1024);
-    if tenths % 10 == 0 {
+    if tenths.is_multiple_of(10) {
         (tenths / 10).to_string()
     } else {
         format!("{}.{}", tenths / 10, tenths % 10)

@@ -14,7 +14,7 @@ use crate::dump::{
     Dump, Names, Place, RuntimeDump, Scratch, StackDump, ThreadDump, ThreadState, WaitDump, Walk,
     WorkerDump, WorkerState,
 };
-use crate::task::{Reason, Task, TaskRef};
+use crate::task::{Task, TaskRef};
 
 /// Call stacks that a dump takes of one runtime. Each takes some 10 µs, during which nothing runs.
 const MAX_WALKS: usize = 4096;
@@ -22,9 +22,9 @@ const MAX_WALKS: usize = 4096;
 /// A thread as it was found.
 struct Person {
     thread: ThreadDump,
-    /// Its control block, and that of the task that it waits for: to be compared, not read.
-    address: usize,
-    waits_for: usize,
+    /// The task, and the one that it waits for: to be compared, no longer to be read.
+    task: TaskRef,
+    waits_for: Option<TaskRef>,
     calls: Vec<usize>,
 }
 
@@ -133,7 +133,7 @@ fn describe_running(
         stack: None,
         backtrace: Vec::new(),
     };
-    Person { thread, address: task.as_ptr() as usize, waits_for: 0, calls: Vec::new() }
+    Person { thread, task, waits_for: None, calls: Vec::new() }
 }
 
 /// Looks at a task that is suspended or has not started.
@@ -142,16 +142,20 @@ fn describe_running(
 ///
 /// So it is, and it stays so.
 unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Person {
+    // Asked once: it may be woken meanwhile, though not run.
     let asleep = task.wait.is_asleep();
-    let mut walk = Walk::new(scratch.filter(|_| asleep));
-    // SAFETY: nobody else has the fiber, says the caller; the walk stays here meanwhile.
-    let started = unsafe { task.send(walk.errand()) };
-    let state = match (started, asleep) {
-        (false, _) => ThreadState::New,
-        (true, false) => ThreadState::Runnable,
-        (true, true) => ThreadState::Parked,
+    let mut walk = Walk::new(scratch);
+    if asleep {
+        // SAFETY: it is asleep, and nobody else has the fiber, says the caller; the walk stays here meanwhile.
+        unsafe { task.send(&walk.errand()) };
+    }
+    let state = match asleep {
+        true => ThreadState::Parked,
+        // SAFETY: the caller's.
+        false if unsafe { task.has_started() } => ThreadState::Runnable,
+        false => ThreadState::New,
     };
-    let wait = task.last_wait().filter(|_| state == ThreadState::Parked);
+    let wait = task.last_wait().filter(|_| asleep);
     let thread = ThreadDump {
         id: task.id.get(),
         name: task.name.as_deref().map(str::to_owned),
@@ -164,12 +168,12 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Per
             thread: None,
         }),
         worker: task.pinned().map(|worker| worker as usize),
-        stack: started.then(|| stack_of(task, walk.stack_pointer)),
+        stack: asleep.then(|| stack_of(task, walk.stack_pointer)),
         backtrace: Vec::new(),
     };
-    let waits_for = wait.filter(|wait| wait.reason == Reason::Join).map_or(0, |wait| wait.target);
+    let waits_for = wait.and_then(|wait| wait.target);
     let calls = walk.addresses(|sp| is_on_stacks_of(task, sp));
-    Person { thread, address: task.as_ptr() as usize, waits_for, calls }
+    Person { thread, task, waits_for, calls }
 }
 
 /// The stack of a suspended task that `stack_pointer` is in.
@@ -199,16 +203,16 @@ fn is_on_stacks_of(task: TaskRef, address: usize) -> bool {
 
 /// Names the calls, and the threads that others wait for. With the worlds going on.
 fn name_all(found: Vec<Found>) -> Dump {
-    let ids: HashMap<usize, u64> = found
+    let ids: HashMap<_, u64> = found
         .iter()
         .flat_map(|found| &found.threads)
-        .map(|person| (person.address, person.thread.id))
+        .map(|person| (person.task.as_ptr(), person.thread.id))
         .collect();
     let mut names = Names::default();
     let runtimes = found.into_iter().map(|Found { mut dump, threads }| {
         let threads = threads.into_iter().map(|Person { mut thread, waits_for, calls, .. }| {
             if let Some(wait) = &mut thread.wait {
-                wait.thread = ids.get(&waits_for).copied();
+                wait.thread = waits_for.and_then(|task| ids.get(&task.as_ptr()).copied());
             }
             thread.backtrace = names.resolve(&calls);
             thread

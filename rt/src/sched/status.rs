@@ -6,7 +6,9 @@
 //!   gate's lock, while it waits there. No change of state loses them.
 //! - A worker whose state is `SLEEPING` is in no task, and picks before it runs one.
 
-use crate::prim::{AtomicUsize, Ordering};
+use std::sync::atomic::compiler_fence;
+
+use crate::prim::{AtomicUsize, Ordering, barrier};
 
 /// Running tasks, or looking for some.
 pub(super) const NORMAL: usize = 0;
@@ -23,23 +25,31 @@ const ASKED: usize = 1 << 2;
 /// Waits at the gate.
 const HELD: usize = 1 << 3;
 
+/// Always set where a heavy barrier does not serve for two, so that the worker attends to every pick, and
+/// fences there.
+const FENCES: usize = 1 << 4;
+
 #[derive(Debug)]
 pub(super) struct Status(AtomicUsize);
 
 impl Status {
     /// Of a worker that has not started.
     pub(super) fn new() -> Self {
-        Self(AtomicUsize::new(SLEEPING))
+        let fences = if barrier::is_asymmetric() { 0 } else { FENCES };
+        Self(AtomicUsize::new(SLEEPING | fences))
     }
 
-    /// Whether it runs, and there is nothing to attend to: one load. What a dump did that is over
-    /// happened before.
+    /// Whether it runs, and there is nothing to attend to before a pick: one load, after what the caller
+    /// did before as after a light barrier, if it attends when it must ([`Status::is_asked`]). What a dump
+    /// did that is over happened before.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
+        compiler_fence(Ordering::SeqCst);
         self.0.load(Ordering::Acquire) == NORMAL
     }
 
     /// One of the constants above.
+    #[inline]
     pub(super) fn state(&self) -> usize {
         self.0.load(Ordering::Acquire) & STATE
     }
@@ -54,14 +64,17 @@ impl Status {
     /// Marks a worker that is stuck: false if it is not. By the monitor.
     #[must_use]
     pub(super) fn cover(&self) -> bool {
-        self.0.compare_exchange(NORMAL, COVERED, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        let change = |word: usize| (word & !FENCES == NORMAL).then_some(word | COVERED);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok()
     }
 
     pub(super) fn ask(&self) {
         self.0.fetch_or(ASKED, Ordering::SeqCst);
     }
 
+    /// Whether it is to stop. After a light barrier.
     pub(super) fn is_asked(&self) -> bool {
+        barrier::light();
         self.0.load(Ordering::Acquire) & ASKED != 0
     }
 

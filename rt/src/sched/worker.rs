@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     pub(super) sched: Arc<Sched>,
     pub(super) core: Core,
     stacks: RefCell<Cache>,
+    /// The task that runs now.
+    current: Cell<Option<TaskRef>>,
     /// Runnable tasks that are pinned to this worker.
     pinned: RefCell<VecDeque<TaskRef>>,
     picks: Cell<u64>,
@@ -77,6 +79,7 @@ impl Worker {
         Self {
             sched,
             stacks: RefCell::new(Cache::new(class)),
+            current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
             picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
             until_fair: Cell::new(FAIRNESS_PERIOD),
@@ -99,8 +102,6 @@ impl Worker {
         self.core.remote.parker.adopt();
         self.set_status(NORMAL);
         while !self.sched.is_stopped() {
-            // Between what is said of the running task and the look at the status (`world`).
-            barrier::light();
             let fair = self.count_pick();
             let next = if fair && self.must_retire() {
                 self.retire()
@@ -135,49 +136,63 @@ impl Worker {
         self.run_task(task);
     }
 
+    /// Says what runs now: to whoever asks on this worker, and to dumps.
+    #[inline]
+    fn set_current(&self, task: Option<TaskRef>) {
+        self.current.set(task);
+        self.core.remote.set_current(task);
+    }
+
     /// Runs a task, and the children it forks, until it parks, yields or ends.
     fn run_task(&self, mut task: TaskRef) {
         // The task that forked `task`, while `task` has not suspended since.
         let mut parent = None;
+        self.set_current(Some(task));
         loop {
-            self.core.remote.set_current(Some(task));
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
             let switch = unsafe { task.resume() };
+            // The switch is over, the registers are saved. What is said of the running task changes first
+            // (`world`); from then on others may run it.
             match switch {
                 Switch::Suspended(command) => match command.decode() {
                     Action::Spawned(child) => {
+                        self.set_current(Some(child));
                         self.core.continuations.push(task);
-                        // Said before the pick is counted (`world`): a barrier is in `notify`.
-                        self.core.remote.set_current(Some(child));
                         self.sched.answer(self.sched.idle.notify());
                         self.count_pick();
                         parent = Some(task);
                         task = child;
                         continue;
                     }
-                    // The switch is over, the registers are saved: from here others may run it.
-                    Action::Parked => match task.wait.commit() {
-                        Commit::Parked => {}
-                        Commit::Selected => {
-                            parent = None;
-                            continue;
+                    Action::Parked => {
+                        self.set_current(None);
+                        match task.wait.commit() {
+                            Commit::Parked => {}
+                            Commit::Selected => {
+                                self.set_current(Some(task));
+                                parent = None;
+                                continue;
+                            }
                         }
-                    },
-                    // SAFETY: the lock belongs to what the task waits for, and lives as long as the
-                    // task's borrow of it; nobody can wake the task before the lock is free.
-                    Action::ParkedHolding(lock) => unsafe { lock.release() },
-                    Action::Yielded => self.push_yielded(task),
+                    }
+                    Action::ParkedHolding(lock) => {
+                        self.set_current(None);
+                        // SAFETY: the lock belongs to what the task waits for, and lives as long as the
+                        // task's borrow of it; nobody can wake the task before the lock is free.
+                        unsafe { lock.release() }
+                    }
+                    Action::Yielded => {
+                        self.set_current(None);
+                        self.push_yielded(task);
+                    }
                 },
                 Switch::Finished => {
-                    self.core.remote.set_current(None);
-                    match self.finish_into(task, parent.take()) {
-                        Some(next) => task = next,
-                        None => return,
+                    if let Some(next) = self.finish_into(task, parent.take()) {
+                        task = next;
+                        continue;
                     }
-                    continue;
                 }
             }
-            self.core.remote.set_current(None);
             return;
         }
     }
@@ -187,6 +202,7 @@ impl Worker {
     #[inline]
     fn finish_into(&self, task: TaskRef, parent: Option<TaskRef>) -> Option<TaskRef> {
         if parent.is_none() || self.until_fair.get() == 1 || self.core.remote.has_handoff() {
+            self.set_current(None);
             self.finish(task);
             return None;
         }
@@ -195,9 +211,12 @@ impl Worker {
         // forked, and the child's handle is still in the frame that did.
         let alone = next.is_some() && next == parent && task.plain;
         if !(alone && task.join.finish_alone()) {
+            self.set_current(None);
             self.finish(task);
         }
         if next.is_some() {
+            // The child is not freed before its parent runs.
+            self.set_current(next);
             self.count_pick();
         }
         next
@@ -367,7 +386,7 @@ impl Worker {
         // If the monitor has found us stuck it may not look here again: either it has seen the task
         // in the slot after it covered for us, or we see that it did (its side is in `cover`).
         barrier::light();
-        if !remote.own.status.is_plain() {
+        if remote.own.status.state() != NORMAL {
             remote.take_handoff().into_iter().for_each(|task| self.push_ready(task));
         }
     }
@@ -420,7 +439,7 @@ impl Worker {
     /// thread's) nor inside `blocking`.
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
-        if self.must_not_suspend() { None } else { self.core.remote.current() }
+        if self.must_not_suspend() { None } else { self.current.get() }
     }
 
     #[inline]
@@ -430,7 +449,7 @@ impl Worker {
 
     /// The running task, whether or not it may suspend.
     pub(crate) fn running(&self) -> Option<TaskRef> {
-        self.core.remote.current()
+        self.current.get()
     }
 
     pub(crate) fn sched(&self) -> &Arc<Sched> {

@@ -12,12 +12,13 @@
 //!
 //! # Why nothing else runs
 //!
-//! A worker announces what it runs, or that it runs nothing, before it looks whether it is asked:
+//! A worker announces what it runs next, or that it runs nothing, before the task that it ran is another's to
+//! run or to free, and before it looks whether it is asked:
 //!
 //! ```text
 //!     worker                               dumper
-//!     W1  current = nothing, or a child    D1  ask
-//!     W2  light barrier                    D2  heavy barrier
+//!     W1  current = nothing, or the next   D1  ask
+//!     W2  light barrier (`is_plain`)       D2  heavy barrier
 //!     W3  asked? then wait at the gate     D3  read current
 //!     W4  current = what was picked
 //!     W5  run it
@@ -245,7 +246,6 @@ mod models {
                 if announces_first {
                     self.current.store(0, Ordering::Release);
                 }
-                barrier::light();
                 if !self.status.is_plain() && self.status.is_asked() {
                     self.gate.pass(&self.status);
                 }

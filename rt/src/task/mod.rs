@@ -34,9 +34,9 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use gthread_arch::stacks::Slot;
-use gthread_arch::{Errand, Fiber, FiberStack, Suspender, Switch};
+use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
 
-use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::dump::Errand;
 use crate::sched::Sched;
 use command::Command;
 use join::JoinWord;
@@ -93,6 +93,8 @@ pub(crate) struct Body {
     pub(crate) wait: WaitCell,
     fiber: UnsafeCell<Fiber<Command>>,
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
+    /// What it is resumed for, if it is to suspend again at once. Goes with the fiber.
+    errand: Cell<Option<NonNull<Errand>>>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
     sched: NonNull<Sched>,
     packet: Packet,
@@ -105,11 +107,12 @@ pub(crate) struct Body {
     pub(crate) site: &'static Location<'static>,
     pub(crate) name: Option<Box<str>>,
     pinned: Option<u32>,
-    /// Why and since when, where, and for whom the task last waited: written by the task itself, read by
-    /// anyone for dumps.
-    waits: AtomicU64,
-    waits_at: AtomicPtr<Location<'static>>,
-    waits_for: AtomicUsize,
+    /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
+    /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
+    /// one: a task that never waits does not pay for them.
+    waits_at: Cell<Option<&'static Location<'static>>>,
+    waits: Cell<MaybeUninit<(Reason, u64)>>,
+    waits_for: Cell<MaybeUninit<TaskRef>>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
 }
@@ -122,9 +125,6 @@ impl Deref for Task {
     }
 }
 
-/// Where the time begins in a task's note of its wait.
-const REASON_BITS: u32 = 8;
-
 /// What a task last waited for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitNote {
@@ -132,8 +132,8 @@ pub(crate) struct WaitNote {
     pub(crate) site: &'static Location<'static>,
     /// Milliseconds on the scheduler's coarse clock.
     pub(crate) since: u64,
-    /// The address of a task, or zero: meaningful for `Reason::Join` only.
-    pub(crate) target: usize,
+    /// The task that it waits for: alive while the wait lasts.
+    pub(crate) target: Option<TaskRef>,
 }
 
 /// Bytes at the top of a stack that nobody may use but for a control block: where there is none, they say
@@ -223,6 +223,7 @@ impl TaskRef {
             wait: WaitCell::new(),
             fiber: UnsafeCell::new(fiber),
             suspender: Cell::new(MaybeUninit::uninit()),
+            errand: Cell::new(None),
             sched: NonNull::from(sched),
             packet,
             joiner: UnsafeCell::new(None),
@@ -233,9 +234,9 @@ impl TaskRef {
             site: attributes.site,
             name: attributes.name,
             pinned: attributes.pinned,
-            waits: AtomicU64::new(0),
-            waits_at: AtomicPtr::new(std::ptr::null_mut()),
-            waits_for: AtomicUsize::new(0),
+            waits_at: Cell::new(None),
+            waits: Cell::new(MaybeUninit::uninit()),
+            waits_for: Cell::new(MaybeUninit::uninit()),
             temporary: Cell::new(std::ptr::null()),
         };
         // SAFETY: `place` is ours and large enough. The join word is there before: zero, or as the last
@@ -261,19 +262,28 @@ impl TaskRef {
         join.is_alive().then_some(TaskRef(place))
     }
 
-    /// Has the suspended task do an errand on its stack: false if it has not started, or has finished.
+    /// Has a task that sleeps do an errand on its stack. It is suspended where it was afterwards.
     ///
     /// # Safety
     ///
-    /// Nobody else has the task's fiber: it does not run, and nobody can make it run meanwhile.
-    pub(crate) unsafe fn send(self, errand: Errand) -> bool {
+    /// - The task was seen asleep ([`WaitCell::is_asleep`]) since it last ran.
+    /// - Nobody else has its fiber: it does not run, and nobody can make it run meanwhile.
+    pub(crate) unsafe fn send(self, errand: &Errand) {
+        self.errand.set(Some(NonNull::from(errand)));
+        // SAFETY: the caller's. It is suspended in `suspend_asleep`, and so looks at the errand first.
+        let switch = unsafe { (*self.fiber.get()).resume() };
+        // The command that it gave before stands: this is the same again.
+        debug_assert!(matches!(switch, Switch::Suspended(_)));
+    }
+
+    /// Whether it has ever run.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has its fiber.
+    pub(crate) unsafe fn has_started(self) -> bool {
         // SAFETY: the caller's.
-        let fiber = unsafe { &mut *self.fiber.get() };
-        let suspended = fiber.is_suspended();
-        if suspended {
-            fiber.send(errand);
-        }
-        suspended
+        unsafe { (*self.fiber.get()).is_suspended() }
     }
 
     /// Runs the task until it suspends or finishes.
@@ -297,6 +307,35 @@ impl TaskRef {
     pub(crate) unsafe fn suspend(self, command: Command) {
         // SAFETY: the task runs, so its entry has stored the suspender; it is this fiber's.
         unsafe { self.suspender.get().assume_init().suspend(command) };
+    }
+
+    /// [`TaskRef::suspend`], to wait: with a command after which the task is asleep. Dumps look into it then.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::suspend`].
+    #[inline(always)]
+    pub(crate) unsafe fn suspend_asleep(self, command: Command) {
+        // SAFETY: the caller's.
+        unsafe { self.suspend(command) };
+        if self.errand.get().is_some() {
+            // SAFETY: the caller's.
+            unsafe { self.do_errands(command) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`TaskRef::suspend`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn do_errands(self, command: Command) {
+        while let Some(errand) = self.errand.take() {
+            // SAFETY: `send` waits in the resume that brought us here, and this is the task's stack.
+            unsafe { errand.as_ref().run() };
+            // SAFETY: the caller's.
+            unsafe { self.suspend(command) };
+        }
     }
 
     /// Gives up one reference, freeing the slot with the last.
@@ -436,26 +475,25 @@ impl Task {
     /// Notes for dumps what the task is about to wait for. By the task itself.
     #[inline]
     pub(crate) fn note_wait(&self, reason: Reason, site: &'static Location<'static>) {
-        let since = self.sched().coarse_now();
-        self.waits.store(since << REASON_BITS | reason as u64, Ordering::Relaxed);
-        self.waits_at.store(std::ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+        self.waits.set(MaybeUninit::new((reason, self.sched().coarse_now())));
+        self.waits_at.set(Some(site));
     }
 
-    /// Notes beforehand for whom it is about to wait. By the task itself.
+    /// Notes before that for whom it is about to wait. By the task itself, and only for a reason that has a
+    /// thread.
     pub(crate) fn note_target(&self, target: TaskRef) {
-        self.waits_for.store(target.as_ptr() as usize, Ordering::Relaxed);
+        self.waits_for.set(MaybeUninit::new(target));
     }
 
-    /// The last wait that was noted, over or not.
+    /// The last wait that was noted, over or not. Of a suspended task.
     pub(crate) fn last_wait(&self) -> Option<WaitNote> {
-        let (waits, site) =
-            (self.waits.load(Ordering::Relaxed), self.waits_at.load(Ordering::Relaxed));
-        Some(WaitNote {
-            reason: Reason::from_number((waits & ((1 << REASON_BITS) - 1)) as u8),
-            // SAFETY: null, or from a reference to what is never gone.
-            site: unsafe { site.as_ref() }?,
-            since: waits >> REASON_BITS,
-            target: self.waits_for.load(Ordering::Relaxed),
-        })
+        let site = self.waits_at.get()?;
+        // SAFETY: noted before the place was.
+        let (reason, since) = unsafe { self.waits.get().assume_init() };
+        let target = (reason == Reason::Join).then(|| {
+            // SAFETY: noted before the wait was, for this reason.
+            unsafe { self.waits_for.get().assume_init() }
+        });
+        Some(WaitNote { reason, site, since, target })
     }
 }
