@@ -262,7 +262,8 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
 ///
 /// A suspension point: the caller goes to the end of its worker's queue, and may come back on another
 /// OS thread. On an OS thread this is [`std::thread::yield_now`].
-#[inline(never)]
+// Inlined for what is said of returns below `Wait::park_unlocking`: it has none.
+#[inline]
 pub fn yield_now() {
     match current::with(|worker| worker.and_then(|worker| worker.green())) {
         // SAFETY: the task runs here.

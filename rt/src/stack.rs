@@ -3,11 +3,11 @@
 use std::io;
 use std::mem::ManuallyDrop;
 
-use gthread_arch::stacks::{AlternateStack, Pool, SizeClass, thread_high_water};
+use gthread_arch::stacks::{AlternateStack, Pool, thread_high_water};
 use gthread_arch::{FiberStack, on_stack, stack_pointer};
 
 use crate::sched::{self, current};
-use crate::task::{CONTROL_BLOCK, TaskRef, Temporary};
+use crate::task::{TaskRef, Temporary, control_block_of};
 
 /// How many bytes of its stack the calling thread has used so far, at the most.
 ///
@@ -91,11 +91,6 @@ enum Owner {
 
 impl Borrowed {
     fn new(size: usize) -> io::Result<Self> {
-        // What is asked for beside the control block's place, within the largest class.
-        let size = match size {
-            ..=SizeClass::MAX_USABLE => (size + CONTROL_BLOCK).min(SizeClass::MAX_USABLE),
-            too_large => too_large,
-        };
         let (slot, owner) = match current::running() {
             Some(task) => {
                 let sched = task.sched();
@@ -118,9 +113,11 @@ impl Borrowed {
     }
 
     fn call<R>(self, f: impl FnOnce() -> R) -> R {
+        // No task lives there, and it must not look as if one did.
+        let above = control_block_of(&self.stack.slot);
         // SAFETY: the slot stays out of its pool until `self` is dropped, when the call is over, and
         // nobody else uses it.
-        let stack = unsafe { FiberStack::new(&self.stack.slot, CONTROL_BLOCK) };
+        let stack = unsafe { FiberStack::new(&self.stack.slot, above) };
         current::set_temporary(&raw const *self.stack);
         let result = on_stack(stack, f);
         // Here, and while unwinding: in any case while `self` is where it was.

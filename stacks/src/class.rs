@@ -51,11 +51,18 @@ impl SizeClass {
         1 << self.0
     }
 
+    #[inline]
+    pub(crate) fn log2(self) -> u8 {
+        self.0
+    }
+
+    #[inline]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0 - Self::MIN_LOG2)
     }
 
     /// The inverse of [`SizeClass::index`].
+    #[inline]
     pub(crate) fn from_index(index: usize) -> Self {
         debug_assert!(index < Self::COUNT);
         Self(index as u8 + Self::MIN_LOG2)

@@ -137,9 +137,9 @@ impl Pool {
         self.shelves.iter().map(|shelf| lock(shelf).outstanding()).sum()
     }
 
-    /// Calls `visit` with the top (see [`Slot::top`]) of every slot that is in use, in a cache, or on its
-    /// way from one owner to another. The memory at the top is mapped during the call, but whose it is the
-    /// pool does not know.
+    /// Calls `visit` with the top of every slot that is in use, in a cache, or on its way from one owner to
+    /// another, less its colour: where its owner has what it keeps there. The memory below is mapped during
+    /// the call, but whose it is the pool does not know.
     ///
     /// Other threads that take or give back slots of the same class wait meanwhile, so `visit` is quick and
     /// does neither.

@@ -163,7 +163,7 @@ impl Shelf {
         self.chunks.iter().flatten().map(Chunk::outstanding).sum()
     }
 
-    /// One past the highest address of every slot that somebody has.
+    /// The top of every slot that somebody has, less its colour.
     pub(crate) fn tops_in_use(&self) -> impl Iterator<Item = NonNull<u8>> {
         self.chunks.iter().flatten().flat_map(Chunk::tops_in_use)
     }

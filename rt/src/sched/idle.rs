@@ -187,6 +187,13 @@ impl Idle {
         self.counts().running() < self.limit
     }
 
+    /// Whether somebody looks for work, or sleeps though one more may run. A hint.
+    #[inline]
+    pub(crate) fn is_hungry(&self) -> bool {
+        let counts = self.counts();
+        counts.searching() > 0 || counts.running() < self.limit
+    }
+
     /// Whether nobody is looking for work.
     pub(crate) fn nobody_searches(&self) -> bool {
         self.counts().searching() == 0

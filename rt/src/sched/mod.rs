@@ -1,6 +1,7 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
+//! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
 //! - [`overflow`] explains a stack that was too small.
@@ -10,6 +11,7 @@
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
+mod biased;
 mod census;
 pub(crate) mod current;
 mod driver;
@@ -18,6 +20,7 @@ mod monitor;
 mod overflow;
 mod parker;
 mod peek;
+mod queues;
 mod registry;
 mod remote;
 mod start;
@@ -38,7 +41,7 @@ use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
-use crate::task::{TaskRef, Waiter, Wake};
+use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
 use driver::{Driver, Tell};
 use idle::{Idle, Summon};
 use monitor::Monitor;
@@ -164,6 +167,11 @@ impl Sched {
     fn has_work(&self) -> bool {
         let queued = || self.remotes().iter().filter_map(OnceLock::get).any(|r| r.has_stealable());
         !self.injector.is_empty() || queued()
+    }
+
+    /// Whether some worker keeps tasks to itself.
+    fn has_private(&self) -> bool {
+        self.remotes().iter().filter_map(OnceLock::get).any(|remote| remote.has_private())
     }
 
     fn is_stopped(&self) -> bool {
@@ -294,7 +302,7 @@ const MIN_STACK: usize = 24 << 10;
 
 /// The class of stacks with `bytes` to use, at least.
 pub(crate) fn class_of(bytes: usize, guard: usize) -> Result<SizeClass, StackError> {
-    SizeClass::of_usable(bytes.max(MIN_STACK), guard)
+    SizeClass::of_usable(bytes.max(MIN_STACK), guard + ABOVE_STACK)
 }
 
 /// Makes a claimed thread run.

@@ -1,8 +1,7 @@
 //! The monitor: a thread that makes up for the absence of preemption (Go calls its kind `sysmon`).
 //!
 //! While any worker runs it looks at all of them now and then, and
-//! - takes the task out of the hand-off slot of a worker that has not picked since the last look:
-//!   nobody else can;
+//! - gives what is private to a worker that is stuck to those that have no work;
 //! - lets another worker run in the place of one that has been stuck in a task for some time while
 //!   work waits, starting a spare OS thread if there is none asleep;
 //! - fires timers that no worker is free to fire;
@@ -20,6 +19,7 @@ use gthread_arch::stacks::Trim;
 
 use super::idle::Summon;
 use super::parker::Parker;
+use super::remote::Rescue;
 use super::status::{COVERED, NORMAL};
 use super::{MAX_SPARES, Sched};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
@@ -35,6 +35,11 @@ const CALM_LOOKS: u32 = 50;
 /// that is covered already, so that many long computations do not become as many OS threads.
 const COVER_AFTER: Duration = Duration::from_millis(10);
 const MAX_DOUBLINGS: u32 = 7;
+
+/// How long a worker must have been stuck before its private tasks are given to those who have none.
+const RESCUE_AFTER: Duration = Duration::from_micros(100);
+/// The longest time between looks while that may come to be needed.
+const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What stacks were not needed for so long is given back.
 const TRIM_INTERVAL: Duration = Duration::from_millis(100);
@@ -120,7 +125,9 @@ pub(super) fn run(sched: &Arc<Sched>) {
         } else {
             interval = (interval * 2).min(MAX_INTERVAL);
         }
-        let next_look = Instant::now() + interval;
+        let hungry = sched.idle.has_room() && sched.has_private();
+        let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
+        let next_look = Instant::now() + interval.min(longest);
         let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
         monitor.parker.park(Some(timer.map_or(next_look, |timer| timer.min(next_look))));
         sched.reap_threads();
@@ -164,6 +171,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let now = Instant::now();
     let mut acted = false;
     let mut covered = 0;
+    let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
     for (index, remote) in sched.remotes().iter().map_while(|remote| remote.get()).enumerate() {
         let picks = remote.own.picks.load(Ordering::Relaxed);
@@ -176,25 +184,31 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
             continue;
         }
         // It has not picked since the last look: it sleeps, or is inside a task.
-        if let Some(task) = remote.take_handoff() {
-            sched.inject(task);
-            acted = true;
-        }
         match remote.own.status.state() {
             NORMAL => {
-                let longer = stuck.is_none_or(|(_, time)| now - last.since > time);
-                if longer {
-                    stuck = Some((index, now - last.since));
+                let time = now - last.since;
+                if stuck.is_none_or(|(_, longest)| time > longest) {
+                    stuck = Some((index, time));
+                }
+                private |= remote.has_private();
+                if time >= RESCUE_AFTER && sched.idle.has_room() {
+                    let tasks = remote.rescue(Rescue::Some);
+                    acted |= !tasks.is_empty();
+                    tasks.into_iter().for_each(|task| sched.inject(task));
                 }
             }
             COVERED => covered += 1,
             _ => {}
         }
     }
-    if !sched.has_work() || !sched.idle.nobody_searches() {
+    let work = sched.has_work();
+    if !(work || private) || !sched.idle.nobody_searches() {
         return acted;
     }
     if sched.idle.has_room() {
+        if !work {
+            return acted;
+        }
         let summon = sched.idle.notify_outside();
         sched.answer(summon);
         // A spare may not be had, so asking for one is no reason to look again at once.
@@ -216,9 +230,8 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     sched.idle.block();
     // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
     barrier::heavy();
-    if let Some(task) = remote.take_handoff() {
-        sched.inject(task);
-    }
+    let private = remote.rescue(Rescue::All);
+    private.into_iter().for_each(|task| sched.inject(task));
     sched.answer(sched.idle.notify_outside());
     true
 }
@@ -232,7 +245,7 @@ impl Sched {
             Some(core) => match self.start_worker(core, true) {
                 Ok(()) => return,
                 Err((core, error)) => {
-                    self.keep_core(core);
+                    self.keep_core(*core);
                     error.to_string()
                 }
             },

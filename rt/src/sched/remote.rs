@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
+use super::biased::Biased;
 use super::parker::Parker;
 use super::status::Status;
 use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
@@ -13,16 +14,42 @@ use crate::task::{Task, TaskRef};
 /// The shared side of one worker.
 #[derive(Debug)]
 pub(super) struct Remote {
-    /// Continuations: thieves take the oldest.
-    pub(super) continuations: Stealer<TaskRef>,
-    /// Woken and yielded tasks.
+    /// Exposed continuations: thieves take the oldest.
+    pub(super) forks: Stealer<TaskRef>,
+    /// Exposed woken and yielded tasks.
     pub(super) ready: Stealer<TaskRef>,
+    private: CachePadded<Biased<Private>>,
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
     inbox: Inbox,
     /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
     pub(super) pinned: AtomicUsize,
+}
+
+/// Tasks that the owner keeps for itself as long as nobody is hungry; see `queues`.
+#[derive(Debug)]
+pub(super) struct Private {
+    /// The task just woken, to run next.
+    pub(super) handoff: Option<TaskRef>,
+    pub(super) forks: VecDeque<TaskRef>,
+    pub(super) ready: VecDeque<TaskRef>,
+    /// Some were taken out by another: the owner was stuck.
+    pub(super) rescued: bool,
+}
+
+impl Private {
+    fn len(&self) -> usize {
+        usize::from(self.handoff.is_some()) + self.forks.len() + self.ready.len()
+    }
+}
+
+/// What another thread takes out of a stuck worker's private queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rescue {
+    /// The hand-off, else the oldest continuation, else half of the ready tasks.
+    Some,
+    All,
 }
 
 /// Written often by the owner, read now and then by the monitor.
@@ -32,8 +59,8 @@ pub(super) struct Own {
     pub(super) picks: AtomicU64,
     /// Tasks that this worker took from another.
     pub(super) steals: AtomicU64,
-    /// The task just woken, to run next. The owner alone puts one in; anyone may take it out.
-    handoff: AtomicPtr<Task>,
+    /// How many tasks are private: a hint.
+    private: AtomicUsize,
     /// What the worker is doing. The owner and the monitor change it.
     pub(super) status: Status,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
@@ -48,15 +75,22 @@ struct Inbox {
 }
 
 impl Remote {
-    pub(super) fn new(continuations: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
+    pub(super) fn new(forks: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
+        let private = Private {
+            handoff: None,
+            forks: VecDeque::with_capacity(64),
+            ready: VecDeque::with_capacity(64),
+            rescued: false,
+        };
         Self {
-            continuations,
+            forks,
             ready,
+            private: CachePadded::new(Biased::new(private)),
             parker: Parker::new(),
             own: CachePadded::new(Own {
                 picks: AtomicU64::new(0),
                 steals: AtomicU64::new(0),
-                handoff: AtomicPtr::new(std::ptr::null_mut()),
+                private: AtomicUsize::new(0),
                 status: Status::new(),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
@@ -66,7 +100,6 @@ impl Remote {
     }
 
     /// The task that runs now, for as long as it does. Any thread but the owner must know that it does.
-    #[inline]
     pub(super) fn current(&self) -> Option<TaskRef> {
         let task = std::ptr::NonNull::new(self.own.current.load(Ordering::Acquire))?;
         // SAFETY: the owner runs it; as the comment says.
@@ -81,37 +114,54 @@ impl Remote {
         self.own.current.store(task, Ordering::Release);
     }
 
-    /// Puts `task` in the hand-off slot; gives back the task that was there. Owner only.
-    #[inline]
-    pub(super) fn hand_off(&self, task: TaskRef) -> Option<TaskRef> {
-        let slot = &self.own.handoff;
-        if slot.load(Ordering::Relaxed).is_null() {
-            // Others only empty the slot, so it stays empty until this store.
-            slot.store(task.as_ptr(), Ordering::Release);
-            return None;
-        }
-        as_task(slot.swap(task.as_ptr(), Ordering::AcqRel))
-    }
-
-    /// Whether a task waits in the hand-off slot.
-    #[inline]
-    pub(super) fn has_handoff(&self) -> bool {
-        !self.own.handoff.load(Ordering::Relaxed).is_null()
-    }
-
-    /// Empties the hand-off slot.
-    #[inline]
-    pub(super) fn take_handoff(&self) -> Option<TaskRef> {
-        let slot = &self.own.handoff;
-        if slot.load(Ordering::Relaxed).is_null() {
-            return None;
-        }
-        as_task(slot.swap(std::ptr::null_mut(), Ordering::AcqRel))
-    }
-
     /// Whether there is work here that any worker could take.
     pub(super) fn has_stealable(&self) -> bool {
-        !self.continuations.is_empty() || !self.ready.is_empty()
+        !self.forks.is_empty() || !self.ready.is_empty()
+    }
+
+    /// Calls `f` with the private queues.
+    ///
+    /// # Safety
+    ///
+    /// As the owner, and `f` neither comes here again nor panics.
+    #[inline(always)]
+    pub(super) unsafe fn with_private<R>(&self, f: impl FnOnce(&mut Private) -> R) -> R {
+        let counted = |private: &mut Private| {
+            let result = f(private);
+            self.own.private.store(private.len(), Ordering::Relaxed);
+            result
+        };
+        // SAFETY: the caller's.
+        unsafe { self.private.with(counted) }
+    }
+
+    /// Whether tasks seem to be private here.
+    pub(super) fn has_private(&self) -> bool {
+        self.own.private.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes private tasks out, in the order in which they were to run elsewhere. By any thread but the
+    /// owner; costs a system call if there seem to be any.
+    pub(super) fn rescue(&self, what: Rescue) -> Vec<TaskRef> {
+        if !self.has_private() {
+            return Vec::new();
+        }
+        let taken = self.private.try_with(|private| {
+            let handoff = private.handoff.take();
+            let (forks, ready) = match what {
+                Rescue::All => (private.forks.len(), private.ready.len()),
+                Rescue::Some if handoff.is_some() => (0, 0),
+                Rescue::Some if private.forks.is_empty() => (0, private.ready.len().div_ceil(2)),
+                Rescue::Some => (1, 0),
+            };
+            private.rescued |= forks > 0;
+            let handoff = handoff.into_iter();
+            let taken = handoff.chain(private.forks.drain(..forks));
+            let taken = taken.chain(private.ready.drain(..ready)).collect();
+            self.own.private.store(private.len(), Ordering::Relaxed);
+            taken
+        });
+        taken.unwrap_or_default()
     }
 
     pub(super) fn post(&self, task: TaskRef) {
@@ -132,9 +182,4 @@ impl Remote {
         self.inbox.len.store(0, Ordering::Relaxed);
         std::mem::take(&mut tasks)
     }
-}
-
-fn as_task(task: *mut Task) -> Option<TaskRef> {
-    // SAFETY: the slot holds tasks that are runnable, and whoever swaps one out becomes the holder.
-    std::ptr::NonNull::new(task).map(|task| unsafe { TaskRef::from_raw(task) })
 }

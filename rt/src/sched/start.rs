@@ -212,7 +212,7 @@ impl Sched {
         self: &Arc<Self>,
         core: Core,
         searching: bool,
-    ) -> Result<(), (Core, io::Error)> {
+    ) -> Result<(), (Box<Core>, io::Error)> {
         // The closure is lost if the OS refuses, so the deques go through a place that is not.
         let place = Arc::new(Mutex::new(Some(core)));
         let (sched, inside) = (Arc::clone(self), Arc::clone(&place));
@@ -231,7 +231,8 @@ impl Sched {
                 Ok(())
             }
             Err(error) => {
-                Err((lock(&place).take().expect("no worker was started to take it"), error))
+                let core = lock(&place).take().expect("no worker was started to take it");
+                Err((Box::new(core), error))
             }
         }
     }

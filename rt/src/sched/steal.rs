@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
+use super::remote::Rescue;
 use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::prim::Ordering;
@@ -45,14 +46,13 @@ impl Worker {
                     continue;
                 }
                 // One after the other: a second success would be a task in nobody's hands.
-                let attempt = match victim.continuations.steal() {
-                    Steal::Empty => victim.ready.steal_batch_and_pop(self.ready()),
+                let attempt = match victim.forks.steal() {
+                    Steal::Empty => victim.ready.steal_batch_and_pop(self.core.queues.loot()),
                     attempt => attempt,
                 };
                 match attempt {
                     Steal::Success(task) => {
-                        let steals = &self.core.remote.own.steals;
-                        steals.store(steals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+                        self.count_steal();
                         return Some(task);
                     }
                     Steal::Retry => retry = true,
@@ -81,6 +81,7 @@ impl Worker {
         if !self.searching.get() {
             return None;
         }
+        self.suspect();
         let mut spins = 1;
         for _ in 0..SWEEPS {
             let found = self.steal().or_else(|| self.sched.take_injected());
@@ -90,12 +91,50 @@ impl Worker {
             (0..spins).for_each(|_| spin_loop());
             spins = (2 * spins).min(MAX_SPINS);
         }
-        None
+        self.rescue()
+    }
+
+    /// Suspects some worker with private tasks to be stuck.
+    fn suspect(&self) {
+        let remotes = self.sched.remotes();
+        let (count, start) = (remotes.len(), self.random() as usize);
+        let suspect = (0..count).map(|offset| (start + offset) % count).find_map(|index| {
+            let remote = remotes[index].get().filter(|_| index != self.core.index as usize)?;
+            let picks = remote.own.picks.load(Ordering::Relaxed);
+            remote.has_private().then_some((index as u32, picks))
+        });
+        self.suspected.set(suspect);
+    }
+
+    /// Takes private tasks of the suspect, if it has not moved since.
+    fn rescue(&self) -> Option<TaskRef> {
+        let (suspect, picks) = self.suspected.take()?;
+        let suspect = self.sched.remote(suspect);
+        if suspect.own.picks.load(Ordering::Relaxed) != picks {
+            return None;
+        }
+        let mut tasks = suspect.rescue(Rescue::Some).into_iter();
+        let first = tasks.next()?;
+        self.count_steal();
+        tasks.for_each(|task| self.core.queues.loot().push(task));
+        Some(first)
+    }
+
+    /// Takes private tasks of a worker that has not moved since this was last called.
+    pub(super) fn rescue_stuck(&self) -> Option<TaskRef> {
+        let rescued = self.rescue();
+        self.suspect();
+        rescued
+    }
+
+    fn count_steal(&self) {
+        let steals = &self.core.remote.own.steals;
+        steals.store(steals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Sleeps. The worker has no work of its own but what is pinned to it.
     pub(super) fn sleep(&self) -> Next {
-        debug_assert!(!self.core.remote.has_handoff(), "asleep with a task in hand");
+        debug_assert!(!self.core.remote.has_private(), "asleep with a task in hand");
         let sched = &*self.sched;
         let me = self.core.index;
         self.flush_stacks();

@@ -8,10 +8,10 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
-use crossbeam_deque::Worker as Deque;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
+use super::queues::Queues;
 use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
@@ -26,27 +26,22 @@ use crate::task::state::Commit;
 /// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
 pub(super) const FAIRNESS_PERIOD: u32 = 61;
 
-/// Uses of the hand-off slot in a row, after which whatever else is runnable goes first.
-const MAX_HANDOFFS: u32 = 16;
-
 /// With more continuations than this waiting on one worker, children are queued instead of run at
 /// once: a chain of threads that each start their successor and end must not pile up.
 const DEEP: usize = 1024;
 
-/// The deques of a worker. They outlive a spare worker's OS thread, to serve the next one.
+/// The queues of a worker. They outlive a spare worker's OS thread, to serve the next one.
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) index: u32,
     pub(super) remote: Arc<Remote>,
-    continuations: Deque<TaskRef>,
-    ready: Deque<TaskRef>,
+    pub(super) queues: Queues,
 }
 
 impl Core {
     pub(super) fn new(index: u32) -> Self {
-        let (continuations, ready) = (Deque::new_lifo(), Deque::new_fifo());
-        let remote = Arc::new(Remote::new(continuations.stealer(), ready.stealer()));
-        Self { index, remote, continuations, ready }
+        let (queues, remote) = Queues::new();
+        Self { index, remote, queues }
     }
 }
 
@@ -61,13 +56,14 @@ pub(crate) struct Worker {
     picks: Cell<u64>,
     until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
-    handoffs: Cell<u32>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
     blocking_depth: Cell<u32>,
     /// More than `DEEP` continuations wait; looked at now and then.
     deep: Cell<bool>,
     pub(super) random: Cell<u64>,
+    /// A worker that had private tasks when this one last looked, and its picks then.
+    pub(super) suspected: Cell<Option<(u32, u64)>>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -84,11 +80,11 @@ impl Worker {
             picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
-            handoffs: Cell::new(0),
             searching: Cell::new(searching),
             blocking_depth: Cell::new(0),
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
+            suspected: Cell::new(None),
             ids: Cell::new((0, 0)),
             core,
         }
@@ -145,8 +141,6 @@ impl Worker {
 
     /// Runs a task, and the children it forks, until it parks, yields or ends.
     fn run_task(&self, mut task: TaskRef) {
-        // The task that forked `task`, while `task` has not suspended since.
-        let mut parent = None;
         self.set_current(Some(task));
         loop {
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
@@ -157,10 +151,9 @@ impl Worker {
                 Switch::Suspended(command) => match command.decode() {
                     Action::Spawned(child) => {
                         self.set_current(Some(child));
-                        self.core.continuations.push(task);
-                        self.sched.answer(self.sched.idle.notify());
+                        task.note_fork(child);
+                        self.push_fork(task);
                         self.count_pick();
-                        parent = Some(task);
                         task = child;
                         continue;
                     }
@@ -170,7 +163,6 @@ impl Worker {
                             Commit::Parked => {}
                             Commit::Selected => {
                                 self.set_current(Some(task));
-                                parent = None;
                                 continue;
                             }
                         }
@@ -183,11 +175,19 @@ impl Worker {
                     }
                     Action::Yielded => {
                         self.set_current(None);
-                        self.push_yielded(task);
+                        match self.rotate(task) {
+                            Ok(next) => {
+                                self.set_current(Some(next));
+                                self.count_pick();
+                                task = next;
+                                continue;
+                            }
+                            Err(task) => self.push_yielded(task),
+                        }
                     }
                 },
                 Switch::Finished => {
-                    if let Some(next) = self.finish_into(task, parent.take()) {
+                    if let Some(next) = self.finish_into(task) {
                         task = next;
                         continue;
                     }
@@ -200,22 +200,21 @@ impl Worker {
     /// Finishes a task, and goes straight on with the continuation that it was forked from, if nobody
     /// has stolen that and nothing else comes first in [`Worker::pick`]'s order.
     #[inline]
-    fn finish_into(&self, task: TaskRef, parent: Option<TaskRef>) -> Option<TaskRef> {
-        if parent.is_none() || self.until_fair.get() == 1 || self.core.remote.has_handoff() {
+    fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
+        if self.until_fair.get() == 1 {
             self.set_current(None);
             self.finish(task);
             return None;
         }
-        let next = self.core.continuations.pop();
-        // Nobody stole the parent, and the child has not suspended: so the parent has not run since it
-        // forked, and the child's handle is still in the frame that did.
-        let alone = next.is_some() && next == parent && task.plain;
+        let next = self.core.queues.pop_fork();
+        // If its parent has not run since it forked, the handle is still in the frame that did.
+        let alone = task.plain && next.is_some_and(|next| next.waits_since_fork_of(task));
         if !(alone && task.join.finish_alone()) {
             self.set_current(None);
             self.finish(task);
         }
         if next.is_some() {
-            // The child is not freed before its parent runs.
+            // A child that finished alone is not freed before its parent runs.
             self.set_current(next);
             self.count_pick();
         }
@@ -257,25 +256,22 @@ impl Worker {
 
     /// The next task of this worker's own, or from the injector. None means that it has none left.
     fn pick(&self, fair: bool) -> Option<TaskRef> {
-        if fair {
-            if let Some(task) = self.pick_fairly() {
-                return Some(task);
-            }
+        let picked = if fair { self.pick_fairly() } else { None };
+        let picked = picked.or_else(|| self.pick_in_order());
+        // What is left here is for those who have nothing.
+        if self.sched.idle.is_hungry() && self.core.remote.has_private() {
+            self.feed();
         }
-        if let Some(task) = self.core.remote.take_handoff() {
-            let uses = self.handoffs.get();
-            if uses < MAX_HANDOFFS {
-                self.handoffs.set(uses + 1);
-                return Some(task);
-            }
-            self.core.ready.push(task);
-        }
-        self.handoffs.set(0);
-        self.core
-            .continuations
-            .pop()
+        picked
+    }
+
+    #[inline]
+    fn pick_in_order(&self) -> Option<TaskRef> {
+        let queues = &self.core.queues;
+        queues
+            .pop_newest()
             .or_else(|| self.pick_pinned())
-            .or_else(|| self.core.ready.pop())
+            .or_else(|| queues.pop_ready())
             .or_else(|| self.sched.take_injected())
     }
 
@@ -293,7 +289,7 @@ impl Worker {
         let left = self.until_fair.get() - 1;
         if left == 0 {
             self.until_fair.set(FAIRNESS_PERIOD);
-            self.deep.set(self.core.continuations.len() > DEEP);
+            self.deep.set(self.core.queues.forks() > DEEP);
             return true;
         }
         self.until_fair.set(left);
@@ -331,12 +327,12 @@ impl Worker {
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
         if turn % 5 == 4 {
-            return self.steal();
+            return self.steal().or_else(|| self.rescue_stuck());
         }
         (0..4).find_map(|source| match (turn + source) % 4 {
             0 => self.sched.take_injected(),
-            1 => self.core.ready.pop(),
-            2 => self.core.remote.continuations.steal().success(),
+            1 => self.core.queues.pop_ready(),
+            2 => self.core.queues.oldest_fork(),
             _ => self.pick_pinned(),
         })
     }
@@ -359,16 +355,21 @@ impl Worker {
         self.sleep()
     }
 
-    pub(super) fn ready(&self) -> &Deque<TaskRef> {
-        &self.core.ready
-    }
-
     /// Whether only this worker can run something that is waiting.
     pub(super) fn has_pinned_work(&self) -> bool {
         self.core.remote.has_post() || !self.pinned.borrow().is_empty()
     }
 
     // ---- what makes tasks runnable ------------------------------------------------------------
+
+    /// Queues the continuation of a task whose child runs next.
+    #[inline]
+    fn push_fork(&self, task: TaskRef) {
+        self.core.queues.push_fork(task);
+        if self.sched.idle.is_hungry() && self.core.queues.offer_fork() {
+            self.sched.answer(self.sched.idle.notify());
+        }
+    }
 
     /// Queues a task that was woken by the running one: it runs next.
     pub(super) fn push_woken(&self, task: TaskRef) {
@@ -379,16 +380,21 @@ impl Worker {
             // The running task holds the OS thread: the hand-off would wait for it.
             return self.push_ready(task);
         }
-        let remote = &self.core.remote;
-        if let Some(before) = remote.hand_off(task) {
-            self.push_ready(before);
+        if let Some(before) = self.core.queues.hand_off(task) {
+            return self.push_ready(before);
         }
-        // If the monitor has found us stuck it may not look here again: either it has seen the task
-        // in the slot after it covered for us, or we see that it did (its side is in `cover`).
+        if self.is_covered() {
+            self.expose_all();
+        }
+    }
+
+    /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
+    /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
+    /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
+    #[inline]
+    fn is_covered(&self) -> bool {
         barrier::light();
-        if remote.own.status.state() != NORMAL {
-            remote.take_handoff().into_iter().for_each(|task| self.push_ready(task));
-        }
+        self.core.remote.own.status.state() != NORMAL
     }
 
     /// Queues a task for this or any other worker.
@@ -396,13 +402,46 @@ impl Worker {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
-        self.core.ready.push(task);
-        self.sched.answer(if self.blocking_depth.get() == 0 {
-            self.sched.idle.notify()
-        } else {
-            // This worker will not come back to its queue soon.
-            self.sched.idle.notify_outside()
-        });
+        self.core.queues.push_ready(task);
+        if self.is_covered() {
+            self.expose_all();
+        } else if self.sched.idle.is_hungry() {
+            self.offer_ready();
+        }
+    }
+
+    #[cold]
+    fn expose_all(&self) {
+        self.core.queues.expose_all();
+        self.sched.answer(self.sched.idle.notify_outside());
+    }
+
+    /// Lets others take what is ready.
+    #[cold]
+    fn offer_ready(&self) {
+        if self.core.queues.offer_ready() {
+            self.sched.answer(self.sched.idle.notify());
+        }
+    }
+
+    /// Lets others take what is private, but for a lone continuation that is not worth it.
+    #[cold]
+    fn feed(&self) {
+        let fork = self.core.queues.offer_fork();
+        if self.core.queues.offer_ready() || fork {
+            self.sched.answer(self.sched.idle.notify());
+        }
+    }
+
+    /// The task that runs after one that yields, in the plain case: nobody is hungry, it is no time to be fair,
+    /// and nothing goes before ready tasks in [`Worker::pick_in_order`].
+    #[inline]
+    fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
+        let plain = self.until_fair.get() > 1
+            && task.pinned().is_none()
+            && !self.has_pinned_work()
+            && !self.sched.idle.is_hungry();
+        if plain { self.core.queues.rotate(task) } else { Err(task) }
     }
 
     fn push_yielded(&self, task: TaskRef) {
@@ -410,10 +449,9 @@ impl Worker {
             return self.pinned.borrow_mut().push_back(task);
         }
         // Alone, it is about to be picked again, and nobody need be woken for it.
-        let alone = self.core.ready.is_empty();
-        self.core.ready.push(task);
-        if !alone {
-            self.sched.answer(self.sched.idle.notify());
+        let alone = self.core.queues.push_ready(task);
+        if !alone && self.sched.idle.is_hungry() {
+            self.offer_ready();
         }
     }
 
@@ -427,10 +465,7 @@ impl Worker {
 
     /// Moves everything that is not pinned to the injector, where nobody can overlook it.
     fn give_up_work(&self) {
-        let own = [self.core.remote.take_handoff()].into_iter().flatten();
-        let own = own.chain(std::iter::from_fn(|| self.core.continuations.pop()));
-        own.chain(std::iter::from_fn(|| self.core.ready.pop()))
-            .for_each(|task| self.sched.inject(task));
+        self.core.queues.take_all().for_each(|task| self.sched.inject(task));
     }
 
     // ---- what running tasks ask for -----------------------------------------------------------
@@ -507,9 +542,7 @@ impl Worker {
         if depth > 0 {
             return;
         }
-        if let Some(task) = self.core.remote.take_handoff() {
-            self.core.ready.push(task);
-        }
+        self.core.queues.expose_all();
         if self.core.remote.own.status.enter(BLOCKING) == NORMAL {
             self.sched.idle.block();
         }

@@ -4,9 +4,11 @@
 //! and its stack below that, so that a small parked thread touches one page:
 //!
 //! ```text
-//!   bottom                              base                             top
-//!     | guard | ... the fiber's stack <-- | closure or result |   Task   |
+//!   bottom                              base                                      top
+//!     | guard | ... the fiber's stack <-- | closure or result |   Task   | colour |
 //! ```
+//!
+//! (What the colour is for, see `Slot::colour`.)
 //!
 //! Who may touch what:
 //! - `wait` and `join` are atomic state machines, see [`state`] and [`join`].
@@ -95,6 +97,9 @@ pub(crate) struct Body {
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
     /// What it is resumed for, if it is to suspend again at once. Goes with the fiber.
     errand: Cell<Option<NonNull<Errand>>>,
+    /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
+    /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
+    last_child: Cell<*const Task>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
     sched: NonNull<Sched>,
     packet: Packet,
@@ -136,9 +141,10 @@ pub(crate) struct WaitNote {
     pub(crate) target: Option<TaskRef>,
 }
 
-/// Bytes at the top of a stack that nobody may use but for a control block: where there is none, they say
-/// so.
-pub(crate) const CONTROL_BLOCK: usize = size_of::<Task>();
+/// Bytes at the top of a slot that nobody may use but for a control block: where there is none, they say so.
+pub(crate) fn control_block_of(slot: &Slot) -> usize {
+    slot.colour() + size_of::<Task>()
+}
 
 /// A stack that a thread runs on for the time of one call.
 #[derive(Debug)]
@@ -167,6 +173,10 @@ impl Deref for TaskRef {
         unsafe { self.0.as_ref() }
     }
 }
+
+/// Bytes at the top of a slot that may not be stack: colour, control block, closure or result.
+pub(crate) const ABOVE_STACK: usize = 4096;
+const _: () = assert!(Slot::MAX_COLOUR + size_of::<Task>() + packet::MAX_INLINE <= ABOVE_STACK);
 
 impl TaskRef {
     /// # Safety
@@ -207,13 +217,12 @@ impl TaskRef {
     where
         F: FnOnce() -> T,
     {
-        let top = slot.top();
         // SAFETY: slots are at least 16 KiB and page-aligned, so the control block fits below the top,
-        // aligned to its 64 bytes because its size is a multiple of that.
-        let place = unsafe { top.sub(size_of::<Task>()) }.cast::<Task>();
+        // aligned to its 64 bytes because its size and the colour are multiples of that.
+        let place = unsafe { slot.top().sub(control_block_of(&slot)) }.cast::<Task>();
         // SAFETY: the bytes below the control block are the slot's, unused.
         let packet = unsafe { Packet::new::<F, T>(place.cast(), f) };
-        let above = top.as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
+        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
         // SAFETY: the slot is kept in the task until it is freed, and the fiber uses what is below
         // control block and packet.
         let stack = unsafe { FiberStack::new(&slot, above) };
@@ -224,6 +233,7 @@ impl TaskRef {
             fiber: UnsafeCell::new(fiber),
             suspender: Cell::new(MaybeUninit::uninit()),
             errand: Cell::new(None),
+            last_child: Cell::new(std::ptr::null()),
             sched: NonNull::from(sched),
             packet,
             joiner: UnsafeCell::new(None),
@@ -252,7 +262,7 @@ impl TaskRef {
     ///
     /// # Safety
     ///
-    /// The memory below `top` is a slot's, which is mapped now. The result is valid as long as its task
+    /// `top` is that of a slot, less its colour, and mapped now. The result is valid as long as its task
     /// cannot finish.
     pub(crate) unsafe fn at_top(top: NonNull<u8>) -> Option<TaskRef> {
         // SAFETY: as in `new`.
@@ -295,6 +305,20 @@ impl TaskRef {
     pub(crate) unsafe fn resume(self) -> Switch<Command> {
         // SAFETY: the holder of a runnable task has its fiber to itself.
         unsafe { (*self.fiber.get()).resume() }
+    }
+
+    /// Notes that the task has forked `child`. By the worker, which has the task as runnable.
+    #[inline]
+    pub(crate) fn note_fork(self, child: TaskRef) {
+        self.last_child.set(child.as_ptr());
+    }
+
+    /// Whether the task, a continuation that the caller holds, has not run since it forked `child`, which
+    /// is alive.
+    #[inline]
+    pub(crate) fn waits_since_fork_of(self, child: TaskRef) -> bool {
+        // Had it run, it could only have become a continuation again by forking another.
+        self.last_child.get() == child.as_ptr().cast_const()
     }
 
     /// Suspends the task with `command`. Comes back when resumed, perhaps on another OS thread: no

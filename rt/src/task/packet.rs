@@ -30,6 +30,9 @@ pub(crate) struct VTable {
 const INLINE_SIZE: usize = 1024;
 const INLINE_ALIGN: usize = 64;
 
+/// Bytes that a packet may take at the top of a slot.
+pub(super) const MAX_INLINE: usize = INLINE_SIZE + INLINE_ALIGN;
+
 /// Where the content of a task's packet is, and what it is.
 pub(crate) struct Packet {
     content: NonNull<()>,

@@ -1,0 +1,268 @@
+//! A worker's queues, as their owner sees them.
+//!
+//! There are two kinds of runnable tasks, and two places for each:
+//!
+//! |               | order                          | private           | exposed               |
+//! |---|---|---|---|
+//! | continuations | owner LIFO, others the oldest  | `Private::forks`  | `forks`, a deque      |
+//! | ready tasks   | FIFO                           | `Private::ready`  | `ready`, a deque      |
+//!
+//! What is exposed any worker may take, at the price of a fence and an atomic operation each time the owner
+//! takes it back. So tasks are private at first, in plain queues, and the owner exposes the oldest of them
+//! when it sees that somebody is *hungry*: searches, or sleeps though one more may run. With every worker
+//! busy nobody pays for stealing. (Lazy exposure: Acar, Charguéraud and Rainey, "Scheduling parallel programs
+//! by work stealing with private deques".)
+//!
+//! Invariant: everything exposed is older than everything private of its kind.
+//!
+//! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others.
+//!
+//! An owner that is stuck in a task exposes nothing. Then others *rescue* what is private
+//! ([`Remote::rescue`]): a hungry worker that has seen the owner not move for some ten microseconds, or the
+//! monitor. What is private is no work in the sense of the sleep protocol; see §6 of
+//! `README.md`.
+//!
+//! A *lone* continuation, the parent whose child runs, is a case of its own: if the child is short, whoever
+//! steals the parent does more harm than good, and waking somebody for it even more. Each worker finds out by
+//! trial: after a theft that was not worth it, or an offer that nobody took in time, it skips twice as many
+//! lone continuations as before, up to some thousands, before it offers one again.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_deque::Worker as Deque;
+
+use super::remote::{Private, Remote};
+use crate::task::TaskRef;
+
+/// Uses of the hand-off in a row, after which whatever else is runnable goes first.
+const MAX_HANDOFFS: u32 = 16;
+
+/// A child that runs for less than this is not worth that its parent is stolen.
+const WORTH_A_THEFT: Duration = Duration::from_micros(5);
+/// log2 of the most lone continuations that are skipped.
+const MOST_FAILURES: u32 = 14;
+
+#[derive(Debug)]
+pub(super) struct Queues {
+    remote: Arc<Remote>,
+    forks: Deque<TaskRef>,
+    ready: Deque<TaskRef>,
+    /// Uses of the hand-off in a row.
+    handoffs: Cell<u32>,
+    /// Something is exposed, or was and has been stolen.
+    exposed: Cell<bool>,
+    /// Lone continuations to keep before one is offered again.
+    skips: Cell<u32>,
+    /// Offers of lone continuations in a row that were not worth it.
+    failures: Cell<u32>,
+    /// When the lone continuation that is exposed now was.
+    offered: Cell<Option<Instant>>,
+}
+
+impl Queues {
+    pub(super) fn new() -> (Self, Arc<Remote>) {
+        let (forks, ready) = (Deque::new_lifo(), Deque::new_fifo());
+        let remote = Arc::new(Remote::new(forks.stealer(), ready.stealer()));
+        let (handoffs, exposed, skips, failures, offered) = Default::default();
+        (
+            Self {
+                remote: Arc::clone(&remote),
+                forks,
+                ready,
+                handoffs,
+                exposed,
+                skips,
+                failures,
+                offered,
+            },
+            remote,
+        )
+    }
+
+    #[inline(always)]
+    fn private<R>(&self, f: impl FnOnce(&mut Private) -> R) -> R {
+        // SAFETY: `Queues` are with one worker at a time, which is the owner; what is called here does not
+        // come back, and panics at most for want of memory, which ends the process.
+        unsafe { self.remote.with_private(f) }
+    }
+
+    // ---- continuations ------------------------------------------------------------------------
+
+    #[inline]
+    pub(super) fn push_fork(&self, task: TaskRef) {
+        self.private(|private| private.forks.push_back(task));
+    }
+
+    /// The task that was woken last, up to so many times in a row; else the newest continuation.
+    #[inline]
+    pub(super) fn pop_newest(&self) -> Option<TaskRef> {
+        let newest = self.private(|private| {
+            if let Some(task) = private.handoff.take() {
+                let uses = self.handoffs.get();
+                if uses < MAX_HANDOFFS {
+                    self.handoffs.set(uses + 1);
+                    return Some(task);
+                }
+                private.ready.push_back(task);
+            }
+            self.handoffs.set(0);
+            private.forks.pop_back()
+        });
+        if newest.is_some() || !self.exposed.get() { newest } else { self.pop_exposed_fork() }
+    }
+
+    /// The newest continuation, if it is what [`Queues::pop_newest`] would give.
+    #[inline]
+    pub(super) fn pop_fork(&self) -> Option<TaskRef> {
+        let (newest, handoff) = self.private(|private| match private.handoff {
+            None => (private.forks.pop_back(), false),
+            Some(_) => (None, true),
+        });
+        if newest.is_some() || handoff || !self.exposed.get() {
+            return newest;
+        }
+        self.pop_exposed_fork()
+    }
+
+    #[cold]
+    fn pop_exposed_fork(&self) -> Option<TaskRef> {
+        let task = self.forks.pop();
+        if let Some(offered) = self.offered.take() {
+            self.judge(task.is_none() && offered.elapsed() >= WORTH_A_THEFT);
+        }
+        task
+    }
+
+    fn judge(&self, was_worth_it: bool) {
+        let failures = if was_worth_it { 0 } else { MOST_FAILURES.min(self.failures.get() + 1) };
+        self.failures.set(failures);
+        self.skips.set((1 << failures) - 1);
+    }
+
+    /// Exposes the oldest private continuation, because somebody is hungry. True if there is one to take
+    /// now. Called after a push.
+    #[cold]
+    pub(super) fn offer_fork(&self) -> bool {
+        if !self.forks.is_empty() {
+            return true;
+        }
+        let (oldest, lone, rescued) = self.private(|private| {
+            let lone = private.forks.len() == 1;
+            let rescued = std::mem::take(&mut private.rescued);
+            let keep = lone && self.skips.get() > 0 && !rescued;
+            (if keep { None } else { private.forks.pop_front() }, lone, rescued)
+        });
+        if rescued {
+            self.judge(true);
+        }
+        match oldest {
+            Some(task) => {
+                self.offered.set(lone.then(Instant::now));
+                self.exposed.set(true);
+                self.forks.push(task);
+                true
+            }
+            None => {
+                self.skips.set(self.skips.get().saturating_sub(1));
+                false
+            }
+        }
+    }
+
+    // ---- ready tasks --------------------------------------------------------------------------
+
+    /// Puts a woken task where it runs next. Gives back the one that was there.
+    #[inline]
+    pub(super) fn hand_off(&self, task: TaskRef) -> Option<TaskRef> {
+        self.private(|private| private.handoff.replace(task))
+    }
+
+    /// True if no other task is ready.
+    #[inline]
+    pub(super) fn push_ready(&self, task: TaskRef) -> bool {
+        let alone = self.private(|private| {
+            let alone = private.ready.is_empty();
+            private.ready.push_back(task);
+            alone
+        });
+        alone && self.ready.is_empty()
+    }
+
+    #[inline]
+    pub(super) fn pop_ready(&self) -> Option<TaskRef> {
+        let oldest = if self.exposed.get() { self.pop_exposed_ready() } else { None };
+        oldest.or_else(|| self.private(|private| private.ready.pop_front()))
+    }
+
+    #[cold]
+    fn pop_exposed_ready(&self) -> Option<TaskRef> {
+        let task = self.ready.pop();
+        if task.is_none() {
+            self.exposed.set(!self.forks.is_empty() || self.offered.get().is_some());
+        }
+        task
+    }
+
+    /// If nothing is runnable here but ready tasks, and nothing is exposed: puts `task` behind them, and gives
+    /// the first of them all. Else gives `task` back.
+    #[inline]
+    pub(super) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
+        if self.exposed.get() {
+            return Err(task);
+        }
+        self.private(|private| {
+            if private.handoff.is_some() || !private.forks.is_empty() {
+                return Err(task);
+            }
+            let Some(first) = private.ready.pop_front() else { return Ok(task) };
+            private.ready.push_back(task);
+            Ok(first)
+        })
+    }
+
+    /// Exposes the ready tasks, because somebody is hungry. True if there are some to take now.
+    #[cold]
+    pub(super) fn offer_ready(&self) -> bool {
+        self.exposed.set(true);
+        self.private(|private| private.ready.drain(..).for_each(|task| self.ready.push(task)));
+        !self.ready.is_empty()
+    }
+
+    /// Where a thief puts what it takes beyond the one task that it runs.
+    pub(super) fn loot(&self) -> &Deque<TaskRef> {
+        self.exposed.set(true);
+        &self.ready
+    }
+
+    // ---- all ----------------------------------------------------------------------------------
+
+    /// The oldest continuation.
+    pub(super) fn oldest_fork(&self) -> Option<TaskRef> {
+        let exposed = self.remote.forks.steal().success();
+        exposed.or_else(|| self.private(|private| private.forks.pop_front()))
+    }
+
+    /// How many continuations wait.
+    pub(super) fn forks(&self) -> usize {
+        self.forks.len() + self.private(|private| private.forks.len())
+    }
+
+    /// Exposes everything, because the owner will not come here soon.
+    #[cold]
+    pub(super) fn expose_all(&self) {
+        self.exposed.set(true);
+        self.private(|private| {
+            private.forks.drain(..).for_each(|task| self.forks.push(task));
+            let ready = private.ready.drain(..).chain(private.handoff.take());
+            ready.for_each(|task| self.ready.push(task));
+        });
+    }
+
+    /// Empties the queues.
+    pub(super) fn take_all(&self) -> impl Iterator<Item = TaskRef> {
+        let newest = std::iter::from_fn(|| self.pop_newest());
+        newest.chain(std::iter::from_fn(|| self.pop_ready()))
+    }
+}
