@@ -46,6 +46,8 @@
 mod prim;
 mod spin;
 
+mod dump;
+
 mod task;
 
 mod sched;
@@ -67,6 +69,13 @@ pub mod sync;
 
 mod runtime;
 
+mod inspect;
+
+pub use dump::{
+    Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
+    WorkerState,
+};
+pub use inspect::dump;
 pub use park::{blocking, park, park_timeout, yield_now};
 pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite, WorkerMetrics};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};

@@ -162,8 +162,9 @@ fn park_holding<T>(
     site: &'static Location<'static>,
 ) -> Op {
     task.note_wait(reason, site);
+    task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend(Command::parked_holding(guard.into_held())) };
+    unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
     task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
@@ -177,7 +178,7 @@ fn park_green(
     task.note_wait(reason, site);
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend(Command::PARKED) };
+    unsafe { task.suspend_asleep(Command::PARKED) };
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
     if let Some(timer) = timer {
         if op != TIMED_OUT {

@@ -5,12 +5,12 @@
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
-    Mutex, MutexGuard,
+    Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Mutex, MutexGuard,
+    Condvar, Mutex, MutexGuard,
     atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
 };
 
@@ -44,6 +44,11 @@ pub(crate) mod barrier {
     pub(crate) fn heavy() {
         fence(Ordering::SeqCst);
         membarrier::run();
+    }
+
+    /// Whether `light` is free, and `heavy` serves for both sides.
+    pub(crate) fn is_asymmetric() -> bool {
+        membarrier::AVAILABLE.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Finds out, once, whether the kernel has `membarrier`. Until called, `light` is a fence.

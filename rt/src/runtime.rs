@@ -6,7 +6,9 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::sched::{Config, Counts, Sched, Wishes, current};
+use crate::dump::RuntimeDump;
+use crate::park::blocking;
+use crate::sched::{Census, Config, Counts, Sched, Wishes, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
 
@@ -100,6 +102,13 @@ impl Runtime {
             stacks: self.sched.pool().outstanding(),
             stack_sites: self.stack_sites(),
         }
+    }
+
+    /// The green threads of this runtime as they are at one moment: as [`dump`](crate::dump).
+    pub fn dump(&self) -> RuntimeDump {
+        let census = Census::take(std::slice::from_ref(&self.sched));
+        let mut dump = blocking(|| census.into_dump());
+        dump.runtimes.pop().expect("one scheduler, one dump")
     }
 
     fn stack_sites(&self) -> Vec<StackSite> {

@@ -5,11 +5,14 @@
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
 //! - [`overflow`] explains a stack that was too small.
+//! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
+//!   the dump then finds, [`peek`] how it looks at what is not stopped.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
 mod biased;
+mod census;
 mod counters;
 pub(crate) mod current;
 mod driver;
@@ -17,19 +20,25 @@ mod idle;
 mod monitor;
 mod overflow;
 mod parker;
+mod peek;
 mod queues;
+mod registry;
 mod remote;
 mod start;
+mod status;
 mod steal;
 mod worker;
+mod world;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_deque::{Injector, Steal};
+use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
@@ -39,10 +48,13 @@ use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
 use worker::Core;
+use world::World;
 
+pub(crate) use census::Census;
 pub(crate) use counters::Counts;
 pub(crate) use driver::TimerKey;
 pub(crate) use overflow::explain_overflows;
+pub(crate) use registry::live_scheds;
 pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
 
@@ -67,6 +79,10 @@ pub(crate) struct Sched {
     idle: Idle,
     driver: Driver,
     monitor: Monitor,
+    world: World,
+    /// When it started, and milliseconds since: at most some 10 ms late while a worker runs.
+    epoch: Instant,
+    clock: CachePadded<AtomicU64>,
     pool: Pool,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
@@ -246,6 +262,21 @@ impl Sched {
         if self.driver.is_due() {
             self.driver.fire().into_iter().for_each(wake);
         }
+    }
+
+    /// The coarse clock, for notes.
+    #[inline]
+    pub(crate) fn coarse_now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Sets the coarse clock. By a worker that was asleep, and by the monitor now and then.
+    fn advance_clock(&self) -> u64 {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        if self.coarse_now() < now {
+            self.clock.store(now, Ordering::Relaxed);
+        }
+        now
     }
 
     /// What each worker, spares among them, has counted so far.

@@ -19,7 +19,8 @@ use gthread_arch::stacks::Trim;
 
 use super::idle::Summon;
 use super::parker::Parker;
-use super::remote::{COVERED, NORMAL, Rescue};
+use super::remote::Rescue;
+use super::status::{COVERED, NORMAL};
 use super::{MAX_SPARES, Sched};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
@@ -105,6 +106,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             sched.start_spare();
         }
+        sched.advance_clock();
         sched.fire_due_timers();
         trim_at = trim(sched, trim_at);
         if sleep_while_quiet(sched, trim_at) {
@@ -182,7 +184,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
             continue;
         }
         // It has not picked since the last look: it sleeps, or is inside a task.
-        match remote.own.status.load(Ordering::Relaxed) {
+        match remote.own.status.state() {
             NORMAL => {
                 let time = now - last.since;
                 if stuck.is_none_or(|(_, longest)| time > longest) {
@@ -222,8 +224,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
 /// Lets another worker run in the place of a stuck one.
 fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     let Some(remote) = sched.remotes()[index].get() else { return false };
-    let status = &remote.own.status;
-    if status.compare_exchange(NORMAL, COVERED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    if !remote.own.status.cover() {
         return false;
     }
     sched.idle.block();

@@ -8,17 +8,9 @@ use crossbeam_utils::CachePadded;
 use super::biased::Biased;
 use super::counters::Counters;
 use super::parker::Parker;
-use crate::prim::{AtomicUsize, Mutex, Ordering, fence, lock};
-use crate::task::TaskRef;
-
-/// Running tasks, or looking for some.
-pub(super) const NORMAL: usize = 0;
-/// In `blocking`, by its own account: not counted as running.
-pub(super) const BLOCKING: usize = 1;
-/// Found stuck in one task by the monitor: not counted as running until it picks again.
-pub(super) const COVERED: usize = 2;
-/// Asleep, or about to be.
-pub(super) const SLEEPING: usize = 3;
+use super::status::Status;
+use crate::prim::{AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::task::{Task, TaskRef};
 
 /// The shared side of one worker.
 #[derive(Debug)]
@@ -68,8 +60,10 @@ pub(super) struct Own {
     pub(super) counters: Counters,
     /// How many tasks are private: a hint.
     private: AtomicUsize,
-    /// One of the constants above. The owner and the monitor change it.
-    pub(super) status: AtomicUsize,
+    /// What the worker is doing. The owner and the monitor change it.
+    pub(super) status: Status,
+    /// The task that runs now. Written by the owner; dumps rely on when (`world`).
+    current: AtomicPtr<Task>,
 }
 
 /// Pinned tasks made runnable by other threads.
@@ -95,11 +89,27 @@ impl Remote {
             own: CachePadded::new(Own {
                 counters: Counters::default(),
                 private: AtomicUsize::new(0),
-                status: AtomicUsize::new(NORMAL),
+                status: Status::new(),
+                current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }
+    }
+
+    /// The task that runs now, for as long as it does. Any thread but the owner must know that it does.
+    pub(super) fn current(&self) -> Option<TaskRef> {
+        let task = std::ptr::NonNull::new(self.own.current.load(Ordering::Acquire))?;
+        // SAFETY: the owner runs it; as the comment says.
+        Some(unsafe { TaskRef::from_raw(task) })
+    }
+
+    /// Owner only.
+    #[inline]
+    pub(super) fn set_current(&self, task: Option<TaskRef>) {
+        let task = task.map_or(std::ptr::null_mut(), TaskRef::as_ptr);
+        // Release: whoever reads that this task runs sees what the worker did before.
+        self.own.current.store(task, Ordering::Release);
     }
 
     /// Whether there is work here that any worker could take.

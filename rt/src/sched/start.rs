@@ -3,14 +3,17 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_deque::Injector;
+use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::worker::{Core, Worker};
+use super::world::World;
 use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
@@ -168,6 +171,9 @@ impl Sched {
             idle: Idle::new(workers),
             driver: Driver::new(),
             monitor: Monitor::new(),
+            world: World::new(),
+            epoch: Instant::now(),
+            clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -177,7 +183,10 @@ impl Sched {
             config,
         });
         match sched.start_threads(cores) {
-            Ok(()) => Ok(sched),
+            Ok(()) => {
+                sched.register();
+                Ok(sched)
+            }
             Err(error) => {
                 sched.stop();
                 Err(error)
@@ -235,7 +244,8 @@ impl Sched {
         if let Some(core) = lock(&self.cores).pop() {
             return Some(core);
         }
-        // The monitor alone grows the list.
+        // The monitor alone grows the list, and not while a dump asks all who are in it to stop.
+        let _going = self.world.keep_going();
         let index = self.used.load(Ordering::Relaxed);
         let remote = self.remotes.get(index)?;
         let core = Core::new(u32::try_from(index).ok()?);
@@ -252,6 +262,7 @@ impl Sched {
     /// finished then never is. Waits for the OS threads, unless called on one of them: then another
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
+        self.unregister();
         self.stopped.store(true, Ordering::SeqCst);
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {

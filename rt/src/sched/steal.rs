@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use super::remote::{NORMAL, Rescue, SLEEPING};
+use super::remote::Rescue;
+use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::task::TaskRef;
 
@@ -154,6 +155,7 @@ impl Worker {
             return Next::End;
         }
         self.set_status(NORMAL);
+        sched.advance_clock();
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
         sched.monitor.stir();

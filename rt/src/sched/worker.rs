@@ -13,7 +13,8 @@ use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
 use super::counters::Counters;
 use super::queues::Queues;
-use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
+use super::remote::Remote;
+use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
 use crate::prim::{Ordering, barrier};
@@ -111,6 +112,7 @@ impl Worker {
             }
         }
         self.flush_stacks();
+        self.set_status(SLEEPING);
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -135,48 +137,67 @@ impl Worker {
         self.run_task(task);
     }
 
+    /// Says what runs now: to whoever asks on this worker, and to dumps.
+    #[inline]
+    fn set_current(&self, task: Option<TaskRef>) {
+        self.current.set(task);
+        self.core.remote.set_current(task);
+    }
+
     /// Runs a task, and the children it forks, until it parks, yields or ends.
     fn run_task(&self, mut task: TaskRef) {
+        self.set_current(Some(task));
         loop {
-            self.current.set(Some(task));
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
             let switch = unsafe { task.resume() };
+            // The switch is over, the registers are saved. What is said of the running task changes first
+            // (`world`); from then on others may run it.
             match switch {
                 Switch::Suspended(command) => match command.decode() {
                     Action::Spawned(child) => {
+                        self.set_current(Some(child));
                         task.note_fork(child);
                         self.push_fork(task);
                         self.count_move();
                         task = child;
                         continue;
                     }
-                    // The switch is over, the registers are saved: from here others may run it.
-                    Action::Parked => match task.wait.commit() {
-                        Commit::Parked => {}
-                        Commit::Selected => continue,
-                    },
-                    // SAFETY: the lock belongs to what the task waits for, and lives as long as the
-                    // task's borrow of it; nobody can wake the task before the lock is free.
-                    Action::ParkedHolding(lock) => unsafe { lock.release() },
-                    Action::Yielded => match self.rotate(task) {
-                        Ok(next) => {
-                            self.count_move();
-                            task = next;
-                            continue;
+                    Action::Parked => {
+                        self.set_current(None);
+                        match task.wait.commit() {
+                            Commit::Parked => {}
+                            Commit::Selected => {
+                                self.set_current(Some(task));
+                                continue;
+                            }
                         }
-                        Err(task) => self.push_yielded(task),
-                    },
+                    }
+                    Action::ParkedHolding(lock) => {
+                        self.set_current(None);
+                        // SAFETY: the lock belongs to what the task waits for, and lives as long as the
+                        // task's borrow of it; nobody can wake the task before the lock is free.
+                        unsafe { lock.release() }
+                    }
+                    Action::Yielded => {
+                        self.set_current(None);
+                        match self.rotate(task) {
+                            Ok(next) => {
+                                self.set_current(Some(next));
+                                self.count_move();
+                                task = next;
+                                continue;
+                            }
+                            Err(task) => self.push_yielded(task),
+                        }
+                    }
                 },
                 Switch::Finished => {
-                    self.current.set(None);
-                    match self.finish_into(task) {
-                        Some(next) => task = next,
-                        None => return,
+                    if let Some(next) = self.finish_into(task) {
+                        task = next;
+                        continue;
                     }
-                    continue;
                 }
             }
-            self.current.set(None);
             return;
         }
     }
@@ -186,6 +207,7 @@ impl Worker {
     #[inline]
     fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
         if self.until_fair.get() == 1 {
+            self.set_current(None);
             self.finish(task);
             return None;
         }
@@ -193,9 +215,12 @@ impl Worker {
         // If its parent has not run since it forked, the handle is still in the frame that did.
         let alone = task.plain && next.is_some_and(|next| next.waits_since_fork_of(task));
         if !(alone && task.join.finish_alone()) {
+            self.set_current(None);
             self.finish(task);
         }
         if next.is_some() {
+            // A child that finished alone is not freed before its parent runs.
+            self.set_current(next);
             self.count_move();
         }
         next
@@ -213,7 +238,7 @@ impl Worker {
                 // give up, after which it is not used.
                 unsafe {
                     task.drop_result();
-                    task.release();
+                    task.end();
                 }
             }
             Finish::Handed { joiner, last } => {
@@ -267,15 +292,15 @@ impl Worker {
     }
 
     /// Counts a pick that leaves no choice; a fair one that is due stays due. Tells the monitor that the worker
-    /// moves on.
+    /// moves on; waits while the world is stopped.
     #[inline]
     fn count_move(&self) {
         let picks = self.picks.get() + 1;
         self.picks.set(picks);
         let own = &self.core.remote.own;
         own.counters.picks.set(picks);
-        if own.status.load(Ordering::Relaxed) == COVERED {
-            self.set_status(NORMAL);
+        if !own.status.is_plain() {
+            self.attend();
         }
         match self.until_fair.get() {
             1 => self.deep.set(self.core.queues.forks() > DEEP),
@@ -283,10 +308,22 @@ impl Worker {
         }
     }
 
+    /// Something is to be done before the next pick.
+    #[cold]
+    fn attend(&self) {
+        let status = &self.core.remote.own.status;
+        if status.state() == COVERED {
+            self.set_status(NORMAL);
+        }
+        if status.is_asked() {
+            self.sched.world.pass_gate(status);
+        }
+    }
+
     /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
     #[cold]
     pub(super) fn set_status(&self, status: usize) {
-        if self.core.remote.own.status.swap(status, Ordering::AcqRel) == COVERED {
+        if self.core.remote.own.status.enter(status) == COVERED {
             self.sched.idle.unblock();
             // All others may have fallen asleep meanwhile, and the monitor with them.
             self.sched.monitor.stir();
@@ -370,7 +407,7 @@ impl Worker {
     #[inline]
     fn is_covered(&self) -> bool {
         barrier::light();
-        self.core.remote.own.status.load(Ordering::Relaxed) != NORMAL
+        self.core.remote.own.status.state() != NORMAL
     }
 
     /// Queues a task for this or any other worker.
@@ -525,7 +562,7 @@ impl Worker {
             return;
         }
         self.core.queues.expose_all();
-        if self.core.remote.own.status.swap(BLOCKING, Ordering::AcqRel) == NORMAL {
+        if self.core.remote.own.status.enter(BLOCKING) == NORMAL {
             self.sched.idle.block();
         }
         if self.core.remote.has_stealable() || self.sched.has_work() {
@@ -538,7 +575,7 @@ impl Worker {
         let depth = self.blocking_depth.get() - 1;
         self.blocking_depth.set(depth);
         if depth == 0 {
-            self.core.remote.own.status.store(NORMAL, Ordering::Release);
+            self.core.remote.own.status.enter(NORMAL);
             self.sched.idle.unblock();
             self.sched.monitor.stir();
         }
