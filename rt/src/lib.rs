@@ -50,6 +50,8 @@ mod task;
 
 mod sched;
 
+mod no_switch;
+
 mod park;
 
 mod wait;
@@ -67,6 +69,7 @@ pub mod sync;
 
 mod runtime;
 
+pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
 pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};

@@ -133,6 +133,11 @@ impl Sched {
         self.remote(home).pinned.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// One of them is gone.
+    pub(crate) fn forget_pinned(&self, home: u32) {
+        self.remote(home).pinned.fetch_sub(1, Ordering::Relaxed);
+    }
+
     /// A worker for a task that an outside thread pins: one of the first, in turn.
     pub(crate) fn any_worker(&self) -> u32 {
         static TURN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
