@@ -4,7 +4,7 @@
 //! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
-//! - [`overflow`] explains a stack that was too small.
+//! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
@@ -15,6 +15,7 @@ mod driver;
 mod idle;
 mod monitor;
 mod overflow;
+mod panic_names;
 mod parker;
 mod queues;
 mod remote;
