@@ -52,6 +52,8 @@ mod task;
 
 mod sched;
 
+mod no_switch;
+
 mod park;
 
 mod wait;
@@ -76,6 +78,7 @@ pub use dump::{
     WorkerState,
 };
 pub use inspect::dump;
+pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
 pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite, WorkerMetrics};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};

@@ -3,7 +3,7 @@
 //! A wait is armed, registered with whoever may end it, and then slept in:
 //!
 //! ```text
-//!   let wait = Wait::arm();
+//!   let wait = Wait::arm(site);
 //!   queue.push(wait.waiter());          // under the queue's lock
 //!   match wait.park(reason, deadline, site) {
 //!       TIMED_OUT => queue.remove(…),   // nobody claimed it: withdraw
@@ -16,10 +16,13 @@
 //!
 //! ```text
 //!   let guard = queue.lock();
-//!   let wait = Wait::in_queue(deadline);
+//!   let (guard, wait) = Wait::in_queue(guard, deadline, site);
 //!   guard.push(wait.waiter());
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
+//!
+//! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
+//! registered by then, and a lock is let go first.
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -29,6 +32,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 
+use crate::no_switch;
 use crate::sched::{self, current};
 use crate::spin::SpinGuard;
 use crate::task::command::Command;
@@ -51,13 +55,23 @@ enum Who {
 }
 
 impl Who {
-    /// The calling thread, as one that waits: the green one if it may suspend.
+    /// The calling thread, as one that waits at `site`: the green one if it may suspend. A lock that it
+    /// holds for its wait passes through, and is let go if this panics.
     #[inline]
-    fn current() -> Self {
-        match current::with(|worker| worker.and_then(|worker| worker.green())) {
-            Some(task) => Self::Green(task),
-            None => Self::Os(OsThread::current()),
+    fn current<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
+        match green() {
+            Some(task) => (guard, Self::Green(task)),
+            None => Self::os(guard, site),
         }
+    }
+
+    #[cold]
+    fn os<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
+        if let Some(violation) = no_switch::violation(site) {
+            drop(guard);
+            violation.panic();
+        }
+        (guard, Self::Os(OsThread::current()))
     }
 
     fn cell(&self) -> &WaitCell {
@@ -69,25 +83,37 @@ impl Who {
 }
 
 impl Wait {
-    /// Announces a wait of the calling thread. Nothing can end it until its waiter is registered.
-    pub(crate) fn arm() -> Self {
-        let who = Who::current();
+    /// Announces a wait of the calling thread at `site`. Nothing can end it until its waiter is
+    /// registered.
+    pub(crate) fn arm(site: &'static Location<'static>) -> Self {
+        Self::arm_under((), site).1
+    }
+
+    /// [`Wait::arm`], of a thread that holds a lock.
+    #[inline]
+    pub(crate) fn arm_under<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
+        let (guard, who) = Who::current(guard, site);
         who.cell().arm();
-        Self { who, _not_send: PhantomData }
+        (guard, Self { who, _not_send: PhantomData })
     }
 
     /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
     /// [`Wait::park_unlocking`]. Not to be cancelled.
     #[inline]
-    pub(crate) fn in_queue(deadline: Option<Instant>) -> Self {
-        let who = match Who::current() {
+    pub(crate) fn in_queue<'a, T>(
+        guard: SpinGuard<'a, T>,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> (SpinGuard<'a, T>, Self) {
+        let (guard, who) = Who::current(guard, site);
+        let who = match who {
             Who::Green(task) if deadline.is_none() => Who::Held(task),
             who => {
                 who.cell().arm();
                 who
             }
         };
-        Self { who, _not_send: PhantomData }
+        (guard, Self { who, _not_send: PhantomData })
     }
 
     /// For queues. Valid as long as `self`.
@@ -188,9 +214,15 @@ fn park_green(
     op
 }
 
+/// The green thread that calls, if it may suspend.
+#[inline]
+fn green() -> Option<TaskRef> {
+    current::with(|worker| worker.and_then(|worker| worker.green()))
+}
+
 /// Whether the calling thread is a green one that may suspend.
 pub(crate) fn is_green() -> bool {
-    current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()))
+    green().is_some()
 }
 
 /// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
@@ -264,11 +296,20 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
 /// OS thread. On an OS thread this is [`std::thread::yield_now`].
 // Inlined for what is said of returns below `Wait::park_unlocking`: it has none.
 #[inline]
+#[track_caller]
 pub fn yield_now() {
-    match current::with(|worker| worker.and_then(|worker| worker.green())) {
+    yield_at(Location::caller());
+}
+
+#[inline]
+pub(crate) fn yield_at(site: &'static Location<'static>) {
+    match green() {
         // SAFETY: the task runs here.
         Some(task) => unsafe { task.suspend(Command::YIELDED) },
-        None => std::thread::yield_now(),
+        None => {
+            no_switch::check(site);
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -315,8 +356,11 @@ pub fn park_timeout(timeout: Duration) {
 
 #[inline(never)]
 fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
-    let running = current::with(|worker| worker.and_then(|worker| worker.running()));
-    let who = Who::current();
+    let running = current::running();
+    if running.is_some_and(|task| task.wait.take_token()) {
+        return;
+    }
+    let ((), who) = Who::current((), site);
     if let (Some(task), Who::Os(_)) = (running, &who) {
         // Unwinding, or in `blocking`: the token is the task's, but it must not suspend.
         return poll_token(task, deadline);

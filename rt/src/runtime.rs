@@ -249,6 +249,21 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether panic messages name the green thread: before the message of the panic hook comes a line
+    /// as
+    ///
+    /// ```text
+    /// green thread 7 'parser' (spawned at src/main.rs:3:5) panicked at src/main.rs:9:14, on OS thread 'gthread-0':
+    /// ```
+    ///
+    /// If not given, they do unless `GTHREAD_NAME_PANICS=0`. The first runtime of the process that names
+    /// panics, as a rule the default one, wraps the hook that is set then, for all; a hook that is set
+    /// later replaces it, and may find out by [`current`](crate::current) who panics.
+    pub fn name_panics(mut self, name: bool) -> Self {
+        self.wishes.name_panics = Some(name);
+        self
+    }
+
     /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());

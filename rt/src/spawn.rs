@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::thread::Result;
 
+use crate::no_switch;
 use crate::park::Wait;
 use crate::sched::{self, ABANDONED, Sched, Worker, current};
 use crate::task::command::Command;
@@ -250,6 +251,14 @@ where
         .green()
         .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
     if parent.is_none() {
+        if !options.queued {
+            // Asked here, where a plain spawn does not come by.
+            if let Some(violation) = no_switch::violation_on(worker, child.site) {
+                // SAFETY: nobody else has the child yet, and it has not run.
+                unsafe { child.discard::<F>() };
+                violation.panic();
+            }
+        }
         worker.push_ready(child);
     }
     Ok((child, parent))
@@ -358,9 +367,16 @@ impl<T> JoinHandle<T> {
 /// Blocks until `task` is done: false if its runtime has stopped instead.
 #[cold]
 fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
+    if let Some(violation) = no_switch::violation(site) {
+        // The handle goes, as a handle that is dropped.
+        match task.join.detach() {
+            Detach::Running => violation.panic(),
+            Detach::Done => return true,
+        }
+    }
     let sched = task.sched();
     let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
-    let wait = Wait::arm();
+    let wait = Wait::arm(site);
     let waiter = wait.waiter();
     if let Waiter::Green(joiner) = waiter {
         joiner.note_target(task);

@@ -257,8 +257,8 @@ impl WaitList {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) {
-        let mut queues = self.queues.lock();
-        let wait = Wait::in_queue(deadline);
+        let queues = self.queues.lock();
+        let (mut queues, wait) = Wait::in_queue(queues, deadline, site);
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed or removed below.
@@ -389,16 +389,21 @@ impl Latch {
         Some(())
     }
 
+    /// Whether nothing is to be waited for.
+    pub(crate) fn is_zero(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
     /// Blocks until the count is zero, or was for a moment.
     pub(crate) fn wait(&self, reason: Reason, site: &'static Location<'static>) {
-        if self.count.load(Ordering::Acquire) == 0 {
+        if self.is_zero() {
             return;
         }
-        let mut waiters = self.waiters.lock();
-        if self.count.load(Ordering::Acquire) == 0 {
+        let waiters = self.waiters.lock();
+        if self.is_zero() {
             return;
         }
-        let wait = Wait::in_queue(None);
+        let (mut waiters, wait) = Wait::in_queue(waiters, None, site);
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
         unsafe { waiters.push(NonNull::from(&mut node)) };

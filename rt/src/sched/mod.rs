@@ -4,7 +4,7 @@
 //! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
-//! - [`overflow`] explains a stack that was too small.
+//! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
 //!   the dump then finds, [`peek`] how it looks at what is not stopped.
 //! - [`current`] is the only reader of the runtime's thread-local.
@@ -19,6 +19,7 @@ mod driver;
 mod idle;
 mod monitor;
 mod overflow;
+mod panic_names;
 mod parker;
 mod peek;
 mod queues;
@@ -157,6 +158,11 @@ impl Sched {
     /// One more task is pinned to a worker.
     pub(crate) fn note_pinned(&self, home: u32) {
         self.remote(home).pinned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of them is gone.
+    pub(crate) fn forget_pinned(&self, home: u32) {
+        self.remote(home).pinned.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A worker for a task that an outside thread pins: one of the first, in turn.

@@ -12,6 +12,7 @@ use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
+use super::panic_names::name_panics;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
@@ -34,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) guard: GuardConfig,
     /// Notes how much of its stack each thread used.
     pub(crate) profile_stacks: bool,
+    /// Panic messages name the green thread.
+    pub(crate) name_panics: bool,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
@@ -45,6 +48,7 @@ pub(crate) struct Wishes {
     pub(crate) stack_size: Option<usize>,
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
+    pub(crate) name_panics: Option<bool>,
     pub(crate) name: Option<String>,
 }
 
@@ -76,8 +80,12 @@ impl Config {
             Some(profile) => profile,
             None => choice_from_env("GTHREAD_STACK_PROFILE", [("0", false), ("1", true)])?,
         };
+        let name_panics = match wishes.name_panics {
+            Some(name_panics) => name_panics,
+            None => choice_from_env("GTHREAD_NAME_PANICS", [("1", true), ("0", false)])?,
+        };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self { workers, class, guard, profile_stacks, name })
+        Ok(Self { workers, class, guard, profile_stacks, name_panics, name })
     }
 }
 
@@ -155,6 +163,9 @@ impl Sched {
     pub(crate) fn start(config: Config) -> io::Result<Arc<Self>> {
         barrier::init();
         explain_overflows();
+        if config.name_panics {
+            name_panics();
+        }
         let workers = config.workers;
         let cores: Vec<_> = (0..workers).map(Core::new).collect();
         let remotes: Box<[OnceLock<_>]> =

@@ -6,6 +6,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::sync::Arc;
 
 use gthread_arch::Switch;
@@ -30,6 +31,9 @@ pub(super) const FAIRNESS_PERIOD: u32 = 61;
 /// With more continuations than this waiting on one worker, children are queued instead of run at
 /// once: a chain of threads that each start their successor and end must not pile up.
 const DEEP: usize = 1024;
+
+/// In [`Worker::holds`]: the running task is in `no_switch`. Below it counts how deep in `blocking`.
+const NO_SWITCH: u32 = 1 << 31;
 
 /// The queues of a worker. They outlive a spare worker's OS thread, to serve the next one.
 #[derive(Debug)]
@@ -59,7 +63,10 @@ pub(crate) struct Worker {
     fair_turn: Cell<u32>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
-    blocking_depth: Cell<u32>,
+    /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
+    holds: Cell<u32>,
+    /// Where the running task has entered the innermost `no_switch`.
+    no_switch: Cell<Option<&'static Location<'static>>>,
     /// More than `DEEP` continuations wait; looked at now and then.
     deep: Cell<bool>,
     pub(super) random: Cell<u64>,
@@ -82,7 +89,8 @@ impl Worker {
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
             searching: Cell::new(searching),
-            blocking_depth: Cell::new(0),
+            holds: Cell::new(0),
+            no_switch: Cell::new(None),
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
             suspected: Cell::new(None),
@@ -490,7 +498,7 @@ impl Worker {
     // ---- what running tasks ask for -----------------------------------------------------------
 
     /// The running task, if it may suspend: it must not while it unwinds (the panic count is the OS
-    /// thread's) nor inside `blocking`.
+    /// thread's) nor inside `blocking` or `no_switch`.
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
         if self.must_not_suspend() { None } else { self.current.get() }
@@ -498,7 +506,26 @@ impl Worker {
 
     #[inline]
     fn must_not_suspend(&self) -> bool {
-        std::thread::panicking() || self.blocking_depth.get() > 0
+        std::thread::panicking() || self.holds.get() != 0
+    }
+
+    /// Where the running task has said that it must not be suspended, if it would be otherwise: inside
+    /// `blocking`, and while it unwinds, it is not anyway.
+    #[cold]
+    pub(crate) fn switch_forbidden(&self) -> Option<&'static Location<'static>> {
+        let site = self.no_switch.get()?;
+        (self.holds.get() == NO_SWITCH && !std::thread::panicking()).then_some(site)
+    }
+
+    /// The running task enters a `no_switch` at `site`, or leaves the innermost for the one around it.
+    /// Gives the one that it was in before.
+    pub(crate) fn set_no_switch(
+        &self,
+        site: Option<&'static Location<'static>>,
+    ) -> Option<&'static Location<'static>> {
+        let depth = self.holds.get() & !NO_SWITCH;
+        self.holds.set(if site.is_some() { depth | NO_SWITCH } else { depth });
+        self.no_switch.replace(site)
     }
 
     /// The running task, whether or not it may suspend.
@@ -556,9 +583,9 @@ impl Worker {
 
     /// The running task is about to block this OS thread: lets another take this worker's place.
     pub(crate) fn enter_blocking(&self) {
-        let depth = self.blocking_depth.get();
-        self.blocking_depth.set(depth + 1);
-        if depth > 0 {
+        let holds = self.holds.get();
+        self.holds.set(holds + 1);
+        if holds & !NO_SWITCH > 0 {
             return;
         }
         self.core.queues.expose_all();
@@ -572,9 +599,9 @@ impl Worker {
 
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
-        let depth = self.blocking_depth.get() - 1;
-        self.blocking_depth.set(depth);
-        if depth == 0 {
+        let holds = self.holds.get() - 1;
+        self.holds.set(holds);
+        if holds & !NO_SWITCH == 0 {
             self.core.remote.own.status.enter(NORMAL);
             self.sched.idle.unblock();
             self.sched.monitor.stir();

@@ -428,6 +428,35 @@ impl TaskRef {
         sched.put_slot(slot);
     }
 
+    /// Gives up a task that was never made runnable, and its closure with it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the task, and it was made with `F`. Its scheduler stays until this returns.
+    #[cold]
+    pub(crate) unsafe fn discard<F>(self) {
+        let sched = self.sched;
+        let slot = self.slot.take().expect("a task is freed once");
+        // SAFETY: the scheduler outlives its tasks.
+        let sched = unsafe { sched.as_ref() };
+        if let Some(home) = self.pinned {
+            sched.forget_pinned(home);
+        }
+        // SAFETY: the caller's: the closure is still there, and the fiber was never resumed. Each is taken
+        // out once; nothing is left in the packet, nor in the fiber, whose drop does nothing.
+        let closure = unsafe {
+            self.fiber.get().read().discard();
+            let closure = self.packet.take_closure::<F>();
+            // For dumps, which look for control blocks: this is none any more.
+            let _ = self.join.end();
+            (*self.0.as_ptr()).body.packet.free();
+            self.0.drop_in_place();
+            closure
+        };
+        sched.pool().put(slot);
+        drop(closure);
+    }
+
     /// Takes the result out.
     ///
     /// # Safety

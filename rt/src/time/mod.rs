@@ -3,6 +3,7 @@
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
+use crate::no_switch;
 use crate::park::{self, Wait};
 use crate::task::Reason;
 
@@ -28,12 +29,13 @@ pub fn sleep(duration: Duration) {
 #[inline(never)]
 fn sleep_at(duration: Duration, site: &'static Location<'static>) {
     if duration.is_zero() {
-        return park::yield_now();
+        return park::yield_at(site);
     }
     if !park::is_green() {
+        no_switch::check(site);
         return park::blocking(|| std::thread::sleep(duration));
     }
     // A deadline that is not representable is not reached either.
     let deadline = Instant::now().checked_add(duration);
-    Wait::arm().park(Reason::Sleep, deadline, site);
+    Wait::arm(site).park(Reason::Sleep, deadline, site);
 }
