@@ -1,0 +1,1 @@
+//! The sequential parts of the workloads, the same for every Rust contestant.

@@ -1,0 +1,45 @@
+//! The workloads on tokio's multi-threaded runtime. Everything that is timed runs in spawned tasks, as
+//! `block_on` itself would run on a thread that is no worker.
+
+mod channels;
+mod forks;
+mod tasks;
+
+use std::process::ExitCode;
+
+use peers_kit::{Job, Report, Timed};
+use tokio::runtime::{Builder, Runtime};
+
+fn main() -> ExitCode {
+    peers_kit::main(&[
+        ("spawn-one", tasks::spawn_one),
+        ("spawn-many", tasks::spawn_many),
+        ("yield", tasks::yields),
+        ("mutex", tasks::mutex),
+        ("fib", forks::fib),
+        ("skynet", forks::skynet),
+        ("ping-pong", channels::ping_pong),
+        ("ring", channels::ring),
+        ("spsc", channels::spsc),
+        ("mpmc", channels::mpmc),
+        ("select", channels::select),
+        ("sieve", channels::sieve),
+    ])
+}
+
+fn runtime(job: &Job) -> Runtime {
+    let runtime = Builder::new_multi_thread().worker_threads(job.workers).enable_time().build();
+    runtime.expect("a runtime starts")
+}
+
+/// Repeats what is timed in a task of its own.
+fn repeat<F>(job: &Job, repetitions: impl Fn(u64) -> F) -> Report
+where
+    F: Future<Output = Timed> + Send + 'static,
+{
+    let runtime = runtime(job);
+    job.repeat(|n| {
+        let task = runtime.spawn(repetitions(n));
+        runtime.block_on(task).expect("the workload does not panic")
+    })
+}
