@@ -54,3 +54,13 @@ pub(crate) fn mutex(job: &Job) -> Report {
         })
     })
 }
+
+/// From an OS thread outside, so many at a time.
+pub(crate) fn burst(job: &Job) -> Report {
+    let (runtime, size) = (Runtime::new(job), job.size as u64);
+    let once = || {
+        let threads: Vec<JoinHandle<u64>> = (0..size).map(|i| runtime.spawn(move || i)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u64>()
+    };
+    job.repeat(|n| time(|| (0..n).map(|_| once()).sum()))
+}

@@ -1,6 +1,10 @@
 package main
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"time"
+)
 
 // Fork and join.
 
@@ -58,5 +62,87 @@ func skynet(j job) *report {
 			}
 			return sum
 		})
+	})
+}
+
+func queens(j job) *report {
+	// In how many ways the board can be filled.
+	var ways func(b board) uint64
+	ways = func(b board) (sum uint64) {
+		if b.full() {
+			return 1
+		}
+		var ended sync.WaitGroup
+		var parts [32]uint64
+		children := 0
+		for next := range b.next() {
+			part := &parts[children]
+			children++
+			ended.Go(func() { *part = ways(next) })
+		}
+		ended.Wait()
+		for _, part := range parts[:children] {
+			sum += part
+		}
+		return sum
+	}
+	return j.repeat(func(n uint64) timed {
+		return timing(func() (sum uint64) {
+			for range n {
+				sum += ways(newBoard(j.size))
+			}
+			return sum
+		})
+	})
+}
+
+func quicksort(j job) *report {
+	var sort func(numbers []uint64)
+	sort = func(numbers []uint64) {
+		if len(numbers) <= sortedAtOnce {
+			slices.Sort(numbers)
+			return
+		}
+		small, large := partition(numbers)
+		var ended sync.WaitGroup
+		ended.Go(func() { sort(small) })
+		sort(large)
+		ended.Wait()
+	}
+	unsorted := numbers(j.size)
+	return j.repeat(func(n uint64) (total timed) {
+		for range n {
+			numbers := slices.Clone(unsorted)
+			start := time.Now()
+			sort(numbers)
+			total.taken += time.Since(start)
+			total.checksum += checksum(numbers)
+		}
+		return total
+	})
+}
+
+func matmul(j job) *report {
+	factors := newFactors(j.size)
+	var multiply func(first int, rows []float64)
+	multiply = func(first int, rows []float64) {
+		count := len(rows) / factors.size
+		if count <= rowsAtOnce {
+			factors.multiply(first, rows)
+			return
+		}
+		half := count / 2
+		var ended sync.WaitGroup
+		ended.Go(func() { multiply(first, rows[:half*factors.size]) })
+		multiply(first+half, rows[half*factors.size:])
+		ended.Wait()
+	}
+	product := make([]float64, j.size*j.size)
+	return j.repeat(func(n uint64) timed {
+		start := time.Now()
+		for range n {
+			multiply(0, product)
+		}
+		return timed{time.Since(start), checksum(product)}
 	})
 }

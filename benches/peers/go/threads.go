@@ -83,3 +83,9 @@ func mutex(j job) *report {
 		})
 	})
 }
+
+// burst starts so many at a time from outside: from a goroutine that has an OS thread of its own.
+func burst(j job) *report {
+	runtime.LockOSThread()
+	return spawnMany(j)
+}

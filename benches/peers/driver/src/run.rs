@@ -4,75 +4,66 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt as _;
+
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::str::FromStr;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+/// How much of an error message is kept.
+const REASON: usize = 120;
+
 /// What a contestant printed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Line {
     pub(crate) repetitions: u64,
     pub(crate) checksum: u64,
     pub(crate) figures: BTreeMap<String, f64>,
 }
 
-/// Why there is none.
-#[derive(Clone, Debug)]
-pub(crate) enum Failure {
-    /// Not done in time.
-    Hung(Duration),
-    /// It ended otherwise than it should; the last line of what it had to say.
-    Crashed { how: String, message: String },
-    /// It computed something else.
-    Wrong { expected: u64, got: u64 },
-    /// It printed what is no line of the protocol.
-    Garbled(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hung(limit) => write!(f, "not done in {} s", limit.as_secs()),
-            Self::Crashed { how, message } if message.is_empty() => write!(f, "{how}"),
-            Self::Crashed { how, message } => write!(f, "{how}: {message}"),
-            Self::Wrong { expected, got } => write!(f, "checksum {got}, not {expected}"),
-            Self::Garbled(line) => write!(f, "printed {line:?}"),
-        }
-    }
-}
-
-/// Runs a command to its end or to the limit of time.
-pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Line, Failure> {
+/// Runs a command to its end or to the limit of time, and reads the line that it prints, or says what went
+/// wrong.
+pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Line, String> {
     let output = output(command, limit)?;
-    parse(&output).ok_or(Failure::Garbled(output))
+    output.parse().map_err(|()| format!("printed {output:?}"))
 }
 
 /// What a command printed that ended well.
-pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String, Failure> {
-    let crashed = |how: &str, message: String| Failure::Crashed { how: how.into(), message };
+pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String, String> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child =
-        command.spawn().map_err(|error| crashed("does not start", error.to_string()))?;
+    let mut child = command.spawn().map_err(|error| {
+        format!("{} does not start: {error}", command.get_program().to_string_lossy())
+    })?;
     // Read on threads, so that one who prints a lot does not wait for us.
     let output = collect(child.stdout.take().expect("it is piped"));
     let errors = collect(child.stderr.take().expect("it is piped"));
     let status = wait(&mut child, limit)
-        .map_err(|error| crashed("cannot be waited for", error.to_string()))?
-        .ok_or(Failure::Hung(limit))?;
+        .map_err(|error| format!("cannot be waited for: {error}"))?
+        .ok_or_else(|| format!("not done in {} s", limit.as_secs()))?;
     let text = |reader: JoinHandle<String>| reader.join().expect("reading does not panic");
     if status.success() {
         return Ok(text(output).trim().to_owned());
     }
-    // The first line says what is wrong, in Rust the second: what panicked comes after where.
-    let errors = text(errors);
-    let mut lines = errors.lines().filter(|line| !line.trim().is_empty());
-    let first = lines.next().unwrap_or_default();
-    let message = if first.contains("panicked at") { lines.next().unwrap_or(first) } else { first };
-    let how = match status.signal() {
+    let mut how = match status.signal() {
+        Some(libc::SIGSEGV) => "segmentation fault".to_owned(),
+        Some(libc::SIGABRT) => "aborted".to_owned(),
+        Some(libc::SIGKILL) => "killed".to_owned(),
         Some(signal) => format!("signal {signal}"),
         None => status.to_string(),
     };
-    Err(crashed(&how, message.trim().to_owned()))
+    if let Some(reason) = reason(&text(errors)) {
+        how = format!("{how}: {reason}");
+    }
+    Err(how)
+}
+
+/// The line of an error message that says why: the first, but after Rust's and Java's that say where.
+fn reason(errors: &str) -> Option<String> {
+    let mut lines = errors.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next()?;
+    let reason = if first.contains("panicked at") { lines.next()? } else { first };
+    let short: String = reason.chars().take(REASON).collect();
+    Some(if short.len() < reason.len() { format!("{short}…") } else { short })
 }
 
 /// Waits for a process; kills it after the limit.
@@ -100,19 +91,30 @@ fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
     })
 }
 
-/// Reads `reps N checksum N` and then figures, each a name and a number.
-fn parse(line: &str) -> Option<Line> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    let (head, figures) = words.split_at_checked(4)?;
-    let ["reps", repetitions, "checksum", checksum] = head else { return None };
-    let pairs = figures.chunks_exact(2);
-    if !pairs.remainder().is_empty() {
-        return None;
+/// `reps N checksum N` and then figures, each a name and a number.
+impl FromStr for Line {
+    type Err = ();
+
+    fn from_str(line: &str) -> Result<Self, ()> {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let (head, figures) = words.split_at_checked(4).ok_or(())?;
+        let ["reps", repetitions, "checksum", checksum] = head else { return Err(()) };
+        let pairs = figures.chunks_exact(2);
+        if !pairs.remainder().is_empty() {
+            return Err(());
+        }
+        let figure = |pair: &[&str]| Some((pair[0].to_owned(), pair[1].parse().ok()?));
+        Ok(Self {
+            repetitions: repetitions.parse().map_err(drop)?,
+            checksum: checksum.parse().map_err(drop)?,
+            figures: pairs.map(figure).collect::<Option<_>>().ok_or(())?,
+        })
     }
-    let figure = |pair: &[&str]| Some((pair[0].to_owned(), pair[1].parse().ok()?));
-    Some(Line {
-        repetitions: repetitions.parse().ok()?,
-        checksum: checksum.parse().ok()?,
-        figures: pairs.map(figure).collect::<Option<_>>()?,
-    })
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "reps {} checksum {}", self.repetitions, self.checksum)?;
+        self.figures.iter().try_for_each(|(name, figure)| write!(f, " {name} {figure}"))
+    }
 }

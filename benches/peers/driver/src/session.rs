@@ -1,32 +1,30 @@
-//! Runs the contestants in turn, in rounds, and keeps what they printed.
+//! Runs the contestants in turn, in rounds.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use crate::contestant::Contestant;
+use gthread_bench_page::date;
+
+use crate::contestant::{Contestant, Peer};
+use crate::memory;
 use crate::options::Options;
-use crate::run::{self, Failure, Line};
+use crate::results::Session;
+use crate::run::{self, Line};
 use crate::workload::Workload;
 
 /// How long one process may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(90);
 
-/// All rounds of one contestant with so many workers.
-pub(crate) struct Cell {
-    pub(crate) contestant: &'static str,
-    pub(crate) workers: usize,
-    pub(crate) rounds: Vec<Result<Line, Failure>>,
-}
-
-impl Cell {
-    /// The median of a figure over the rounds, if none failed.
-    pub(crate) fn median(&self, figure: &str) -> Result<f64, &Failure> {
-        let lines = self.rounds.iter().map(Result::as_ref).collect::<Result<Vec<_>, _>>()?;
-        let mut figures: Vec<f64> =
-            lines.iter().filter_map(|line| line.figures.get(figure).copied()).collect();
-        figures.sort_by(f64::total_cmp);
-        let middle = |at: usize| figures.get(at).copied().unwrap_or(f64::NAN);
-        Ok(f64::midpoint(middle(figures.len().saturating_sub(1) / 2), middle(figures.len() / 2)))
+/// Builds those that are wanted; says which cannot be built, and why, and goes on without them.
+pub(crate) fn build(options: &Options) -> Vec<Contestant> {
+    let mut contestants = Vec::new();
+    for peer in Peer::ALL.iter().filter(|peer| options.wants_peer(peer.name)) {
+        eprintln!("building {}", peer.name);
+        match Contestant::build(peer) {
+            Ok(contestant) => contestants.push(contestant),
+            Err(why) => eprintln!("{} is left out: {why}", peer.name),
+        }
     }
+    contestants
 }
 
 /// Runs a workload on every contestant that has it.
@@ -34,34 +32,48 @@ pub(crate) fn measure(
     workload: &Workload,
     contestants: &[Contestant],
     options: &Options,
-) -> Vec<Cell> {
-    let size = if options.quick { workload.quick } else { workload.size };
-    let mut cells = Vec::new();
-    for &workers in &options.workers {
-        for contestant in contestants.iter().filter(|contestant| contestant.has(workload.name)) {
-            cells.push(Cell { contestant: contestant.name, workers, rounds: Vec::new() });
-        }
-    }
+) -> Session {
+    let contestants: Vec<&Contestant> =
+        contestants.iter().filter(|contestant| contestant.has(workload.name)).collect();
+    let version =
+        |contestant: &&Contestant| (contestant.peer.name.to_owned(), contestant.version.clone());
+    let mut session = Session {
+        date: date(SystemTime::now()),
+        quick: options.quick,
+        rounds: options.rounds,
+        versions: contestants.iter().map(version).collect(),
+        cells: Vec::new(),
+    };
     for round in 1..=options.rounds {
         eprintln!("{}: round {round} of {}", workload.name, options.rounds);
-        for cell in &mut cells {
-            // What failed once is not tried again: it may have taken long to fail.
-            if cell.rounds.iter().any(Result::is_err) {
-                continue;
-            }
-            let contestant = contestants.iter().find(|c| c.name == cell.contestant);
-            let mut command = contestant.expect("cells are for contestants").command(cell.workers);
-            command.arg(workload.name);
-            command.args([cell.workers as u64, size, options.millis].map(|n| n.to_string()));
-            cell.rounds.push(run::run(&mut command, LIMIT).and_then(|line| {
-                let expected = (workload.checksum)(size, line.repetitions);
-                if line.checksum == expected {
-                    Ok(line)
-                } else {
-                    Err(Failure::Wrong { expected, got: line.checksum })
+        for (nth, &workers) in options.workers.iter().enumerate() {
+            for contestant in &contestants {
+                let peer = contestant.peer;
+                let failed = session
+                    .cell(peer.name, workers)
+                    .is_some_and(|cell| cell.rounds.iter().any(Result::is_err));
+                // What failed is not tried again: it may take long to fail.
+                if failed || (nth > 0 && !peer.workers_count) {
+                    continue;
                 }
-            }));
+                let size = workload.size(options.quick, !peer.workers_count);
+                memory::touch(workload.memory(size));
+                let mut command = contestant.command(workload.name, workers, size, options.millis);
+                let line = run::run(&mut command, LIMIT);
+                let checked = line.and_then(|line| check(workload, size, line));
+                session.add(peer, workers, size, checked);
+            }
         }
     }
-    cells
+    session
+}
+
+/// Fails what computed something else.
+fn check(workload: &Workload, size: u64, line: Line) -> Result<Line, String> {
+    let expected = (workload.checksum)(size, line.repetitions);
+    if line.checksum == expected {
+        Ok(line)
+    } else {
+        Err(format!("computed {}, not {expected}", line.checksum))
+    }
 }

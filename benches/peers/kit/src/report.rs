@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::waits::Waits;
+
 /// The figures of one workload.
 #[must_use]
 #[derive(Debug)]
@@ -23,17 +25,13 @@ impl Report {
         self
     }
 
-    /// Adds the percentiles of waits, in nanoseconds. Sorts them.
-    pub fn with_percentiles(self, waits: &mut [u64]) -> Self {
-        waits.sort_unstable();
-        let at = |share: f64| match waits.len() {
-            0 => f64::NAN,
-            len => waits[((len - 1) as f64 * share).round() as usize] as f64,
-        };
+    /// Adds what is to be known about waits, in nanoseconds.
+    pub fn with_waits(self, waits: &Waits) -> Self {
+        let at = |share| waits.percentile(share) as f64;
         self.with("p50", at(0.5))
             .with("p99", at(0.99))
             .with("p99.9", at(0.999))
-            .with("worst", at(1.0))
+            .with("worst", waits.worst() as f64)
     }
 }
 

@@ -1,11 +1,9 @@
 //! Tasks that talk. tokio has no unbuffered channel: a buffer of one takes its place. It has no channel
-//! with several consumers either: they share a receiver in a mutex.
+//! with several consumers either: that is async-channel's.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use peers_kit::{Job, Report, Timed};
-use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, Receiver, Sender, channel};
 
 use crate::repeat;
@@ -51,19 +49,16 @@ pub(crate) fn ring(job: &Job) -> Report {
     })
 }
 
-/// Sends every so many-th number.
-async fn produce(sender: Sender<u64>, first: u64, each: u64, n: u64) {
-    for i in (first..n).step_by(each as usize) {
-        sender.send(i).await.unwrap();
-    }
-}
-
 pub(crate) fn spsc(job: &Job) -> Report {
     let size = job.size;
     repeat(job, move |n| async move {
         let start = Instant::now();
         let (sender, mut receiver) = channel(size);
-        tokio::spawn(produce(sender, 0, 1, n));
+        tokio::spawn(async move {
+            for i in 0..n {
+                sender.send(i).await.unwrap();
+            }
+        });
         let consumer = tokio::spawn(async move {
             let mut sum = 0;
             while let Some(value) = receiver.recv().await {
@@ -77,24 +72,28 @@ pub(crate) fn spsc(job: &Job) -> Report {
 
 pub(crate) fn mpmc(job: &Job) -> Report {
     const EACH: u64 = 4;
-    async fn consume(receiver: Arc<Mutex<Receiver<u64>>>) -> u64 {
+    async fn produce(sender: async_channel::Sender<u64>, first: u64, n: u64) {
+        for i in (first..n).step_by(EACH as usize) {
+            sender.send(i).await.unwrap();
+        }
+    }
+    async fn consume(receiver: async_channel::Receiver<u64>) -> u64 {
         let mut sum = 0;
-        loop {
-            let Some(value) = receiver.lock().await.recv().await else { return sum };
+        while let Ok(value) = receiver.recv().await {
             sum += value;
         }
+        sum
     }
     let size = job.size;
     repeat(job, move |n| async move {
         let start = Instant::now();
-        let (sender, receiver) = channel(size);
-        let receiver = Arc::new(Mutex::new(receiver));
+        let (sender, receiver) = async_channel::bounded(size);
         for id in 0..EACH {
-            tokio::spawn(produce(sender.clone(), id, EACH, n));
+            tokio::spawn(produce(sender.clone(), id, n));
         }
         drop(sender);
         let consumers: Vec<_> =
-            (0..EACH).map(|_| tokio::spawn(consume(Arc::clone(&receiver)))).collect();
+            (0..EACH).map(|_| tokio::spawn(consume(receiver.clone()))).collect();
         let mut sum = 0;
         for consumer in consumers {
             sum += consumer.await.unwrap();

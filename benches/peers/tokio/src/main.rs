@@ -3,7 +3,11 @@
 
 mod channels;
 mod forks;
+mod mix;
+mod parked;
 mod tasks;
+mod turns;
+mod waits;
 
 use std::process::ExitCode;
 
@@ -14,16 +18,30 @@ fn main() -> ExitCode {
     peers_kit::main(&[
         ("spawn-one", tasks::spawn_one),
         ("spawn-many", tasks::spawn_many),
+        ("burst", tasks::burst),
         ("yield", tasks::yields),
         ("mutex", tasks::mutex),
         ("fib", forks::fib),
+        ("quicksort", forks::quicksort),
+        ("matmul", forks::matmul),
         ("skynet", forks::skynet),
+        ("queens", forks::queens),
         ("ping-pong", channels::ping_pong),
         ("ring", channels::ring),
         ("spsc", channels::spsc),
         ("mpmc", channels::mpmc),
         ("select", channels::select),
         ("sieve", channels::sieve),
+        ("parked", parked::parked),
+        ("wake", waits::wake),
+        ("timers", waits::timers),
+        ("mix", mix::mix),
+        ("mix-hogs", mix::mix_hogs),
+        ("turns-yield", turns::beside_yield),
+        ("turns-talk", turns::beside_talk),
+        ("turns-crowd", turns::beside_crowd),
+        ("turns-fork", turns::beside_fork),
+        ("turns-hogs", turns::beside_hogs),
     ])
 }
 
@@ -42,4 +60,11 @@ where
         let task = runtime.spawn(repetitions(n));
         runtime.block_on(task).expect("the workload does not panic")
     })
+}
+
+/// Runs what is reported once, in a task of its own.
+fn run(job: &Job, report: impl Future<Output = Report> + Send + 'static) -> Report {
+    let runtime = runtime(job);
+    let task = runtime.spawn(report);
+    runtime.block_on(task).expect("the workload does not panic")
 }

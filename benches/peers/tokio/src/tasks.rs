@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use peers_kit::{Job, Report, Timed};
+use peers_kit::{Job, Report, Timed, time};
 use tokio::sync::Mutex;
 use tokio::task::{self, JoinHandle};
 
-use crate::repeat;
+use crate::{repeat, runtime};
 
 pub(crate) fn spawn_one(job: &Job) -> Report {
     repeat(job, |n| async move {
@@ -72,4 +72,21 @@ pub(crate) fn mutex(job: &Job) -> Report {
         let count = *count.lock().await;
         Timed::since(start, count)
     })
+}
+
+/// From an OS thread outside, so many at a time.
+pub(crate) fn burst(job: &Job) -> Report {
+    let (runtime, size) = (runtime(job), job.size as u64);
+    let once = || {
+        let tasks: Vec<JoinHandle<u64>> =
+            (0..size).map(|i| runtime.spawn(async move { i })).collect();
+        runtime.block_on(async {
+            let mut sum = 0;
+            for task in tasks {
+                sum += task.await.unwrap();
+            }
+            sum
+        })
+    };
+    job.repeat(|n| time(|| (0..n).map(|_| once()).sum()))
 }

@@ -1,22 +1,11 @@
-//! Fork and join.
+//! Trees of threads that grow from one: the same code for all whose threads are light.
 
-use gthread::channel::{Sender, bounded};
-use gthread::go;
+use peers_kit::kernel::Board;
 use peers_kit::{Job, Report, time};
 
 use crate::Runtime;
-
-pub(crate) fn fib(job: &Job) -> Report {
-    fn fib(n: usize) -> u64 {
-        if n < 2 {
-            return n as u64;
-        }
-        let (a, b) = gthread::join(|| fib(n - 1), || fib(n - 2));
-        a + b
-    }
-    let (runtime, size) = (Runtime::new(job), job.size);
-    job.repeat(|n| runtime.run(|| time(|| (0..n).map(|_| fib(size)).sum())))
-}
+use crate::channel::{Sender, bounded};
+use crate::thread::{self, JoinHandle};
 
 pub(crate) fn skynet(job: &Job) -> Report {
     const CHILDREN: u64 = 10;
@@ -27,7 +16,7 @@ pub(crate) fn skynet(job: &Job) -> Report {
         let (sender, receiver) = bounded(0);
         for child in 0..CHILDREN {
             let (sender, share) = (sender.clone(), leaves / CHILDREN);
-            go!(move || node(&sender, first + child * share, share));
+            thread::spawn(move || node(&sender, first + child * share, share));
         }
         drop(sender);
         parent.send(receiver.iter().sum()).unwrap();
@@ -39,11 +28,25 @@ pub(crate) fn skynet(job: &Job) -> Report {
                 let (sender, receiver) = bounded(0);
                 let once = || {
                     let sender = sender.clone();
-                    go!(move || node(&sender, 0, leaves));
+                    thread::spawn(move || node(&sender, 0, leaves));
                     receiver.recv().unwrap()
                 };
                 (0..n).map(|_| once()).sum()
             })
         })
     })
+}
+
+pub(crate) fn queens(job: &Job) -> Report {
+    /// In how many ways the board can be filled.
+    fn ways(board: Board) -> u64 {
+        if board.is_full() {
+            return 1;
+        }
+        let threads: Vec<JoinHandle<u64>> =
+            board.next().map(|next| thread::spawn(move || ways(next))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    }
+    let (runtime, board) = (Runtime::new(job), Board::new(job.size));
+    job.repeat(|n| runtime.run(|| time(|| (0..n).map(|_| ways(board)).sum())))
 }
