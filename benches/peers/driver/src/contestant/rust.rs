@@ -25,7 +25,7 @@ pub(super) fn build(name: &str, directories: &Directories) -> Result<Built, Stri
     let target = directories.programs.parent().expect("a profile's directory has a parent");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
     cargo.current_dir(&directories.sources);
-    cargo.args(["build", "--release", "--locked", "--quiet", "--package"]);
+    cargo.args(["build", "--release", "--quiet", "--package"]);
     cargo.arg(format!("peer-{name}")).arg("--target-dir").arg(target);
     run::output(&mut cargo, BUILD_LIMIT)?;
 
