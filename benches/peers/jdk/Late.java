@@ -50,8 +50,15 @@ final class Late {
      * first is due after twice as many microseconds as there are sleepers, the last after three times.
      */
     static Report timers(Job job) throws Exception {
+        // Fewer, for the compiler to warm up.
+        for (int i = 0; i < 3; i++) {
+            sleepers(job.size() / 10);
+        }
+        return sleepers(job.size());
+    }
+
+    private static Report sleepers(int size) throws Exception {
         return Job.inVirtualThread(() -> {
-            int size = job.size();
             var opened = new Threads.Result();
             var door = new CountDownLatch(1);
             var ready = new CountDownLatch(size);
