@@ -2,7 +2,8 @@
 //!
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
-//! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
+//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
+//! - [`monitor`] covers for workers that are stuck.
 //! - [`overflow`] explains a stack that was too small.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
@@ -17,6 +18,8 @@ mod parker;
 mod remote;
 mod start;
 mod steal;
+mod timers;
+mod watch;
 mod worker;
 
 use std::collections::HashMap;
@@ -30,13 +33,12 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{TaskRef, Waiter, Wake};
-use driver::{Driver, Tell};
+use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
 use worker::Core;
 
-pub(crate) use driver::TimerKey;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
@@ -206,27 +208,6 @@ impl Sched {
         match stack_size {
             None => Ok(self.config.class),
             Some(bytes) => Ok(class_of(bytes, self.pool.guard_size())?),
-        }
-    }
-
-    /// Registers an armed wait to time out.
-    pub(crate) fn insert_timer(&self, deadline: std::time::Instant, waiter: Waiter) -> TimerKey {
-        let (key, tell) = self.driver.insert(deadline, waiter);
-        match tell {
-            Tell::Nobody => {}
-            Tell::Keeper(worker) => self.remote(worker).parker.unpark(),
-            Tell::Monitor => self.monitor.rouse(),
-        }
-        key
-    }
-
-    pub(crate) fn remove_timer(&self, key: TimerKey) {
-        self.driver.remove(key);
-    }
-
-    fn fire_due_timers(&self) {
-        if self.driver.is_due() {
-            self.driver.fire().into_iter().for_each(wake);
         }
     }
 

@@ -101,7 +101,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             sched.start_spare();
         }
-        sched.fire_due_timers();
+        sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
         if sleep_while_quiet(sched, trim_at) {
             seen.clear();
@@ -119,9 +119,11 @@ pub(super) fn run(sched: &Arc<Sched>) {
         } else {
             interval = (interval * 2).min(MAX_INTERVAL);
         }
-        let next_look = Instant::now() + interval;
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park(Some(timer.map_or(next_look, |timer| timer.min(next_look))));
+        let now = Instant::now();
+        let until = sched.watch_timers(Some(now + interval));
+        // Timers that are late already, more than one batch, are no reason to be at it all the time.
+        monitor.parker.park(until.map(|until| until.max(now + MIN_INTERVAL)));
+        sched.stop_watching();
         sched.reap_threads();
     }
 }
@@ -151,8 +153,8 @@ fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>) -> bool {
     fence(Ordering::SeqCst);
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park([timer, trim_at].into_iter().flatten().min());
+        monitor.parker.park(sched.watch_timers(trim_at));
+        sched.stop_watching();
     }
     monitor.dormant.store(false, Ordering::Relaxed);
     quiet

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
+use super::driver::Timers;
 use super::parker::Parker;
 use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::{Task, TaskRef};
@@ -28,6 +29,8 @@ pub(super) struct Remote {
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
+    /// Timers of the tasks that began to wait here.
+    pub(super) timers: CachePadded<Timers>,
     inbox: Inbox,
     /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
     pub(super) pinned: AtomicUsize,
@@ -65,6 +68,7 @@ impl Remote {
                 handoff: AtomicPtr::new(std::ptr::null_mut()),
                 status: AtomicUsize::new(NORMAL),
             }),
+            timers: CachePadded::new(Timers::new()),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }

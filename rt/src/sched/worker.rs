@@ -12,6 +12,7 @@ use crossbeam_deque::Worker as Deque;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
+use super::driver::Untold;
 use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
@@ -67,6 +68,8 @@ pub(crate) struct Worker {
     /// More than `DEEP` continuations wait; looked at now and then.
     deep: Cell<bool>,
     pub(super) random: Cell<u64>,
+    /// Of which timers it has to tell, before it runs anything.
+    pub(super) untold: Cell<Untold>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -88,6 +91,7 @@ impl Worker {
             blocking_depth: Cell::new(0),
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
+            untold: Cell::new(Untold::Nothing),
             ids: Cell::new((0, 0)),
             core,
         }
@@ -131,6 +135,7 @@ impl Worker {
         if self.searching.replace(false) {
             self.sched.answer(self.sched.idle.stop_search());
         }
+        self.tell_of_timers();
         self.run_task(task);
     }
 
@@ -291,10 +296,10 @@ impl Worker {
     /// and now and then the work of another worker, which may be stuck.
     #[cold]
     fn pick_fairly(&self) -> Option<TaskRef> {
-        self.sched.fire_due_timers();
-        self.stacks.borrow_mut().tend(&self.sched.pool);
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
+        self.fire_timers(turn % 5 == 4);
+        self.stacks.borrow_mut().tend(&self.sched.pool);
         if turn % 5 == 4 {
             return self.steal();
         }
