@@ -4,8 +4,6 @@
 //! gthread runtimes of one and two workers. Times are per operation; a workload reports how many
 //! operations one run of it is.
 
-pub mod contest;
-
 use std::env;
 use std::time::{Duration, Instant};
 
