@@ -10,7 +10,7 @@ fn assert_adds_up(metrics: &Metrics) {
         |of: fn(&gthread::WorkerMetrics) -> u64| metrics.per_worker.iter().map(of).sum::<u64>();
     assert_eq!(metrics.per_worker.len(), metrics.workers + metrics.spare_workers);
     assert_eq!(metrics.picks, sum(|worker| worker.picks));
-    assert_eq!(metrics.steals, sum(|worker| worker.steals));
+    assert!(metrics.steals >= sum(|worker| worker.steals));
     assert_eq!(metrics.sleeps, sum(|worker| worker.sleeps));
 }
 
@@ -45,8 +45,7 @@ fn a_parent_that_goes_on_elsewhere_is_offered_and_taken() {
         });
         let metrics = runtime.metrics();
         assert_adds_up(&metrics);
-        // Or it was moved on by the monitor.
-        assert!(metrics.steals + metrics.rescues > 0 || metrics.injected > 1, "{metrics:?}");
+        assert!(metrics.steals > 0, "{metrics:?}");
         assert!(metrics.searches > 0, "{metrics:?}");
     });
 }

@@ -62,7 +62,7 @@ mod scope;
 mod spawn;
 mod thread;
 
-mod time;
+pub mod time;
 
 mod stack;
 
@@ -85,4 +85,4 @@ pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};
 pub use thread::{Thread, ThreadId, current};
-pub use time::sleep;
+pub use time::{sleep, sleep_until};

@@ -85,15 +85,15 @@ impl Runtime {
         let counts = self.sched.counts();
         let mut all = Counts::default();
         counts.iter().for_each(|worker| all += *worker);
-        let (injected, wakes) = self.sched.injected_and_wakes();
+        let [injected, wakes, moved_on] = self.sched.shared_counts();
         Metrics {
             workers: self.sched.config.workers as usize,
             spare_workers: counts.len() - self.sched.config.workers as usize,
             picks: all.picks,
             fair_picks: all.fair_picks,
             searches: all.searches,
-            steals: all.steals,
-            rescues: all.rescues,
+            steals: all.steals + moved_on,
+            rescues: all.rescues + moved_on,
             offers: all.offers,
             sleeps: all.sleeps,
             wakes,
@@ -155,9 +155,10 @@ pub struct Metrics {
     pub fair_picks: u64,
     /// Searches of workers that had run out of work. Few lead to a steal if the program has little parallelism.
     pub searches: u64,
-    /// Times a worker took what another had exposed: one continuation, or some ready tasks.
+    /// Times work went from one worker to another that had none: one continuation, or some ready tasks.
     pub steals: u64,
-    /// Times a worker took what another that was stuck had not exposed. Costs a system call each.
+    /// Those of the steals that took what a stuck worker had not exposed. Cost a system call each. Some are the
+    /// monitor's, not a worker's.
     pub rescues: u64,
     /// Times a worker exposed tasks, because another had none.
     pub offers: u64,

@@ -3,7 +3,8 @@
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
 //! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
-//! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
+//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
+//! - [`monitor`] covers for workers that are stuck.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
 //!   the dump then finds, [`peek`] how it looks at what is not stopped.
@@ -28,6 +29,8 @@ mod remote;
 mod start;
 mod status;
 mod steal;
+mod timers;
+mod watch;
 mod worker;
 mod world;
 
@@ -44,7 +47,7 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
-use driver::{Driver, Tell};
+use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
@@ -53,7 +56,6 @@ use world::World;
 
 pub(crate) use census::Census;
 pub(crate) use counters::Counts;
-pub(crate) use driver::TimerKey;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
@@ -71,6 +73,8 @@ pub(crate) struct Sched {
     pub(crate) config: Config,
     injector: Injector<TaskRef>,
     injected: AtomicU64,
+    /// Times the monitor took tasks from a stuck worker for others.
+    moved_on: AtomicU64,
     /// Workers that were woken because there was work.
     wakes: AtomicU64,
     /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
@@ -249,27 +253,6 @@ impl Sched {
         }
     }
 
-    /// Registers an armed wait to time out.
-    pub(crate) fn insert_timer(&self, deadline: std::time::Instant, waiter: Waiter) -> TimerKey {
-        let (key, tell) = self.driver.insert(deadline, waiter);
-        match tell {
-            Tell::Nobody => {}
-            Tell::Keeper(worker) => self.remote(worker).parker.unpark(),
-            Tell::Monitor => self.monitor.rouse(),
-        }
-        key
-    }
-
-    pub(crate) fn remove_timer(&self, key: TimerKey) {
-        self.driver.remove(key);
-    }
-
-    fn fire_due_timers(&self) {
-        if self.driver.is_due() {
-            self.driver.fire().into_iter().for_each(wake);
-        }
-    }
-
     /// The coarse clock, for notes.
     #[inline]
     pub(crate) fn coarse_now(&self) -> u64 {
@@ -290,9 +273,10 @@ impl Sched {
         self.remotes().iter().filter_map(OnceLock::get).map(|r| r.own.counters.counts()).collect()
     }
 
-    /// Tasks that came through the injector so far, and wakes of sleeping workers.
-    pub(crate) fn injected_and_wakes(&self) -> (u64, u64) {
-        (self.injected.load(Ordering::Relaxed), self.wakes.load(Ordering::Relaxed))
+    /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,
+    /// rescues by the monitor.
+    pub(crate) fn shared_counts(&self) -> [u64; 3] {
+        [&self.injected, &self.wakes, &self.moved_on].map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 

@@ -107,7 +107,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
             sched.start_spare();
         }
         sched.advance_clock();
-        sched.fire_due_timers();
+        sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
         if sleep_while_quiet(sched, trim_at) {
             seen.clear();
@@ -127,9 +127,11 @@ pub(super) fn run(sched: &Arc<Sched>) {
         }
         let hungry = sched.idle.has_room() && sched.has_private();
         let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
-        let next_look = Instant::now() + interval.min(longest);
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park(Some(timer.map_or(next_look, |timer| timer.min(next_look))));
+        let now = Instant::now();
+        let until = sched.watch_timers(Some(now + interval.min(longest)));
+        // Timers that are late already, more than one batch, are no reason to be at it all the time.
+        monitor.parker.park(until.map(|until| until.max(now + MIN_INTERVAL)));
+        sched.stop_watching();
         sched.reap_threads();
     }
 }
@@ -159,8 +161,8 @@ fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>) -> bool {
     fence(Ordering::SeqCst);
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park([timer, trim_at].into_iter().flatten().min());
+        monitor.parker.park(sched.watch_timers(trim_at));
+        sched.stop_watching();
     }
     monitor.dormant.store(false, Ordering::Relaxed);
     quiet
@@ -193,7 +195,10 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
                 private |= remote.has_private();
                 if time >= RESCUE_AFTER && sched.idle.has_room() {
                     let tasks = remote.rescue(Rescue::Some);
-                    acted |= !tasks.is_empty();
+                    if !tasks.is_empty() {
+                        acted = true;
+                        sched.moved_on.fetch_add(1, Ordering::Relaxed);
+                    }
                     tasks.into_iter().for_each(|task| sched.inject(task));
                 }
             }

@@ -7,6 +7,7 @@ use crossbeam_utils::CachePadded;
 
 use super::biased::Biased;
 use super::counters::Counters;
+use super::driver::Timers;
 use super::parker::Parker;
 use super::status::Status;
 use crate::prim::{AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
@@ -23,6 +24,8 @@ pub(super) struct Remote {
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
+    /// Timers of the tasks that began to wait here.
+    pub(super) timers: CachePadded<Timers>,
     inbox: Inbox,
     /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
     pub(super) pinned: AtomicUsize,
@@ -92,6 +95,7 @@ impl Remote {
                 status: Status::new(),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
+            timers: CachePadded::new(Timers::new()),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }

@@ -177,6 +177,7 @@ impl Sched {
             injector: Injector::new(),
             injected: AtomicU64::new(0),
             wakes: AtomicU64::new(0),
+            moved_on: AtomicU64::new(0),
             remotes,
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),

@@ -62,8 +62,11 @@ impl Worker {
         None
     }
 
-    /// Searches, then sleeps, until there is something to do.
+    /// Fires timers, searches, then sleeps, until there is something to do.
     pub(super) fn wait_for_work(&self) -> Next {
+        if self.fire_timers(true) {
+            return Next::Pick;
+        }
         match self.search() {
             Some(task) => Next::Run(task),
             None => self.sleep(),
@@ -114,6 +117,7 @@ impl Worker {
         }
         let mut tasks = suspect.rescue(Rescue::Some).into_iter();
         let first = tasks.next()?;
+        self.counters().steals.count();
         self.counters().rescues.count();
         tasks.for_each(|task| self.core.queues.loot().push(task));
         Some(first)
@@ -159,7 +163,7 @@ impl Worker {
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
         sched.monitor.stir();
-        sched.fire_due_timers();
+        self.fire_timers(true);
         if sched.is_stopped() { Next::End } else { Next::Pick }
     }
 
@@ -171,18 +175,16 @@ impl Worker {
         let is_spare = me >= sched.config.workers && !self.is_needed();
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
-            let keeps = sched.driver.keep(me);
-            let timer = if keeps { sched.driver.earliest() } else { None };
+            let timer = self.keep_timers();
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
-            if keeps {
-                sched.driver.unkeep();
-            }
+            self.unkeep_timers();
             if woken {
                 // By somebody who took us out, or who has a new earliest timer and did not.
                 let _ = sched.idle.wake_self(me);
                 return true;
             }
-            let due = sched.driver.is_due();
+            // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
+            let due = sched.is_timer_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
             if expired || due {
                 if sched.idle.wake_self(me) {

@@ -13,6 +13,7 @@ use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
 use super::counters::Counters;
+use super::driver::Untold;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
@@ -72,6 +73,8 @@ pub(crate) struct Worker {
     pub(super) random: Cell<u64>,
     /// A worker that had private tasks when this one last looked, and its picks then.
     pub(super) suspected: Cell<Option<(u32, u64)>>,
+    /// Of which timers it has to tell, before it runs anything.
+    pub(super) untold: Cell<Untold>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -94,6 +97,7 @@ impl Worker {
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
             suspected: Cell::new(None),
+            untold: Cell::new(Untold::Nothing),
             ids: Cell::new((0, 0)),
             core,
         }
@@ -142,6 +146,7 @@ impl Worker {
         if self.searching.replace(false) {
             self.sched.answer(self.sched.idle.stop_search());
         }
+        self.tell_of_timers();
         self.run_task(task);
     }
 
@@ -343,10 +348,10 @@ impl Worker {
     #[cold]
     fn pick_fairly(&self) -> Option<TaskRef> {
         self.counters().fair_picks.count();
-        self.sched.fire_due_timers();
-        self.stacks.borrow_mut().tend(&self.sched.pool);
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
+        self.fire_timers(turn % 5 == 4);
+        self.stacks.borrow_mut().tend(&self.sched.pool);
         if turn % 5 == 4 {
             return self.steal().or_else(|| self.rescue_stuck());
         }
