@@ -58,6 +58,8 @@ pub(crate) enum Reason {
     Send,
     Select,
     WaitGroup,
+    Lock,
+    Condvar,
 }
 
 /// Something to do once a task has finished and its result is handed over or dropped: runs when this
