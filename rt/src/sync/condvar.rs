@@ -16,12 +16,11 @@ use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
 use super::raw_mutex::RawMutex;
-use super::word::{Place, QueueWord};
+use super::word::{Place, QueueWord, Wakes};
 use crate::park::Wait;
 use crate::prim::const_unless_loom;
-use crate::sched;
+use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
-use crate::task::{Reason, Wake};
 use crate::wait::WOKEN;
 
 /// A condition variable, as [`std::sync::Condvar`]: threads wait for something that others change under a
@@ -191,16 +190,16 @@ impl Condvar {
         // Those who come later are not meant.
         let mut left = queue.len().min(most);
         while left > 0 {
-            let mut wakes = [const { None::<Wake> }; 32];
-            for wake in wakes.iter_mut().take(left) {
-                *wake = queue.claim_first(WOKEN);
+            let mut wakes = Wakes::new();
+            while left > 0 && !wakes.is_full() {
+                match queue.claim_first(WOKEN) {
+                    Some(wake) => wakes.push(wake),
+                    None => left = 1,
+                }
                 left -= 1;
             }
             drop(queue);
-            wakes.into_iter().flatten().for_each(sched::wake);
-            if left == 0 {
-                return;
-            }
+            wakes.wake();
             queue = self.queue.take();
         }
     }
@@ -215,7 +214,7 @@ impl Condvar {
     ) -> bool {
         let mut queue = self.queue.take();
         let wait = Wait::in_queue(deadline);
-        let mut place = Place::new(wait.waiter());
+        let mut place = Place::new(wait.waiter(), 0);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
         unsafe { queue.push(place) };

@@ -40,7 +40,7 @@ impl Poison {
     /// The lock is released by a guard that was made before.
     #[inline]
     pub(super) fn released(&self, made: Calm) {
-        if made.0 && panicking() {
+        if made.is_over() {
             self.0.store(true, Ordering::Relaxed);
         }
     }
@@ -54,5 +54,11 @@ impl Calm {
     #[inline]
     pub(super) fn now() -> Self {
         Self(!panicking())
+    }
+
+    /// Whether it has begun to unwind since.
+    #[inline]
+    pub(super) fn is_over(self) -> bool {
+        self.0 && panicking()
     }
 }

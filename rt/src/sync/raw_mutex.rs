@@ -128,7 +128,7 @@ impl RawMutex {
             return true;
         }
         let wait = Wait::in_queue(None);
-        let mut place = Place::new(wait.waiter());
+        let mut place = Place::new(wait.waiter(), lost);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
         unsafe {

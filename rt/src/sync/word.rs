@@ -18,6 +18,7 @@
 use std::ptr::{self, NonNull};
 
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
+use crate::sched;
 use crate::spin::{Guard, Held, Patience, TAKEN};
 use crate::task::state::Op;
 use crate::task::{Waiter, Wake};
@@ -47,11 +48,13 @@ pub(super) struct Place {
     node: Node,
     /// The queue, while this place is its first.
     queue: Queue,
+    /// What the owner of the queue wants to know of the waiter.
+    note: usize,
 }
 
 impl Place {
-    pub(super) fn new(waiter: Waiter) -> Self {
-        Self { node: Node::new(waiter, ptr::null_mut()), queue: Queue::new() }
+    pub(super) fn new(waiter: Waiter, note: usize) -> Self {
+        Self { node: Node::new(waiter, ptr::null_mut()), queue: Queue::new(), note }
     }
 }
 
@@ -155,6 +158,12 @@ impl Taken<'_> {
         self.queue.len()
     }
 
+    /// What the first waiter noted.
+    pub(super) fn first_note(&self) -> Option<usize> {
+        // SAFETY: it is in the queue, so its place is alive; nobody writes a note after it was made.
+        self.first().map(|place| unsafe { (*place.as_ptr()).note })
+    }
+
     pub(super) fn first(&self) -> Option<NonNull<Place>> {
         self.queue.first().map(NonNull::cast)
     }
@@ -218,5 +227,34 @@ impl Guard for Taken<'_> {
         let held = Held::new(self.word);
         std::mem::forget(self);
         held
+    }
+}
+
+/// Threads that were claimed, to be woken once the word is released. Allocates nothing, so it has an end:
+/// who has claimed so many releases the word, wakes them, and goes on with the next.
+pub(super) struct Wakes {
+    claimed: [Option<Wake>; Self::MOST],
+    len: usize,
+}
+
+impl Wakes {
+    const MOST: usize = 32;
+
+    pub(super) fn new() -> Self {
+        Self { claimed: [const { None }; Self::MOST], len: 0 }
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.len == Self::MOST
+    }
+
+    /// There is room for it: not [full](Wakes::is_full).
+    pub(super) fn push(&mut self, wake: Wake) {
+        self.claimed[self.len] = Some(wake);
+        self.len += 1;
+    }
+
+    pub(super) fn wake(self) {
+        self.claimed.into_iter().flatten().for_each(sched::wake);
     }
 }

@@ -59,7 +59,10 @@ pub(crate) enum Reason {
     Select,
     WaitGroup,
     Lock,
+    Read,
+    Write,
     Condvar,
+    Barrier,
 }
 
 /// Something to do once a task has finished and its result is handed over or dropped: runs when this
