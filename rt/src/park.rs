@@ -23,6 +23,7 @@
 
 use std::hint;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -186,6 +187,11 @@ fn park_green(
         }
     }
     op
+}
+
+/// The id of the calling thread, green or not.
+pub(crate) fn thread_id() -> NonZeroU64 {
+    current::running().map_or_else(|| OsThread::current().id, |task| task.id)
 }
 
 /// Whether the calling thread is a green one that may suspend.

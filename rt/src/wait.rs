@@ -235,12 +235,18 @@ impl Queue {
         self.len -= 1;
     }
 
+    /// Takes the first node out and ends its thread's wait: `None` if that was over.
+    pub(crate) fn claim_first(&mut self, outcome: Op) -> Option<Wake> {
+        let node = self.pop()?;
+        // SAFETY: just popped under the owner's lock.
+        unsafe { node.as_ref().claim(outcome) }
+    }
+
     /// Ends the wait of the first thread that still waits.
     pub(crate) fn claim_one(&mut self, outcome: Op) -> Option<Wake> {
-        while let Some(node) = self.pop() {
-            // SAFETY: just popped under the owner's lock.
-            if let Some(wake) = unsafe { node.as_ref().claim(outcome) } {
-                return Some(wake);
+        while self.first().is_some() {
+            if let wake @ Some(_) = self.claim_first(outcome) {
+                return wake;
             }
         }
         None

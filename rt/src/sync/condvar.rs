@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
 use super::raw_mutex::RawMutex;
-use super::word::{Place, QueueWord, Wakes};
+use super::word::{Place, QueueWord};
 use crate::park::Wait;
 use crate::prim::const_unless_loom;
 use crate::task::Reason;
@@ -186,22 +186,7 @@ impl Condvar {
 
     #[cold]
     fn notify(&self, most: usize) {
-        let mut queue = self.queue.take();
-        // Those who come later are not meant.
-        let mut left = queue.len().min(most);
-        while left > 0 {
-            let mut wakes = Wakes::new();
-            while left > 0 && !wakes.is_full() {
-                match queue.claim_first(WOKEN) {
-                    Some(wake) => wakes.push(wake),
-                    None => left = 1,
-                }
-                left -= 1;
-            }
-            drop(queue);
-            wakes.wake();
-            queue = self.queue.take();
-        }
+        self.queue.take().wake_many(most, WOKEN);
     }
 
     /// Unlocks, waits, locks: true if the deadline ended it.

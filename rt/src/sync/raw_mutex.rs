@@ -147,7 +147,7 @@ impl RawMutex {
     /// Unlocks, by who has the lock, when the queue is not idle.
     #[cold]
     fn unlock_contended(&self) {
-        let seen = self.queue.glance();
+        let seen = self.queue.glance(Ordering::Relaxed);
         if seen.is_deserted() || (seen.has(CALLED) && !seen.has(FAIR)) {
             // Nobody to wake, or somebody is on its way already.
             self.holder.store(FREE, Ordering::Release);
@@ -171,7 +171,7 @@ impl RawMutex {
     /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence.
     #[cold]
     fn call_first(&self) {
-        let seen = self.queue.glance();
+        let seen = self.queue.glance(Ordering::Relaxed);
         if seen.is_deserted() || (seen.has(CALLED) && !seen.has(FAIR)) {
             return;
         }

@@ -90,10 +90,9 @@ impl QueueWord {
         self.0.load(Ordering::Relaxed) == IDLE
     }
 
-    /// Orders nothing.
     #[inline]
-    pub(super) fn glance(&self) -> Glance {
-        Glance(self.0.load(Ordering::Relaxed))
+    pub(super) fn glance(&self, ordering: Ordering) -> Glance {
+        Glance(self.0.load(ordering))
     }
 
     /// Takes the word, waiting for who has it. Sequentially consistent.
@@ -106,7 +105,7 @@ impl QueueWord {
                 if self.0.compare_exchange(word, taken, Ordering::SeqCst, Ordering::Relaxed).is_ok()
                 {
                     return Taken {
-                        word: &self.0,
+                        word: self,
                         flags: word & FLAGS,
                         queue: queue_at(word & ADDRESS),
                     };
@@ -131,7 +130,7 @@ fn queue_at(address: usize) -> Queue {
 /// The right to use queue and flags. Dropped, it releases the word.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
-    word: &'a AtomicUsize,
+    word: &'a QueueWord,
     flags: usize,
     queue: Queue,
 }
@@ -151,7 +150,7 @@ impl Taken<'_> {
 
     /// Lets others see the flags, while the word stays taken. Sequentially consistent.
     pub(super) fn publish(&self) {
-        self.word.store(self.flags | TAKEN, Ordering::SeqCst);
+        self.word.0.store(self.flags | TAKEN, Ordering::SeqCst);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -198,9 +197,30 @@ impl Taken<'_> {
         unsafe { self.queue.remove(place.cast()) };
     }
 
-    /// Ends the wait of the first who still waits. The caller wakes it once it has released the word.
+    /// Takes the first out and ends its wait: `None` if that was over, or there is no first. The caller wakes
+    /// it once it has released the word.
     pub(super) fn claim_first(&mut self, outcome: Op) -> Option<Wake> {
-        self.queue.claim_one(outcome)
+        self.queue.claim_first(outcome)
+    }
+
+    /// Releases the word and wakes so many of those who wait now.
+    pub(super) fn wake_many(mut self, most: usize, outcome: Op) {
+        let word = self.word;
+        // Those who come later are not meant.
+        let mut left = self.len().min(most);
+        while left > 0 {
+            let mut wakes = Wakes::new();
+            while left > 0 && !wakes.is_full() {
+                match self.queue.claim_one(outcome) {
+                    Some(wake) => wakes.push(wake),
+                    None => left = 1,
+                }
+                left -= 1;
+            }
+            drop(self);
+            wakes.wake();
+            self = word.take();
+        }
     }
 
     /// The word as it is to be when it is no longer taken.
@@ -216,15 +236,15 @@ impl Taken<'_> {
 impl Drop for Taken<'_> {
     fn drop(&mut self) {
         let word = self.settle();
-        self.word.store(word, Ordering::Release);
+        self.word.0.store(word, Ordering::Release);
     }
 }
 
 impl Guard for Taken<'_> {
     fn into_held(mut self) -> Held {
         let word = self.settle();
-        self.word.store(word | TAKEN, Ordering::Relaxed);
-        let held = Held::new(self.word);
+        self.word.0.store(word | TAKEN, Ordering::Relaxed);
+        let held = Held::new(&self.word.0);
         std::mem::forget(self);
         held
     }

@@ -63,6 +63,8 @@ pub(crate) enum Reason {
     Write,
     Condvar,
     Barrier,
+    Once,
+    Semaphore,
 }
 
 /// Something to do once a task has finished and its result is handed over or dropped: runs when this
