@@ -25,7 +25,14 @@ pub(crate) fn spawn_many(job: &Job) -> Report {
 
 pub(crate) fn yields(job: &Job) -> Report {
     let runtime = Runtime::new(job);
-    let half = |n| (0..n).map(|_| thread::yield_now()).count() as u64;
+    let half = |n| {
+        let mut count = 0;
+        while count < n {
+            thread::yield_now();
+            count += 1;
+        }
+        count
+    };
     job.repeat(|n| {
         runtime.run(|| {
             time(|| {

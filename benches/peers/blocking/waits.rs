@@ -31,7 +31,7 @@ pub(crate) fn wake(job: &Job) -> Report {
 }
 
 /// So many threads sleep at once, each until a moment of its own. They begin when all have started; the
-/// first is due after twice as many microseconds as there are sleepers, the last after three times.
+/// first is due after four times as many microseconds as there are sleepers, the last after six times.
 pub(crate) fn timers(job: &Job) -> Report {
     #[derive(Default)]
     struct Gate {
@@ -48,7 +48,8 @@ pub(crate) fn timers(job: &Job) -> Report {
                 gate.ready.fetch_add(1, Ordering::Relaxed);
                 closed.recv().expect_err("nothing is sent");
                 let opened = *gate.opened.get().expect("it was opened before the door");
-                let due = opened + Duration::from_micros(2 * size + kernel::scramble(i) % size);
+                let due =
+                    opened + Duration::from_micros(4 * size + kernel::scramble(i) % (2 * size));
                 thread::sleep(due.saturating_duration_since(Instant::now()));
                 due.elapsed()
             })

@@ -108,8 +108,8 @@ func cpuTime() time.Duration {
 }
 
 // timers lets so many goroutines sleep at once, each until a moment of its own. They begin when all have
-// started; the first is due after twice as many microseconds as there are sleepers, the last after three
-// times.
+// started; the first is due after four times as many microseconds as there are sleepers, the last after
+// six times.
 func timers(j job) *report {
 	size := uint64(j.size)
 	var ready, ended sync.WaitGroup
@@ -121,7 +121,7 @@ func timers(j job) *report {
 		ended.Go(func() {
 			ready.Done()
 			<-door
-			due := opened.Add(time.Duration(2*size+scramble(i)%size) * time.Microsecond)
+			due := opened.Add(time.Duration(4*size+scramble(i)%(2*size)) * time.Microsecond)
 			time.Sleep(time.Until(due))
 			lateness[i] = time.Since(due)
 		})

@@ -47,11 +47,18 @@ final class Late {
 
     /**
      * So many threads sleep at once, each until a moment of its own. They begin when all have started; the
-     * first is due after twice as many microseconds as there are sleepers, the last after three times.
+     * first is due after four times as many microseconds as there are sleepers, the last after six times.
      */
     static Report timers(Job job) throws Exception {
+        // Fewer, for the compiler to warm up.
+        for (int i = 0; i < 3; i++) {
+            sleepers(job.size() / 10);
+        }
+        return sleepers(job.size());
+    }
+
+    private static Report sleepers(int size) throws Exception {
         return Job.inVirtualThread(() -> {
-            int size = job.size();
             var opened = new Threads.Result();
             var door = new CountDownLatch(1);
             var ready = new CountDownLatch(size);
@@ -62,7 +69,7 @@ final class Late {
                 sleepers[i] = Channels.start(() -> {
                     ready.countDown();
                     door.await();
-                    long micros = 2L * size + Long.remainderUnsigned(Kernel.scramble(id), size);
+                    long micros = 4L * size + Long.remainderUnsigned(Kernel.scramble(id), 2L * size);
                     long due = opened.value + 1000 * micros;
                     sleepUntil(due);
                     lateness[id] = System.nanoTime() - due;

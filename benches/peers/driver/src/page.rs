@@ -44,7 +44,10 @@ fn text(measured: &[Measured]) -> String {
     let workers = workers(measured);
     let counts = listed(&workers, " / ");
     let plots = |kind: &str| {
-        let plot = |n| format!("![{kind}, {n} workers](plots/{kind}-{n}.svg)\n");
+        let plot = |n: &usize| match n {
+            1 => format!("![{kind}, one worker](plots/{kind}-1.svg)\n"),
+            n => format!("![{kind}, {n} workers](plots/{kind}-{n}.svg)\n"),
+        };
         workers.iter().map(plot).collect::<String>()
     };
     let quick = if measured.iter().any(|one| one.session.quick) {
@@ -64,12 +67,14 @@ they have in common, [benchmarks-std](benchmarks-std.md) the comparison with `st
 {quick}
 ## Times
 
-For one operation, with {counts} workers. {FAILED_IS} The target is what gthread is meant to reach, on the
-machine that it was set for.
+For one operation, with {counts} workers. ✗ is what crashed, hung or computed something wrong, as told
+below the table; – is what a contestant does not have. The target is what gthread is meant to reach, on
+the machine that it was set for.
 
 {}
 {}
-Times relative to gthread's, on a logarithmic scale; to the right is slower.
+Relative to gthread's time, on a logarithmic scale, with one worker and with more; to the right is slower. The
+black bar is the target.
 
 {}
 ",
@@ -89,10 +94,8 @@ Times relative to gthread's, on a logarithmic scale; to the right is slower.
         "\
 ## Waits
 
-The median, the percentiles and the longest. A *turn* is what a thread waits that yields: it is runnable all
-the time.
-
-From the median to the longest, with dots at p99 and p99.9, on a logarithmic scale:
+How long it takes until something is woken or has its turn. From the median to the longest, with dots at p99
+and p99.9, on a logarithmic scale. A *turn* is what a thread waits that yields: it is runnable all the time.
 
 {}
 ",
@@ -121,9 +124,6 @@ What the parts cost that a runtime of this kind is made of, each alone on one th
     }
     page + &how(measured)
 }
-
-const FAILED_IS: &str = "✗ is what crashed, hung or computed something wrong, as told below; – is what a \
-    contestant has not.";
 
 /// Workloads that are faster with more workers if a runtime is good at it.
 const FORKS: [&str; 5] = ["fib", "skynet", "queens", "quicksort", "matmul"];

@@ -1,11 +1,7 @@
 //! The plots: rows of marks on a logarithmic scale, as SVG.
 
-use std::fmt::Display;
-
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-
-use gthread_bench_page::{nanoseconds, significant};
 
 use crate::contestant::Peer;
 use crate::page::Measured;
@@ -28,6 +24,7 @@ struct Mark {
 struct Row {
     title: &'static str,
     marks: Vec<Mark>,
+    target: Option<f64>,
 }
 
 /// Times relative to gthread's.
@@ -39,9 +36,14 @@ pub(crate) fn times(measured: &[&Measured], workers: usize) -> String {
         };
         let gthread = time(Peer::by_name("gthread")?)?;
         let mark = |peer| Some(Mark { peer, values: vec![time(peer)? / gthread] });
-        Some(Row { title: workload.title, marks: Peer::ALL.iter().filter_map(mark).collect() })
+        let target = workload.headline().target.and_then(|target| target.get(workers - 1).copied());
+        Some(Row {
+            title: workload.title,
+            marks: Peer::ALL.iter().filter_map(mark).collect(),
+            target: target.map(|target| target / gthread),
+        })
     });
-    draw(&rows.collect::<Vec<_>>(), |ratio| format!("{}×", significant(ratio)))
+    draw(&rows.collect::<Vec<_>>(), |decade| format!("{}×", 10_f64.powi(decade)))
 }
 
 /// The median, the percentiles and the longest of waits.
@@ -54,9 +56,14 @@ pub(crate) fn waits(measured: &[&Measured], workers: usize) -> String {
             Some(Mark { peer, values: values.collect::<Option<_>>()? })
         };
         let marks: Vec<Mark> = Peer::ALL.iter().filter_map(mark).collect();
-        (!marks.is_empty()).then_some(Row { title: workload.title, marks })
+        (!marks.is_empty()).then_some(Row { title: workload.title, marks, target: None })
     });
-    draw(&rows.collect::<Vec<_>>(), nanoseconds)
+    draw(&rows.collect::<Vec<_>>(), |decade| match decade {
+        ..3 => format!("{} ns", 10_f64.powi(decade)),
+        3..6 => format!("{} µs", 10_f64.powi(decade - 3)),
+        6..9 => format!("{} ms", 10_f64.powi(decade - 6)),
+        _ => format!("{} s", 10_f64.powi(decade - 9)),
+    })
 }
 
 /// A colour for each contestant that can be told apart by those who see few.
@@ -72,7 +79,8 @@ fn colour(peer: &Peer) -> RGBColor {
     }
 }
 
-fn draw<L: Display>(rows: &[Row], label: impl Fn(f64) -> L) -> String {
+/// Draws rows; `label` names a power of ten.
+fn draw(rows: &[Row], label: impl Fn(i32) -> String) -> String {
     let mut svg = String::new();
     let height = TOP + BOTTOM + ROW * rows.len() as i32;
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height as u32)).into_drawing_area();
@@ -83,10 +91,10 @@ fn draw<L: Display>(rows: &[Row], label: impl Fn(f64) -> L) -> String {
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-fn draw_on<L: Display>(
+fn draw_on(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     rows: &[Row],
-    label: impl Fn(f64) -> L,
+    label: impl Fn(i32) -> String,
 ) -> Drawn {
     area.fill(&WHITE)?;
     let text = |colour: &RGBColor, horizontal| {
@@ -104,8 +112,7 @@ fn draw_on<L: Display>(
     for decade in first..=last {
         let at = x(10_f64.powi(decade));
         area.draw(&PathElement::new([(at, TOP), (at, bottom)], RGBColor(215, 215, 215)))?;
-        let words = label(10_f64.powi(decade)).to_string();
-        area.draw(&Text::new(words, (at, bottom + 14), text(&BLACK, HPos::Center)))?;
+        area.draw(&Text::new(label(decade), (at, bottom + 14), text(&BLACK, HPos::Center)))?;
     }
     let mut at = LEFT;
     for peer in Peer::ALL.iter().filter(|peer| rows.iter().any(|row| row.has(peer))) {
@@ -121,6 +128,10 @@ fn draw_on<L: Display>(
             RGBColor(240, 240, 240),
         ))?;
         area.draw(&Text::new(row.title, (LEFT - 12, middle), text(&BLACK, HPos::Right)))?;
+        if let Some(at) = row.target.map(x) {
+            let bar = [(at, top + 5), (at, top + ROW - 5)];
+            area.draw(&PathElement::new(bar, BLACK.stroke_width(2)))?;
+        }
         for (nth, mark) in row.marks.iter().enumerate() {
             // Side by side, so that none hides another.
             let count = row.marks.len() as i32;
@@ -146,9 +157,12 @@ impl Row {
 
 /// The powers of ten between which all values are.
 fn decades(rows: &[Row]) -> (i32, i32) {
+    let targets = || rows.iter().filter_map(|row| row.target.as_ref());
     let values = || {
         let marks = rows.iter().flat_map(|row| &row.marks);
-        marks.flat_map(|mark| &mark.values).map(|value| value.max(f64::MIN_POSITIVE).log10())
+        let values = marks.flat_map(|mark| &mark.values);
+        // What has no logarithm is left at the edge.
+        values.chain(targets()).filter(|value| **value > 0.0).map(|value| value.log10())
     };
     let first = values().fold(f64::INFINITY, f64::min).floor();
     let last = values().fold(f64::NEG_INFINITY, f64::max).ceil();

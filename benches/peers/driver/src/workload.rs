@@ -304,7 +304,7 @@ pub(crate) const ALL: &[Workload] = &[
     several("turns-fork", "a turn beside 2 that fork and join", probes, WAITS).sized(500, 200),
     several("turns-hogs", "a turn beside 2 that compute for 20 ms", probes, WAITS).sized(500, 200),
     timed("floor-rmw", "an uncontended atomic read-modify-write", |_, n| n, FLOOR),
-    timed("floor-fence", "a sequentially consistent fence", |_, n| n, FLOOR),
+    timed("floor-fence", "a store and a sequentially consistent fence", |_, n| n, FLOOR),
     timed("floor-deque", "push to and pop from a crossbeam deque", |_, n| sum_below(n), FLOOR),
     timed("floor-switch", "resume and suspend a corosensei coroutine", |_, n| sum_below(n), FLOOR),
     timed(

@@ -34,7 +34,17 @@ fn rmw(job: &Job) -> Report {
 }
 
 fn barrier(job: &Job) -> Report {
-    job.repeat(|n| time(|| (0..n).map(|_| fence(Ordering::SeqCst)).count() as u64))
+    let count = AtomicU64::new(0);
+    job.repeat(|n| {
+        time(|| {
+            // With stores around it, as a fence has that is there for a reason.
+            for i in 0..n {
+                black_box(&count).store(i, Ordering::Relaxed);
+                fence(Ordering::SeqCst);
+            }
+            count.load(Ordering::Relaxed) + 1
+        })
+    })
 }
 
 fn deque(job: &Job) -> Report {
