@@ -67,6 +67,7 @@ pub mod time;
 mod stack;
 
 pub mod channel;
+pub mod context;
 pub mod sync;
 
 mod runtime;

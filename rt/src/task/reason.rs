@@ -29,4 +29,11 @@ reasons! {
     Send = "send",
     Select = "select",
     WaitGroup = "wait group",
+    Lock = "lock",
+    Read = "read lock",
+    Write = "write lock",
+    Condvar = "condition variable",
+    Barrier = "barrier",
+    Once = "once",
+    Semaphore = "semaphore",
 }
