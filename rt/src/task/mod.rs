@@ -286,6 +286,18 @@ impl TaskRef {
         unsafe { (*self.fiber.get()).is_suspended() }
     }
 
+    /// Has the processor fetch what it takes to resume a small task, and to finish it.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        const LINE: usize = 64;
+        /// Of the stack, which ends where the control block begins.
+        const FRAMES: usize = 6 * LINE;
+        let lowest = self.as_ptr().cast::<u8>().wrapping_sub(FRAMES);
+        for line in (0..FRAMES + size_of::<Task>()).step_by(LINE) {
+            gthread_arch::prefetch(lowest.wrapping_add(line));
+        }
+    }
+
     /// Runs the task until it suspends or finishes.
     ///
     /// # Safety
