@@ -151,10 +151,20 @@ where
         // SAFETY: the packet holds the closure, which is read once.
         let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
         let mut result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
-        if task.join.is_detached() {
-            // Here rather than on the worker's stack, so that the value's drop is green code too. The
-            // worker drops what it finds: leave it something without a drop of the user's.
-            abort_on_panic(|| drop(std::mem::replace(&mut result, Err(Box::new(())))));
+        loop {
+            if task.join.is_detached() {
+                // Here rather than on the worker's stack, so that the value's drop is green code too. The
+                // worker drops what it finds: leave it something without a drop of the user's.
+                abort_on_panic("result", || {
+                    drop(std::mem::replace(&mut result, Err(Box::new(()))));
+                });
+            }
+            if task.locals.is_empty() {
+                break;
+            }
+            // Their drops may take long, and detach the task meanwhile; and its result's may use them again.
+            // SAFETY: we are the task; its closure is gone, and with it all that could use them.
+            abort_on_panic("green_local", || unsafe { task.locals.end() });
         }
         // SAFETY: the place is ours until the task is done; the result lies at the union's start.
         unsafe { content.cast::<thread::Result<T>>().write(result) };
@@ -166,7 +176,7 @@ where
     unsafe fn drop_result(content: NonNull<()>) {
         let result = content.cast::<thread::Result<T>>();
         // SAFETY: the caller's.
-        abort_on_panic(|| unsafe { result.drop_in_place() });
+        abort_on_panic("result", || unsafe { result.drop_in_place() });
     }
 
     /// # Safety
@@ -178,10 +188,10 @@ where
     }
 }
 
-/// As std: a result that panics in its drop has nobody to report to.
-fn abort_on_panic(f: impl FnOnce()) {
+/// As std: what panics in its drop after the thread's end has nobody to report to.
+fn abort_on_panic(what: &str, f: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        eprintln!("fatal: a green thread's result panicked while it was dropped");
+        eprintln!("fatal: a green thread's {what} panicked while it was dropped");
         std::process::abort();
     }
 }
