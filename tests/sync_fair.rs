@@ -141,7 +141,8 @@ fn a_waiter_is_passed_over_a_few_times() {
                 let before = turns.load(Ordering::Relaxed);
                 drop(mutex.lock().unwrap());
                 let passed_over = turns.load(Ordering::Relaxed) - before;
-                assert!((1..=3).contains(&passed_over), "passed over {passed_over} times");
+                // Twice woken in vain, and now and then the scheduler has somebody else run first.
+                assert!((1..=8).contains(&passed_over), "passed over {passed_over} times");
             }
         });
     });
