@@ -4,14 +4,15 @@
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
+use gthread::context::{CancelGuard, Context};
 use gthread::sync::{
     Barrier, BarrierWaitResult, Condvar, LazyLock, Mutex, MutexGuard, Once, OnceLock, OnceState,
     RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit, WaitGroup,
     WaitTimeoutResult,
 };
 use gthread::{
-    Builder, JoinHandle, Metrics, Runtime, RuntimeBuilder, Scope, ScopedJoinHandle, Thread,
-    ThreadId, channel,
+    Builder, ErrGroup, JoinHandle, LocalKey, Metrics, Runtime, RuntimeBuilder, Scope,
+    ScopedJoinHandle, Thread, ThreadId, channel,
 };
 
 type NotSend = std::rc::Rc<()>;
@@ -110,6 +111,18 @@ fn locks_are_unwind_safe() {
     unwind_safe::<MutexGuard<'_, u8>>();
     unwind_safe::<RwLockReadGuard<'_, u8>>();
     unwind_safe::<RwLockWriteGuard<'_, u8>>();
+}
+
+/// The error goes from a member to who waits; a variable may hold what belongs to its thread.
+#[test]
+fn groups_and_variables_are_send_and_sync() {
+    send_sync_debug::<ErrGroup<NotSync>>();
+    unwind_safe::<ErrGroup<NotSync>>();
+    send_sync_debug::<Context>();
+    unwind_safe::<Context>();
+    unwind_safe::<CancelGuard>();
+    send_sync_debug::<LocalKey<std::rc::Rc<u8>>>();
+    unwind_safe::<LocalKey<NotSync>>();
 }
 
 /// A guard for reading may stand in for one of a shorter-lived type.

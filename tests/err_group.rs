@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use gthread::channel::{bounded, select, unbounded};
+use gthread::channel::{Sender, bounded, select, unbounded};
 use gthread::context::{Context, Error};
 use gthread::{ErrGroup, scope};
 use gthread_tests::{Drops, LONG, Way, every_way};
@@ -19,6 +19,9 @@ every_way!(
     members_may_start_members,
     members_may_borrow,
     what_members_own_is_dropped_before_wait_returns,
+    an_error_that_nobody_wants_may_do_anything_in_its_drop,
+    an_error_that_panics_in_its_drop_is_a_panic,
+    wait_may_be_called_again,
 );
 
 fn all_are_waited_for(on: Way) {
@@ -210,6 +213,79 @@ fn what_members_own_is_dropped_before_wait_returns(on: Way) {
         }
         assert_eq!(group.wait(), Err(()));
         assert_eq!(drops.count(), 20);
+    })
+    .join();
+}
+
+/// Starts another member that fails, so many times, and waits until that one's error is dropped.
+struct Chained {
+    group: ErrGroup<Chained>,
+    others: u32,
+    dropped: Arc<AtomicUsize>,
+    _alive: Option<Sender<()>>,
+}
+
+impl Drop for Chained {
+    fn drop(&mut self) {
+        self.dropped.fetch_add(1, Ordering::SeqCst);
+        if self.others > 0 {
+            let (alive, gone) = bounded(0);
+            let next = Self {
+                group: self.group.clone(),
+                others: self.others - 1,
+                dropped: Arc::clone(&self.dropped),
+                _alive: Some(alive),
+            };
+            self.group.go(move || Err(next));
+            gone.recv().unwrap_err();
+        }
+    }
+}
+
+fn an_error_that_nobody_wants_may_do_anything_in_its_drop(on: Way) {
+    on.spawn(|| {
+        let dropped = Arc::new(AtomicUsize::new(0));
+        let (group, ctx) = ErrGroup::with_context(&Context::background());
+        for others in [0, 5, 5] {
+            let (group, dropped) = (group.clone(), Arc::clone(&dropped));
+            let error = Chained { group: group.clone(), others, dropped, _alive: None };
+            group.go(move || Err(error));
+            // The first is kept.
+            ctx.done().recv().unwrap_err();
+        }
+        let kept = group.wait().unwrap_err();
+        assert_eq!((kept.others, dropped.load(Ordering::SeqCst)), (0, 12));
+    })
+    .join();
+}
+
+fn an_error_that_panics_in_its_drop_is_a_panic(on: Way) {
+    struct Error(Option<&'static str>);
+    impl Drop for Error {
+        fn drop(&mut self) {
+            if let Some(message) = self.0 {
+                panic!("{message}");
+            }
+        }
+    }
+    let peer = on.spawn(|| {
+        let (group, ctx) = ErrGroup::with_context(&Context::background());
+        group.go(|| Err(Error(None)));
+        ctx.done().recv().unwrap_err();
+        group.go(|| Err(Error(Some("in its drop"))));
+        group.wait().is_ok()
+    });
+    let payload = peer.try_join().unwrap_err();
+    assert_eq!(payload.downcast_ref::<String>().unwrap(), "in its drop");
+}
+
+fn wait_may_be_called_again(on: Way) {
+    on.spawn(|| {
+        let group = ErrGroup::new();
+        group.go(|| Err(1));
+        assert_eq!((group.wait(), group.wait()), (Err(1), Ok(())));
+        group.go(|| Err(2));
+        assert_eq!(group.wait(), Err(2));
     })
     .join();
 }

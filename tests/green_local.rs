@@ -2,6 +2,7 @@
 //! green threads add.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -29,6 +30,10 @@ every_way!(
     a_detached_thread_drops_its_values,
     many_variables_in_one_thread,
     a_reference_outlasts_a_wait,
+    a_drop_may_start_others,
+    values_initialized_in_a_drop_come_before_older_ones,
+    a_results_drop_may_use_them_again,
+    a_value_need_not_be_send,
 );
 
 green_local! {
@@ -362,6 +367,132 @@ fn a_reference_outlasts_a_wait(on: Way) {
         assert!(names[1..].iter().enumerate().all(|(step, name)| *name == format!("{n} {step}")));
         assert_eq!(names.len(), 21);
     }
+}
+
+fn a_drop_may_start_others(on: Way) {
+    struct Starts(Sender<u32>);
+    impl Drop for Starts {
+        fn drop(&mut self) {
+            let tx = self.0.clone();
+            let child = gthread::go!(move || {
+                assert_eq!(COUNT.replace(8), 7);
+                tx.send(1).unwrap();
+            });
+            child.join().unwrap();
+            let sum = gthread::scope(|s| s.spawn(|| COUNT.get()).join().unwrap());
+            self.0.send(sum).unwrap();
+        }
+    }
+    green_local! {
+        static STARTS: RefCell<Option<Starts>> = const { RefCell::new(None) };
+    }
+    let (tx, rx) = unbounded();
+    on.spawn(move || STARTS.set(Some(Starts(tx)))).join();
+    assert_eq!(rx.iter().collect::<Vec<_>>(), [1, 7]);
+}
+
+fn values_initialized_in_a_drop_come_before_older_ones(on: Way) {
+    struct Adds(Sender<u32>);
+    impl Drop for Adds {
+        fn drop(&mut self) {
+            self.0.send(0).unwrap();
+            NOTED_2.set(Some(Noted(2, self.0.clone())));
+            NOTED_3.set(Some(Noted(3, self.0.clone())));
+        }
+    }
+    green_local! {
+        static ADDS: RefCell<Option<Adds>> = const { RefCell::new(None) };
+    }
+    let (tx, rx) = unbounded();
+    on.spawn(move || {
+        NOTED_1.set(Some(Noted(1, tx.clone())));
+        ADDS.set(Some(Adds(tx)));
+    })
+    .join();
+    assert_eq!(rx.iter().collect::<Vec<_>>(), [0, 3, 2, 1]);
+}
+
+/// The result of a detached thread is dropped by the thread, which may begin with new values for that.
+fn a_results_drop_may_use_them_again(on: Way) {
+    struct Uses {
+        _counted: Token,
+        next: Option<Token>,
+    }
+    impl Drop for Uses {
+        fn drop(&mut self) {
+            KEPT.set(self.next.take());
+        }
+    }
+    let drops = Drops::new();
+    let (first, result, second) = (drops.token(), drops.token(), drops.token());
+    let (detached, end) = bounded::<()>(0);
+    drop(on.spawn(move || {
+        KEPT.set(Some(first));
+        end.recv().unwrap_err();
+        Uses { _counted: result, next: Some(second) }
+    }));
+    drop(detached);
+    on.until(|| drops.count() == 3);
+}
+
+fn a_value_need_not_be_send(on: Way) {
+    green_local! {
+        static SHARED: Rc<Cell<u64>> = Rc::default();
+    }
+    let peers: Vec<_> = (0..8)
+        .map(|_| {
+            on.spawn(move || {
+                let mut held = Vec::new();
+                for step in 1..=50 {
+                    let mine = SHARED.with(Rc::clone);
+                    mine.set(mine.get() + 1);
+                    held.push(mine);
+                    if step % 10 == 0 {
+                        on.sleep(Duration::from_micros(20))
+                    } else {
+                        on.yield_now()
+                    }
+                }
+                SHARED.with(|shared| (Rc::strong_count(shared), shared.get()))
+            })
+        })
+        .collect();
+    peers.into_iter().for_each(|peer| assert_eq!(peer.join(), (51, 50)));
+}
+
+/// std's thread-locals and these are dropped in some order at an OS thread's end, and may look at each other.
+#[test]
+fn an_os_threads_other_destructors_may_look() {
+    struct Looks(Drops);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            // There, or gone; and if it is initialized now, it is dropped.
+            let token = self.0.token();
+            match KEPT.try_with(|kept| kept.set(Some(token))) {
+                Ok(()) => {}
+                Err(error) => assert_eq!(error.to_string(), "already destroyed"),
+            }
+        }
+    }
+    thread_local! {
+        static BEFORE: RefCell<Option<Looks>> = const { RefCell::new(None) };
+        static AFTER: RefCell<Option<Looks>> = const { RefCell::new(None) };
+    }
+    watchdog(LIMIT, || {
+        for uses in [false, true] {
+            let drops = Drops::new();
+            let (before, kept, after) = (drops.clone(), drops.token(), drops.clone());
+            let thread = std::thread::spawn(move || {
+                BEFORE.set(Some(Looks(before)));
+                if uses {
+                    KEPT.set(Some(kept));
+                }
+                AFTER.set(Some(Looks(after)));
+            });
+            thread.join().unwrap();
+            assert_eq!(drops.count(), 3);
+        }
+    });
 }
 
 /// The green thread itself drops its values, and has not ended before. (Of an OS thread std says otherwise.)

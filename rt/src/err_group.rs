@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
 use crate::channel::{Receiver, Sender, bounded};
@@ -17,7 +17,8 @@ use crate::sync::WaitGroup;
 /// group has a context, cancels it for the others. Go's `golang.org/x/sync/errgroup`.
 ///
 /// Clones are handles to the same group, for its members to start others with. A panic of a member goes on in
-/// `wait`, and cancels the context too.
+/// `wait`, and cancels the context too. A group that has been waited for may be used again, but its context has
+/// ended.
 ///
 /// # Examples
 ///
@@ -38,7 +39,7 @@ use crate::sync::WaitGroup;
 ///
 /// # What differs from Go
 ///
-/// - `wait` takes the handle, and gives the error away: of several that wait, one gets it.
+/// - `wait` gives the error away: of several that wait, one gets it, and the next one finds none.
 /// - The [cause](Context::cause) of the context's end is not the error, which belongs to whoever waits.
 /// - A panic goes on in `wait`, rather than ending the program.
 /// - Members may borrow: [`go_scoped`](ErrGroup::go_scoped).
@@ -53,7 +54,8 @@ struct Group<E> {
     cancel: Option<CancelGuard>,
 }
 
-/// How the members have ended so far: the first error, the first panic.
+/// How the members have ended so far: the first error, the first panic. What comes later is handed back to
+/// whoever brings it: its drop is the user's code, and not to be run under the lock.
 struct Outcome<E> {
     error: Option<E>,
     panic: Option<Box<dyn Any + Send>>,
@@ -86,11 +88,12 @@ impl<E> ErrGroup<E> {
         Self { group: Arc::new(group) }
     }
 
-    /// Limits how many members run at once; `None` is no limit. With zero none can be started.
+    /// Limits how many members run at once; `None` is no limit, as a negative number is in Go. With zero none
+    /// can be started: [`go`](Self::go) waits for ever.
     ///
     /// # Panics
     ///
-    /// If members run.
+    /// If members run that count towards the limit there was.
     pub fn set_limit(&self, limit: impl Into<Option<usize>>) {
         let mut places = lock(&self.group.limit);
         let active = places.as_ref().map_or(0, |(_, taken)| taken.len());
@@ -166,7 +169,11 @@ impl<E: Send> ErrGroup<E> {
     }
 
     /// Waits until all members have ended, those too that are started meanwhile, and gives the first error.
-    /// Parks the green thread that calls, a suspension point, or blocks the OS thread.
+    /// Parks the green thread that calls, a suspension point, or blocks the OS thread. A member that calls it
+    /// waits for itself.
+    ///
+    /// What members own is dropped by then, but not yet, perhaps, what they keep in
+    /// [`green_local!`](crate::green_local!)s.
     ///
     /// # Errors
     ///
@@ -176,14 +183,17 @@ impl<E: Send> ErrGroup<E> {
     ///
     /// With the payload of the first member that panicked.
     #[track_caller]
-    pub fn wait(self) -> Result<(), E> {
+    pub fn wait(&self) -> Result<(), E> {
         self.group.members.wait();
         self.group.cancel();
         let mut outcome = lock(&self.group.outcome);
         let (panic, error) = (outcome.panic.take(), outcome.error.take());
         drop(outcome);
         match (panic, error) {
-            (Some(payload), _) => resume_unwind(payload),
+            (Some(payload), error) => {
+                drop(error);
+                resume_unwind(payload)
+            }
             (None, Some(error)) => Err(error),
             (None, None) => Ok(()),
         }
@@ -203,10 +213,14 @@ impl<E: Send> ErrGroup<E> {
             // Ends last; its place is free before.
             let member = member;
             let _place = place;
-            match catch_unwind(AssertUnwindSafe(f)) {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => member.fail(|outcome| _ = outcome.error.get_or_insert(error)),
-                Err(payload) => member.fail(|outcome| _ = outcome.panic.get_or_insert(payload)),
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                if let Err(error) = f() {
+                    // One that nobody wants may panic in its drop, here.
+                    drop(member.note(error, |outcome| &mut outcome.error));
+                }
+            }));
+            if let Err(payload) = ended {
+                drop(member.note(payload, |outcome| &mut outcome.panic));
             }
         }
     }
@@ -237,9 +251,15 @@ impl<E> Member<E> {
         Self(Arc::clone(group))
     }
 
-    fn fail(&self, note: impl FnOnce(&mut Outcome<E>)) {
-        note(&mut lock(&self.0.outcome));
+    /// Notes how a member has failed, if it is the first, and cancels the context. Hands back what is not noted.
+    fn note<N>(&self, what: N, place: fn(&mut Outcome<E>) -> &mut Option<N>) -> Option<N> {
+        let left = {
+            let mut outcome = lock(&self.0.outcome);
+            let place = place(&mut outcome);
+            if place.is_some() { Some(what) } else { place.replace(what) }
+        };
         self.0.cancel();
+        left
     }
 }
 
@@ -269,6 +289,10 @@ impl Drop for Place {
         self.0.try_recv().expect("it was taken");
     }
 }
+
+// A panic elsewhere leaves nothing half done here.
+impl<E> UnwindSafe for ErrGroup<E> {}
+impl<E> RefUnwindSafe for ErrGroup<E> {}
 
 impl<E> Default for ErrGroup<E> {
     fn default() -> Self {

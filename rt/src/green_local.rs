@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::error::Error;
 use std::fmt;
+use std::sync::atomic::AtomicU8;
 
 use crate::sched::current;
 use crate::task::locals::Key;
@@ -15,8 +16,11 @@ use crate::task::locals::Key;
 /// - A thread's value is initialized when the thread first asks for it. `const { … }` around the
 ///   expression has it evaluated at compile time.
 /// - It is dropped when the thread ends: by the green thread itself, on its own stack, where a drop may do
-///   what the thread may do, block included; before whoever joins it gets its result. The last that was
-///   initialized is dropped first (std promises no order). A panic in such a drop aborts the process.
+///   what the thread may do, block and start others included; before whoever joins it gets its result, and
+///   before the end of its [`scope`](crate::scope), but perhaps after a
+///   [`WaitGroup`](crate::sync::WaitGroup) that counts it. The last that was initialized is dropped first (std
+///   promises no order). A panic in such a drop aborts the process. Of green threads that never end (they wait
+///   when the process exits, or their [`Runtime`](crate::Runtime) is dropped) nothing is dropped.
 /// - A value that is initialized meanwhile is dropped too. One that is dropped already cannot be had any more:
 ///   [`try_with`](LocalKey::try_with) is an error.
 ///
@@ -26,7 +30,8 @@ use crate::task::locals::Key;
 ///
 /// **Sound across suspension points**, unlike `thread_local!`: the value stays where it is and belongs to the green
 /// thread, on whichever OS thread that goes on. A reference may be held inside [`with`](LocalKey::with)
-/// while the thread waits, sleeps or starts others; nobody else can reach the value meanwhile.
+/// while the thread waits, sleeps or starts others; nobody else can reach the value meanwhile. So it need not be
+/// `Send`: an `Rc` here is as good as one in a local variable, which the green thread takes along too.
 ///
 /// A thread that has none pays nothing for this. The first access allocates; later ones look the value up
 /// in a list, which takes some nanoseconds if there are few.
@@ -79,6 +84,9 @@ macro_rules! green_local {
 /// Nothing here blocks, but for what the value's initialization and the closures do.
 pub struct LocalKey<T: 'static> {
     init: fn() -> T,
+    /// Its address is its identity. What might be written to is not merged with its like, and no `'static`
+    /// reference to a constant of this type can be had.
+    _place: [AtomicU8; 0],
 }
 
 /// The value has been dropped, or is being dropped, because its thread ends. As
@@ -98,7 +106,7 @@ impl Error for AccessError {}
 impl<T: 'static> LocalKey<T> {
     #[doc(hidden)]
     pub const fn __new(init: fn() -> T) -> Self {
-        Self { init }
+        Self { init, _place: [] }
     }
 
     /// Gives a reference to the calling thread's value to `f`, after initializing it if it is not.
@@ -127,7 +135,8 @@ impl<T: 'static> LocalKey<T> {
     ) -> Result<R, AccessError> {
         let locals = current::locals().ok_or(AccessError)?;
         // SAFETY: the list is the calling thread's, wherever that runs, and there until the thread ends. The
-        // key is of type T.
+        // key is of type T: it is the address of a `LocalKey<T>` that is there for ever, has a size, and is not a
+        // constant.
         let value = unsafe { locals.as_ref().get(Key::of(self), init) };
         // SAFETY: the value is there until the thread ends its values, after what runs now; or it has begun
         // to, and what runs now is another value's drop, which ends before this one's begins.

@@ -211,3 +211,23 @@
 //!     guard
 //! }
 //! ```
+//!
+//! A constant has no identity, and can be no variable:
+//!
+//! ```compile_fail,E0716
+//! const KEY: gthread::LocalKey<u8> = gthread::LocalKey::__new(|| 1);
+//! KEY.with(|_| ());
+//! ```
+//!
+//! A reference to a green thread's variable does not leave it:
+//!
+//! ```compile_fail
+//! gthread::green_local!(static NAME: String = "name".to_owned());
+//! let name: &str = NAME.with(|name| &**name);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! gthread::green_local!(static COUNT: std::rc::Rc<u8> = std::rc::Rc::new(1));
+//! let shared = COUNT.with(std::rc::Rc::clone);
+//! gthread::go!(move || drop(shared));
+//! ```

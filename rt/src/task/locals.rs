@@ -12,7 +12,8 @@ use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-/// Tells variables apart: the address of a static.
+/// Tells variables apart: the address of something that is there for ever, and so of one type for ever. It must
+/// not be a constant, nor of size zero: the compiler may put equal ones of those, of other types, in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(*const ());
 
@@ -109,15 +110,11 @@ impl Locals {
     }
 
     fn find(&self, key: Key) -> Option<NonNull<Head>> {
-        self.first(|head| head.key == key)
-    }
-
-    fn first(&self, is_it: impl Fn(&Head) -> bool) -> Option<NonNull<Head>> {
         let mut place = self.newest.get();
         while let Some(node) = place {
             // SAFETY: nodes in the list are there.
             let head = unsafe { node.as_ref() };
-            if is_it(head) {
+            if head.key == key {
                 break;
             }
             place = head.older;
@@ -146,12 +143,20 @@ impl Locals {
     ///
     /// The caller is the thread that the list belongs to, and no value is in use.
     pub(crate) unsafe fn end(&self) {
-        // From the front each time: new ones may have come there. Threads have few.
-        while let Some(node) = self.first(|head| head.alive.get()) {
+        let mut newest = self.newest.get();
+        let mut next = newest;
+        while let Some(node) = next {
             // SAFETY: nodes in the list are there. A value is dropped once, and is nobody's by then.
             unsafe {
-                node.as_ref().alive.set(false);
-                (node.as_ref().drop_value)(node);
+                if node.as_ref().alive.replace(false) {
+                    (node.as_ref().drop_value)(node);
+                }
+                next = node.as_ref().older;
+            }
+            if self.newest.get() != newest {
+                // That drop has initialized others, which are newer than all that are left.
+                newest = self.newest.get();
+                next = newest;
             }
         }
         let mut place = self.newest.take();
