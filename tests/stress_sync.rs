@@ -141,8 +141,8 @@ impl Actor<'_> {
     /// One more, not all at the same time.
     fn step(&mut self, numbers: &mut Equal) {
         assert_eq!(*numbers, [numbers[0]; 4]);
-        for n in 0..4 {
-            numbers[n] += 1;
+        for (n, number) in numbers.iter_mut().enumerate() {
+            *number += 1;
             if n == 1 {
                 self.dither();
             }
