@@ -198,6 +198,15 @@ impl Sched {
         self.fire(self.workers(), GRACE, wake);
     }
 
+    /// Makes the green threads runnable whose timers at this worker are due, for any worker.
+    pub(super) fn inject_due(&self, worker: &Arc<Remote>) {
+        let inject = |fired| match fired {
+            Wake::Green(task) => self.inject(task),
+            other => wake(other),
+        };
+        self.fire(std::iter::once(worker), 0, inject);
+    }
+
     /// Whether a timer is due. Looks at the clock only if there are timers.
     pub(super) fn is_timer_due(&self) -> bool {
         let earliest = self.earliest();

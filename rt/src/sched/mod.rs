@@ -31,6 +31,7 @@ mod start;
 mod status;
 mod steal;
 mod timers;
+mod urge;
 mod watch;
 mod worker;
 mod world;

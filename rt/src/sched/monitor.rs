@@ -125,7 +125,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         } else {
             interval = (interval * 2).min(MAX_INTERVAL);
         }
-        let hungry = sched.idle.has_room() && sched.has_private();
+        let hungry = sched.urge_workers() || sched.idle.has_room() && sched.has_private();
         let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
         let now = Instant::now();
         let until = sched.watch_timers(Some(now + interval.min(longest)));

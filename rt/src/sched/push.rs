@@ -90,6 +90,7 @@ impl Worker {
     pub(super) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
         let plain = self.until_fair.get() > 1
             && task.pinned().is_none()
+            && self.core.remote.own.status.is_plain()
             && !self.has_pinned_work()
             && !self.sched.idle.is_hungry();
         if plain { self.core.queues.rotate(task) } else { Err(task) }

@@ -18,6 +18,7 @@ use super::queues::Queues;
 use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
+use super::urge::Urge;
 use super::{Sched, current, next_ids};
 use crate::prim::Ordering;
 use crate::task::TaskRef;
@@ -61,6 +62,8 @@ pub(crate) struct Worker {
     pub(super) pinned: RefCell<VecDeque<TaskRef>>,
     pub(super) until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
+    /// Its turn at what was injected.
+    pub(super) urge: Cell<Option<Urge>>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
     /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
@@ -89,6 +92,7 @@ impl Worker {
             pinned: RefCell::new(VecDeque::new()),
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
+            urge: Cell::new(None),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
@@ -272,7 +276,11 @@ impl Worker {
 
     /// The next task of this worker's own, or from the injector. None means that it has none left.
     fn pick(&self, fair: bool) -> Option<TaskRef> {
-        let picked = if fair { self.pick_fairly() } else { None };
+        let picked = match self.urge.get() {
+            Some(urge) if fair => self.pick_urged(urge),
+            None if fair => self.pick_fairly(),
+            _ => None,
+        };
         let picked = picked.or_else(|| self.pick_in_order());
         // What is left here is for those who have nothing.
         if self.sched.idle.is_hungry() && self.core.remote.has_private() {
@@ -294,23 +302,34 @@ impl Worker {
     /// Counts a pick: true if it is time for a fair one.
     #[inline]
     fn count_pick(&self) -> bool {
+        self.move_on();
         let fair = self.until_fair.get() == 1;
-        self.count_move();
+        self.count_to_fair();
         if fair {
             self.until_fair.set(FAIRNESS_PERIOD);
         }
         fair
     }
 
-    /// Counts a pick that leaves no choice; a fair one that is due stays due. Tells the monitor that the worker
-    /// moves on; waits while the world is stopped.
+    /// Counts a pick that leaves no choice; a fair one that is due stays due.
     #[inline]
     fn count_move(&self) {
+        self.move_on();
+        self.count_to_fair();
+    }
+
+    /// Tells the monitor that the worker moves on; waits while the world is stopped.
+    #[inline]
+    fn move_on(&self) {
         let own = &self.core.remote.own;
         own.counters.picks.count();
         if !own.status.is_plain() {
             self.attend();
         }
+    }
+
+    #[inline]
+    fn count_to_fair(&self) {
         match self.until_fair.get() {
             1 => self.deep.set(self.core.queues.forks() > DEEP),
             left => self.until_fair.set(left - 1),
@@ -326,6 +345,9 @@ impl Worker {
         }
         if status.is_asked() {
             self.sched.world.pass_gate(status);
+        }
+        if status.is_urged() {
+            self.heed_urge();
         }
     }
 
