@@ -4,8 +4,9 @@
 //! not timed: where every task runs for a millisecond before it yields, sixty-one picks are a long time. So the
 //! monitor *urges* the workers that run, when tasks are injected and nobody is free for them, those too that it
 //! has injected itself because their timers were late. An urged worker takes injected tasks, one after the other,
-//! before all others, until there are no more or for [`TURN`]; then the next pick is its own again, whatever the
-//! monitor says meanwhile.
+//! before all others, until there are no more or its turn is over; then the next pick is its own again, whatever
+//! the monitor says meanwhile. A turn lasts as long as the worker's own work had since the last, within limits: so
+//! neither starves the other.
 //!
 //! It costs nothing where nobody is urged: the monitor says it in the status word, which every pick looks at.
 
@@ -16,13 +17,15 @@ use super::status::NORMAL;
 use super::worker::Worker;
 use crate::task::TaskRef;
 
-/// How long an urged worker runs what was injected before it turns to its own work again.
-const TURN: Duration = Duration::from_millis(1);
+/// The limits of how long an urged worker runs what was injected before it turns to its own work again.
+const SHORTEST_TURN: Duration = Duration::from_millis(1);
+const LONGEST_TURN: Duration = Duration::from_millis(20);
 
 /// A worker's turn at what was injected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Urge {
-    until: Instant,
+    /// When it ends; it begins with its first pick.
+    until: Option<Instant>,
     /// Picks until the next fair one, which are not counted meanwhile.
     until_fair: u32,
 }
@@ -49,20 +52,24 @@ impl Worker {
         self.core.remote.own.status.take_urge();
         // Those whose timers are due are as late as what was injected.
         self.sched.inject_due(&self.core.remote);
-        let urge = Urge { until: Instant::now() + TURN, until_fair: self.until_fair.get() };
-        self.urge.set(Some(urge));
+        self.urge.set(Some(Urge { until: None, until_fair: self.until_fair.get() }));
         // All ways to go on without a pick end here.
         self.until_fair.set(1);
     }
 
     /// The next injected task, as long as its turn lasts.
     pub(super) fn pick_urged(&self, urge: Urge) -> Option<TaskRef> {
-        let task = if Instant::now() < urge.until { self.sched.take_injected() } else { None };
+        let now = Instant::now();
+        let turn = || (now - self.last_urged.get()).clamp(SHORTEST_TURN, LONGEST_TURN);
+        let until = urge.until.unwrap_or_else(|| now + turn());
+        let task = if now < until { self.sched.take_injected() } else { None };
         if task.is_some() {
+            self.urge.set(Some(Urge { until: Some(until), ..urge }));
             self.until_fair.set(1);
         } else {
             self.until_fair.set(urge.until_fair);
             self.urge.set(None);
+            self.last_urged.set(now);
         }
         task
     }

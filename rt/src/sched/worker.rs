@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
@@ -64,6 +65,8 @@ pub(crate) struct Worker {
     fair_turn: Cell<u32>,
     /// Its turn at what was injected.
     pub(super) urge: Cell<Option<Urge>>,
+    /// When that last ended.
+    pub(super) last_urged: Cell<Instant>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
     /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
@@ -93,6 +96,7 @@ impl Worker {
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
             urge: Cell::new(None),
+            last_urged: Cell::new(Instant::now()),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
