@@ -200,6 +200,23 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether to find out that every green thread is asleep for ever, and that so is every other thread of the
+    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, every
+    /// [`run`](Runtime::run) panics and every [`JoinHandle::join`] outside the runtimes fails, and none of the
+    /// runtimes ever runs anything again. As Go's "all goroutines are asleep".
+    ///
+    /// If an OS thread does anything else, sleep or wait in std for example, it may be about to wake a
+    /// green thread. Then after five seconds in which all sleep while somebody waits in `run` or `join`, a
+    /// warning is printed, once, and that is all.
+    ///
+    /// If not given, what `GTHREAD_DEADLOCK` says, `on` or `off`, else it is on. It costs a program that runs
+    /// nothing; switch it off where green threads are woken in a way that the process does not see: by a signal
+    /// handler, or by nothing at all because the hang is intended.
+    pub fn deadlock_detection(mut self, detect: bool) -> Self {
+        self.wishes.detect_deadlocks = Some(detect);
+        self
+    }
+
     /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());

@@ -7,6 +7,7 @@
 //! - [`overflow`] explains a stack that was too small.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
 //!   the dump then finds, [`peek`] how it looks at what is not stopped.
+//! - [`deadlock`] finds out that nobody will wake anybody any more.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
@@ -14,6 +15,7 @@
 mod biased;
 mod census;
 pub(crate) mod current;
+mod deadlock;
 mod driver;
 mod idle;
 mod monitor;
@@ -53,7 +55,7 @@ pub(crate) use census::Census;
 pub(crate) use driver::TimerKey;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
-pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
+pub(crate) use start::{Config, DEADLOCKED, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
 
 /// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.

@@ -24,6 +24,8 @@ const DEFAULT_STACK: usize = 256 << 10;
 
 /// The operation that wakes a joiner when the scheduler stops.
 pub(crate) const ABANDONED: Op = 1;
+/// The one that wakes it when all green threads are asleep for ever.
+pub(crate) const DEADLOCKED: Op = 2;
 
 /// What a scheduler is started with.
 #[derive(Clone, Debug)]
@@ -34,8 +36,18 @@ pub(crate) struct Config {
     pub(crate) guard: GuardConfig,
     /// Notes how much of its stack each thread used.
     pub(crate) profile_stacks: bool,
+    pub(super) detection: Detection,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
+}
+
+/// Whether deadlocks are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detection {
+    On,
+    Off,
+    /// All the time while it is quiet: to test the looking.
+    Eager,
 }
 
 /// What a `RuntimeBuilder` was told.
@@ -45,6 +57,7 @@ pub(crate) struct Wishes {
     pub(crate) stack_size: Option<usize>,
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
+    pub(crate) detect_deadlocks: Option<bool>,
     pub(crate) name: Option<String>,
 }
 
@@ -74,17 +87,25 @@ impl Config {
         };
         let profile_stacks = match wishes.profile_stacks {
             Some(profile) => profile,
-            None => choice_from_env("GTHREAD_STACK_PROFILE", [("0", false), ("1", true)])?,
+            None => choice_from_env("GTHREAD_STACK_PROFILE", &[("0", false), ("1", true)])?,
+        };
+        let detection = match wishes.detect_deadlocks {
+            Some(true) => Detection::On,
+            Some(false) => Detection::Off,
+            None => choice_from_env(
+                "GTHREAD_DEADLOCK",
+                &[("on", Detection::On), ("off", Detection::Off), ("eager", Detection::Eager)],
+            )?,
         };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self { workers, class, guard, profile_stacks, name })
+        Ok(Self { workers, class, guard, profile_stacks, detection, name })
     }
 }
 
 /// How stacks are guarded: as asked for, else as the environment says.
 pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
     let kinds = [("auto", GuardKind::Auto), ("mprotect", GuardKind::Mprotect)];
-    let kind = choice_from_env("GTHREAD_GUARD", kinds)?;
+    let kind = choice_from_env("GTHREAD_GUARD", &kinds)?;
     let size = match size {
         Some(bytes) => bytes,
         None => from_env("GTHREAD_GUARD_SIZE")?.unwrap_or(0),
@@ -108,15 +129,17 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
     }
 }
 
-/// One of two values, by what they are called in the environment; the first if nothing is said.
-fn choice_from_env<T>(name: &str, values: [(&str, T); 2]) -> io::Result<T> {
-    let [(first, default), (second, other)] = values;
-    match std::env::var(name).as_deref() {
-        Err(std::env::VarError::NotPresent) => Ok(default),
-        Ok(value) if value == first => Ok(default),
-        Ok(value) if value == second => Ok(other),
-        wrong => Err(invalid(format!("{name} is {first} or {second}, not {wrong:?}"))),
-    }
+/// One of some values, by what they are called in the environment; the first if nothing is said.
+fn choice_from_env<T: Copy>(name: &str, values: &[(&str, T)]) -> io::Result<T> {
+    let said = match std::env::var(name) {
+        Err(std::env::VarError::NotPresent) => return Ok(values[0].1),
+        said => said,
+    };
+    let value = values.iter().find(|(value, _)| said.as_deref() == Ok(value));
+    value.map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|(value, _)| *value).collect();
+        invalid(format!("{name} is {}, not {said:?}", names.join(" or ")))
+    })
 }
 
 fn invalid(message: String) -> io::Error {
@@ -287,7 +310,7 @@ impl Sched {
             let Some(thread) = lock(&self.threads).pop() else { break };
             thread.join().expect("the runtime's own threads abort rather than panic");
         }
-        self.abandon_joiners();
+        self.abandon_joiners(ABANDONED);
         // Tasks that did not finish keep their slots, and through them use the scheduler.
         if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
@@ -326,11 +349,23 @@ impl Sched {
         }
     }
 
-    fn abandon_joiners(&self) {
+    /// Whether somebody outside waits for one of its tasks.
+    pub(super) fn is_waited_for(&self) -> bool {
+        lock(&self.joiners).as_ref().is_some_and(|joiners| !joiners.is_empty())
+    }
+
+    /// Nothing runs here any more: all sleep, and whoever wakes ends.
+    pub(super) fn condemn(&self) {
+        self.unregister();
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Wakes them with `op`. From now on nobody can register.
+    pub(super) fn abandon_joiners(&self, op: Op) {
         let mut joiners = lock(&self.joiners);
         for waiter in joiners.take().into_iter().flatten() {
             // SAFETY: it is registered, and leaves only under the lock that we hold.
-            unsafe { waiter.claim(ABANDONED) }.into_iter().for_each(super::wake);
+            unsafe { waiter.claim(op) }.into_iter().for_each(super::wake);
         }
     }
 }

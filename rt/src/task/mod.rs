@@ -44,7 +44,7 @@ use command::Command;
 use join::JoinWord;
 use state::WaitCell;
 
-pub(crate) use os::OsThread;
+pub(crate) use os::{OsThread, os_thread_number};
 use packet::Packet;
 pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};

@@ -2,13 +2,14 @@
 
 use std::cell::OnceCell;
 use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
 
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
+use crate::prim::{AtomicBool, Ordering};
 
 /// One OS thread that has waited, or been asked for by `current()`.
 #[derive(Debug)]
@@ -16,7 +17,14 @@ pub(crate) struct OsThread {
     pub(crate) wait: WaitCell,
     pub(crate) thread: Thread,
     pub(crate) id: NonZeroU64,
+    /// The system's number of it.
+    number: i32,
+    /// Its wait has a deadline. Written by itself, before it sleeps.
+    timed: AtomicBool,
 }
+
+/// All that have waited, to find out whether they all sleep. Those that have ended go when others come.
+static ALL: Mutex<Vec<Weak<OsThread>>> = Mutex::new(Vec::new());
 
 impl OsThread {
     /// The calling OS thread's.
@@ -35,10 +43,28 @@ impl OsThread {
     }
 
     fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let new = Arc::new(Self {
             wait: WaitCell::new(),
             thread: thread::current(),
             id: crate::sched::next_ids(1),
+            number: os_thread_number(),
+            timed: AtomicBool::new(false),
+        });
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|thread| thread.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&new));
+        new
+    }
+
+    /// The OS threads that wait in gthread without a deadline, with a mark that no other wait of theirs has.
+    pub(crate) fn all_asleep() -> impl Iterator<Item = (i32, u64)> {
+        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
+        threads.into_iter().filter_map(|thread| {
+            let mark = thread.wait.asleep_mark()?;
+            (!thread.timed.load(Ordering::Relaxed)).then_some((thread.number, mark))
         })
     }
 
@@ -52,6 +78,7 @@ impl OsThread {
             }
             backoff.snooze();
         }
+        self.timed.store(deadline.is_some(), Ordering::Relaxed);
         if self.wait.commit() == Commit::Parked {
             loop {
                 match deadline {
@@ -76,4 +103,13 @@ impl OsThread {
         // Not claimed: the deadline has passed.
         self.wait.cancel().unwrap_or(TIMED_OUT)
     }
+}
+
+/// The system's number of the calling OS thread; zero, which none has, where it does not say.
+pub(crate) fn os_thread_number() -> i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: gettid has no preconditions.
+    return unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+    #[cfg(not(target_os = "linux"))]
+    0
 }
