@@ -37,6 +37,12 @@ const PROGRAMS: &[Program] = &[
         let panics = text.lines().filter(|line| line.contains("panicked at")).collect::<Vec<_>>();
         assert!(panics.len() == 1 && panics[0].contains("tests/deadlock.rs"), "{text}");
     }),
+    Program {
+        env: &[("GTHREAD_DUMP", "sigquit")],
+        ..program("the_thread_for_sigquit_wakes_nobody", recv_for_ever, |output, text| {
+            assert_eq!(output.status.code(), Some(101), "{text}");
+        })
+    },
     program("two_runtimes_wait_for_each_other", two_runtimes, |output, text| {
         assert_eq!(output.status.code(), Some(101), "{text}");
         assert!(text.contains("runtime 'one'") && text.contains("runtime 'two'"), "{text}");

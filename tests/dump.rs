@@ -49,7 +49,8 @@ fn every_wait_is_named_with_its_place() {
         full.send(1).unwrap();
         let group = WaitGroup::new();
         group.add(1);
-        let waits: [(&str, u32, Box<dyn FnOnce() + Send>); 7] = [
+        type Wait = Box<dyn FnOnce() + Send>;
+        let waits: [(&str, u32, Wait); 7] = [
             ("park", line!(), Box::new(|| gthread::park())),
             ("sleep", line!(), Box::new(|| gthread::sleep(Duration::from_secs(3600)))),
             ("recv", line!(), {

@@ -71,13 +71,15 @@ mod runtime;
 
 mod inspect;
 
+pub mod testing;
+
 pub use dump::{
     Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
     WorkerState,
 };
-pub use inspect::dump;
+pub use inspect::{dump, dump_on_sigquit};
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};

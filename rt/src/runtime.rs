@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::dump::RuntimeDump;
 use crate::park::blocking;
+pub use crate::sched::Leaks;
 use crate::sched::{Census, Config, Sched, Wishes, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
@@ -97,6 +98,11 @@ impl Runtime {
         let census = Census::take(std::slice::from_ref(&self.sched));
         let mut dump = blocking(|| census.into_dump());
         dump.runtimes.pop().expect("one scheduler, one dump")
+    }
+
+    /// Whether green threads of it have not ended.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.sched.has_threads()
     }
 
     fn stack_sites(&self) -> Vec<StackSite> {
@@ -214,6 +220,16 @@ impl RuntimeBuilder {
     /// handler, or by nothing at all because the hang is intended.
     pub fn deadlock_detection(mut self, detect: bool) -> Self {
         self.wishes.detect_deadlocks = Some(detect);
+        self
+    }
+
+    /// What to do about green threads that have not ended when the runtime is dropped. If not given, what
+    /// `GTHREAD_LEAKS` says, `ignore`, `print` or `panic`, else nothing. For tests there is
+    /// [`testing::check_leaks`](crate::testing::check_leaks).
+    ///
+    /// A runtime that is dropped on one of its own green threads cannot panic for them, and prints.
+    pub fn report_leaks(mut self, leaks: Leaks) -> Self {
+        self.wishes.leaks = Some(leaks);
         self
     }
 

@@ -34,6 +34,16 @@ struct Found {
     threads: Vec<Person>,
 }
 
+impl Sched {
+    /// Whether some task has not finished.
+    pub(crate) fn has_threads(&self) -> bool {
+        let mut alive = false;
+        // SAFETY: the pool's own slots; the tasks are not looked at.
+        self.pool.for_each_in_use(|top| alive |= unsafe { TaskRef::at_top(top) }.is_some());
+        alive
+    }
+}
+
 /// What was found in some schedulers, with calls as addresses.
 pub(crate) struct Census {
     found: Vec<Found>,

@@ -43,6 +43,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -145,6 +146,7 @@ fn look(scheds: &[Arc<Sched>]) -> Option<Look> {
     for sched in scheds {
         sched.marks(&mut marks)?;
     }
+    marks.insert(IGNORED.load(Ordering::Relaxed), 0);
     let mut look = Look { asleep: Vec::new(), strangers: Vec::new() };
     for thread in os_threads()? {
         match marks.get(&thread) {
@@ -153,6 +155,13 @@ fn look(scheds: &[Arc<Sched>]) -> Option<Look> {
         }
     }
     Some(look)
+}
+
+/// An OS thread of gthread's own that never wakes a green thread; zero if there is none.
+static IGNORED: AtomicI32 = AtomicI32::new(0);
+
+pub(super) fn ignore_thread(number: i32) {
+    IGNORED.store(number, Ordering::Relaxed);
 }
 
 /// The numbers of all OS threads of the process, if the system says.

@@ -6,7 +6,7 @@
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
 //! - [`overflow`] explains a stack that was too small.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
-//!   the dump then finds, [`peek`] how it looks at what is not stopped.
+//!   the dump then finds, [`peek`] how it looks at what is not stopped; [`sigquit`] dumps when told to.
 //! - [`deadlock`] finds out that nobody will wake anybody any more.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
@@ -25,6 +25,7 @@ mod peek;
 mod queues;
 mod registry;
 mod remote;
+mod sigquit;
 mod start;
 mod status;
 mod steal;
@@ -55,6 +56,8 @@ pub(crate) use census::Census;
 pub(crate) use driver::TimerKey;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
+pub(crate) use sigquit::dump_on_sigquit;
+pub use start::Leaks;
 pub(crate) use start::{Config, DEADLOCKED, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
 

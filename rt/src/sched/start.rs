@@ -14,7 +14,7 @@ use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::worker::{Core, Worker};
 use super::world::World;
-use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
+use super::{Census, MAX_SPARES, Sched, class_of, current, dump_on_sigquit, explain_overflows};
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
@@ -37,6 +37,10 @@ pub(crate) struct Config {
     /// Notes how much of its stack each thread used.
     pub(crate) profile_stacks: bool,
     pub(super) detection: Detection,
+    /// SIGQUIT makes a dump.
+    on_sigquit: bool,
+    /// What happens if threads are left when the runtime is dropped.
+    pub(crate) leaks: Leaks,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
@@ -50,6 +54,20 @@ pub(super) enum Detection {
     Eager,
 }
 
+/// What a [`Runtime`](crate::Runtime) does when it is dropped while green threads of it have not ended: they are
+/// leaked, with all they own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Leaks {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// Prints to stderr how many there are, where they were spawned, and what they wait for.
+    Print,
+    /// Prints that, and panics: so that a test fails. (Not while unwinding.)
+    Panic,
+}
+
 /// What a `RuntimeBuilder` was told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
@@ -58,6 +76,7 @@ pub(crate) struct Wishes {
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
     pub(crate) detect_deadlocks: Option<bool>,
+    pub(crate) leaks: Option<Leaks>,
     pub(crate) name: Option<String>,
 }
 
@@ -97,8 +116,17 @@ impl Config {
                 &[("on", Detection::On), ("off", Detection::Off), ("eager", Detection::Eager)],
             )?,
         };
+        let on_sigquit = choice_from_env("GTHREAD_DUMP", &[("never", false), ("sigquit", true)])?;
+        let leaks = match wishes.leaks {
+            Some(leaks) => leaks,
+            None => {
+                let ways =
+                    [("ignore", Leaks::Ignore), ("print", Leaks::Print), ("panic", Leaks::Panic)];
+                choice_from_env("GTHREAD_LEAKS", &ways)?
+            }
+        };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self { workers, class, guard, profile_stacks, detection, name })
+        Ok(Self { workers, class, guard, profile_stacks, detection, on_sigquit, leaks, name })
     }
 }
 
@@ -178,6 +206,9 @@ impl Sched {
     pub(crate) fn start(config: Config) -> io::Result<Arc<Self>> {
         barrier::init();
         explain_overflows();
+        if config.on_sigquit {
+            dump_on_sigquit()?;
+        }
         let workers = config.workers;
         let cores: Vec<_> = (0..workers).map(Core::new).collect();
         let remotes: Box<[OnceLock<_>]> =
@@ -284,15 +315,25 @@ impl Sched {
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.unregister();
-        self.stopped.store(true, Ordering::SeqCst);
+        // In a deadlock it was stopped before, and has said why.
+        let leaks = if self.stopped.swap(true, Ordering::SeqCst) {
+            Leaks::Ignore
+        } else {
+            self.config.leaks
+        };
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {
-            return self.wait_for_threads();
+            self.wait_for_threads();
+            return self.report_leaks(leaks);
         }
         self.wake_all();
         let sched = Arc::clone(self);
         let name = format!("{}-reaper", self.config.name);
-        if thread::Builder::new().name(name).spawn(move || sched.wait_for_threads()).is_err() {
+        let waits = move || {
+            sched.wait_for_threads();
+            sched.report_leaks(leaks.min(Leaks::Print));
+        };
+        if thread::Builder::new().name(name).spawn(waits).is_err() {
             // The OS has no thread for it: leave everything as it is, for ever.
             std::mem::forget(Arc::clone(self));
         }
@@ -314,6 +355,29 @@ impl Sched {
         // Tasks that did not finish keep their slots, and through them use the scheduler.
         if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
+        }
+    }
+}
+
+impl Sched {
+    /// Says who is left, now that nothing runs any more.
+    fn report_leaks(self: &Arc<Self>, leaks: Leaks) {
+        if leaks == Leaks::Ignore || self.pool.outstanding() == 0 {
+            return;
+        }
+        let mut dump = Census::take(std::slice::from_ref(self)).into_dump();
+        let dump = dump.runtimes.pop().expect("one scheduler, one dump");
+        let count = dump.threads.len();
+        if count == 0 {
+            return;
+        }
+        let what = format!(
+            "runtime '{}' was dropped before {count} of its green threads had ended",
+            dump.name
+        );
+        eprintln!("\nleak: {what}\n\n{dump}");
+        if leaks == Leaks::Panic && !thread::panicking() {
+            panic!("{what} (stderr says which)");
         }
     }
 }
