@@ -90,6 +90,16 @@ impl<C> Fiber<C> {
     pub fn retire(self) {
         let _stack = ManuallyDrop::into_inner(self.coroutine).into_stack();
     }
+
+    /// Gives up a fiber that was never resumed: its entry is not called.
+    ///
+    /// # Panics
+    ///
+    /// If the fiber was resumed.
+    pub fn discard(self) {
+        assert!(!self.coroutine.started(), "a fiber that was resumed has frames");
+        drop(ManuallyDrop::into_inner(self.coroutine));
+    }
 }
 
 /// The running fiber's way back to whoever resumed it.
@@ -158,6 +168,19 @@ mod tests {
             }
             assert_eq!(fiber.resume(), Switch::Finished);
             assert!(!fiber.is_suspended());
+        });
+    }
+
+    #[test]
+    fn a_fiber_that_is_given_up_does_not_run() {
+        unsafe fn entry(_: Suspender<usize>, _: *mut ()) {
+            unreachable!("it was not resumed");
+        }
+        on_slot(|slot| {
+            // SAFETY: as above.
+            let stack = unsafe { FiberStack::new(slot, 0) };
+            // SAFETY: the entry asks for nothing.
+            unsafe { Fiber::new(stack, entry, std::ptr::null_mut()) }.discard();
         });
     }
 

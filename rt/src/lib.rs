@@ -52,6 +52,8 @@ mod task;
 
 mod sched;
 
+mod no_switch;
+
 mod park;
 
 mod wait;
@@ -60,11 +62,12 @@ mod scope;
 mod spawn;
 mod thread;
 
-mod time;
+pub mod time;
 
 mod stack;
 
 pub mod channel;
+pub mod context;
 pub mod sync;
 
 mod runtime;
@@ -74,14 +77,15 @@ mod inspect;
 pub mod testing;
 
 pub use dump::{
-    Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
-    WorkerState,
+    Dump, FrameDump, LockDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump,
+    WorkerDump, WorkerState,
 };
 pub use inspect::{dump, dump_on_sigquit};
+pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite, WorkerMetrics};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};
 pub use thread::{Thread, ThreadId, current};
-pub use time::sleep;
+pub use time::{sleep, sleep_until};

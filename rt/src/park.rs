@@ -3,7 +3,7 @@
 //! A wait is armed, registered with whoever may end it, and then slept in:
 //!
 //! ```text
-//!   let wait = Wait::arm();
+//!   let wait = Wait::arm(site);
 //!   queue.push(wait.waiter());          // under the queue's lock
 //!   match wait.park(reason, deadline, site) {
 //!       TIMED_OUT => queue.remove(…),   // nobody claimed it: withdraw
@@ -16,12 +16,17 @@
 //!
 //! ```text
 //!   let guard = queue.lock();
-//!   let wait = Wait::in_queue(deadline);
+//!   let (guard, wait) = Wait::in_queue(guard, deadline, site);
 //!   guard.push(wait.waiter());
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
+//!
+//! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
+//! registered by then, and a lock is let go first.
 
+use std::hint;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -29,11 +34,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_utils::Backoff;
 
+use crate::no_switch;
 use crate::sched::{self, current};
-use crate::spin::SpinGuard;
+use crate::spin;
 use crate::task::command::Command;
+use crate::task::holder::AwaitedLock;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
-use crate::task::{OsThread, Reason, TaskRef, Waiter, Wake};
+use crate::task::{OsThread, Reason, Target, TaskRef, Waiter, Wake};
 
 /// An armed wait of the calling thread.
 #[must_use = "an armed wait must be parked in or cancelled"]
@@ -51,13 +58,23 @@ enum Who {
 }
 
 impl Who {
-    /// The calling thread, as one that waits: the green one if it may suspend.
+    /// The calling thread, as one that waits at `site`: the green one if it may suspend. A lock that it
+    /// holds for its wait passes through, and is let go if this panics.
     #[inline]
-    fn current() -> Self {
-        match current::with(|worker| worker.and_then(|worker| worker.green())) {
-            Some(task) => Self::Green(task),
-            None => Self::Os(OsThread::current()),
+    fn current<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
+        match green() {
+            Some(task) => (guard, Self::Green(task)),
+            None => Self::os(guard, site),
         }
+    }
+
+    #[cold]
+    fn os<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
+        if let Some(violation) = no_switch::violation(site) {
+            drop(guard);
+            violation.panic();
+        }
+        (guard, Self::Os(OsThread::current()))
     }
 
     fn cell(&self) -> &WaitCell {
@@ -69,25 +86,37 @@ impl Who {
 }
 
 impl Wait {
-    /// Announces a wait of the calling thread. Nothing can end it until its waiter is registered.
-    pub(crate) fn arm() -> Self {
-        let who = Who::current();
+    /// Announces a wait of the calling thread at `site`. Nothing can end it until its waiter is
+    /// registered.
+    pub(crate) fn arm(site: &'static Location<'static>) -> Self {
+        Self::arm_under((), site).1
+    }
+
+    /// [`Wait::arm`], of a thread that holds a lock.
+    #[inline]
+    pub(crate) fn arm_under<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
+        let (guard, who) = Who::current(guard, site);
         who.cell().arm();
-        Self { who, _not_send: PhantomData }
+        (guard, Self { who, _not_send: PhantomData })
     }
 
     /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
     /// [`Wait::park_unlocking`]. Not to be cancelled.
     #[inline]
-    pub(crate) fn in_queue(deadline: Option<Instant>) -> Self {
-        let who = match Who::current() {
+    pub(crate) fn in_queue<G>(
+        guard: G,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> (G, Self) {
+        let (guard, who) = Who::current(guard, site);
+        let who = match who {
             Who::Green(task) if deadline.is_none() => Who::Held(task),
             who => {
                 who.cell().arm();
                 who
             }
         };
-        Self { who, _not_send: PhantomData }
+        (guard, Self { who, _not_send: PhantomData })
     }
 
     /// For queues. Valid as long as `self`.
@@ -96,6 +125,13 @@ impl Wait {
             Who::Green(task) => Waiter::Green(*task),
             Who::Held(task) => Waiter::Held(*task),
             Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
+        }
+    }
+
+    /// Notes for dumps that it is a wait for this lock, with a reason that says so.
+    pub(crate) fn note_lock(&self, lock: AwaitedLock) {
+        if let Who::Green(task) | Who::Held(task) = &self.who {
+            task.note_target(Target::Lock(lock));
         }
     }
 
@@ -136,9 +172,9 @@ impl Wait {
     /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
     /// [`in_queue`](Wait::in_queue).
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn park_unlocking<T>(
+    pub(crate) fn park_unlocking(
         &self,
-        guard: SpinGuard<'_, T>,
+        guard: impl spin::Guard,
         reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
@@ -155,9 +191,9 @@ impl Wait {
 // mispredicted, since the processor predicts returns by the calls that came last. (Not in debug builds,
 // where each copy of a large value has a place of its own in the frame.)
 #[cfg_attr(not(debug_assertions), inline(always))]
-fn park_holding<T>(
+fn park_holding(
     task: TaskRef,
-    guard: SpinGuard<'_, T>,
+    guard: impl spin::Guard,
     reason: Reason,
     site: &'static Location<'static>,
 ) -> Op {
@@ -188,9 +224,20 @@ fn park_green(
     op
 }
 
+/// The green thread that calls, if it may suspend.
+#[inline]
+fn green() -> Option<TaskRef> {
+    current::with(|worker| worker.and_then(|worker| worker.green()))
+}
+
+/// The id of the calling thread, green or not.
+pub(crate) fn thread_id() -> NonZeroU64 {
+    current::running().map_or_else(|| OsThread::current().id, |task| task.id)
+}
+
 /// Whether the calling thread is a green one that may suspend.
 pub(crate) fn is_green() -> bool {
-    current::with(|worker| worker.is_some_and(|worker| worker.green().is_some()))
+    green().is_some()
 }
 
 /// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
@@ -207,6 +254,40 @@ impl Retry {
     pub(crate) fn again(&self) -> bool {
         let backoff = self.0.as_ref().filter(|backoff| !backoff.is_completed());
         backoff.inspect(|backoff| backoff.snooze()).is_some()
+    }
+}
+
+/// Looking again for a moment at what another OS thread may be about to change. A green thread whose
+/// runtime has one worker does not: the one that it waits for cannot run meanwhile.
+pub(crate) struct Spin {
+    /// Pauses of the processor before the next look.
+    pauses: u32,
+}
+
+impl Spin {
+    /// Beyond that many, waiting is cheaper done asleep: some 40 ns each.
+    const MOST: u32 = 4;
+
+    /// For the calling thread.
+    pub(crate) fn new() -> Self {
+        let alone = current::with(|worker| {
+            worker.is_some_and(|worker| {
+                worker.green().is_some() && worker.sched().config.workers == 1
+            })
+        });
+        Self { pauses: if alone { 2 * Self::MOST } else { 1 } }
+    }
+
+    /// Whether to look again. Waits a little if so.
+    pub(crate) fn again(&mut self) -> bool {
+        if self.pauses > Self::MOST {
+            return false;
+        }
+        for _ in 0..self.pauses {
+            hint::spin_loop();
+        }
+        self.pauses *= 2;
+        true
     }
 }
 
@@ -264,11 +345,20 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
 /// OS thread. On an OS thread this is [`std::thread::yield_now`].
 // Inlined for what is said of returns below `Wait::park_unlocking`: it has none.
 #[inline]
+#[track_caller]
 pub fn yield_now() {
-    match current::with(|worker| worker.and_then(|worker| worker.green())) {
+    yield_at(Location::caller());
+}
+
+#[inline]
+pub(crate) fn yield_at(site: &'static Location<'static>) {
+    match green() {
         // SAFETY: the task runs here.
         Some(task) => unsafe { task.suspend(Command::YIELDED) },
-        None => std::thread::yield_now(),
+        None => {
+            no_switch::check(site);
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -315,8 +405,11 @@ pub fn park_timeout(timeout: Duration) {
 
 #[inline(never)]
 fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
-    let running = current::with(|worker| worker.and_then(|worker| worker.running()));
-    let who = Who::current();
+    let running = current::running();
+    if running.is_some_and(|task| task.wait.take_token()) {
+        return;
+    }
+    let ((), who) = Who::current((), site);
     if let (Some(task), Who::Os(_)) = (running, &who) {
         // Unwinding, or in `blocking`: the token is the task's, but it must not suspend.
         return poll_token(task, deadline);

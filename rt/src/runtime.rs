@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::dump::RuntimeDump;
 use crate::park::blocking;
 pub use crate::sched::Leaks;
-use crate::sched::{Census, Config, Sched, Wishes, current};
+use crate::sched::{Census, Config, Counts, Sched, Wishes, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
 
@@ -80,15 +80,27 @@ impl Runtime {
         }
     }
 
-    /// What the runtime has counted so far: a snapshot, cheap to take.
+    /// What the runtime has counted so far. Cheap: it reads counters that each worker keeps for itself, in a
+    /// line of its own, so counting slows nobody down. The counters are not all of one moment.
     pub fn metrics(&self) -> Metrics {
         let counts = self.sched.counts();
+        let mut all = Counts::default();
+        counts.iter().for_each(|worker| all += *worker);
+        let [injected, wakes, moved_on] = self.sched.shared_counts();
         Metrics {
             workers: self.sched.config.workers as usize,
-            spare_workers: counts.threads - self.sched.config.workers as usize,
-            picks: counts.picks,
-            steals: counts.steals,
-            stacks: counts.stacks,
+            spare_workers: counts.len() - self.sched.config.workers as usize,
+            picks: all.picks,
+            fair_picks: all.fair_picks,
+            searches: all.searches,
+            steals: all.steals + moved_on,
+            rescues: all.rescues + moved_on,
+            offers: all.offers,
+            sleeps: all.sleeps,
+            wakes,
+            injected,
+            per_worker: counts.into_iter().map(WorkerMetrics::from).collect(),
+            stacks: self.sched.pool().outstanding(),
             stack_sites: self.stack_sites(),
         }
     }
@@ -145,13 +157,51 @@ pub struct Metrics {
     pub spare_workers: usize,
     /// Tasks picked to run, counting one that is resumed again each time.
     pub picks: u64,
-    /// Times a worker took work from another.
+    /// Picks that looked first at what the usual order leaves waiting: every 61st.
+    pub fair_picks: u64,
+    /// Searches of workers that had run out of work. Few lead to a steal if the program has little parallelism.
+    pub searches: u64,
+    /// Times work went from one worker to another that had none: one continuation, or some ready tasks.
     pub steals: u64,
+    /// Those of the steals that took what a stuck worker had not exposed. Cost a system call each. Some are the
+    /// monitor's, not a worker's.
+    pub rescues: u64,
+    /// Times a worker exposed tasks, because another had none.
+    pub offers: u64,
+    /// Times a worker went to sleep.
+    pub sleeps: u64,
+    /// Times a sleeping worker was woken because there was work. A system call each.
+    pub wakes: u64,
+    /// Tasks made runnable through the shared queue: by OS threads, and by workers that block or retire.
+    pub injected: u64,
+    /// What each worker has counted, spares last.
+    pub per_worker: Vec<WorkerMetrics>,
     /// Stacks in use or cached by a worker.
     pub stacks: usize,
     /// How threads that have ended used their stacks, by where they were spawned, the deepest first.
     /// Empty but for [`RuntimeBuilder::profile_stacks`].
     pub stack_sites: Vec<StackSite>,
+}
+
+/// What one worker has counted: the parts of the sums in [`Metrics`], which explains them.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "explained where they are added up")]
+pub struct WorkerMetrics {
+    pub picks: u64,
+    pub fair_picks: u64,
+    pub searches: u64,
+    pub steals: u64,
+    pub rescues: u64,
+    pub offers: u64,
+    pub sleeps: u64,
+}
+
+impl From<Counts> for WorkerMetrics {
+    fn from(counts: Counts) -> Self {
+        let Counts { picks, fair_picks, searches, steals, rescues, offers, sleeps } = counts;
+        Self { picks, fair_picks, searches, steals, rescues, offers, sleeps }
+    }
 }
 
 /// How the green threads that one place in the program spawned used their stacks.
@@ -230,6 +280,21 @@ impl RuntimeBuilder {
     /// A runtime that is dropped on one of its own green threads cannot panic for them, and prints.
     pub fn report_leaks(mut self, leaks: Leaks) -> Self {
         self.wishes.leaks = Some(leaks);
+        self
+    }
+
+    /// Whether panic messages name the green thread: before the message of the panic hook comes a line
+    /// as
+    ///
+    /// ```text
+    /// green thread 7 'parser' (spawned at src/main.rs:3:5) panicked at src/main.rs:9:14, on OS thread 'gthread-0':
+    /// ```
+    ///
+    /// If not given, they do unless `GTHREAD_NAME_PANICS=0`. The first runtime of the process that names
+    /// panics, as a rule the default one, wraps the hook that is set then, for all; a hook that is set
+    /// later replaces it, and may find out by [`current`](crate::current) who panics.
+    pub fn name_panics(mut self, name: bool) -> Self {
+        self.wishes.name_panics = Some(name);
         self
     }
 

@@ -8,6 +8,8 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
 
+use crate::no_switch::{self, Violation};
+use crate::park;
 use crate::prim::{AtomicUsize, Ordering};
 use crate::sched::{Sched, current, default_sched};
 use crate::spawn::{Builder, JoinHandle, Options, start, start_in};
@@ -61,14 +63,29 @@ where
         _env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    scope.data.running.wait(Reason::Scope, site);
-    match result {
-        Err(payload) => resume_unwind(payload),
-        Ok(_) if scope.data.panics.load(Ordering::Relaxed) > 0 => {
+    let violation = wait_for_all(&scope.data.running, site);
+    match (result, violation) {
+        (Err(payload), _) => resume_unwind(payload),
+        (Ok(_), Some(violation)) => violation.panic(),
+        (Ok(_), None) if scope.data.panics.load(Ordering::Relaxed) > 0 => {
             panic!("a scoped green thread panicked")
         }
-        Ok(result) => result,
+        (Ok(result), None) => result,
     }
+}
+
+/// Waits for the threads of a scope, whatever comes: they borrow. Where the caller must not be switched it
+/// blocks the OS thread; what to say of that is the result.
+fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Violation> {
+    if running.is_zero() {
+        return None;
+    }
+    let violation = no_switch::violation(site);
+    match violation {
+        None => running.wait(Reason::Scope, site),
+        Some(_) => park::blocking(|| running.wait(Reason::Scope, site)),
+    }
+    violation
 }
 
 impl<'scope> Scope<'scope, '_> {
@@ -311,6 +328,8 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
+    // Before the thread is there: it borrows, so the wait for it must not fail.
+    no_switch::check(site);
     // SAFETY: the types are `Send`, and we wait for the thread. `wait` fails without its having ended only
     // when the runtime was dropped, and it is borrowed here or the default one; or in a deadlock, and then no
     // green thread of any runtime ever runs again (`sched/deadlock.rs`).

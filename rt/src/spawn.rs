@@ -8,11 +8,12 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::thread::Result;
 
+use crate::no_switch;
 use crate::park::Wait;
 use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
-use crate::task::{After, Attributes, Reason, TaskRef, Waiter};
+use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
 use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
@@ -250,6 +251,14 @@ where
         .green()
         .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
     if parent.is_none() {
+        if !options.queued {
+            // Asked here, where a plain spawn does not come by.
+            if let Some(violation) = no_switch::violation_on(worker, child.site) {
+                // SAFETY: nobody else has the child yet, and it has not run.
+                unsafe { child.discard::<F>() };
+                violation.panic();
+            }
+        }
         worker.push_ready(child);
     }
     Ok((child, parent))
@@ -391,12 +400,19 @@ fn wait_until_done(
     task: TaskRef,
     site: &'static Location<'static>,
 ) -> std::result::Result<(), Never> {
+    if let Some(violation) = no_switch::violation(site) {
+        // The handle goes, as a handle that is dropped.
+        match task.join.detach() {
+            Detach::Running => violation.panic(),
+            Detach::Done => return Ok(()),
+        }
+    }
     let sched = task.sched();
     let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
-    let wait = Wait::arm();
+    let wait = Wait::arm(site);
     let waiter = wait.waiter();
     if let Waiter::Green(joiner) = waiter {
-        joiner.note_target(task);
+        joiner.note_target(Target::Task(task));
     }
     if !inside && !sched.add_joiner(waiter) {
         let _ = wait.cancel();

@@ -65,7 +65,7 @@ impl<T> Exchange<T> {
                 State::Over => return None,
                 State::Promised => inner.state = State::Promised,
             }
-            let wait = Wait::in_queue(None);
+            let (mut inner, wait) = Wait::in_queue(inner, None, site);
             let mut node = Node::new(wait.waiter(), ptr::null_mut());
             // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
             unsafe { inner.receiver.push(NonNull::from(&mut node)) };

@@ -13,7 +13,7 @@ use crate::task::Reason;
 /// Sleeps until an instant; without one, for ever.
 pub(super) fn sleep_until(until: Option<Instant>, site: &'static Location<'static>) {
     while until.is_none_or(|until| Instant::now() < until) {
-        Wait::arm().park(Reason::Recv, until, site);
+        Wait::arm(site).park(Reason::Recv, until, site);
     }
 }
 

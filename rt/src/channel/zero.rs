@@ -63,10 +63,13 @@ impl<T> Zero<T> {
             drop(meeting);
             return Err(SendTimeoutError::Disconnected(value));
         }
+        let Some((meeting, wait)) = begin(meeting, deadline, site) else {
+            return Err(SendTimeoutError::Timeout(value));
+        };
         // The value is in this place until a receiver has copied it out.
         let mut place = MaybeUninit::new(value);
         let packet = place.as_mut_ptr().cast();
-        match self.park(meeting, Side::Senders, packet, Reason::Send, deadline, site).0 {
+        match self.park(meeting, &wait, Side::Senders, packet, deadline, site).0 {
             WOKEN => Ok(()),
             // SAFETY: nobody has taken the value: the claim was not a receiver's.
             op => Err(match (op, unsafe { place.assume_init() }) {
@@ -120,9 +123,12 @@ impl<T> Zero<T> {
             } else if meeting.disconnected {
                 return Err(RecvTimeoutError::Disconnected);
             } else {
+                let Some((meeting, wait)) = begin(meeting, deadline, site) else {
+                    return Err(RecvTimeoutError::Timeout);
+                };
                 let mut place = MaybeUninit::<T>::uninit();
                 let packet = place.as_mut_ptr().cast();
-                match self.park(meeting, Side::Receivers, packet, Reason::Recv, deadline, site) {
+                match self.park(meeting, &wait, Side::Receivers, packet, deadline, site) {
                     // SAFETY: the sender filled the place before it claimed us.
                     (WOKEN, _) => return Ok(unsafe { place.assume_init() }),
                     (TIMED_OUT, _) => return Err(RecvTimeoutError::Timeout),
@@ -143,16 +149,16 @@ impl<T> Zero<T> {
     fn park(
         &self,
         mut meeting: SpinGuard<'_, Meeting>,
+        wait: &Wait,
         side: Side,
         packet: *mut (),
-        reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> (Op, *const ()) {
-        if deadline.is_some_and(|at| Instant::now() >= at) {
-            return (TIMED_OUT, std::ptr::null());
-        }
-        let wait = Wait::in_queue(deadline);
+        let reason = match side {
+            Side::Senders => Reason::Send,
+            Side::Receivers => Reason::Recv,
+        };
         let mut node = Node::new(wait.waiter(), packet);
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed, or removed below.
@@ -165,4 +171,17 @@ impl<T> Zero<T> {
         // SAFETY: the node is out of the queue, and this frame's alone.
         (op, unsafe { node.as_ref() }.exchange())
     }
+}
+
+/// Begins a wait for a partner, unless the time for it is over.
+#[cfg_attr(not(debug_assertions), inline(always))]
+fn begin<'a>(
+    meeting: SpinGuard<'a, Meeting>,
+    deadline: Option<Instant>,
+    site: &'static Location<'static>,
+) -> Option<(SpinGuard<'a, Meeting>, Wait)> {
+    if deadline.is_some_and(|at| Instant::now() >= at) {
+        return None;
+    }
+    Some(Wait::in_queue(meeting, deadline, site))
 }

@@ -78,7 +78,7 @@ impl RuntimeDump {
         let mut places: HashMap<_, usize> = HashMap::new();
         let mut groups: Vec<Vec<&ThreadDump>> = Vec::new();
         for thread in &self.threads {
-            let wait = thread.wait.map(|wait| (wait.reason, wait.at, wait.thread));
+            let wait = thread.wait.map(|wait| (wait.reason, wait.at, wait.thread, wait.lock));
             let key = (thread.state, wait, thread.spawned_at, thread.worker, &thread.backtrace);
             let place = *places.entry(key).or_insert(groups.len());
             if place == groups.len() {
@@ -143,9 +143,17 @@ fn write_wait(f: &mut Formatter<'_>, wait: &WaitDump, least: u64, most: u64) -> 
     if seconds(least) != seconds(most) {
         write!(f, " to {}", seconds(most))?;
     }
-    match wait.thread {
-        Some(thread) => write!(f, ", for thread {thread}"),
-        None => Ok(()),
+    match (wait.lock, wait.thread) {
+        (None, None) => Ok(()),
+        (None, Some(thread)) => write!(f, ", for thread {thread}"),
+        (Some(lock), holder) => {
+            write!(f, ", for the {} at {:#x}", lock.kind, lock.address)?;
+            match holder {
+                Some(thread) => write!(f, " that thread {thread} has"),
+                None if lock.held => write!(f, " that an OS thread has"),
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -158,12 +166,13 @@ fn write_cycle(f: &mut Formatter<'_>, cycle: &[&ThreadDump]) -> fmt::Result {
             write!(f, "{} ", title(thread))?;
         }
         let next = cycle[(at + 1) % cycle.len()];
-        let what = thread.wait.map_or("something of", |wait| match wait.reason {
-            "join" => "to join",
-            other => other,
-        });
         let who = if at + 1 == cycle.len() { number_word(next) } else { title(next) };
-        write!(f, "waits {what} {who}")?;
+        match thread.wait.and_then(|wait| wait.lock) {
+            None => write!(f, "waits to join {who}")?,
+            Some(lock) => {
+                write!(f, "waits for the {} at {:#x} that {who} has", lock.kind, lock.address)?
+            }
+        }
     }
     writeln!(f)
 }

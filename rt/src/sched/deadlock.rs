@@ -84,11 +84,11 @@ impl Watch {
             Detection::Eager => Duration::ZERO,
             Detection::Off => return None,
         };
-        if self.said || sched.driver.earliest().is_some() {
+        if self.said || sched.has_timers() {
             return None;
         }
         let now = Instant::now();
-        let picks = sched.counts().picks;
+        let picks = sched.picks();
         let anew = Quiet { picks, since: now, next: now + first, pause: first };
         let quiet = match &mut self.quiet {
             Some(quiet) if quiet.picks == picks => quiet,
@@ -181,7 +181,7 @@ impl Sched {
         for remote in self.remotes().iter().filter_map(|remote| remote.get()) {
             match remote.own.status.state() {
                 SLEEPING => {
-                    let picks = remote.own.picks.load(Ordering::Relaxed);
+                    let picks = remote.own.counters.picks.get();
                     marks.insert(remote.parker.thread_id(), picks);
                 }
                 // As any OS thread.
@@ -189,9 +189,15 @@ impl Sched {
                 _ => return None,
             }
         }
-        let idle = self.driver.earliest().is_none() && !self.has_work() && !self.has_private();
+        let idle = !self.has_timers() && !self.has_work() && !self.has_private();
         let posted = self.remotes().iter().filter_map(|remote| remote.get()).any(|r| r.has_post());
         (idle && !posted).then_some(())
+    }
+
+    /// How often its workers have picked.
+    fn picks(&self) -> u64 {
+        let workers = self.remotes().iter().filter_map(|remote| remote.get());
+        workers.map(|remote| remote.own.counters.picks.get()).sum()
     }
 
     /// Whether all workers sleep, none of them blocked in a task.

@@ -3,8 +3,9 @@
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
 //! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
-//! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
-//! - [`overflow`] explains a stack that was too small.
+//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
+//! - [`monitor`] covers for workers that are stuck.
+//! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
 //!   the dump then finds, [`peek`] how it looks at what is not stopped; [`sigquit`] dumps when told to.
 //! - [`deadlock`] finds out that nobody will wake anybody any more.
@@ -14,12 +15,14 @@
 
 mod biased;
 mod census;
+mod counters;
 pub(crate) mod current;
 mod deadlock;
 mod driver;
 mod idle;
 mod monitor;
 mod overflow;
+mod panic_names;
 mod parker;
 mod peek;
 mod queues;
@@ -29,6 +32,8 @@ mod sigquit;
 mod start;
 mod status;
 mod steal;
+mod timers;
+mod watch;
 mod worker;
 mod world;
 
@@ -45,7 +50,7 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
-use driver::{Driver, Tell};
+use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
@@ -53,7 +58,7 @@ use worker::Core;
 use world::World;
 
 pub(crate) use census::Census;
-pub(crate) use driver::TimerKey;
+pub(crate) use counters::Counts;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
@@ -72,6 +77,11 @@ const MAX_SPARES: usize = 1024;
 pub(crate) struct Sched {
     pub(crate) config: Config,
     injector: Injector<TaskRef>,
+    injected: AtomicU64,
+    /// Times the monitor took tasks from a stuck worker for others.
+    moved_on: AtomicU64,
+    /// Workers that were woken because there was work.
+    wakes: AtomicU64,
     /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
     remotes: Box<[OnceLock<Arc<Remote>>]>,
     /// How many of `remotes` are filled, or being filled.
@@ -111,6 +121,8 @@ impl Sched {
         match task.pinned() {
             Some(home) => self.post(home, task),
             None => {
+                // The push beside it writes to a shared line as well.
+                self.injected.fetch_add(1, Ordering::Relaxed);
                 self.injector.push(task);
                 self.answer(self.idle.notify_outside());
             }
@@ -122,7 +134,10 @@ impl Sched {
     fn answer(&self, summon: Summon) {
         match summon {
             Summon::Nobody => {}
-            Summon::Worker(worker) => self.remote(worker).parker.unpark(),
+            Summon::Worker(worker) => {
+                self.wakes.fetch_add(1, Ordering::Relaxed);
+                self.remote(worker).parker.unpark();
+            }
             Summon::Spare => self.monitor.request_spare(),
         }
     }
@@ -152,6 +167,11 @@ impl Sched {
     /// One more task is pinned to a worker.
     pub(crate) fn note_pinned(&self, home: u32) {
         self.remote(home).pinned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One of them is gone.
+    pub(crate) fn forget_pinned(&self, home: u32) {
+        self.remote(home).pinned.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A worker for a task that an outside thread pins: one of the first, in turn.
@@ -238,27 +258,6 @@ impl Sched {
         }
     }
 
-    /// Registers an armed wait to time out.
-    pub(crate) fn insert_timer(&self, deadline: std::time::Instant, waiter: Waiter) -> TimerKey {
-        let (key, tell) = self.driver.insert(deadline, waiter);
-        match tell {
-            Tell::Nobody => {}
-            Tell::Keeper(worker) => self.remote(worker).parker.unpark(),
-            Tell::Monitor => self.monitor.rouse(),
-        }
-        key
-    }
-
-    pub(crate) fn remove_timer(&self, key: TimerKey) {
-        self.driver.remove(key);
-    }
-
-    fn fire_due_timers(&self) {
-        if self.driver.is_due() {
-            self.driver.fire().into_iter().for_each(wake);
-        }
-    }
-
     /// The coarse clock, for notes.
     #[inline]
     pub(crate) fn coarse_now(&self) -> u64 {
@@ -274,15 +273,15 @@ impl Sched {
         now
     }
 
-    /// What the scheduler has counted so far.
-    pub(crate) fn counts(&self) -> Counts {
-        let workers = || self.remotes().iter().filter_map(OnceLock::get);
-        Counts {
-            threads: workers().count(),
-            picks: workers().map(|w| w.own.picks.load(Ordering::Relaxed)).sum(),
-            steals: workers().map(|w| w.own.steals.load(Ordering::Relaxed)).sum(),
-            stacks: self.pool.outstanding(),
-        }
+    /// What each worker, spares among them, has counted so far.
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        self.remotes().iter().filter_map(OnceLock::get).map(|r| r.own.counters.counts()).collect()
+    }
+
+    /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,
+    /// rescues by the monitor.
+    pub(crate) fn shared_counts(&self) -> [u64; 3] {
+        [&self.injected, &self.wakes, &self.moved_on].map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
@@ -291,14 +290,6 @@ impl Sched {
 pub(crate) struct StackUse {
     pub(crate) threads: u64,
     pub(crate) high_water: usize,
-}
-
-/// See [`crate::Metrics`].
-pub(crate) struct Counts {
-    pub(crate) threads: usize,
-    pub(crate) picks: u64,
-    pub(crate) steals: u64,
-    pub(crate) stacks: usize,
 }
 
 /// No smaller stack is given than this many usable bytes: room for the control block, a closure, and

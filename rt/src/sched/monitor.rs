@@ -120,7 +120,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
             sched.start_spare();
         }
         sched.advance_clock();
-        sched.fire_due_timers();
+        sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
         if sleep_while_quiet(sched, trim_at, &mut watch) {
             seen.clear();
@@ -140,9 +140,11 @@ pub(super) fn run(sched: &Arc<Sched>) {
         }
         let hungry = sched.idle.has_room() && sched.has_private();
         let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
-        let next_look = Instant::now() + interval.min(longest);
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park(Some(timer.map_or(next_look, |timer| timer.min(next_look))));
+        let now = Instant::now();
+        let until = sched.watch_timers(Some(now + interval.min(longest)));
+        // Timers that are late already, more than one batch, are no reason to be at it all the time.
+        monitor.parker.park(until.map(|until| until.max(now + MIN_INTERVAL)));
+        sched.stop_watching();
         sched.reap_threads();
     }
 }
@@ -172,9 +174,9 @@ fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>, watch: &mut W
     fence(Ordering::SeqCst);
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
         let look_at = watch.watch(sched);
-        monitor.parker.park([timer, trim_at, look_at].into_iter().flatten().min());
+        monitor.parker.park(sched.watch_timers([trim_at, look_at].into_iter().flatten().min()));
+        sched.stop_watching();
     }
     monitor.dormant.store(false, Ordering::Relaxed);
     quiet
@@ -188,7 +190,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
     for (index, remote) in sched.remotes().iter().map_while(|remote| remote.get()).enumerate() {
-        let picks = remote.own.picks.load(Ordering::Relaxed);
+        let picks = remote.picks();
         if index == seen.len() {
             seen.push(Seen { picks, since: now });
         }
@@ -207,7 +209,10 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
                 private |= remote.has_private();
                 if time >= RESCUE_AFTER && sched.idle.has_room() {
                     let tasks = remote.rescue(Rescue::Some);
-                    acted |= !tasks.is_empty();
+                    if !tasks.is_empty() {
+                        acted = true;
+                        sched.moved_on.fetch_add(1, Ordering::Relaxed);
+                    }
                     tasks.into_iter().for_each(|task| sched.inject(task));
                 }
             }

@@ -6,9 +6,11 @@ use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
 use super::biased::Biased;
+use super::counters::Counters;
+use super::driver::Timers;
 use super::parker::Parker;
 use super::status::Status;
-use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::prim::{AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::{Task, TaskRef};
 
 /// The shared side of one worker.
@@ -22,6 +24,8 @@ pub(super) struct Remote {
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
+    /// Timers of the tasks that began to wait here.
+    pub(super) timers: CachePadded<Timers>,
     inbox: Inbox,
     /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
     pub(super) pinned: AtomicUsize,
@@ -55,10 +59,8 @@ pub(super) enum Rescue {
 /// Written often by the owner, read now and then by the monitor.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// Counts picks; the monitor sees by it whether the worker moves on.
-    pub(super) picks: AtomicU64,
-    /// Tasks that this worker took from another.
-    pub(super) steals: AtomicU64,
+    /// Among others it counts picks; the monitor sees by that whether the worker moves on.
+    pub(super) counters: Counters,
     /// How many tasks are private: a hint.
     private: AtomicUsize,
     /// What the worker is doing. The owner and the monitor change it.
@@ -88,12 +90,12 @@ impl Remote {
             private: CachePadded::new(Biased::new(private)),
             parker: Parker::new(),
             own: CachePadded::new(Own {
-                picks: AtomicU64::new(0),
-                steals: AtomicU64::new(0),
+                counters: Counters::default(),
                 private: AtomicUsize::new(0),
                 status: Status::new(),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
+            timers: CachePadded::new(Timers::new()),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }
@@ -133,6 +135,12 @@ impl Remote {
         };
         // SAFETY: the caller's.
         unsafe { self.private.with(counted) }
+    }
+
+    /// How many picks the worker has made.
+    #[inline]
+    pub(super) fn picks(&self) -> u64 {
+        self.own.counters.picks.get()
     }
 
     /// Whether tasks seem to be private here.

@@ -12,6 +12,7 @@ use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
+use super::panic_names::name_panics;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, class_of, current, dump_on_sigquit, explain_overflows};
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     on_sigquit: bool,
     /// What happens if threads are left when the runtime is dropped.
     pub(crate) leaks: Leaks,
+    /// Panic messages name the green thread.
+    pub(crate) name_panics: bool,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
@@ -77,6 +80,7 @@ pub(crate) struct Wishes {
     pub(crate) profile_stacks: Option<bool>,
     pub(crate) detect_deadlocks: Option<bool>,
     pub(crate) leaks: Option<Leaks>,
+    pub(crate) name_panics: Option<bool>,
     pub(crate) name: Option<String>,
 }
 
@@ -125,8 +129,22 @@ impl Config {
                 choice_from_env("GTHREAD_LEAKS", &ways)?
             }
         };
+        let name_panics = match wishes.name_panics {
+            Some(name_panics) => name_panics,
+            None => choice_from_env("GTHREAD_NAME_PANICS", &[("1", true), ("0", false)])?,
+        };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self { workers, class, guard, profile_stacks, detection, on_sigquit, leaks, name })
+        Ok(Self {
+            workers,
+            class,
+            guard,
+            profile_stacks,
+            detection,
+            on_sigquit,
+            leaks,
+            name_panics,
+            name,
+        })
     }
 }
 
@@ -209,6 +227,9 @@ impl Sched {
         if config.on_sigquit {
             dump_on_sigquit()?;
         }
+        if config.name_panics {
+            name_panics();
+        }
         let workers = config.workers;
         let cores: Vec<_> = (0..workers).map(Core::new).collect();
         let remotes: Box<[OnceLock<_>]> =
@@ -218,6 +239,9 @@ impl Sched {
         }
         let sched = Arc::new(Self {
             injector: Injector::new(),
+            injected: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+            moved_on: AtomicU64::new(0),
             remotes,
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),

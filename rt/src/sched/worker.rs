@@ -6,11 +6,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
+use std::panic::Location;
 use std::sync::Arc;
 
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
+use super::counters::Counters;
+use super::driver::Untold;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
@@ -29,6 +32,9 @@ pub(super) const FAIRNESS_PERIOD: u32 = 61;
 /// With more continuations than this waiting on one worker, children are queued instead of run at
 /// once: a chain of threads that each start their successor and end must not pile up.
 const DEEP: usize = 1024;
+
+/// In [`Worker::holds`]: the running task is in `no_switch`. Below it counts how deep in `blocking`.
+const NO_SWITCH: u32 = 1 << 31;
 
 /// The queues of a worker. They outlive a spare worker's OS thread, to serve the next one.
 #[derive(Debug)]
@@ -58,12 +64,17 @@ pub(crate) struct Worker {
     fair_turn: Cell<u32>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
-    blocking_depth: Cell<u32>,
+    /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
+    holds: Cell<u32>,
+    /// Where the running task has entered the innermost `no_switch`.
+    no_switch: Cell<Option<&'static Location<'static>>>,
     /// More than `DEEP` continuations wait; looked at now and then.
     deep: Cell<bool>,
     pub(super) random: Cell<u64>,
     /// A worker that had private tasks when this one last looked, and its picks then.
     pub(super) suspected: Cell<Option<(u32, u64)>>,
+    /// Of which timers it has to tell, before it runs anything.
+    pub(super) untold: Cell<Untold>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -77,14 +88,16 @@ impl Worker {
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
+            picks: Cell::new(core.remote.picks()),
             until_fair: Cell::new(FAIRNESS_PERIOD),
             fair_turn: Cell::new(0),
             searching: Cell::new(searching),
-            blocking_depth: Cell::new(0),
+            holds: Cell::new(0),
+            no_switch: Cell::new(None),
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
             suspected: Cell::new(None),
+            untold: Cell::new(Untold::Nothing),
             ids: Cell::new((0, 0)),
             core,
         }
@@ -114,6 +127,10 @@ impl Worker {
         self.set_status(SLEEPING);
     }
 
+    pub(super) fn counters(&self) -> &Counters {
+        &self.core.remote.own.counters
+    }
+
     /// Gives the deques back for the next spare.
     pub(super) fn into_core(self) -> Core {
         self.core
@@ -129,6 +146,7 @@ impl Worker {
         if self.searching.replace(false) {
             self.sched.answer(self.sched.idle.stop_search());
         }
+        self.tell_of_timers();
         self.run_task(task);
     }
 
@@ -153,7 +171,7 @@ impl Worker {
                         self.set_current(Some(child));
                         task.note_fork(child);
                         self.push_fork(task);
-                        self.count_pick();
+                        self.count_move();
                         task = child;
                         continue;
                     }
@@ -178,7 +196,7 @@ impl Worker {
                         match self.rotate(task) {
                             Ok(next) => {
                                 self.set_current(Some(next));
-                                self.count_pick();
+                                self.count_move();
                                 task = next;
                                 continue;
                             }
@@ -216,7 +234,7 @@ impl Worker {
         if next.is_some() {
             // A child that finished alone is not freed before its parent runs.
             self.set_current(next);
-            self.count_pick();
+            self.count_move();
         }
         next
     }
@@ -275,25 +293,32 @@ impl Worker {
             .or_else(|| self.sched.take_injected())
     }
 
-    /// Counts a pick: true if it is time for a fair one. Tells the monitor that the worker moves on. Waits
-    /// while the world is stopped.
+    /// Counts a pick: true if it is time for a fair one.
     #[inline]
     fn count_pick(&self) -> bool {
+        let fair = self.until_fair.get() == 1;
+        self.count_move();
+        if fair {
+            self.until_fair.set(FAIRNESS_PERIOD);
+        }
+        fair
+    }
+
+    /// Counts a pick that leaves no choice; a fair one that is due stays due. Tells the monitor that the worker
+    /// moves on; waits while the world is stopped.
+    #[inline]
+    fn count_move(&self) {
         let picks = self.picks.get() + 1;
         self.picks.set(picks);
         let own = &self.core.remote.own;
-        own.picks.store(picks, Ordering::Relaxed);
+        own.counters.picks.set(picks);
         if !own.status.is_plain() {
             self.attend();
         }
-        let left = self.until_fair.get() - 1;
-        if left == 0 {
-            self.until_fair.set(FAIRNESS_PERIOD);
-            self.deep.set(self.core.queues.forks() > DEEP);
-            return true;
+        match self.until_fair.get() {
+            1 => self.deep.set(self.core.queues.forks() > DEEP),
+            left => self.until_fair.set(left - 1),
         }
-        self.until_fair.set(left);
-        false
     }
 
     /// Something is to be done before the next pick.
@@ -322,10 +347,11 @@ impl Worker {
     /// and now and then the work of another worker, which may be stuck.
     #[cold]
     fn pick_fairly(&self) -> Option<TaskRef> {
-        self.sched.fire_due_timers();
-        self.stacks.borrow_mut().tend(&self.sched.pool);
+        self.counters().fair_picks.count();
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
+        self.fire_timers(turn % 5 == 4);
+        self.stacks.borrow_mut().tend(&self.sched.pool);
         if turn % 5 == 4 {
             return self.steal().or_else(|| self.rescue_stuck());
         }
@@ -367,7 +393,7 @@ impl Worker {
     fn push_fork(&self, task: TaskRef) {
         self.core.queues.push_fork(task);
         if self.sched.idle.is_hungry() && self.core.queues.offer_fork() {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
     }
 
@@ -420,8 +446,14 @@ impl Worker {
     #[cold]
     fn offer_ready(&self) {
         if self.core.queues.offer_ready() {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
+    }
+
+    #[cold]
+    fn tell_of_offer(&self) {
+        self.counters().offers.count();
+        self.sched.answer(self.sched.idle.notify());
     }
 
     /// Lets others take what is private, but for a lone continuation that is not worth it.
@@ -429,7 +461,7 @@ impl Worker {
     fn feed(&self) {
         let fork = self.core.queues.offer_fork();
         if self.core.queues.offer_ready() || fork {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
     }
 
@@ -471,7 +503,7 @@ impl Worker {
     // ---- what running tasks ask for -----------------------------------------------------------
 
     /// The running task, if it may suspend: it must not while it unwinds (the panic count is the OS
-    /// thread's) nor inside `blocking`.
+    /// thread's) nor inside `blocking` or `no_switch`.
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
         if self.must_not_suspend() { None } else { self.current.get() }
@@ -479,7 +511,26 @@ impl Worker {
 
     #[inline]
     fn must_not_suspend(&self) -> bool {
-        std::thread::panicking() || self.blocking_depth.get() > 0
+        std::thread::panicking() || self.holds.get() != 0
+    }
+
+    /// Where the running task has said that it must not be suspended, if it would be otherwise: inside
+    /// `blocking`, and while it unwinds, it is not anyway.
+    #[cold]
+    pub(crate) fn switch_forbidden(&self) -> Option<&'static Location<'static>> {
+        let site = self.no_switch.get()?;
+        (self.holds.get() == NO_SWITCH && !std::thread::panicking()).then_some(site)
+    }
+
+    /// The running task enters a `no_switch` at `site`, or leaves the innermost for the one around it.
+    /// Gives the one that it was in before.
+    pub(crate) fn set_no_switch(
+        &self,
+        site: Option<&'static Location<'static>>,
+    ) -> Option<&'static Location<'static>> {
+        let depth = self.holds.get() & !NO_SWITCH;
+        self.holds.set(if site.is_some() { depth | NO_SWITCH } else { depth });
+        self.no_switch.replace(site)
     }
 
     /// The running task, whether or not it may suspend.
@@ -537,9 +588,9 @@ impl Worker {
 
     /// The running task is about to block this OS thread: lets another take this worker's place.
     pub(crate) fn enter_blocking(&self) {
-        let depth = self.blocking_depth.get();
-        self.blocking_depth.set(depth + 1);
-        if depth > 0 {
+        let holds = self.holds.get();
+        self.holds.set(holds + 1);
+        if holds & !NO_SWITCH > 0 {
             return;
         }
         self.core.queues.expose_all();
@@ -553,9 +604,9 @@ impl Worker {
 
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
-        let depth = self.blocking_depth.get() - 1;
-        self.blocking_depth.set(depth);
-        if depth == 0 {
+        let holds = self.holds.get() - 1;
+        self.holds.set(holds);
+        if holds & !NO_SWITCH == 0 {
             self.core.remote.own.status.enter(NORMAL);
             self.sched.idle.unblock();
             self.sched.monitor.stir();

@@ -21,6 +21,7 @@
 //!   have a task they see by its join word.
 
 pub(crate) mod command;
+pub(crate) mod holder;
 pub(crate) mod join;
 mod os;
 mod packet;
@@ -41,6 +42,7 @@ use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
 use crate::dump::Errand;
 use crate::sched::Sched;
 use command::Command;
+use holder::AwaitedLock;
 use join::JoinWord;
 use state::WaitCell;
 
@@ -117,7 +119,7 @@ pub(crate) struct Body {
     /// one: a task that never waits does not pay for them.
     waits_at: Cell<Option<&'static Location<'static>>>,
     waits: Cell<MaybeUninit<(Reason, u64)>>,
-    waits_for: Cell<MaybeUninit<TaskRef>>,
+    waits_for: Cell<MaybeUninit<Target>>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
 }
@@ -137,8 +139,15 @@ pub(crate) struct WaitNote {
     pub(crate) site: &'static Location<'static>,
     /// Milliseconds on the scheduler's coarse clock.
     pub(crate) since: u64,
-    /// The task that it waits for: alive while the wait lasts.
-    pub(crate) target: Option<TaskRef>,
+    /// What it waits for: there while the wait lasts.
+    pub(crate) target: Option<Target>,
+}
+
+/// What a task waits for, if somebody in particular must do something first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    Task(TaskRef),
+    Lock(AwaitedLock),
 }
 
 /// Bytes at the top of a slot that nobody may use but for a control block: where there is none, they say so.
@@ -428,6 +437,35 @@ impl TaskRef {
         sched.put_slot(slot);
     }
 
+    /// Gives up a task that was never made runnable, and its closure with it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the task, and it was made with `F`. Its scheduler stays until this returns.
+    #[cold]
+    pub(crate) unsafe fn discard<F>(self) {
+        let sched = self.sched;
+        let slot = self.slot.take().expect("a task is freed once");
+        // SAFETY: the scheduler outlives its tasks.
+        let sched = unsafe { sched.as_ref() };
+        if let Some(home) = self.pinned {
+            sched.forget_pinned(home);
+        }
+        // SAFETY: the caller's: the closure is still there, and the fiber was never resumed. Each is taken
+        // out once; nothing is left in the packet, nor in the fiber, whose drop does nothing.
+        let closure = unsafe {
+            self.fiber.get().read().discard();
+            let closure = self.packet.take_closure::<F>();
+            // For dumps, which look for control blocks: this is none any more.
+            let _ = self.join.end();
+            (*self.0.as_ptr()).body.packet.free();
+            self.0.drop_in_place();
+            closure
+        };
+        sched.pool().put(slot);
+        drop(closure);
+    }
+
     /// Takes the result out.
     ///
     /// # Safety
@@ -503,9 +541,9 @@ impl Task {
         self.waits_at.set(Some(site));
     }
 
-    /// Notes before that for whom it is about to wait. By the task itself, and only for a reason that has a
-    /// thread.
-    pub(crate) fn note_target(&self, target: TaskRef) {
+    /// Notes before that for whom it is about to wait. By the task itself, always for a reason that
+    /// [has a target](Reason::has_target).
+    pub(crate) fn note_target(&self, target: Target) {
         self.waits_for.set(MaybeUninit::new(target));
     }
 
@@ -514,7 +552,7 @@ impl Task {
         let site = self.waits_at.get()?;
         // SAFETY: noted before the place was.
         let (reason, since) = unsafe { self.waits.get().assume_init() };
-        let target = (reason == Reason::Join).then(|| {
+        let target = reason.has_target().then(|| {
             // SAFETY: noted before the wait was, for this reason.
             unsafe { self.waits_for.get().assume_init() }
         });

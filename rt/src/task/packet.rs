@@ -82,6 +82,16 @@ impl Packet {
         }
     }
 
+    /// Moves the closure out, of a packet whose entry never ran.
+    ///
+    /// # Safety
+    ///
+    /// `F` is the type the packet was made with, and this is called once.
+    pub(super) unsafe fn take_closure<F>(&self) -> F {
+        // SAFETY: the closure is at the start of the union whatever the result's type is.
+        unsafe { self.content.cast::<F>().read() }
+    }
+
     /// Moves the result out.
     ///
     /// # Safety

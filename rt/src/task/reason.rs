@@ -29,4 +29,18 @@ reasons! {
     Send = "send",
     Select = "select",
     WaitGroup = "wait group",
+    Lock = "lock",
+    Read = "read lock",
+    Write = "write lock",
+    Condvar = "condition variable",
+    Barrier = "barrier",
+    Once = "once",
+    Semaphore = "semaphore",
+}
+
+impl Reason {
+    /// Whether a thread that waits for this has noted what for.
+    pub(crate) fn has_target(self) -> bool {
+        matches!(self, Self::Join | Self::Lock | Self::Read | Self::Write)
+    }
 }

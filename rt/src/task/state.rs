@@ -251,7 +251,7 @@ impl WaitCell {
 mod models {
     use super::*;
     use crate::prim::{AtomicUsize, Mutex, lock};
-    use crate::spin::{Held, SpinLock};
+    use crate::spin::{Guard as _, Held, SpinLock};
     use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;

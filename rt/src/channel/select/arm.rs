@@ -38,16 +38,32 @@ pub(crate) struct Place {
 }
 
 /// One wait of a select: armed when the first arm is registered.
-pub(crate) struct Round(Option<Wait>);
+pub(crate) struct Round {
+    wait: Option<Wait>,
+    /// Where the select is.
+    site: &'static Location<'static>,
+}
 
 impl Round {
-    pub(crate) fn new() -> Self {
-        Self(None)
+    pub(crate) fn new(site: &'static Location<'static>) -> Self {
+        Self { wait: None, site }
     }
 
     /// The waiter of this round, if any arm was registered.
     pub(super) fn waiter(&self) -> Option<Waiter> {
-        self.0.as_ref().map(Wait::waiter)
+        self.wait.as_ref().map(Wait::waiter)
+    }
+
+    /// Arms the wait, if no arm was registered yet. The caller's lock passes through: it is let go
+    /// before this panics, if it does.
+    #[inline]
+    fn arm<G>(&mut self, guard: G) -> G {
+        if self.wait.is_some() {
+            return guard;
+        }
+        let (guard, wait) = Wait::arm_under(guard, self.site);
+        self.wait = Some(wait);
+        guard
     }
 
     /// Takes a seat at the place, to be registered.
@@ -57,7 +73,8 @@ impl Round {
     /// The place is free, and large enough.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) unsafe fn sit(&mut self, place: Place) -> NonNull<Node> {
-        let waiter = self.0.get_or_insert_with(Wait::arm).waiter();
+        self.arm(());
+        let waiter = self.waiter().expect("just armed");
         let node = Node::of_arm(waiter, place.arm, std::ptr::null_mut());
         // The packet is uninitialized to begin with.
         let seat = Seat::node(place.seat);
@@ -73,17 +90,14 @@ impl Round {
 
     /// Ends the wait, and gives the operation of the claim that had ended it before.
     pub(crate) fn claimed(&self) -> Option<Op> {
-        self.0.as_ref().and_then(Wait::cancel)
+        self.wait.as_ref().and_then(Wait::cancel)
     }
 
     /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn park(
-        &mut self,
-        deadline: Option<Instant>,
-        site: &'static Location<'static>,
-    ) -> Op {
-        self.0.get_or_insert_with(Wait::arm).park(Reason::Select, deadline, site)
+    pub(crate) fn park(&mut self, deadline: Option<Instant>) -> Op {
+        self.arm(());
+        self.wait.as_ref().expect("just armed").park(Reason::Select, deadline, self.site)
     }
 }
 
@@ -211,7 +225,8 @@ impl<E: End> Arm for E {
                 if self.can_proceed() { Step::Ready } else { Step::Registered }
             }
             Waits::Meeting(rendezvous, side) => match rendezvous.meet(side, round.waiter()) {
-                Meet::Nobody(mut meeting) => {
+                Meet::Nobody(meeting) => {
+                    let mut meeting = round.arm(meeting);
                     // SAFETY: the seat stays until it is unregistered.
                     unsafe {
                         let node = round.sit(place);

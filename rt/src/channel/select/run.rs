@@ -204,7 +204,7 @@ unsafe fn wait(
     // n, and stays until it is unregistered, which is done for every registered one before this returns;
     // it is claimed or unregistered when its content is looked at.)
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
-    let mut round = Round::new();
+    let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
     let mut step = Step::Registered;
     for (nth, n) in order.iter(cases.len()).enumerate() {
@@ -216,7 +216,7 @@ unsafe fn wait(
         }
     }
     match step {
-        Step::Registered => match round.park(deadline(cases, until), site) {
+        Step::Registered => match round.park(deadline(cases, until)) {
             TIMED_OUT => {}
             op => claimed = Some(op),
         },
@@ -251,7 +251,7 @@ unsafe fn watch(
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
     // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
-    let mut round = Round::new();
+    let mut round = Round::new(site);
     let (mut watched, mut ready) = (0, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
@@ -265,7 +265,7 @@ unsafe fn watch(
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
-        round.park(deadline(cases, until), site);
+        round.park(deadline(cases, until));
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.

@@ -1,0 +1,61 @@
+//! Panic messages that name the green thread.
+//!
+//! std's hook prints the name of the OS thread, which says nothing here. So the first runtime wraps the hook
+//! that it finds: a line that names the green thread, then whatever that hook prints. A program that sets
+//! a hook of its own later replaces both, and is not wrapped again.
+
+use std::fmt;
+use std::panic::{Location, PanicHookInfo, set_hook, take_hook};
+use std::sync::Once;
+use std::thread;
+
+use super::current;
+use crate::task::TaskRef;
+
+/// Has panics of green threads named from now on, whoever calls it and how often.
+pub(super) fn name_panics() {
+    static ONCE: Once = Once::new();
+    // The hook cannot be changed by a thread that unwinds. The next runtime tries again.
+    if !thread::panicking() {
+        ONCE.call_once(wrap_hook);
+    }
+}
+
+fn wrap_hook() {
+    let previous = take_hook();
+    set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
+        if let Some(task) = current::running().filter(|_| stderr_is_open()) {
+            // The macro, because tests capture what it prints and not what is written to stderr.
+            eprintln!("\n{}", Panicked { task, location: info.location() });
+        }
+        previous(info);
+    }));
+}
+
+/// What is said of a green thread that panics.
+struct Panicked<'a> {
+    task: TaskRef,
+    location: Option<&'a Location<'a>>,
+}
+
+impl fmt::Display for Panicked<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "green thread {}", self.task.id)?;
+        if let Some(name) = &self.task.name {
+            write!(f, " '{name}'")?;
+        }
+        write!(f, " (spawned at {}) panicked", self.task.site)?;
+        if let Some(location) = self.location {
+            write!(f, " at {location}")?;
+        }
+        write!(f, ", on OS thread '{}':", thread::current().name().unwrap_or("?"))
+    }
+}
+
+/// Whether stderr takes what is printed. `eprintln!` panics if it does not, and a panic in the hook ends
+/// the process: for the sake of one line that nobody would read.
+fn stderr_is_open() -> bool {
+    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: 0, revents: 0 };
+    // SAFETY: one entry, which is ours. Without a timeout it does not block.
+    unsafe { libc::poll(&raw mut stderr, 1, 0) == 0 }
+}
