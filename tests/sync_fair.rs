@@ -141,7 +141,9 @@ fn a_waiter_is_passed_over_a_few_times() {
                 let before = turns.load(Ordering::Relaxed);
                 drop(mutex.lock().unwrap());
                 let passed_over = turns.load(Ordering::Relaxed) - before;
-                assert!((1..=3).contains(&passed_over), "passed over {passed_over} times");
+                // Three times, by the lock's own patience; and once more when a fair pick, and when the
+                // end of a row of hand-offs, has the other run before the waiter that was woken.
+                assert!((1..=5).contains(&passed_over), "passed over {passed_over} times");
             }
         });
     });
