@@ -318,6 +318,80 @@ fn a_join_names_its_thread_and_a_circle_of_joins_is_found() {
 }
 
 #[test]
+fn a_lock_names_its_holder_and_a_circle_of_locks_and_joins_is_found() {
+    use gthread::sync::{Mutex, RwLock};
+    use std::sync::Arc;
+    for_workers(|runtime| {
+        let (one, two) = (Arc::new(Mutex::new(())), Arc::new(RwLock::new(())));
+        let (to_a, from_b) = channel::bounded::<gthread::JoinHandle<()>>(1);
+        // "a" has the mutex and joins "b", which has the other lock, and "c" waits for that.
+        let holds = Flag::new();
+        let a = start(runtime, "a", {
+            let (one, holds) = (Arc::clone(&one), holds.clone());
+            move || {
+                let _one = one.lock().unwrap();
+                holds.raise();
+                from_b.recv().unwrap().join().unwrap();
+            }
+        });
+        until(|| holds.is_up());
+        let b = start(runtime, "b", {
+            let (one, two) = (Arc::clone(&one), Arc::clone(&two));
+            move || {
+                let _two = gthread::with_stack(1 << 20, || two.write().unwrap());
+                drop(one.lock().unwrap());
+            }
+        });
+        let c = start(runtime, "c", {
+            let two = Arc::clone(&two);
+            move || drop(two.read().unwrap())
+        });
+        to_a.send(b).unwrap();
+        let dump = dump_parked(runtime, 3);
+        let (a_id, b_id) = (named(&dump, "a").id, named(&dump, "b").id);
+        let wait = named(&dump, "b").wait.unwrap();
+        assert_eq!((wait.reason, wait.thread), ("lock", Some(a_id)));
+        let lock = wait.lock.unwrap();
+        assert_eq!((lock.kind, lock.held), ("Mutex", true));
+        let wait = named(&dump, "c").wait.unwrap();
+        assert_eq!(wait.lock.unwrap().kind, "RwLock");
+        // It was locked on another stack of b's, which is gone.
+        assert!(wait.thread.is_none_or(|thread| thread == b_id));
+        let all = gthread::dump();
+        let cycles = all.cycles();
+        let ids = |cycle: &Vec<&ThreadDump>| cycle.iter().map(|t| t.id).collect::<Vec<_>>();
+        assert!(cycles.iter().any(|cycle| ids(cycle) == [a_id, b_id]), "{all}");
+        let expected = format!(
+            "thread {a_id} 'a' waits to join thread {b_id} 'b', which waits for the Mutex at {:#x} \
+             that thread {a_id} has",
+            lock.address
+        );
+        assert!(all.to_string().contains(&expected), "{all}");
+        drop((a, c));
+    });
+}
+
+#[test]
+fn a_lock_that_an_os_thread_has_says_so() {
+    use gthread::sync::Mutex;
+    use std::sync::Arc;
+    for_workers(|runtime| {
+        let lock = Arc::new(Mutex::new(()));
+        let held = lock.lock().unwrap();
+        let waits = start(runtime, "waits", {
+            let lock = Arc::clone(&lock);
+            move || drop(lock.lock().unwrap())
+        });
+        let dump = dump_parked(runtime, 1);
+        let wait = named(&dump, "waits").wait.unwrap();
+        assert!(wait.thread.is_none() && wait.lock.unwrap().held);
+        assert!(dump.to_string().contains("that an OS thread has"), "{dump}");
+        drop(held);
+        waits.join().unwrap();
+    });
+}
+
+#[test]
 fn the_text_says_once_what_is_alike() {
     for_workers(|runtime| {
         let (tx, rx) = channel::bounded::<()>(0);
