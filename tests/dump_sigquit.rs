@@ -48,6 +48,7 @@ fn each_signal_makes_a_dump_and_the_process_goes_on() {
         gthread::dump_on_sigquit().unwrap();
         return gthread::run(|| {
             let (tx, rx) = channel::bounded::<u32>(0);
+            // Child first: it waits when this goes on.
             let waits = go!(move || rx.recv());
             wait_for_input();
             drop(tx);
@@ -72,13 +73,16 @@ fn each_signal_makes_a_dump_and_the_process_goes_on() {
 #[test]
 fn the_environment_asks_for_it() {
     if is_child() {
+        static RUNS: AtomicBool = AtomicBool::new(false);
         static GO_ON: AtomicBool = AtomicBool::new(false);
         let runtime = gthread::Runtime::builder().workers(1).build().unwrap();
         let hog = runtime.spawn(|| {
+            RUNS.store(true, Ordering::Relaxed);
             while !GO_ON.load(Ordering::Relaxed) {
                 std::hint::spin_loop();
             }
         });
+        until(|| RUNS.load(Ordering::Relaxed));
         wait_for_input();
         GO_ON.store(true, Ordering::Relaxed);
         return hog.join().unwrap();
