@@ -15,11 +15,14 @@ impl Display for Dump {
         if self.runtimes.is_empty() {
             writeln!(f, "no gthread runtime is running")?;
         }
-        self.runtimes.iter().try_for_each(|runtime| write!(f, "{runtime}"))?;
-        for cycle in self.cycles() {
-            write_cycle(f, &cycle)?;
+        let cycles = self.cycles();
+        for cycle in &cycles {
+            write_cycle(f, cycle)?;
         }
-        Ok(())
+        if !cycles.is_empty() {
+            writeln!(f)?;
+        }
+        self.runtimes.iter().try_for_each(|runtime| write!(f, "{runtime}"))
     }
 }
 
@@ -132,7 +135,7 @@ fn write_group(f: &mut Formatter<'_>, alike: &[&ThreadDump]) -> fmt::Result {
     for (index, frame) in first.backtrace.iter().enumerate() {
         writeln!(f, "  {index:>width$}: {frame}")?;
         if let (Some(file), Some(line)) = (&frame.file, frame.line) {
-            writeln!(f, "  {:width$}    at {file}:{line}", "")?;
+            writeln!(f, "  {:width$}    at {}:{line}", "", short(file))?;
         }
     }
     Ok(())
@@ -216,8 +219,15 @@ fn seconds(ms: u64) -> String {
 
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        write!(f, "{}:{}:{}", short(self.file), self.line, self.column)
     }
+}
+
+/// A file of the standard library without the path that it had where that was built.
+fn short(file: &str) -> &str {
+    file.strip_prefix("/rustc/")
+        .and_then(|file| file.split_once('/'))
+        .map_or(file, |(_, file)| file)
 }
 
 impl Display for FrameDump {
