@@ -21,6 +21,7 @@
 //!   have a task they see by its join word.
 
 pub(crate) mod command;
+mod debugger;
 pub(crate) mod holder;
 pub(crate) mod join;
 mod os;
