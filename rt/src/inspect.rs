@@ -10,7 +10,7 @@ use crate::sched::{self, Census, live_scheds};
 /// how long, and the call stacks of those that are parked.
 ///
 /// For finding out why a program hangs: `eprintln!("{}", gthread::dump())`. As Go's goroutine dump or the
-/// JVM's thread dump; [`dump_on_sigquit`](crate::dump_on_sigquit) makes one from outside the process.
+/// JVM's thread dump.
 ///
 /// While it looks, no green thread starts or goes on; those that run go on running, and of them little is
 /// said. That is some 10 ms if one runs on and on, else less than one, and some 10 µs more for each parked
