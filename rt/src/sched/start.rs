@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Instant;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
@@ -248,7 +247,6 @@ impl Sched {
             driver: Driver::new(),
             monitor: Monitor::new(),
             world: World::new(),
-            epoch: Instant::now(),
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
@@ -365,7 +363,7 @@ impl Sched {
 
     fn wake_all(&self) {
         self.monitor.rouse();
-        self.remotes().iter().filter_map(OnceLock::get).for_each(|r| r.parker.unpark());
+        self.workers().for_each(|worker| worker.parker.unpark());
     }
 
     fn wait_for_threads(self: &Arc<Self>) {
