@@ -63,11 +63,20 @@ const PROGRAMS: &[Program] = &[
             assert!(text.contains("the process stays as it is"), "{text}");
         })
     },
+    program(
+        "one_that_blocks_its_worker_is_not_let_loose",
+        blocked_and_borrowed,
+        reported_and_passed,
+    ),
     program("an_os_thread_that_will_wake_one", woken_from_outside, passed_quietly),
     program("a_timer_that_will", woken_by_a_timer, passed_quietly),
     program("one_that_blocks_its_worker", blocks, passed_quietly),
     program("an_os_thread_that_waits_with_a_deadline", os_recv_timeout, passed_quietly),
     program("a_green_thread_that_nobody_waits_for", nobody_waits, passed_quietly),
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        ..program("the_end_of_a_spare_worker", woken_by_the_end_of_a_spare, passed_quietly)
+    },
     program("after_a_while_without_certainty_a_warning", slow_outside, |output, text| {
         assert!(output.status.success(), "{text}");
         assert_eq!(text.matches(WARNING).count(), 1, "{text}");
@@ -222,6 +231,24 @@ fn borrowed() {
     assert!(!RAN.load(Ordering::SeqCst));
 }
 
+/// As before, but the thread waits in `blocking`: what wakes it is no worker that could be told to stop.
+fn blocked_and_borrowed() {
+    static RAN: AtomicBool = AtomicBool::new(false);
+    let runtime = named("own");
+    let (tx, rx) = channel::unbounded::<u32>();
+    let deadlock = catch_unwind(AssertUnwindSafe(|| {
+        runtime.run(|| {
+            let _ = gthread::blocking(|| rx.recv());
+            RAN.store(true, Ordering::SeqCst);
+        })
+    }));
+    assert!(deadlock.is_err());
+    drop((tx, rx));
+    drop(runtime);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!RAN.load(Ordering::SeqCst));
+}
+
 fn four_callers() {
     let runtime = named("shared");
     let (tx, rx) = channel::bounded::<u32>(0);
@@ -291,6 +318,27 @@ fn os_recv_timeout() {
 fn nobody_waits() {
     go!(gthread::park);
     std::thread::sleep(Duration::from_millis(500));
+}
+
+/// A spare worker ends after a second without work, and with it what a green thread has left in a
+/// `thread_local!`: here the only sender.
+fn woken_by_the_end_of_a_spare() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Option<Sender<u32>>> = const { std::cell::RefCell::new(None) };
+    }
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let (tx, rx) = channel::bounded::<u32>(0);
+    runtime.run(|| {
+        let (done, wait) = std::sync::mpsc::channel();
+        // This holds the only worker, so the other runs on a spare.
+        let other = Builder::new().queued(true).spawn(move || {
+            KEPT.with(|kept| *kept.borrow_mut() = Some(tx));
+            done.send(()).unwrap();
+        });
+        gthread::blocking(|| wait.recv().unwrap());
+        other.unwrap().join().unwrap();
+        assert!(rx.recv().is_err());
+    });
 }
 
 fn slow_outside() {

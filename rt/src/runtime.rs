@@ -240,19 +240,19 @@ impl RuntimeBuilder {
     /// runtimes ever runs anything again. As Go's "all goroutines are asleep".
     ///
     /// If an OS thread does anything else, sleep or wait in std for example, it may be about to wake a
-    /// green thread. Then after five seconds in which all sleep while somebody waits in `run` or `join`, a
+    /// green thread. Then after some five seconds in which all sleep while somebody waits in `run` or `join`, a
     /// warning is printed, once, and that is all.
     ///
     /// If not given, what `GTHREAD_DEADLOCK` says, `on` or `off`, else it is on. It costs a program that runs
-    /// nothing; switch it off where green threads are woken in a way that the process does not see: by a signal
-    /// handler, or by nothing at all because the hang is intended.
+    /// nothing. Switch it off if the hang is intended, as in a main thread that waits to be killed by a signal.
+    /// A runtime for which it is off keeps all others from being reported: it may be about to wake somebody.
     pub fn deadlock_detection(mut self, detect: bool) -> Self {
         self.wishes.detect_deadlocks = Some(detect);
         self
     }
 
     /// What to do about green threads that have not ended when the runtime is dropped. If not given, what
-    /// `GTHREAD_LEAKS` says, `ignore`, `print` or `panic`, else nothing. For tests there is
+    /// `GTHREAD_LEAKS` says, `print`, `panic` or `ignore`, else they are printed. For tests there is
     /// [`testing::check_leaks`](crate::testing::check_leaks).
     ///
     /// A runtime that is dropped on one of its own green threads cannot panic for them, and prints.

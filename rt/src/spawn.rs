@@ -416,7 +416,11 @@ fn wait_until_done(
     }
     if !inside && !sched.add_joiner(waiter) {
         let _ = wait.cancel();
-        return if task.join.is_done() { Ok(()) } else { Err(Never::RuntimeDropped) };
+        return match task.join.is_done() {
+            true => Ok(()),
+            false if sched.is_condemned() => Err(Never::Deadlock),
+            false => Err(Never::RuntimeDropped),
+        };
     }
     // SAFETY: we hold the handle, and register once.
     unsafe { task.set_joiner(waiter) };

@@ -96,6 +96,8 @@ pub(crate) struct Sched {
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,
+    /// Stopped by a deadlock, see [`deadlock`].
+    condemned: AtomicBool,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
     cores: Mutex<Vec<Core>>,

@@ -12,7 +12,7 @@ use crate::task::os_thread_number;
 pub(super) struct Parker {
     woken: AtomicBool,
     thread: Mutex<Option<Thread>>,
-    /// The system's number of the thread.
+    /// The system's number of the thread; zero while there is none.
     number: AtomicI32,
 }
 
@@ -28,7 +28,12 @@ impl Parker {
         self.number.store(os_thread_number(), Ordering::Relaxed);
     }
 
-    /// The system's number of the thread that sleeps here.
+    /// The calling thread sleeps here no more, and is about to end: the system will give its number to another.
+    pub(super) fn disown(&self) {
+        self.number.store(0, Ordering::Release);
+    }
+
+    /// The system's number of the thread that sleeps here; zero if none does.
     pub(super) fn thread_id(&self) -> i32 {
         self.number.load(Ordering::Relaxed)
     }

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::{Census, deadlock, live_scheds};
-use crate::task::os_thread_number;
+use super::deadlock::Ignored;
+use super::{Census, live_scheds};
 
 /// The pipe's end that the handler writes to; negative while there is none.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
@@ -40,7 +40,7 @@ pub(crate) fn dump_on_sigquit() -> io::Result<()> {
 
 fn dump_for_each(mut signals: impl Read) {
     // It wakes nobody.
-    deadlock::ignore_thread(os_thread_number());
+    let _ignored = Ignored::new();
     // Signals that come faster than dumps are made are one.
     let mut bytes = [0; 64];
     while signals.read(&mut bytes).is_ok_and(|count| count > 0) {

@@ -172,7 +172,7 @@ impl Worker {
     fn sleep_in_driver(&self) -> bool {
         let sched = &*self.sched;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
-        let is_spare = me >= sched.config.workers && !self.is_needed();
+        let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
             let timer = self.keep_timers();

@@ -19,7 +19,6 @@ use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
-use crate::prim::Ordering;
 use crate::task::TaskRef;
 use crate::task::command::Action;
 use crate::task::join::Finish;
@@ -123,6 +122,7 @@ impl Worker {
         }
         self.flush_stacks();
         self.set_status(SLEEPING);
+        self.core.remote.parker.disown();
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -132,11 +132,6 @@ impl Worker {
     /// Gives the deques back for the next spare.
     pub(super) fn into_core(self) -> Core {
         self.core
-    }
-
-    /// Whether tasks are pinned here, so that this very OS thread is still needed.
-    pub(super) fn is_needed(&self) -> bool {
-        self.core.remote.pinned.load(Ordering::Relaxed) > 0
     }
 
     /// Runs what was found; whoever was searching has stopped.
@@ -486,6 +481,7 @@ impl Worker {
 
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
+        self.sched.stay_if_condemned();
         let holds = self.holds.get() - 1;
         self.holds.set(holds);
         if holds & !NO_SWITCH == 0 {

@@ -62,14 +62,16 @@ impl OsThread {
         new
     }
 
-    /// The OS threads that wait in gthread without a deadline, with a mark that no other wait of theirs has.
-    pub(crate) fn all_asleep() -> impl Iterator<Item = (i32, u64)> {
+    /// The OS threads that wait in gthread without a deadline: the system's number, ours, and that of the wait.
+    pub(crate) fn all_asleep() -> Vec<(i32, NonZeroU64, u64)> {
         let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        let threads: Vec<_> = all.iter().filter_map(Weak::upgrade).collect();
-        threads.into_iter().filter_map(|thread| {
-            let mark = thread.wait.asleep_mark()?;
-            (!thread.timed.load(Ordering::Relaxed)).then_some((thread.number, mark))
-        })
+        let asleep = all.iter().filter_map(Weak::upgrade).filter_map(|thread| {
+            let wait = thread.wait.asleep_mark()?;
+            // Acquire: if this is the next wait's already, a second look sees that the first is over.
+            let timed = thread.timed.load(Ordering::Acquire);
+            (!timed).then_some((thread.number, thread.id, wait))
+        });
+        asleep.collect()
     }
 
     /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed.
@@ -82,7 +84,7 @@ impl OsThread {
             }
             backoff.snooze();
         }
-        self.timed.store(deadline.is_some(), Ordering::Relaxed);
+        self.timed.store(deadline.is_some(), Ordering::Release);
         if self.wait.commit() == Commit::Parked {
             loop {
                 match deadline {
