@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -99,6 +100,10 @@ const PROGRAMS: &[Program] = &[
     Program {
         env: &[("GTHREAD_DEADLOCK", "eager")],
         ..program("no_false_report_while_os_threads_come_and_go", come_and_go, passed_quietly)
+    },
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        ..program("no_false_report_between_two_callers_of_run", two_callers, passed_quietly)
     },
 ];
 
@@ -427,4 +432,75 @@ fn come_and_go() {
             assert_eq!(rx.recv(), Ok(1));
         }
     });
+}
+
+/// Two OS threads have the turn one after the other, and use a runtime from outside in every way; the other waits in
+/// gthread meanwhile. So nearly everybody sleeps: the one who does not is now an OS thread, now a worker, now
+/// a timer, now a spare.
+fn two_callers() {
+    let shared = Arc::new(named("shared"));
+    let (to_other, from_one) = channel::bounded::<()>(0);
+    let (to_one, from_other) = channel::bounded::<()>(0);
+    let end = Instant::now() + stress_time();
+    let play =
+        move |mut random: Random, runtime: Arc<Runtime>, to: Sender<()>, from: Receiver<()>| {
+            move || {
+                while Instant::now() < end && from.recv().is_ok() {
+                    turn(&mut random, &runtime);
+                    if to.send(()).is_err() {
+                        break;
+                    }
+                }
+            }
+        };
+    let mut random = Random::new(11);
+    let other = play(random.fork(), Arc::clone(&shared), to_one, from_one);
+    let other = std::thread::spawn(other);
+    to_other.send(()).unwrap();
+    play(random.fork(), shared, to_other, from_other)();
+    other.join().unwrap();
+}
+
+fn turn(random: &mut Random, runtime: &Runtime) {
+    let time = random.micros(300);
+    match random.below(8) {
+        0 => assert_eq!(runtime.spawn(|| 1).join().unwrap(), 1),
+        1 => runtime.run(|| go!(gthread::yield_now).join().unwrap()),
+        2 => runtime.run(|| gthread::sleep(time)),
+        3 => runtime.run(|| {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            go!(move || {
+                gthread::blocking(|| std::thread::sleep(time));
+                tx.send(1).unwrap();
+            });
+            // This blocks its worker in gthread.
+            assert_eq!(gthread::blocking(|| rx.recv()), Ok(1));
+        }),
+        4 => {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            drop(runtime.spawn(move || tx.send(2)));
+            assert_eq!(rx.recv(), Ok(2));
+        }
+        5 => {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            let pinned = runtime
+                .run(|| Builder::new().pinned(true).spawn(move || rx.recv().unwrap()).unwrap());
+            tx.send(3).unwrap();
+            assert_eq!(pinned.join().unwrap(), 3);
+        }
+        6 => {
+            let (after, never) = (channel::after(time), channel::never::<Instant>());
+            runtime.run(|| {
+                channel::select! {
+                    recv(after) -> _ => {}
+                    recv(never) -> _ => unreachable!(),
+                }
+            });
+        }
+        // One that starts and stops. Its threads sleep when they are not yet, or no longer, known.
+        _ => {
+            let own = Runtime::builder().workers(1).build().unwrap();
+            assert_eq!(own.run(|| runtime.run(|| 4)), 4);
+        }
+    }
 }
