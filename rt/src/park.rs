@@ -128,10 +128,11 @@ impl Wait {
         }
     }
 
-    /// Notes for dumps that it is a wait for this lock, with a reason that says so.
-    pub(crate) fn note_lock(&self, lock: AwaitedLock) {
+    /// Notes for dumps that it is a wait for this lock, with a reason that says so. The note stays in its place
+    /// until the wait is over.
+    pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
-            task.note_target(Target::Lock(lock));
+            task.note_target(Target::Lock(NonNull::from(lock)));
         }
     }
 

@@ -200,7 +200,10 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>, locks:
         Some((_, Target::Task(task))) => joins = Some(task),
         Some((_, Target::Lock(_))) if !locks => {}
         Some((reason, Target::Lock(awaited))) => {
-            // SAFETY: it is asleep in its wait, and stays there, and the lock is there, says the caller.
+            // SAFETY: it is asleep in its wait, and stays there, so the note is in its frame; and the lock is there,
+            // says the caller.
+            let awaited = unsafe { awaited.read() };
+            // SAFETY: as above.
             holder = unsafe { awaited.holder() };
             let kind = if reason == Reason::Lock { "Mutex" } else { "RwLock" };
             lock = Some(LockDump { kind, address: awaited.address(), held: holder != FREE });

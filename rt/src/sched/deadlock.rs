@@ -292,9 +292,10 @@ impl Sched {
 
     /// A task that blocked its OS thread was woken: if that is too late it never returns, because what it has
     /// borrowed is gone.
+    #[inline]
     pub(super) fn stay_if_condemned(&self) {
-        while self.is_condemned() {
-            std::thread::park();
+        if self.is_condemned() {
+            stay();
         }
     }
 }
@@ -318,6 +319,14 @@ fn report(scheds: &[Arc<Sched>]) {
     if waited_for {
         scheds.iter().for_each(|sched| sched.condemn());
         scheds.iter().for_each(|sched| sched.abandon_joiners(DEADLOCKED));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn stay() -> ! {
+    loop {
+        std::thread::park();
     }
 }
 

@@ -141,7 +141,8 @@ impl RawMutex {
         if lost >= PATIENCE {
             queue.set(FAIR);
         }
-        wait.note_lock(self.awaited());
+        let awaited = self.awaited();
+        wait.note_lock(&awaited);
         wait.park_unlocking(queue, Reason::Lock, None, site) == HANDED
     }
 

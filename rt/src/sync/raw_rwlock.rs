@@ -183,7 +183,8 @@ impl RawRwLock {
         let mut place = Place::new(wait.waiter(), READS);
         // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
         unsafe { queue.push(NonNull::from(&mut place)) };
-        wait.note_lock(self.awaited());
+        let awaited = self.awaited();
+        wait.note_lock(&awaited);
         let op = wait.park_unlocking(queue, Reason::Read, None, site);
         debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
     }
@@ -261,7 +262,8 @@ impl RawRwLock {
                 queue.push(place);
             }
         }
-        wait.note_lock(self.awaited());
+        let awaited = self.awaited();
+        wait.note_lock(&awaited);
         let op = wait.park_unlocking(queue, Reason::Write, None, site);
         (op == HANDED).then(|| Writer(holder::of(place.as_ptr())))
     }

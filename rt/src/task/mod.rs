@@ -121,7 +121,7 @@ pub(crate) struct Body {
     /// one: a task that never waits does not pay for them.
     waits_at: Cell<Option<&'static Location<'static>>>,
     waits: Cell<MaybeUninit<(Reason, u64)>>,
-    waits_for: Cell<MaybeUninit<Target>>,
+    waits_for: Cell<MaybeUninit<NonNull<()>>>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
 }

@@ -2,6 +2,7 @@
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
+use std::ptr::NonNull;
 
 use super::holder::AwaitedLock;
 use super::{Reason, Task, TaskRef};
@@ -21,7 +22,8 @@ pub(crate) struct WaitNote {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
     Task(TaskRef),
-    Lock(AwaitedLock),
+    /// In a frame of the task that waits.
+    Lock(NonNull<AwaitedLock>),
 }
 
 impl Task {
@@ -32,9 +34,14 @@ impl Task {
         self.waits_at.set(Some(site));
     }
 
-    /// Notes before that for whom it is about to wait. By the task itself, always for a reason that
-    /// [has a target](Reason::has_target).
+    /// Notes before that what it is about to wait for. By the task itself, always for a reason that has this kind
+    /// of target.
     pub(crate) fn note_target(&self, target: Target) {
+        // One word, which with the reason says all.
+        let target = match target {
+            Target::Task(task) => task.0.cast(),
+            Target::Lock(lock) => lock.cast(),
+        };
         self.waits_for.set(MaybeUninit::new(target));
     }
 
@@ -43,10 +50,14 @@ impl Task {
         let site = self.waits_at.get()?;
         // SAFETY: noted before the place was.
         let (reason, since) = unsafe { self.waits.get().assume_init() };
-        let target = reason.has_target().then(|| {
-            // SAFETY: noted before the wait was, for this reason.
-            unsafe { self.waits_for.get().assume_init() }
-        });
+        // SAFETY: where this is called, it was noted before the wait was.
+        let target = || unsafe { self.waits_for.get().assume_init() };
+        let target = match reason {
+            // SAFETY: noted for this reason, it is a task, which lives as long as the wait.
+            Reason::Join => Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) })),
+            Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
+            _ => None,
+        };
         Some(WaitNote { reason, site, since, target })
     }
 }

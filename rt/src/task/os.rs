@@ -75,6 +75,7 @@ impl OsThread {
     }
 
     /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed.
+    #[inline(never)]
     pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Op {
         // A wake often follows within the time that going to sleep would take.
         let backoff = Backoff::new();

@@ -37,10 +37,3 @@ reasons! {
     Once = "once",
     Semaphore = "semaphore",
 }
-
-impl Reason {
-    /// Whether a thread that waits for this has noted what for.
-    pub(crate) fn has_target(self) -> bool {
-        matches!(self, Self::Join | Self::Lock | Self::Read | Self::Write)
-    }
-}
