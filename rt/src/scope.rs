@@ -332,7 +332,7 @@ where
     no_switch::check(site);
     // SAFETY: the types are `Send`, and we wait for the thread. `wait` fails without its having ended only
     // when the runtime was dropped, and it is borrowed here or the default one; or in a deadlock, and then no
-    // green thread of any runtime ever runs again (`sched/deadlock.rs`).
+    // green thread of any runtime ever runs again, be it suspended or blocked (`sched/deadlock.rs`).
     let handle = match unsafe { start_in(sched, Options::new(site), f) } {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),

@@ -136,7 +136,8 @@ pub struct LockDump {
     pub kind: &'static str,
     /// Its address, to tell it from others.
     pub address: usize,
-    /// Somebody has it, to write if it is an `RwLock`. An OS thread, if [`WaitDump::thread`] says nothing.
+    /// Somebody has it, to write if it is an `RwLock`. If [`WaitDump::thread`] says nothing, that is an OS thread;
+    /// or a green thread that has locked it inside a [`with_stack`](crate::with_stack) and brought the guard out.
     pub held: bool,
 }
 

@@ -153,7 +153,7 @@ fn write_wait(f: &mut Formatter<'_>, wait: &WaitDump, least: u64, most: u64) -> 
             write!(f, ", for the {} at {:#x}", lock.kind, lock.address)?;
             match holder {
                 Some(thread) => write!(f, " that thread {thread} has"),
-                None if lock.held => write!(f, " that an OS thread has"),
+                None if lock.held => write!(f, " that an OS thread seems to have"),
                 None => Ok(()),
             }
         }

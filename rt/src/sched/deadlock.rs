@@ -128,6 +128,9 @@ impl Watch {
             }
             quiet.pause *= 2;
             quiet.next = now + quiet.pause;
+            if time < WARN_AFTER {
+                quiet.next = quiet.next.min(quiet.since + WARN_AFTER);
+            }
         }
         Some(quiet.next)
     }

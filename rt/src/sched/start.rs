@@ -408,7 +408,7 @@ impl Sched {
             dump.name
         );
         // Nothing can be done if nobody reads it, and a drop should not panic for that.
-        let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{dump}");
+        let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());
         if leaks == Leaks::Panic && !thread::panicking() {
             panic!("{what} (stderr says which)");
         }
