@@ -245,7 +245,7 @@ impl Sched {
                 // It will end by itself.
                 SLEEPING if remote.is_spare(index, self.config.workers) => return None,
                 SLEEPING => {
-                    let mark = Mark::Worker(self, index, remote.picks());
+                    let mark = Mark::Worker(self, index, remote.own.counters.picks.get());
                     marks.insert(remote.parker.thread_id(), mark);
                 }
                 // As any OS thread.
@@ -260,7 +260,7 @@ impl Sched {
 
     /// How often its workers have picked.
     fn picks(&self) -> u64 {
-        self.workers().map(|remote| remote.picks()).sum()
+        self.workers().map(|remote| remote.own.counters.picks.get()).sum()
     }
 
     /// Whether all workers sleep, none of them blocked in a task.

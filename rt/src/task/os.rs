@@ -1,12 +1,14 @@
 //! OS threads as waiters: what a green thread has in its control block, an OS thread has here.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::num::NonZeroU64;
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
 
+use super::locals::Locals;
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
 use crate::prim::os_thread::{self, Thread};
 use crate::prim::{AtomicBool, Ordering};
@@ -119,4 +121,34 @@ pub(crate) fn os_thread_number() -> i32 {
     return unsafe { libc::syscall(libc::SYS_gettid) } as i32;
     #[cfg(not(target_os = "linux"))]
     0
+}
+
+/// The values that the calling OS thread keeps in its `green_local!`s; `None` once they have been dropped.
+/// Valid as long as the OS thread.
+///
+/// Not inlined, as [`OsThread::current`].
+#[inline(never)]
+pub(crate) fn os_locals() -> Option<NonNull<Locals>> {
+    /// Ends them with the thread. They cannot do so themselves, because a thread-local that has a drop cannot
+    /// be asked for while that runs.
+    struct AtExit;
+
+    thread_local! {
+        static LOCALS: Locals = const { Locals::new() };
+        static ENDED: Cell<bool> = const { Cell::new(false) };
+        static AT_EXIT: AtExit = const { AtExit };
+    }
+
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            // SAFETY: this is the thread's, and all frames that could use a value have ended. A panic aborts
+            // the process, as std's thread-locals do.
+            LOCALS.with(|locals| unsafe { locals.end() });
+            ENDED.set(true);
+        }
+    }
+
+    // Arranges for it to be dropped; no matter if that is happening now.
+    let _ = AT_EXIT.try_with(|_| ());
+    (!ENDED.get()).then(|| LOCALS.with(|locals| NonNull::from(locals)))
 }
