@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::Result;
 
 use crate::no_switch;
-use crate::park::Wait;
+use crate::park::{Wait, may_suspend};
 use crate::sched::{self, ABANDONED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
@@ -340,6 +340,7 @@ impl<T> JoinHandle<T> {
     /// it ended.
     #[track_caller]
     pub fn join(self) -> Result<T> {
+        may_suspend(Location::caller());
         // It does not detach: what it holds is given up here, or stays in use for ever.
         let task = ManuallyDrop::new(self).task();
         if !task.join.is_done() && !wait_until_done(task, Location::caller()) {

@@ -77,12 +77,8 @@ impl<T> Biased<T> {
     /// Calls `f` with the value, as any thread but the owner, unless somebody else has it: `None` then. A
     /// system call that interrupts every processor which runs a thread of this process.
     pub(super) fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
-        let claim = self.claimed.compare_exchange(
-            false,
-            true,
-            Ordering::Acquire,
-            Ordering::Relaxed,
-        );
+        let claim =
+            self.claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
         claim.ok()?;
         barrier::heavy();
         let outside = (0..LOOKS).any(|_| {

@@ -4,12 +4,14 @@
 //! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
+//! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
 mod biased;
+pub(crate) mod chaos;
 pub(crate) mod current;
 mod driver;
 mod idle;
@@ -19,6 +21,7 @@ mod panic_names;
 mod parker;
 mod queues;
 mod remote;
+mod say;
 mod start;
 mod steal;
 mod worker;
@@ -34,6 +37,7 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
+use chaos::Chaos;
 use driver::{Driver, Tell};
 use idle::{Idle, Summon};
 use monitor::Monitor;
@@ -63,6 +67,8 @@ pub(crate) struct Sched {
     idle: Idle,
     driver: Driver,
     monitor: Monitor,
+    /// For tests: instead of the usual order. Boxed, because it is rarely there.
+    chaos: Option<Box<Chaos>>,
     pool: Pool,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
@@ -156,7 +162,7 @@ impl Sched {
     /// Whether any worker could find work.
     fn has_work(&self) -> bool {
         let queued = || self.remotes().iter().filter_map(OnceLock::get).any(|r| r.has_stealable());
-        !self.injector.is_empty() || queued()
+        !self.injector.is_empty() || queued() || self.has_strewn()
     }
 
     /// Whether some worker keeps tasks to itself.

@@ -59,7 +59,10 @@ impl Queues {
         let (forks, ready) = (Deque::new_lifo(), Deque::new_fifo());
         let remote = Arc::new(Remote::new(forks.stealer(), ready.stealer()));
         let (exposed, skips, failures, offered) = Default::default();
-        (Self { remote: Arc::clone(&remote), forks, ready, exposed, skips, failures, offered }, remote)
+        (
+            Self { remote: Arc::clone(&remote), forks, ready, exposed, skips, failures, offered },
+            remote,
+        )
     }
 
     #[inline(always)]

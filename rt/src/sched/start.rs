@@ -1,5 +1,6 @@
 //! How a scheduler starts, and how it ends.
 
+use std::hash::BuildHasher;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -7,6 +8,7 @@ use std::thread;
 use crossbeam_deque::Injector;
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
+use super::chaos::Chaos;
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
@@ -34,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) profile_stacks: bool,
     /// Panic messages name the green thread.
     pub(crate) name_panics: bool,
+    /// Chaos, and its seed.
+    pub(crate) chaos: Option<u64>,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
@@ -46,6 +50,7 @@ pub(crate) struct Wishes {
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
     pub(crate) name_panics: Option<bool>,
+    pub(crate) chaos: Option<u64>,
     pub(crate) name: Option<String>,
 }
 
@@ -81,8 +86,20 @@ impl Config {
             Some(name_panics) => name_panics,
             None => choice_from_env("GTHREAD_NAME_PANICS", [("1", true), ("0", false)])?,
         };
+        let chaos = match wishes.chaos {
+            Some(seed) => seed,
+            None => chaos_from_env()?,
+        };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self { workers, class, guard, profile_stacks, name_panics, name })
+        Ok(Self {
+            workers,
+            class,
+            guard,
+            profile_stacks,
+            name_panics,
+            chaos: (chaos != 0).then_some(chaos),
+            name,
+        })
     }
 }
 
@@ -110,6 +127,19 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
         },
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(invalid(format!("{name}: {error}"))),
+    }
+}
+
+/// The seed that `GTHREAD_CHAOS` asks for: zero for none.
+fn chaos_from_env() -> io::Result<u64> {
+    const NAME: &str = "GTHREAD_CHAOS";
+    match std::env::var(NAME).as_deref().map(str::trim) {
+        Err(std::env::VarError::NotPresent) => Ok(0),
+        // Printed, so it need not be a good one.
+        Ok("random") => Ok(std::hash::RandomState::new().hash_one(NAME) | 1),
+        wrong_or_seed => wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
+            invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
+        }),
     }
 }
 
@@ -177,6 +207,7 @@ impl Sched {
             idle: Idle::new(workers),
             driver: Driver::new(),
             monitor: Monitor::new(),
+            chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
             stopped: AtomicBool::new(false),

@@ -60,6 +60,7 @@ pub(crate) struct Worker {
     /// Runnable tasks that are pinned to this worker.
     pinned: RefCell<VecDeque<TaskRef>>,
     picks: Cell<u64>,
+    fairness_period: u32,
     until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
     handoffs: Cell<u32>,
@@ -81,14 +82,19 @@ pub(crate) struct Worker {
 impl Worker {
     pub(super) fn new(sched: Arc<Sched>, core: Core, searching: bool) -> Self {
         let class = sched.config.class;
-        let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1);
+        let seed = match &sched.chaos {
+            None => 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1),
+            Some(chaos) => chaos.seed_of(core.index),
+        };
+        let fairness_period = if sched.chaos.is_none() { FAIRNESS_PERIOD } else { 1 };
         Self {
             sched,
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
             picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
-            until_fair: Cell::new(FAIRNESS_PERIOD),
+            fairness_period,
+            until_fair: Cell::new(fairness_period),
             fair_turn: Cell::new(0),
             handoffs: Cell::new(0),
             searching: Cell::new(searching),
@@ -154,8 +160,12 @@ impl Worker {
                     Action::Spawned(child) => {
                         task.note_fork(child);
                         self.push_fork(task);
-                        self.count_pick();
-                        task = child;
+                        let next =
+                            if self.count_pick() { self.pick_child(child) } else { Some(child) };
+                        match next {
+                            Some(next) => task = next,
+                            None => break,
+                        }
                         continue;
                     }
                     // The switch is over, the registers are saved: from here others may run it.
@@ -184,9 +194,9 @@ impl Worker {
                     continue;
                 }
             }
-            self.current.set(None);
-            return;
+            break;
         }
+        self.current.set(None);
     }
 
     /// Finishes a task, and goes straight on with the continuation that it was forked from, if nobody
@@ -284,7 +294,7 @@ impl Worker {
         }
         let left = self.until_fair.get() - 1;
         if left == 0 {
-            self.until_fair.set(FAIRNESS_PERIOD);
+            self.until_fair.set(self.fairness_period);
             self.deep.set(self.core.queues.forks() > DEEP);
             return true;
         }
@@ -308,6 +318,9 @@ impl Worker {
     fn pick_fairly(&self) -> Option<TaskRef> {
         self.sched.fire_due_timers();
         self.stacks.borrow_mut().tend(&self.sched.pool);
+        if let Some(chaos) = &self.sched.chaos {
+            return self.pick_at_random(chaos);
+        }
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
         if turn % 5 == 4 {
@@ -321,7 +334,7 @@ impl Worker {
         })
     }
 
-    fn pick_pinned(&self) -> Option<TaskRef> {
+    pub(super) fn pick_pinned(&self) -> Option<TaskRef> {
         if self.core.remote.has_post() {
             self.pinned.borrow_mut().append(&mut self.core.remote.take_post());
         }
@@ -448,8 +461,12 @@ impl Worker {
 
     /// Moves everything that is not pinned to the injector, where nobody can overlook it.
     fn give_up_work(&self) {
-        let own = self.core.remote.take_handoff().into_iter();
-        own.chain(self.core.queues.take_all()).for_each(|task| self.sched.inject(task));
+        self.take_all().for_each(|task| self.sched.inject(task));
+    }
+
+    /// Empties the queues but for what is pinned.
+    pub(super) fn take_all(&self) -> impl Iterator<Item = TaskRef> {
+        self.core.remote.take_handoff().into_iter().chain(self.core.queues.take_all())
     }
 
     // ---- what running tasks ask for -----------------------------------------------------------
@@ -506,6 +523,10 @@ impl Worker {
     }
 
     /// So many continuations wait here that children should be queued.
+    pub(super) fn set_deep(&self, deep: bool) {
+        self.deep.set(deep);
+    }
+
     #[inline]
     pub(crate) fn is_deep(&self) -> bool {
         self.deep.get()
