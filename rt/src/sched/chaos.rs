@@ -160,7 +160,7 @@ impl Worker {
             }
             // For those who were told to come.
             let in_vain = chaos.in_vain.load(Ordering::Relaxed) as u32;
-            if self.has_pinned_work() || tries == YIELDS + (NAPS - in_vain) {
+            if self.has_pinned_work() || tries >= YIELDS + NAPS - in_vain {
                 break;
             }
             if tries < YIELDS {
