@@ -18,6 +18,10 @@ use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
 ///
+/// A suspension point in green threads: the caller may go on on another OS thread. No reference into a
+/// `thread_local!` may be held across it, nor anything else that belongs to an OS thread, and the compiler
+/// does not check that: see [soundness](crate#soundness), and `docs/soundness.md` in the repository.
+///
 /// # Examples
 ///
 /// ```
