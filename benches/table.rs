@@ -1,6 +1,6 @@
 //! The last of the benches: no measurement, but a table of what the others measured.
 //!
-//! A plain `cargo bench` ends with it, and it writes docs/benchmarks.md. With options after `--`, which
+//! A plain `cargo bench` ends with it, and it writes docs/benchmarks-std.md. With options after `--`, which
 //! may have made the others measure less, it only prints the table, unless there is `--out FILE`. As a
 //! test it does nothing.
 
@@ -9,9 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use std::{env, fs, io};
 
-use gthread_benches::page::{
-    date, field, kernel, markdown, nanoseconds, options, output, significant,
-};
+use gthread_bench_page::{Machine, date, markdown, nanoseconds, output, significant};
+use gthread_benches::options;
 use serde_json::Value;
 
 /// What is compared, and how the table calls it. Ratios are of the first to the second.
@@ -37,9 +36,9 @@ fn main() -> io::Result<()> {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("docs");
     let out = match args.iter().position(|arg| arg == "--out") {
         Some(at) => PathBuf::from(args.get(at + 1).expect("--out takes a file")),
-        None if args.is_empty() => docs.join("benchmarks.md"),
+        None if args.is_empty() => docs.join("benchmarks-std.md"),
         None => {
-            println!("not written to docs/benchmarks.md: `cargo bench` had options");
+            println!("not written to docs/benchmarks-std.md: `cargo bench` had options");
             return Ok(());
         }
     };
@@ -130,14 +129,17 @@ fn table(workloads: &Workloads) -> String {
 
 /// The whole page.
 fn page(table: &str, dates: &str) -> String {
-    let Machine { processor, cores, memory, kernel, rustc } = Machine::this();
+    let Machine { processor, cores, memory, kernel } = Machine::this();
+    let rustc = output("rustc", &["--version"]).unwrap_or("unknown".into());
+    let rustc = rustc.trim();
     let version = env!("CARGO_PKG_VERSION");
     format!(
         "\
-# Benchmarks
+# Benchmarks against `std::thread`
 
 Written by `cargo bench`; do not edit. The workloads are in [benches](../benches), each the same code on
 `std::thread` and on green threads. Times are medians, for one operation.
+[Benchmarks](benchmarks.md) has other runtimes.
 
 {table}
 | measured | {dates} |
@@ -152,32 +154,6 @@ To measure again, on a machine that does nothing else: `cargo bench`. To write t
 last measurements: `cargo bench --bench zz_table`, with `-- --out FILE` to another file.
 "
     )
-}
-
-/// The machine's facts that bear on the times.
-struct Machine {
-    processor: String,
-    cores: String,
-    memory: String,
-    kernel: String,
-    rustc: String,
-}
-
-impl Machine {
-    fn this() -> Self {
-        let unknown = || "unknown".to_owned();
-        let cores = std::thread::available_parallelism().map_or(0, usize::from);
-        Self {
-            processor: field("/proc/cpuinfo", "model name")
-                .unwrap_or_else(|| env::consts::ARCH.into()),
-            cores: format!("{cores} {}", if cores == 1 { "core" } else { "cores" }),
-            memory: field("/proc/meminfo", "MemTotal")
-                .and_then(|kib| kib.trim_end_matches(" kB").parse::<f64>().ok())
-                .map_or_else(unknown, |kib| format!("{:.0} GiB", kib / f64::from(1 << 20))),
-            kernel: kernel(),
-            rustc: output("rustc", &["--version"]).map_or_else(unknown, |line| line.trim().into()),
-        }
-    }
 }
 
 /// One day, or the first and the last.

@@ -72,6 +72,11 @@ impl<C> Fiber<C> {
             CoroutineResult::Return(()) => Switch::Finished,
         }
     }
+
+    /// Whether the fiber is suspended somewhere: it has been resumed, and has not finished.
+    pub fn is_suspended(&self) -> bool {
+        self.coroutine.started() && !self.coroutine.done()
+    }
 }
 
 impl<C> Fiber<C> {
@@ -156,10 +161,13 @@ mod tests {
             let mut fiber = unsafe {
                 Fiber::new(FiberStack::new(slot, 100), count_to, (&raw mut limit).cast())
             };
+            assert!(!fiber.is_suspended());
             for n in 0..3 {
                 assert_eq!(fiber.resume(), Switch::Suspended(n));
+                assert!(fiber.is_suspended());
             }
             assert_eq!(fiber.resume(), Switch::Finished);
+            assert!(!fiber.is_suspended());
         });
     }
 

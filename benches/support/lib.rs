@@ -4,8 +4,7 @@
 //! gthread runtimes of one and two workers. Times are per operation; a workload reports how many
 //! operations one run of it is.
 
-pub mod page;
-
+use std::env;
 use std::time::{Duration, Instant};
 
 use criterion::Criterion;
@@ -94,4 +93,11 @@ pub fn time(f: impl FnOnce()) -> Duration {
     let start = Instant::now();
     f();
     start.elapsed()
+}
+
+/// The options after `--`, or nothing if cargo does not ask for a measurement but for a test or a list.
+pub fn options() -> Option<Vec<String>> {
+    let (flags, args): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|arg| arg == "--bench");
+    let measuring = !flags.is_empty() && !args.iter().any(|arg| arg == "--test" || arg == "--list");
+    measuring.then_some(args)
 }

@@ -48,6 +48,8 @@
 mod prim;
 mod spin;
 
+mod dump;
+
 mod task;
 
 mod sched;
@@ -62,20 +64,28 @@ mod scope;
 mod spawn;
 mod thread;
 
-mod time;
+pub mod time;
 
 mod stack;
 
 pub mod channel;
+pub mod context;
 pub mod sync;
 
 mod runtime;
 
+mod inspect;
+
+pub use dump::{
+    Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
+    WorkerState,
+};
+pub use inspect::dump;
 pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite, WorkerMetrics};
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};
 pub use thread::{Thread, ThreadId, current};
-pub use time::sleep;
+pub use time::{sleep, sleep_until};

@@ -24,7 +24,9 @@
 //! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
 //! registered by then, and a lock is let go first.
 
+use std::hint;
 use std::marker::PhantomData;
+use std::num::NonZeroU64;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use crossbeam_utils::Backoff;
 
 use crate::no_switch;
 use crate::sched::{self, Worker, current};
-use crate::spin::SpinGuard;
+use crate::spin;
 use crate::task::command::Command;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
 use crate::task::{OsThread, Reason, TaskRef, Waiter, Wake};
@@ -100,11 +102,11 @@ impl Wait {
     /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
     /// [`Wait::park_unlocking`]. Not to be cancelled.
     #[inline]
-    pub(crate) fn in_queue<'a, T>(
-        guard: SpinGuard<'a, T>,
+    pub(crate) fn in_queue<G>(
+        guard: G,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
-    ) -> (SpinGuard<'a, T>, Self) {
+    ) -> (G, Self) {
         let (guard, who) = Who::current(guard, site);
         let who = match who {
             Who::Green(task) if deadline.is_none() => Who::Held(task),
@@ -162,9 +164,9 @@ impl Wait {
     /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
     /// [`in_queue`](Wait::in_queue).
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn park_unlocking<T>(
+    pub(crate) fn park_unlocking(
         &self,
-        guard: SpinGuard<'_, T>,
+        guard: impl spin::Guard,
         reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
@@ -181,15 +183,16 @@ impl Wait {
 // mispredicted, since the processor predicts returns by the calls that came last. (Not in debug builds,
 // where each copy of a large value has a place of its own in the frame.)
 #[cfg_attr(not(debug_assertions), inline(always))]
-fn park_holding<T>(
+fn park_holding(
     task: TaskRef,
-    guard: SpinGuard<'_, T>,
+    guard: impl spin::Guard,
     reason: Reason,
     site: &'static Location<'static>,
 ) -> Op {
     task.note_wait(reason, site);
+    task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend(Command::parked_holding(guard.into_held())) };
+    unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
     task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
@@ -203,7 +206,7 @@ fn park_green(
     task.note_wait(reason, site);
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend(Command::PARKED) };
+    unsafe { task.suspend_asleep(Command::PARKED) };
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
     if let Some(timer) = timer {
         if op != TIMED_OUT {
@@ -217,6 +220,11 @@ fn park_green(
 #[inline]
 fn green() -> Option<TaskRef> {
     current::with(|worker| worker.and_then(|worker| worker.green()))
+}
+
+/// The id of the calling thread, green or not.
+pub(crate) fn thread_id() -> NonZeroU64 {
+    current::running().map_or_else(|| OsThread::current().id, |task| task.id)
 }
 
 /// Whether the calling thread is a green one that may suspend.
@@ -256,6 +264,40 @@ impl Retry {
     pub(crate) fn again(&self) -> bool {
         let backoff = self.0.as_ref().filter(|backoff| !backoff.is_completed());
         backoff.inspect(|backoff| backoff.snooze()).is_some()
+    }
+}
+
+/// Looking again for a moment at what another OS thread may be about to change. A green thread whose
+/// runtime has one worker does not: the one that it waits for cannot run meanwhile.
+pub(crate) struct Spin {
+    /// Pauses of the processor before the next look.
+    pauses: u32,
+}
+
+impl Spin {
+    /// Beyond that many, waiting is cheaper done asleep: some 40 ns each.
+    const MOST: u32 = 4;
+
+    /// For the calling thread.
+    pub(crate) fn new() -> Self {
+        let alone = current::with(|worker| {
+            worker.is_some_and(|worker| {
+                worker.green().is_some() && worker.sched().config.workers == 1
+            })
+        });
+        Self { pauses: if alone { 2 * Self::MOST } else { 1 } }
+    }
+
+    /// Whether to look again. Waits a little if so.
+    pub(crate) fn again(&mut self) -> bool {
+        if self.pauses > Self::MOST {
+            return false;
+        }
+        for _ in 0..self.pauses {
+            hint::spin_loop();
+        }
+        self.pauses *= 2;
+        true
     }
 }
 

@@ -5,14 +5,41 @@
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering, fence},
+    Condvar, Mutex, MutexGuard,
+    atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
 };
+
+/// OS threads, as far as one parks.
+pub(crate) mod os_thread {
+    #[cfg(loom)]
+    pub(crate) use loom::thread::{Thread, current, park};
+    #[cfg(not(loom))]
+    pub(crate) use std::thread::{Thread, current, park, park_timeout};
+
+    /// Time stands still in a model.
+    #[cfg(loom)]
+    pub(crate) fn park_timeout(_: std::time::Duration) {
+        park();
+    }
+}
+
+/// Makes a function `const`, but not under loom, whose atomics cannot be made in constants.
+macro_rules! const_unless_loom {
+    ($(#[$attribute:meta])* $visibility:vis const fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])*
+        $visibility const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$attribute])*
+        $visibility fn $($rest)*
+    };
+}
+pub(crate) use const_unless_loom;
 
 /// Locks, whether or not a panic left the lock poisoned: no critical section of this crate runs
 /// user code, so none can be left half done.
@@ -44,6 +71,11 @@ pub(crate) mod barrier {
     pub(crate) fn heavy() {
         fence(Ordering::SeqCst);
         membarrier::run();
+    }
+
+    /// Whether `light` is free, and `heavy` serves for both sides.
+    pub(crate) fn is_asymmetric() -> bool {
+        membarrier::AVAILABLE.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Finds out, once, whether the kernel has `membarrier`. Until called, `light` is a fence.

@@ -6,7 +6,9 @@ use std::io;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::sched::{Config, Sched, Wishes, current};
+use crate::dump::RuntimeDump;
+use crate::park::blocking;
+use crate::sched::{Census, Config, Counts, Sched, Wishes, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
 
@@ -77,17 +79,36 @@ impl Runtime {
         }
     }
 
-    /// What the runtime has counted so far: a snapshot, cheap to take.
+    /// What the runtime has counted so far. Cheap: it reads counters that each worker keeps for itself, in a
+    /// line of its own, so counting slows nobody down. The counters are not all of one moment.
     pub fn metrics(&self) -> Metrics {
         let counts = self.sched.counts();
+        let mut all = Counts::default();
+        counts.iter().for_each(|worker| all += *worker);
+        let [injected, wakes, moved_on] = self.sched.shared_counts();
         Metrics {
             workers: self.sched.config.workers as usize,
-            spare_workers: counts.threads - self.sched.config.workers as usize,
-            picks: counts.picks,
-            steals: counts.steals,
-            stacks: counts.stacks,
+            spare_workers: counts.len() - self.sched.config.workers as usize,
+            picks: all.picks,
+            fair_picks: all.fair_picks,
+            searches: all.searches,
+            steals: all.steals + moved_on,
+            rescues: all.rescues + moved_on,
+            offers: all.offers,
+            sleeps: all.sleeps,
+            wakes,
+            injected,
+            per_worker: counts.into_iter().map(WorkerMetrics::from).collect(),
+            stacks: self.sched.pool().outstanding(),
             stack_sites: self.stack_sites(),
         }
+    }
+
+    /// The green threads of this runtime as they are at one moment: as [`dump`](crate::dump).
+    pub fn dump(&self) -> RuntimeDump {
+        let census = Census::take(std::slice::from_ref(&self.sched));
+        let mut dump = blocking(|| census.into_dump());
+        dump.runtimes.pop().expect("one scheduler, one dump")
     }
 
     fn stack_sites(&self) -> Vec<StackSite> {
@@ -130,13 +151,51 @@ pub struct Metrics {
     pub spare_workers: usize,
     /// Tasks picked to run, counting one that is resumed again each time.
     pub picks: u64,
-    /// Times a worker took work from another.
+    /// Picks that looked first at what the usual order leaves waiting: every 61st.
+    pub fair_picks: u64,
+    /// Searches of workers that had run out of work. Few lead to a steal if the program has little parallelism.
+    pub searches: u64,
+    /// Times work went from one worker to another that had none: one continuation, or some ready tasks.
     pub steals: u64,
+    /// Those of the steals that took what a stuck worker had not exposed. Cost a system call each. Some are the
+    /// monitor's, not a worker's.
+    pub rescues: u64,
+    /// Times a worker exposed tasks, because another had none.
+    pub offers: u64,
+    /// Times a worker went to sleep.
+    pub sleeps: u64,
+    /// Times a sleeping worker was woken because there was work. A system call each.
+    pub wakes: u64,
+    /// Tasks made runnable through the shared queue: by OS threads, and by workers that block or retire.
+    pub injected: u64,
+    /// What each worker has counted, spares last.
+    pub per_worker: Vec<WorkerMetrics>,
     /// Stacks in use or cached by a worker.
     pub stacks: usize,
     /// How threads that have ended used their stacks, by where they were spawned, the deepest first.
     /// Empty but for [`RuntimeBuilder::profile_stacks`].
     pub stack_sites: Vec<StackSite>,
+}
+
+/// What one worker has counted: the parts of the sums in [`Metrics`], which explains them.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+#[expect(missing_docs, reason = "explained where they are added up")]
+pub struct WorkerMetrics {
+    pub picks: u64,
+    pub fair_picks: u64,
+    pub searches: u64,
+    pub steals: u64,
+    pub rescues: u64,
+    pub offers: u64,
+    pub sleeps: u64,
+}
+
+impl From<Counts> for WorkerMetrics {
+    fn from(counts: Counts) -> Self {
+        let Counts { picks, fair_picks, searches, steals, rescues, offers, sleeps } = counts;
+        Self { picks, fair_picks, searches, steals, rescues, offers, sleeps }
+    }
 }
 
 /// How the green threads that one place in the program spawned used their stacks.

@@ -13,7 +13,7 @@ use crate::park::{Wait, may_suspend};
 use crate::sched::{self, ABANDONED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
-use crate::task::{After, Attributes, Reason, TaskRef};
+use crate::task::{After, Attributes, Reason, TaskRef, Waiter};
 use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
@@ -383,6 +383,9 @@ fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
     let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
     let wait = Wait::arm(site);
     let waiter = wait.waiter();
+    if let Waiter::Green(joiner) = waiter {
+        joiner.note_target(task);
+    }
     if !inside && !sched.add_joiner(waiter) {
         let _ = wait.cancel();
         return task.join.is_done();

@@ -6,17 +6,21 @@
 //! but chance.
 //!
 //! A green thread may suspend while it holds the lock; its worker releases it after the switch
-//! ([`SpinGuard::into_held`]). That is how a thread becomes visible as parked only once it is.
+//! ([`Guard::into_held`]). That is how a thread becomes visible as parked only once it is.
+//!
+//! The lock is one bit of a word, and only its holder writes that word: the other bits may mean
+//! something (`sync::word` keeps a queue there).
 
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-use crate::prim::{AtomicUsize, Ordering};
+use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 
 const FREE: usize = 0;
-const TAKEN: usize = 1;
+/// The bit that is set while the lock is taken.
+pub(crate) const TAKEN: usize = 1;
 
 /// Invariant: whoever changed `state` from `FREE` to `TAKEN` has `value` to itself until it stores
 /// `FREE`, or someone does in its name.
@@ -31,8 +35,10 @@ unsafe impl<T: Send> Send for SpinLock<T> {}
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
-    pub(crate) fn new(value: T) -> Self {
-        Self { state: AtomicUsize::new(FREE), value: UnsafeCell::new(value) }
+    const_unless_loom! {
+        pub(crate) const fn new(value: T) -> Self {
+            Self { state: AtomicUsize::new(FREE), value: UnsafeCell::new(value) }
+        }
     }
 
     #[inline]
@@ -71,11 +77,16 @@ pub(crate) struct SpinGuard<'a, T> {
     lock: &'a SpinLock<T>,
 }
 
-impl<T> SpinGuard<'_, T> {
+/// A guard whose lock may stay taken without it.
+pub(crate) trait Guard {
     /// Keeps the lock taken, for [`Held::release`] to release.
+    fn into_held(self) -> Held;
+}
+
+impl<T> Guard for SpinGuard<'_, T> {
     #[inline]
-    pub(crate) fn into_held(self) -> Held {
-        let held = Held(NonNull::from(&self.lock.state));
+    fn into_held(self) -> Held {
+        let held = Held::new(&self.lock.state);
         std::mem::forget(self);
         held
     }
@@ -111,6 +122,12 @@ impl<T> Drop for SpinGuard<'_, T> {
 pub(crate) struct Held(NonNull<AtomicUsize>);
 
 impl Held {
+    /// Of a word whose bit [`TAKEN`] the caller has set.
+    #[inline]
+    pub(crate) fn new(word: &AtomicUsize) -> Self {
+        Self(NonNull::from(word))
+    }
+
     /// A number that stands for it: not null, its two lowest bits zero.
     #[inline]
     pub(crate) fn into_raw(self) -> usize {
@@ -132,7 +149,9 @@ impl Held {
     #[inline]
     pub(crate) unsafe fn release(self) {
         // SAFETY: the caller's.
-        unsafe { self.0.as_ref() }.store(FREE, Ordering::Release);
+        let word = unsafe { self.0.as_ref() };
+        // Nobody else writes it while it is taken.
+        word.store(word.load(Ordering::Relaxed) & !TAKEN, Ordering::Release);
     }
 }
 

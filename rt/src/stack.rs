@@ -7,7 +7,7 @@ use gthread_arch::stacks::{AlternateStack, Pool, thread_high_water};
 use gthread_arch::{FiberStack, on_stack, stack_pointer};
 
 use crate::sched::{self, current};
-use crate::task::{TaskRef, Temporary};
+use crate::task::{TaskRef, Temporary, control_block_of};
 
 /// How many bytes of its stack the calling thread has used so far, at the most.
 ///
@@ -113,9 +113,11 @@ impl Borrowed {
     }
 
     fn call<R>(self, f: impl FnOnce() -> R) -> R {
+        // No task lives there, and it must not look as if one did.
+        let above = control_block_of(&self.stack.slot);
         // SAFETY: the slot stays out of its pool until `self` is dropped, when the call is over, and
         // nobody else uses it.
-        let stack = unsafe { FiberStack::new(&self.stack.slot, 0) };
+        let stack = unsafe { FiberStack::new(&self.stack.slot, above) };
         current::set_temporary(&raw const *self.stack);
         let result = on_stack(stack, f);
         // Here, and while unwinding: in any case while `self` is where it was.

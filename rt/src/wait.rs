@@ -127,6 +127,16 @@ impl Queue {
         self.len
     }
 
+    /// The queue as it is, for another place; an empty one stays.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::new())
+    }
+
+    /// The node that is next to be popped.
+    pub(crate) fn first(&self) -> Option<NonNull<Node>> {
+        NonNull::new(self.head)
+    }
+
     /// Whether anyone but `waiter` has a node here.
     pub(crate) fn has_other_than(&self, waiter: Waiter) -> bool {
         let mut place = self.head;
@@ -157,6 +167,27 @@ impl Queue {
             }
         }
         self.tail = place;
+        self.len += 1;
+    }
+
+    /// Pushes a node to the front: of one that waited before, and comes back.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::push`].
+    pub(crate) unsafe fn push_front(&mut self, node: NonNull<Node>) {
+        let place = node.as_ptr();
+        // SAFETY: the node is the caller's; a head in the queue is alive by the invariant.
+        unsafe {
+            (*place).next = self.head;
+            (*place).prev = ptr::null_mut();
+            (*place).queued = true;
+            match NonNull::new(self.head) {
+                Some(head) => (*head.as_ptr()).prev = place,
+                None => self.tail = place,
+            }
+        }
+        self.head = place;
         self.len += 1;
     }
 
@@ -204,12 +235,18 @@ impl Queue {
         self.len -= 1;
     }
 
+    /// Takes the first node out and ends its thread's wait: `None` if that was over.
+    pub(crate) fn claim_first(&mut self, outcome: Op) -> Option<Wake> {
+        let node = self.pop()?;
+        // SAFETY: just popped under the owner's lock.
+        unsafe { node.as_ref().claim(outcome) }
+    }
+
     /// Ends the wait of the first thread that still waits.
     pub(crate) fn claim_one(&mut self, outcome: Op) -> Option<Wake> {
-        while let Some(node) = self.pop() {
-            // SAFETY: just popped under the owner's lock.
-            if let Some(wake) = unsafe { node.as_ref().claim(outcome) } {
-                return Some(wake);
+        while self.first().is_some() {
+            if let wake @ Some(_) = self.claim_first(outcome) {
+                return wake;
             }
         }
         None

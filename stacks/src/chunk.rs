@@ -13,6 +13,7 @@ use std::ptr::NonNull;
 
 use memmap2::{MmapMut, MmapOptions};
 
+use crate::slot::colour_of;
 use crate::{SizeClass, Slot, StackError};
 
 /// Bytes reserved at once, as long as that is at least [`MIN_SLOTS`] slots.
@@ -89,6 +90,20 @@ impl Chunk {
     /// Slots that somebody has.
     pub(crate) fn outstanding(&self) -> usize {
         self.cut as usize - self.ready() - self.cold.len() - self.bare.len()
+    }
+
+    /// The top of every slot that somebody has, less its colour.
+    pub(crate) fn tops_in_use(&self) -> impl Iterator<Item = NonNull<u8>> {
+        let mut free = vec![false; self.cut as usize];
+        for list in [&self.warm, &self.rested, &self.cold, &self.bare] {
+            list.iter().for_each(|&number| free[number as usize] = true);
+        }
+        let top = move |number| {
+            let bottom = self.bottom(number);
+            // SAFETY: the slot's last byte is in the reservation.
+            unsafe { bottom.add(self.class.size() - colour_of(bottom, self.class)) }
+        };
+        (0..self.cut).filter(move |&number| !free[number as usize]).map(top)
     }
 
     fn bottom(&self, number: u32) -> NonNull<u8> {

@@ -6,6 +6,7 @@
 //! - A chunk is unmapped only when all of its slots are in its lists.
 //! - No system call is made under a shelf's lock but the reservation of a chunk.
 
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -134,6 +135,18 @@ impl Pool {
     /// Slots that are in use, or in a cache.
     pub fn outstanding(&self) -> usize {
         self.shelves.iter().map(|shelf| lock(shelf).outstanding()).sum()
+    }
+
+    /// Calls `visit` with the top of every slot that is in use, in a cache, or on its way from one owner to
+    /// another, less its colour: where its owner has what it keeps there. The memory below is mapped during
+    /// the call, but whose it is the pool does not know.
+    ///
+    /// Other threads that take or give back slots of the same class wait meanwhile, so `visit` is quick and
+    /// does neither.
+    pub fn for_each_in_use(&self, mut visit: impl FnMut(NonNull<u8>)) {
+        for shelf in &self.shelves {
+            lock(shelf).tops_in_use().for_each(&mut visit);
+        }
     }
 
     /// Gives memory back to the kernel: all that is behind slots which nobody needed since the last

@@ -7,6 +7,7 @@
 //! not needed in all that time.
 
 use std::collections::BTreeSet;
+use std::ptr::NonNull;
 
 use crate::chunk::{Chunk, Place};
 use crate::{SizeClass, Slot, StackError, advise};
@@ -160,6 +161,11 @@ impl Shelf {
     /// Slots that somebody has.
     pub(crate) fn outstanding(&self) -> usize {
         self.chunks.iter().flatten().map(Chunk::outstanding).sum()
+    }
+
+    /// The top of every slot that somebody has, less its colour.
+    pub(crate) fn tops_in_use(&self) -> impl Iterator<Item = NonNull<u8>> {
+        self.chunks.iter().flatten().flat_map(Chunk::tops_in_use)
     }
 
     /// Whether no more slots are ready than a trim leaves.

@@ -76,8 +76,7 @@ impl Slot {
     /// slab allocator".)
     #[inline]
     pub fn colour(&self) -> usize {
-        let number = self.bottom.as_ptr() as usize >> self.class().log2();
-        number % COLOURS * COLOUR_STEP
+        colour_of(self.bottom, self.class())
     }
 
     /// No colour is this large.
@@ -132,6 +131,13 @@ impl Slot {
     pub(crate) fn chunk(&self) -> u32 {
         (self.word >> CHUNK_SHIFT) as u32
     }
+}
+
+/// [`Slot::colour`] of the slot at `bottom`.
+#[inline]
+pub(crate) fn colour_of(bottom: NonNull<u8>, class: SizeClass) -> usize {
+    let number = bottom.as_ptr() as usize >> class.log2();
+    number % COLOURS * COLOUR_STEP
 }
 
 /// [`Slot::high_water`] of the calling OS thread's own stack: bytes from its highest address down to the

@@ -25,7 +25,7 @@ pub const LIMIT: Duration = Duration::from_secs(40);
 
 // ---- watchdog ---------------------------------------------------------------------------------
 
-/// Aborts the process, with a report on what its OS threads were doing, if it lives too long.
+/// Aborts the process, with a report on what its threads were doing, OS and green, if it lives too long.
 #[must_use = "the watchdog watches while the guard lives"]
 #[derive(Debug)]
 pub struct Watchdog {
@@ -90,6 +90,17 @@ fn report_hang(what: &str, limit: Duration) {
     }
     report += "for stacks: run the test alone under gdb, `thread apply all bt`; or keep the core\n";
     let _ = std::io::stderr().write_all(report.as_bytes());
+    // Last, and not for long: whatever hangs may hang this too.
+    let dumped = Arc::new(AtomicBool::new(false));
+    let dumps = Arc::clone(&dumped);
+    let _ = std::thread::Builder::new().name("dump".into()).spawn(move || {
+        let _ = write!(std::io::stderr(), "\n{}", gthread::dump());
+        dumps.store(true, Ordering::Release);
+    });
+    let patience = Instant::now() + Duration::from_secs(10);
+    while !dumped.load(Ordering::Acquire) && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Runs `body` under a [`Watchdog`].

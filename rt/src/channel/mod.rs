@@ -48,6 +48,7 @@
 
 mod buffer;
 mod buffered;
+mod done;
 mod ends;
 mod exchange;
 mod iter;
@@ -75,6 +76,7 @@ pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
+pub(crate) use done::{Signal, was_raised};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 #[doc(hidden)]
@@ -170,6 +172,6 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
 ///     recv(timeout.map_or(never(), after)) -> _ => {}
 /// }
 /// ```
-pub fn never<T>() -> Receiver<T> {
+pub const fn never<T>() -> Receiver<T> {
     Receiver(From::Never)
 }

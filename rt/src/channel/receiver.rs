@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffered::{Bounded, Unbounded};
+use super::done::Done;
 use super::ends::Shared;
 use super::timer::{At, Tick, sleep_until};
 use super::zero::Zero;
@@ -18,13 +19,14 @@ use crate::park::may_suspend;
 /// at the latest when the senders are gone too.
 pub struct Receiver<T>(pub(super) Flavor<T>);
 
-/// The kinds of channels. `At` and `Tick` are made with `T` = `Instant` only.
+/// The kinds of channels. `At` and `Tick` are made with `T` = `Instant` only, `Done` with `Infallible`.
 pub(super) enum Flavor<T> {
     Bounded(Arc<Shared<Bounded<T>>>),
     Unbounded(Arc<Shared<Unbounded<T>>>),
     Zero(Arc<Shared<Zero<T>>>),
     At(Arc<At>),
     Tick(Arc<Tick>),
+    Done(Arc<Done>),
     Never,
 }
 
@@ -60,7 +62,8 @@ impl<T> Receiver<T> {
             Flavor::Zero(channel) => channel.try_recv(Location::caller()),
             Flavor::At(timer) => timer.try_recv().map(message),
             Flavor::Tick(timer) => timer.try_recv().map(message),
-            Flavor::Never => Err(TryRecvError::Empty),
+            Flavor::Done(done) if done.is_done() => Err(TryRecvError::Disconnected),
+            Flavor::Done(_) | Flavor::Never => Err(TryRecvError::Empty),
         }
     }
 
@@ -108,6 +111,8 @@ impl<T> Receiver<T> {
             Flavor::Zero(channel) => channel.recv(deadline, site),
             Flavor::At(timer) => timer.recv(deadline, site).map(message),
             Flavor::Tick(timer) => timer.recv(deadline, site).map(message),
+            Flavor::Done(done) if done.wait(deadline, site) => Err(RecvTimeoutError::Disconnected),
+            Flavor::Done(_) => Err(RecvTimeoutError::Timeout),
             Flavor::Never => {
                 sleep_until(deadline, site);
                 Err(RecvTimeoutError::Timeout)
@@ -117,13 +122,13 @@ impl<T> Receiver<T> {
 
     /// Closes the channel for sending, as [`Sender::close`](super::Sender::close) does. What it holds can
     /// still be received. False, and without effect, for the channels that nobody sends into: `after`,
-    /// `at`, `tick`, `never`.
+    /// `at`, `tick`, `never`, and a context's `done`.
     pub fn close(&self) -> bool {
         match &self.0 {
             Flavor::Bounded(channel) => channel.close(),
             Flavor::Unbounded(channel) => channel.close(),
             Flavor::Zero(channel) => channel.rendezvous.close(),
-            Flavor::At(_) | Flavor::Tick(_) | Flavor::Never => false,
+            Flavor::At(_) | Flavor::Tick(_) | Flavor::Done(_) | Flavor::Never => false,
         }
     }
 
@@ -144,7 +149,7 @@ impl<T> Receiver<T> {
             Flavor::Unbounded(channel) => channel.len(),
             Flavor::At(timer) => usize::from(timer.is_ready()),
             Flavor::Tick(timer) => usize::from(timer.is_ready()),
-            Flavor::Zero(_) | Flavor::Never => 0,
+            Flavor::Zero(_) | Flavor::Done(_) | Flavor::Never => 0,
         }
     }
 
@@ -154,7 +159,7 @@ impl<T> Receiver<T> {
             Flavor::Bounded(channel) => channel.capacity(),
             Flavor::Unbounded(channel) => channel.capacity(),
             Flavor::At(_) | Flavor::Tick(_) => Some(1),
-            Flavor::Zero(_) | Flavor::Never => Some(0),
+            Flavor::Zero(_) | Flavor::Done(_) | Flavor::Never => Some(0),
         }
     }
 
@@ -176,6 +181,7 @@ impl<T> Receiver<T> {
             (Flavor::Zero(a), Flavor::Zero(b)) => Arc::ptr_eq(a, b),
             (Flavor::At(a), Flavor::At(b)) => Arc::ptr_eq(a, b),
             (Flavor::Tick(a), Flavor::Tick(b)) => Arc::ptr_eq(a, b),
+            (Flavor::Done(a), Flavor::Done(b)) => Arc::ptr_eq(a, b),
             (Flavor::Never, Flavor::Never) => true,
             _ => false,
         }
@@ -190,6 +196,7 @@ impl<T> Clone for Receiver<T> {
             Flavor::Zero(channel) => Flavor::Zero(channel.clone_receiver()),
             Flavor::At(timer) => Flavor::At(Arc::clone(timer)),
             Flavor::Tick(timer) => Flavor::Tick(Arc::clone(timer)),
+            Flavor::Done(done) => Flavor::Done(Arc::clone(done)),
             Flavor::Never => Flavor::Never,
         })
     }
@@ -201,7 +208,7 @@ impl<T> Drop for Receiver<T> {
             Flavor::Bounded(channel) => channel.drop_receiver(),
             Flavor::Unbounded(channel) => channel.drop_receiver(),
             Flavor::Zero(channel) => channel.drop_receiver(),
-            Flavor::At(_) | Flavor::Tick(_) | Flavor::Never => {}
+            Flavor::At(_) | Flavor::Tick(_) | Flavor::Done(_) | Flavor::Never => {}
         }
     }
 }

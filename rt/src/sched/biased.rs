@@ -151,4 +151,33 @@ mod models {
             assert_eq!(value(&lock), added);
         });
     }
+
+    /// A worker makes a task private while the monitor finds it stuck: one of them takes the task out
+    /// (`Worker::is_covered`, `monitor::cover`).
+    #[test]
+    fn nothing_stays_private_to_a_covered_worker() {
+        loom::model(|| {
+            let world = Arc::new((Biased::new(Checked::new(0)), AtomicBool::new(false)));
+            let monitor = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (private, covered) = &*world;
+                    covered.store(true, Ordering::Relaxed);
+                    barrier::heavy();
+                    // SAFETY: the lock is held; loom checks it.
+                    private.try_with(|n| n.with_mut(|n| unsafe { *n = 0 }));
+                })
+            };
+            let (private, covered) = &*world;
+            // SAFETY: this thread alone is the owner.
+            unsafe { private.with(|n| add(n)) };
+            barrier::light();
+            if covered.load(Ordering::Relaxed) {
+                // SAFETY: as above.
+                unsafe { private.with(|n| n.with_mut(|n| *n = 0)) };
+            }
+            monitor.join().unwrap();
+            assert_eq!(value(private), 0);
+        });
+    }
 }

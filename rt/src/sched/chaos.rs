@@ -186,7 +186,10 @@ impl Worker {
         let Some(chaos) = &self.sched.chaos else { return Some(child) };
         self.decide_on_children();
         let waits = child.pinned().is_none() && self.one_in(2);
-        if !waits {
+        if waits {
+            // Before others may run it.
+            self.set_current(None);
+        } else {
             chaos.note(child, self.core.index);
         }
         if chaos.strew(self.take_all().chain(waits.then_some(child))) {

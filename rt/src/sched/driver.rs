@@ -1,158 +1,277 @@
 //! What an idle worker sleeps in: today the timers, later also I/O readiness.
 //!
-//! Timers belong to the scheduler, not to threads: one ordered map under a lock, and the earliest
-//! deadline in an atomic beside it, so that a busy worker sees without the lock that nothing is due.
+//! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a heap under a
+//! lock, and its earliest deadline in an atomic beside it, so that whether one is due costs no lock.
+//! Withdrawing one takes the lock of the worker that has it.
 //!
-//! Who fires them: busy workers look every few picks; of the sleeping workers one, the *keeper*, sleeps
-//! only until the earliest deadline; while any worker runs the monitor also sleeps no longer than that.
-//! Whoever inserts a new earliest deadline tells keeper and monitor, so that they sleep less.
+//! Who fires them: a worker its own, every few picks; all that are due, before it searches for work and
+//! when it wakes up, and now and then besides. Of the sleeping workers one, the *keeper*, sleeps only
+//! until the earliest deadline of all; and the monitor sees to what the workers are too busy for. Who of
+//! the two sleeps until when, and who tells them of a new timer, is in [`watch`](super::watch).
 //!
-//! Invariant: a green thread is registered here at most once, from before it commits to sleep until it
-//! has removed itself or was fired; firing claims it under the lock.
+//! Invariants:
+//! - A green thread has one timer at most, from before it commits to sleep until it has removed it or
+//!   was fired; firing claims it under the lock.
+//! - A worker inserts into its own timers only. Between an insertion and the next thing that the worker
+//!   does, which is to go to sleep, or to run another thread after having told of it, no timer is
+//!   inserted there that the first could hide.
 
-use std::collections::BTreeMap;
+use std::cell::LazyCell;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::prim::{AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+use super::remote::Remote;
+use super::timers::{Handle, Heap, NEVER, When};
+use super::watch::{GRACE, Tell, Watch};
+use super::worker::Worker;
+use super::{Sched, current, wake};
+use crate::prim::{AtomicU64, Ordering};
+use crate::spin::{SpinGuard, SpinLock};
 use crate::task::state::TIMED_OUT;
 use crate::task::{Waiter, Wake};
 
+/// Timers fired in one go: then others get the lock, and what was woken can run.
+const BATCH: usize = 64;
+
 /// Names a registered timer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct TimerKey {
-    deadline: Instant,
-    /// Tells equal deadlines apart, first come first served.
-    sequence: u64,
+    /// The worker that has it.
+    worker: u32,
+    handle: Handle,
 }
 
+/// The timers of one worker.
 #[derive(Debug)]
-struct Timers {
-    queue: BTreeMap<TimerKey, Waiter>,
-    next_sequence: u64,
+pub(super) struct Timers {
+    heap: SpinLock<Heap>,
+    /// The earliest deadline, or `NEVER`. Written under the lock.
+    earliest: AtomicU64,
 }
 
+impl Timers {
+    pub(super) fn new() -> Self {
+        Self { heap: SpinLock::new(Heap::new()), earliest: AtomicU64::new(NEVER) }
+    }
+
+    fn earliest(&self) -> When {
+        self.earliest.load(Ordering::Relaxed)
+    }
+
+    /// Registers an armed wait to be claimed with `TIMED_OUT`. Tells whether no other is due before.
+    fn insert(&self, when: When, waiter: Waiter) -> (Handle, bool) {
+        let mut heap = self.heap.lock();
+        let handle = heap.insert(when, waiter);
+        let first = when < self.earliest();
+        if first {
+            self.earliest.store(when, Ordering::Relaxed);
+        }
+        (handle, first)
+    }
+
+    /// Withdraws a timer whose wait was not ended by it. Afterwards the driver does not know the waiter.
+    fn remove(&self, handle: Handle) {
+        let mut heap = self.heap.lock();
+        heap.remove(handle);
+        self.leave(heap);
+    }
+
+    /// Ends waits that are due, up to a batch: whether there were any.
+    #[cold]
+    fn fire(&self, now: When, wake: &mut impl FnMut(Wake)) -> bool {
+        let mut wakes = [const { None }; BATCH];
+        let mut count = 0;
+        let mut heap = self.heap.lock();
+        while count < BATCH {
+            let Some((handle, waiter)) = heap.pop_due(now) else { break };
+            // SAFETY: it was registered here, and its thread withdraws under the lock that we hold.
+            if let Some(wake) = unsafe { waiter.claim(TIMED_OUT) } {
+                heap.release(handle);
+                wakes[count] = Some(wake);
+                count += 1;
+            }
+            // Else something else has ended the wait, and the thread comes to withdraw the timer.
+        }
+        self.leave(heap);
+        wakes.into_iter().take(count).flatten().for_each(wake);
+        count > 0
+    }
+
+    fn leave(&self, mut heap: SpinGuard<'_, Heap>) {
+        let earliest = heap.earliest();
+        if earliest != self.earliest() {
+            self.earliest.store(earliest, Ordering::Relaxed);
+        }
+        // Memory is freed without the lock.
+        let waste = heap.is_waste().then(|| std::mem::replace(&mut *heap, Heap::new()));
+        drop(heap);
+        drop(waste);
+    }
+}
+
+/// Of which timers a worker has to tell the keeper or the monitor, before it turns to another thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Untold {
+    Nothing,
+    /// Its own.
+    Own,
+    /// Those that it has kept: all.
+    All,
+}
+
+/// What all workers' timers have in common.
 #[derive(Debug)]
 pub(super) struct Driver {
-    timers: Mutex<Timers>,
-    /// The earliest deadline, in nanoseconds since `epoch`, or `NEVER`. Written under the lock.
-    earliest: AtomicU64,
     epoch: Instant,
-    /// The sleeping worker that keeps the timers, or `NOBODY`.
-    keeper: AtomicUsize,
-}
-
-const NEVER: u64 = u64::MAX;
-const NOBODY: usize = usize::MAX;
-
-/// Whom to tell of a new earliest deadline.
-#[must_use]
-pub(super) enum Tell {
-    Nobody,
-    Keeper(u32),
-    Monitor,
+    watch: Watch,
 }
 
 impl Driver {
     pub(super) fn new() -> Self {
-        Self {
-            timers: Mutex::new(Timers { queue: BTreeMap::new(), next_sequence: 0 }),
-            earliest: AtomicU64::new(NEVER),
-            epoch: Instant::now(),
-            keeper: AtomicUsize::new(NOBODY),
-        }
+        Self { epoch: Instant::now(), watch: Watch::new() }
     }
 
-    /// Registers an armed wait to be claimed with `TIMED_OUT` at `deadline`.
-    pub(super) fn insert(&self, deadline: Instant, waiter: Waiter) -> (TimerKey, Tell) {
-        let mut timers = lock(&self.timers);
-        let key = TimerKey { deadline, sequence: timers.next_sequence };
-        timers.next_sequence += 1;
-        timers.queue.insert(key, waiter);
-        let earliest = self.nanos(deadline);
-        if earliest >= self.earliest.load(Ordering::Relaxed) {
-            return (key, Tell::Nobody);
-        }
-        self.earliest.store(earliest, Ordering::Relaxed);
-        drop(timers);
-        // With the fence in `keep`: we see the keeper, or it sees the new deadline.
-        fence(Ordering::SeqCst);
-        let tell = match self.keeper.load(Ordering::Relaxed) {
-            NOBODY => Tell::Monitor,
-            keeper => Tell::Keeper(keeper as u32),
-        };
-        (key, tell)
+    fn when(&self, instant: Instant) -> When {
+        let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
+        // 584 years after the start is as good as never, but not never.
+        When::try_from(nanos).unwrap_or(NEVER - 1)
     }
 
-    /// Withdraws a timer, if it has not fired. Afterwards the driver does not know the waiter.
-    pub(super) fn remove(&self, key: TimerKey) {
-        let mut timers = lock(&self.timers);
-        if timers.queue.remove(&key).is_some() {
-            self.update_earliest(&timers);
+    fn now(&self) -> When {
+        self.when(Instant::now())
+    }
+
+    fn instant(&self, when: When) -> Option<Instant> {
+        (when != NEVER).then(|| self.epoch + Duration::from_nanos(when))
+    }
+}
+
+/// The driver's part of the scheduler.
+impl Sched {
+    /// Registers an armed wait of the green thread that calls, to time out.
+    pub(crate) fn insert_timer(&self, deadline: Instant, waiter: Waiter) -> TimerKey {
+        let when = self.driver.when(deadline);
+        current::with(|worker| {
+            let worker = worker.expect("a green thread runs on a worker");
+            debug_assert!(worker.serves(self));
+            let (handle, first) = worker.core.remote.timers.insert(when, waiter);
+            if first && worker.untold.get() == Untold::Nothing {
+                worker.untold.set(Untold::Own);
+            }
+            TimerKey { worker: worker.index(), handle }
+        })
+    }
+
+    /// Withdraws a timer that did not end its wait.
+    pub(crate) fn remove_timer(&self, key: TimerKey) {
+        self.remote(key.worker).timers.remove(key.handle);
+    }
+
+    /// The earliest deadline of all.
+    fn earliest(&self) -> When {
+        let workers = self.remotes().iter().filter_map(|remote| remote.get());
+        workers.map(|remote| remote.timers.earliest()).min().unwrap_or(NEVER)
+    }
+
+    /// Fires the timers of some workers that have been due for some time, up to a batch of each: whether
+    /// there were any.
+    fn fire<'a>(
+        &self,
+        workers: impl Iterator<Item = &'a Arc<Remote>>,
+        grace: When,
+        mut wake: impl FnMut(Wake),
+    ) -> bool {
+        // The clock is read only if there are timers.
+        let now = LazyCell::new(|| self.driver.now().saturating_sub(grace));
+        let mut any = false;
+        for timers in workers.map(|remote| &remote.timers) {
+            let earliest = timers.earliest();
+            if earliest != NEVER && earliest <= *now {
+                any |= timers.fire(*now, &mut wake);
+            }
         }
+        any
+    }
+
+    /// What the monitor does about timers that the workers are too busy for.
+    pub(super) fn fire_late_timers(&self) {
+        self.fire(self.remotes().iter().filter_map(OnceLock::get), GRACE, wake);
     }
 
     /// Whether a timer is due. Looks at the clock only if there are timers.
-    pub(super) fn is_due(&self) -> bool {
-        let earliest = self.earliest.load(Ordering::Relaxed);
-        earliest != NEVER && self.nanos(Instant::now()) >= earliest
+    pub(super) fn is_timer_due(&self) -> bool {
+        let earliest = self.earliest();
+        earliest != NEVER && earliest <= self.driver.now()
     }
 
-    /// Claims every wait that is due. The caller wakes them.
-    pub(super) fn fire(&self) -> Vec<Wake> {
-        let mut wakes = Vec::new();
-        let now = Instant::now();
-        let mut timers = lock(&self.timers);
-        while let Some(entry) = timers.queue.first_entry() {
-            if entry.key().deadline > now {
-                break;
-            }
-            let waiter = entry.remove();
-            // SAFETY: it is registered here, and we hold the lock under which it would leave.
-            wakes.extend(unsafe { waiter.claim(TIMED_OUT) });
+    /// The monitor goes to sleep. Gives until when, `other` at the latest. To be undone with
+    /// [`stop_watching`](Self::stop_watching).
+    pub(super) fn watch_timers(&self, other: Option<Instant>) -> Option<Instant> {
+        let other = other.map_or(NEVER, |at| self.driver.when(at));
+        self.driver.instant(self.driver.watch.watch(other, || self.earliest()))
+    }
+
+    /// The monitor is awake.
+    pub(super) fn stop_watching(&self) {
+        self.driver.watch.unwatch();
+    }
+}
+
+/// The driver's part of a worker.
+impl Worker {
+    /// Fires timers that are due, this worker's own or all workers': whether there were any.
+    pub(super) fn fire_timers(&self, all: bool) -> bool {
+        // In the order of their deadlines: not to the hand-off slot, where the last would go first.
+        let wake = |fired| match fired {
+            Wake::Green(task) => self.push_ready(task),
+            other => wake(other),
+        };
+        if all {
+            self.sched.fire(self.sched.remotes().iter().filter_map(OnceLock::get), 0, wake)
+        } else {
+            self.sched.fire(std::iter::once(&self.core.remote), 0, wake)
         }
-        self.update_earliest(&timers);
-        wakes
     }
 
-    /// The earliest deadline.
-    pub(super) fn earliest(&self) -> Option<Instant> {
-        match self.earliest.load(Ordering::Relaxed) {
-            NEVER => None,
-            nanos => Some(self.epoch + Duration::from_nanos(nanos)),
+    /// Tells of timers that are due before anybody would wake for them. Before the worker turns to
+    /// another green thread, which may take long.
+    #[inline]
+    pub(super) fn tell_of_timers(&self) {
+        if self.untold.get() != Untold::Nothing {
+            self.tell();
         }
     }
 
-    /// Makes `worker` the keeper if there is none: true if it now is.
-    pub(super) fn keep(&self, worker: u32) -> bool {
-        let kept = self
-            .keeper
-            .compare_exchange(NOBODY, worker as usize, Ordering::Relaxed, Ordering::Relaxed)
-            .is_ok();
-        fence(Ordering::SeqCst);
-        kept
+    #[cold]
+    fn tell(&self) {
+        let when = match self.untold.replace(Untold::Nothing) {
+            Untold::Nothing => NEVER,
+            Untold::Own => self.core.remote.timers.earliest(),
+            Untold::All => self.sched.earliest(),
+        };
+        if when == NEVER {
+            return;
+        }
+        match self.sched.driver.watch.tell(when) {
+            Tell::Nobody => {}
+            Tell::Keeper(worker) => self.sched.remote(worker).parker.unpark(),
+            Tell::Monitor => self.sched.monitor.rouse(),
+        }
     }
 
-    /// The keeper has woken up.
-    pub(super) fn unkeep(&self) {
-        self.keeper.store(NOBODY, Ordering::Relaxed);
+    /// The worker goes to sleep. Gives until when it may, if it is to be the keeper.
+    pub(super) fn keep_timers(&self) -> Option<Instant> {
+        let sched = &self.sched;
+        let until = sched.driver.watch.keep(self.index(), || sched.earliest());
+        self.untold.set(Untold::Nothing);
+        until.and_then(|until| sched.driver.instant(until))
     }
 
-    /// Whether some sleeping worker keeps the timers.
-    pub(super) fn is_kept(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.keeper.load(Ordering::Relaxed) != NOBODY
-    }
-
-    fn update_earliest(&self, timers: &Timers) {
-        let earliest =
-            timers.queue.first_key_value().map_or(NEVER, |(key, _)| self.nanos(key.deadline));
-        self.earliest.store(earliest, Ordering::Relaxed);
-    }
-
-    fn nanos(&self, instant: Instant) -> u64 {
-        let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
-        // 584 years after the start is as good as never, but not never.
-        u64::try_from(nanos).unwrap_or(NEVER - 1)
+    /// The worker is awake, and if it was the keeper it will have to tell.
+    pub(super) fn unkeep_timers(&self) {
+        if self.sched.driver.watch.unkeep(self.index()) {
+            self.untold.set(Untold::All);
+        }
     }
 }
 
@@ -161,43 +280,46 @@ mod tests {
     use super::*;
     use crate::task::OsThread;
     use std::ptr::NonNull;
-    use std::sync::Arc;
 
     #[test]
-    fn timers_fire_in_order_and_cancelled_ones_do_not() {
-        let driver = Driver::new();
-        let threads: Vec<_> = (0..3).map(|_| OsThread::current()).collect();
-        let me = &threads[0];
+    fn timers_fire_in_order_and_withdrawn_ones_do_not() {
+        let timers = Timers::new();
+        let me = OsThread::current();
         me.wait.arm();
-        let waiter = Waiter::Os(NonNull::from(&**me));
-        let now = Instant::now();
-        let (late, _) = driver.insert(now + Duration::from_secs(60), waiter);
-        assert!(!driver.is_due());
-        let (soon, tell) = driver.insert(now, waiter);
-        assert!(matches!(tell, Tell::Monitor));
-        assert!(driver.is_due());
-        assert_eq!(driver.earliest().map(|at| at <= Instant::now()), Some(true));
-        driver.remove(soon);
-        assert!(!driver.is_due());
-        assert!(driver.fire().is_empty());
-        let (_, tell) = driver.insert(now, waiter);
-        assert!(matches!(tell, Tell::Monitor));
-        assert!(matches!(driver.fire()[..], [Wake::Awake]));
+        let waiter = Waiter::Os(NonNull::from(&*me));
+        let fire = |now| {
+            let mut wakes = Vec::new();
+            timers.fire(now, &mut |wake| wakes.push(wake));
+            wakes
+        };
+
+        let (late, first) = timers.insert(60, waiter);
+        assert!(first);
+        let (soon, first) = timers.insert(10, waiter);
+        assert!(first && timers.earliest() == 10);
+        let (middle, first) = timers.insert(20, waiter);
+        assert!(!first);
+        timers.remove(soon);
+        assert_eq!(timers.earliest(), 20);
+        assert!(fire(19).is_empty());
+        assert!(matches!(fire(20)[..], [Wake::Awake]));
         assert_eq!(me.wait.selected(), Some(TIMED_OUT));
-        driver.remove(late);
-        assert!(driver.earliest().is_none());
-        drop(Arc::clone(me));
+        assert_eq!(timers.earliest(), 60);
+
+        // Due, but something else has ended the wait: the timer is its owner's to withdraw.
+        assert!(fire(60).is_empty());
+        assert_eq!(timers.earliest(), NEVER);
+        timers.remove(late);
+        let (again, _) = timers.insert(70, waiter);
+        assert!(again == late || again == middle || again == soon, "handles are used again");
+        timers.remove(again);
     }
 
     #[test]
     fn a_far_deadline_is_not_mistaken_for_none() {
         let driver = Driver::new();
-        let me = OsThread::current();
-        me.wait.arm();
-        let far = Instant::now() + Duration::from_secs(1 << 40);
-        let (key, _) = driver.insert(far, Waiter::Os(NonNull::from(&*me)));
-        assert!(driver.earliest().is_some());
-        driver.remove(key);
-        let _ = me.wait.cancel();
+        let far = driver.when(Instant::now() + Duration::from_secs(1 << 40));
+        assert!(far < NEVER && driver.instant(far).is_some());
+        assert_eq!(driver.instant(NEVER), None);
     }
 }

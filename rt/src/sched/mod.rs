@@ -3,15 +3,20 @@
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
 //! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
-//! - [`driver`] has the timers, [`monitor`] covers for workers that are stuck.
+//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
+//! - [`monitor`] covers for workers that are stuck.
 //! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
+//! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
+//!   the dump then finds, [`peek`] how it looks at what is not stopped.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
 mod biased;
+mod census;
 pub(crate) mod chaos;
+mod counters;
 pub(crate) mod current;
 mod driver;
 mod idle;
@@ -19,33 +24,44 @@ mod monitor;
 mod overflow;
 mod panic_names;
 mod parker;
+mod peek;
 mod queues;
+mod registry;
 mod remote;
 mod say;
 mod start;
+mod status;
 mod steal;
+mod timers;
+mod watch;
 mod worker;
+mod world;
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_deque::{Injector, Steal};
+use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
-use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, lock};
+use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
 use chaos::Chaos;
-use driver::{Driver, Tell};
+use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
 use worker::Core;
+use world::World;
 
-pub(crate) use driver::TimerKey;
+pub(crate) use census::Census;
+pub(crate) use counters::Counts;
 pub(crate) use overflow::explain_overflows;
+pub(crate) use registry::live_scheds;
 pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
 
@@ -60,6 +76,11 @@ const MAX_SPARES: usize = 1024;
 pub(crate) struct Sched {
     pub(crate) config: Config,
     injector: Injector<TaskRef>,
+    injected: AtomicU64,
+    /// Times the monitor took tasks from a stuck worker for others.
+    moved_on: AtomicU64,
+    /// Workers that were woken because there was work.
+    wakes: AtomicU64,
     /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
     remotes: Box<[OnceLock<Arc<Remote>>]>,
     /// How many of `remotes` are filled, or being filled.
@@ -69,6 +90,10 @@ pub(crate) struct Sched {
     monitor: Monitor,
     /// For tests: instead of the usual order. Boxed, because it is rarely there.
     chaos: Option<Box<Chaos>>,
+    world: World,
+    /// When it started, and milliseconds since: at most some 10 ms late while a worker runs.
+    epoch: Instant,
+    clock: CachePadded<AtomicU64>,
     pool: Pool,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
@@ -97,6 +122,8 @@ impl Sched {
         match task.pinned() {
             Some(home) => self.post(home, task),
             None => {
+                // The push beside it writes to a shared line as well.
+                self.injected.fetch_add(1, Ordering::Relaxed);
                 self.injector.push(task);
                 self.answer(self.idle.notify_outside());
             }
@@ -108,7 +135,10 @@ impl Sched {
     fn answer(&self, summon: Summon) {
         match summon {
             Summon::Nobody => {}
-            Summon::Worker(worker) => self.remote(worker).parker.unpark(),
+            Summon::Worker(worker) => {
+                self.wakes.fetch_add(1, Ordering::Relaxed);
+                self.remote(worker).parker.unpark();
+            }
             Summon::Spare => self.monitor.request_spare(),
         }
     }
@@ -229,36 +259,30 @@ impl Sched {
         }
     }
 
-    /// Registers an armed wait to time out.
-    pub(crate) fn insert_timer(&self, deadline: std::time::Instant, waiter: Waiter) -> TimerKey {
-        let (key, tell) = self.driver.insert(deadline, waiter);
-        match tell {
-            Tell::Nobody => {}
-            Tell::Keeper(worker) => self.remote(worker).parker.unpark(),
-            Tell::Monitor => self.monitor.rouse(),
-        }
-        key
+    /// The coarse clock, for notes.
+    #[inline]
+    pub(crate) fn coarse_now(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn remove_timer(&self, key: TimerKey) {
-        self.driver.remove(key);
+    /// Sets the coarse clock. By a worker that was asleep, and by the monitor now and then.
+    fn advance_clock(&self) -> u64 {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        if self.coarse_now() < now {
+            self.clock.store(now, Ordering::Relaxed);
+        }
+        now
     }
 
-    fn fire_due_timers(&self) {
-        if self.driver.is_due() {
-            self.driver.fire().into_iter().for_each(wake);
-        }
+    /// What each worker, spares among them, has counted so far.
+    pub(crate) fn counts(&self) -> Vec<Counts> {
+        self.remotes().iter().filter_map(OnceLock::get).map(|r| r.own.counters.counts()).collect()
     }
 
-    /// What the scheduler has counted so far.
-    pub(crate) fn counts(&self) -> Counts {
-        let workers = || self.remotes().iter().filter_map(OnceLock::get);
-        Counts {
-            threads: workers().count(),
-            picks: workers().map(|w| w.own.picks.load(Ordering::Relaxed)).sum(),
-            steals: workers().map(|w| w.own.steals.load(Ordering::Relaxed)).sum(),
-            stacks: self.pool.outstanding(),
-        }
+    /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,
+    /// rescues by the monitor.
+    pub(crate) fn shared_counts(&self) -> [u64; 3] {
+        [&self.injected, &self.wakes, &self.moved_on].map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 
@@ -267,14 +291,6 @@ impl Sched {
 pub(crate) struct StackUse {
     pub(crate) threads: u64,
     pub(crate) high_water: usize,
-}
-
-/// See [`crate::Metrics`].
-pub(crate) struct Counts {
-    pub(crate) threads: usize,
-    pub(crate) picks: u64,
-    pub(crate) steals: u64,
-    pub(crate) stacks: usize,
 }
 
 /// No smaller stack is given than this many usable bytes: room for the control block, a closure, and

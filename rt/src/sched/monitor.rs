@@ -2,8 +2,6 @@
 //!
 //! While any worker runs it looks at all of them now and then, and
 //! - gives what is private to a worker that is stuck to those that have no work;
-//! - takes the task out of the hand-off slot of a worker that has not picked since the last look:
-//!   nobody else can;
 //! - lets another worker run in the place of one that has been stuck in a task for some time while
 //!   work waits, starting a spare OS thread if there is none asleep;
 //! - fires timers that no worker is free to fire;
@@ -21,7 +19,8 @@ use gthread_arch::stacks::Trim;
 
 use super::idle::Summon;
 use super::parker::Parker;
-use super::remote::{COVERED, NORMAL, Rescue};
+use super::remote::Rescue;
+use super::status::{COVERED, NORMAL};
 use super::{MAX_SPARES, Sched};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
@@ -107,7 +106,8 @@ pub(super) fn run(sched: &Arc<Sched>) {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             sched.start_spare();
         }
-        sched.fire_due_timers();
+        sched.advance_clock();
+        sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
         if sleep_while_quiet(sched, trim_at) {
             seen.clear();
@@ -127,9 +127,11 @@ pub(super) fn run(sched: &Arc<Sched>) {
         }
         let hungry = sched.idle.has_room() && sched.has_private();
         let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
-        let next_look = Instant::now() + interval.min(longest);
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park(Some(timer.map_or(next_look, |timer| timer.min(next_look))));
+        let now = Instant::now();
+        let until = sched.watch_timers(Some(now + interval.min(longest)));
+        // Timers that are late already, more than one batch, are no reason to be at it all the time.
+        monitor.parker.park(until.map(|until| until.max(now + MIN_INTERVAL)));
+        sched.stop_watching();
         sched.reap_threads();
     }
 }
@@ -159,8 +161,8 @@ fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>) -> bool {
     fence(Ordering::SeqCst);
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
-        let timer = sched.driver.earliest().filter(|_| !sched.driver.is_kept());
-        monitor.parker.park([timer, trim_at].into_iter().flatten().min());
+        monitor.parker.park(sched.watch_timers(trim_at));
+        sched.stop_watching();
     }
     monitor.dormant.store(false, Ordering::Relaxed);
     quiet
@@ -174,7 +176,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
     for (index, remote) in sched.remotes().iter().map_while(|remote| remote.get()).enumerate() {
-        let picks = remote.own.picks.load(Ordering::Relaxed);
+        let picks = remote.picks();
         if index == seen.len() {
             seen.push(Seen { picks, since: now });
         }
@@ -184,11 +186,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
             continue;
         }
         // It has not picked since the last look: it sleeps, or is inside a task.
-        if let Some(task) = remote.take_handoff() {
-            sched.inject(task);
-            acted = true;
-        }
-        match remote.own.status.load(Ordering::Relaxed) {
+        match remote.own.status.state() {
             NORMAL => {
                 let time = now - last.since;
                 if stuck.is_none_or(|(_, longest)| time > longest) {
@@ -197,7 +195,10 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
                 private |= remote.has_private();
                 if time >= RESCUE_AFTER && sched.idle.has_room() {
                     let tasks = remote.rescue(Rescue::Some);
-                    acted |= !tasks.is_empty();
+                    if !tasks.is_empty() {
+                        acted = true;
+                        sched.moved_on.fetch_add(1, Ordering::Relaxed);
+                    }
                     tasks.into_iter().for_each(|task| sched.inject(task));
                 }
             }
@@ -228,15 +229,14 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
 /// Lets another worker run in the place of a stuck one.
 fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     let Some(remote) = sched.remotes()[index].get() else { return false };
-    let status = &remote.own.status;
-    if status.compare_exchange(NORMAL, COVERED, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+    if !remote.own.status.cover() {
         return false;
     }
     sched.idle.block();
     // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
     barrier::heavy();
     let private = remote.rescue(Rescue::All);
-    private.into_iter().chain(remote.take_handoff()).for_each(|task| sched.inject(task));
+    private.into_iter().for_each(|task| sched.inject(task));
     sched.answer(sched.idle.notify_outside());
     true
 }
@@ -250,7 +250,7 @@ impl Sched {
             Some(core) => match self.start_worker(core, true) {
                 Ok(()) => return,
                 Err((core, error)) => {
-                    self.keep_core(core);
+                    self.keep_core(*core);
                     error.to_string()
                 }
             },

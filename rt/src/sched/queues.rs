@@ -15,9 +15,11 @@
 //!
 //! Invariant: everything exposed is older than everything private of its kind.
 //!
+//! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others.
+//!
 //! An owner that is stuck in a task exposes nothing. Then others *rescue* what is private
 //! ([`Remote::rescue`]): a hungry worker that has seen the owner not move for some ten microseconds, or the
-//! monitor. Like the hand-off slot, private queues are no work in the sense of the sleep protocol; see §6 of
+//! monitor. What is private is no work in the sense of the sleep protocol; see §6 of
 //! `README.md`.
 //!
 //! A *lone* continuation, the parent whose child runs, is a case of its own: if the child is short, whoever
@@ -34,6 +36,9 @@ use crossbeam_deque::Worker as Deque;
 use super::remote::{Private, Remote};
 use crate::task::TaskRef;
 
+/// Uses of the hand-off in a row, after which whatever else is runnable goes first.
+const MAX_HANDOFFS: u32 = 16;
+
 /// A child that runs for less than this is not worth that its parent is stolen.
 const WORTH_A_THEFT: Duration = Duration::from_micros(5);
 /// log2 of the most lone continuations that are skipped.
@@ -44,6 +49,8 @@ pub(super) struct Queues {
     remote: Arc<Remote>,
     forks: Deque<TaskRef>,
     ready: Deque<TaskRef>,
+    /// Uses of the hand-off in a row.
+    handoffs: Cell<u32>,
     /// Something is exposed, or was and has been stolen.
     exposed: Cell<bool>,
     /// Lone continuations to keep before one is offered again.
@@ -58,9 +65,18 @@ impl Queues {
     pub(super) fn new() -> (Self, Arc<Remote>) {
         let (forks, ready) = (Deque::new_lifo(), Deque::new_fifo());
         let remote = Arc::new(Remote::new(forks.stealer(), ready.stealer()));
-        let (exposed, skips, failures, offered) = Default::default();
+        let (handoffs, exposed, skips, failures, offered) = Default::default();
         (
-            Self { remote: Arc::clone(&remote), forks, ready, exposed, skips, failures, offered },
+            Self {
+                remote: Arc::clone(&remote),
+                forks,
+                ready,
+                handoffs,
+                exposed,
+                skips,
+                failures,
+                offered,
+            },
             remote,
         )
     }
@@ -79,11 +95,35 @@ impl Queues {
         self.private(|private| private.forks.push_back(task));
     }
 
-    /// The newest continuation.
+    /// The task that was woken last, up to so many times in a row; else the newest continuation.
+    #[inline]
+    pub(super) fn pop_newest(&self) -> Option<TaskRef> {
+        let newest = self.private(|private| {
+            if let Some(task) = private.handoff.take() {
+                let uses = self.handoffs.get();
+                if uses < MAX_HANDOFFS {
+                    self.handoffs.set(uses + 1);
+                    return Some(task);
+                }
+                private.ready.push_back(task);
+            }
+            self.handoffs.set(0);
+            private.forks.pop_back()
+        });
+        if newest.is_some() || !self.exposed.get() { newest } else { self.pop_exposed_fork() }
+    }
+
+    /// The newest continuation, if it is what [`Queues::pop_newest`] would give.
     #[inline]
     pub(super) fn pop_fork(&self) -> Option<TaskRef> {
-        let newest = self.private(|private| private.forks.pop_back());
-        if newest.is_some() || !self.exposed.get() { newest } else { self.pop_exposed_fork() }
+        let (newest, handoff) = self.private(|private| match private.handoff {
+            None => (private.forks.pop_back(), false),
+            Some(_) => (None, true),
+        });
+        if newest.is_some() || handoff || !self.exposed.get() {
+            return newest;
+        }
+        self.pop_exposed_fork()
     }
 
     #[cold]
@@ -133,6 +173,12 @@ impl Queues {
 
     // ---- ready tasks --------------------------------------------------------------------------
 
+    /// Puts a woken task where it runs next. Gives back the one that was there.
+    #[inline]
+    pub(super) fn hand_off(&self, task: TaskRef) -> Option<TaskRef> {
+        self.private(|private| private.handoff.replace(task))
+    }
+
     /// True if no other task is ready.
     #[inline]
     pub(super) fn push_ready(&self, task: TaskRef) -> bool {
@@ -166,17 +212,13 @@ impl Queues {
         if self.exposed.get() {
             return Err(task);
         }
-        self.private(|private| match (private.forks.is_empty(), private.ready.pop_front()) {
-            (true, Some(first)) => {
-                private.ready.push_back(task);
-                Ok(first)
+        self.private(|private| {
+            if private.handoff.is_some() || !private.forks.is_empty() {
+                return Err(task);
             }
-            (true, None) => Ok(task),
-            (false, Some(first)) => {
-                private.ready.push_front(first);
-                Err(task)
-            }
-            (false, None) => Err(task),
+            let Some(first) = private.ready.pop_front() else { return Ok(task) };
+            private.ready.push_back(task);
+            Ok(first)
         })
     }
 
@@ -213,13 +255,14 @@ impl Queues {
         self.exposed.set(true);
         self.private(|private| {
             private.forks.drain(..).for_each(|task| self.forks.push(task));
-            private.ready.drain(..).for_each(|task| self.ready.push(task));
+            let ready = private.ready.drain(..).chain(private.handoff.take());
+            ready.for_each(|task| self.ready.push(task));
         });
     }
 
     /// Empties the queues.
     pub(super) fn take_all(&self) -> impl Iterator<Item = TaskRef> {
-        let forks = std::iter::from_fn(|| self.pop_fork());
-        forks.chain(std::iter::from_fn(|| self.pop_ready()))
+        let newest = std::iter::from_fn(|| self.pop_newest());
+        newest.chain(std::iter::from_fn(|| self.pop_ready()))
     }
 }

@@ -6,18 +6,12 @@ use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
 
 use super::biased::Biased;
+use super::counters::Counters;
+use super::driver::Timers;
 use super::parker::Parker;
-use crate::prim::{AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
+use super::status::Status;
+use crate::prim::{AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::{Task, TaskRef};
-
-/// Running tasks, or looking for some.
-pub(super) const NORMAL: usize = 0;
-/// In `blocking`, by its own account: not counted as running.
-pub(super) const BLOCKING: usize = 1;
-/// Found stuck in one task by the monitor: not counted as running until it picks again.
-pub(super) const COVERED: usize = 2;
-/// Asleep, or about to be.
-pub(super) const SLEEPING: usize = 3;
 
 /// The shared side of one worker.
 #[derive(Debug)]
@@ -30,6 +24,8 @@ pub(super) struct Remote {
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
+    /// Timers of the tasks that began to wait here.
+    pub(super) timers: CachePadded<Timers>,
     inbox: Inbox,
     /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
     pub(super) pinned: AtomicUsize,
@@ -38,6 +34,8 @@ pub(super) struct Remote {
 /// Tasks that the owner keeps for itself as long as nobody is hungry; see `queues`.
 #[derive(Debug)]
 pub(super) struct Private {
+    /// The task just woken, to run next.
+    pub(super) handoff: Option<TaskRef>,
     pub(super) forks: VecDeque<TaskRef>,
     pub(super) ready: VecDeque<TaskRef>,
     /// Some were taken out by another: the owner was stuck.
@@ -46,14 +44,14 @@ pub(super) struct Private {
 
 impl Private {
     fn len(&self) -> usize {
-        self.forks.len() + self.ready.len()
+        usize::from(self.handoff.is_some()) + self.forks.len() + self.ready.len()
     }
 }
 
 /// What another thread takes out of a stuck worker's private queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rescue {
-    /// The oldest continuation, else half of the ready tasks.
+    /// The hand-off, else the oldest continuation, else half of the ready tasks.
     Some,
     All,
 }
@@ -61,16 +59,14 @@ pub(super) enum Rescue {
 /// Written often by the owner, read now and then by the monitor.
 #[derive(Debug)]
 pub(super) struct Own {
-    /// Counts picks; the monitor sees by it whether the worker moves on.
-    pub(super) picks: AtomicU64,
-    /// Tasks that this worker took from another.
-    pub(super) steals: AtomicU64,
-    /// The task just woken, to run next. The owner alone puts one in; anyone may take it out.
-    handoff: AtomicPtr<Task>,
+    /// Among others it counts picks; the monitor sees by that whether the worker moves on.
+    pub(super) counters: Counters,
     /// How many tasks are private: a hint.
     private: AtomicUsize,
-    /// One of the constants above. The owner and the monitor change it.
-    pub(super) status: AtomicUsize,
+    /// What the worker is doing. The owner and the monitor change it.
+    pub(super) status: Status,
+    /// The task that runs now. Written by the owner; dumps rely on when (`world`).
+    current: AtomicPtr<Task>,
 }
 
 /// Pinned tasks made runnable by other threads.
@@ -83,6 +79,7 @@ struct Inbox {
 impl Remote {
     pub(super) fn new(forks: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
         let private = Private {
+            handoff: None,
             forks: VecDeque::with_capacity(64),
             ready: VecDeque::with_capacity(64),
             rescued: false,
@@ -93,43 +90,30 @@ impl Remote {
             private: CachePadded::new(Biased::new(private)),
             parker: Parker::new(),
             own: CachePadded::new(Own {
-                picks: AtomicU64::new(0),
-                steals: AtomicU64::new(0),
-                handoff: AtomicPtr::new(std::ptr::null_mut()),
+                counters: Counters::default(),
                 private: AtomicUsize::new(0),
-                status: AtomicUsize::new(NORMAL),
+                status: Status::new(),
+                current: AtomicPtr::new(std::ptr::null_mut()),
             }),
+            timers: CachePadded::new(Timers::new()),
             inbox: Inbox { len: AtomicUsize::new(0), tasks: Mutex::new(VecDeque::new()) },
             pinned: AtomicUsize::new(0),
         }
     }
 
-    /// Puts `task` in the hand-off slot; gives back the task that was there. Owner only.
-    #[inline]
-    pub(super) fn hand_off(&self, task: TaskRef) -> Option<TaskRef> {
-        let slot = &self.own.handoff;
-        if slot.load(Ordering::Relaxed).is_null() {
-            // Others only empty the slot, so it stays empty until this store.
-            slot.store(task.as_ptr(), Ordering::Release);
-            return None;
-        }
-        as_task(slot.swap(task.as_ptr(), Ordering::AcqRel))
+    /// The task that runs now, for as long as it does. Any thread but the owner must know that it does.
+    pub(super) fn current(&self) -> Option<TaskRef> {
+        let task = std::ptr::NonNull::new(self.own.current.load(Ordering::Acquire))?;
+        // SAFETY: the owner runs it; as the comment says.
+        Some(unsafe { TaskRef::from_raw(task) })
     }
 
-    /// Whether a task waits in the hand-off slot.
+    /// Owner only.
     #[inline]
-    pub(super) fn has_handoff(&self) -> bool {
-        !self.own.handoff.load(Ordering::Relaxed).is_null()
-    }
-
-    /// Empties the hand-off slot.
-    #[inline]
-    pub(super) fn take_handoff(&self) -> Option<TaskRef> {
-        let slot = &self.own.handoff;
-        if slot.load(Ordering::Relaxed).is_null() {
-            return None;
-        }
-        as_task(slot.swap(std::ptr::null_mut(), Ordering::AcqRel))
+    pub(super) fn set_current(&self, task: Option<TaskRef>) {
+        let task = task.map_or(std::ptr::null_mut(), TaskRef::as_ptr);
+        // Release: whoever reads that this task runs sees what the worker did before.
+        self.own.current.store(task, Ordering::Release);
     }
 
     /// Whether there is work here that any worker could take.
@@ -153,6 +137,12 @@ impl Remote {
         unsafe { self.private.with(counted) }
     }
 
+    /// How many picks the worker has made.
+    #[inline]
+    pub(super) fn picks(&self) -> u64 {
+        self.own.counters.picks.get()
+    }
+
     /// Whether tasks seem to be private here.
     pub(super) fn has_private(&self) -> bool {
         self.own.private.load(Ordering::Relaxed) > 0
@@ -165,13 +155,17 @@ impl Remote {
             return Vec::new();
         }
         let taken = self.private.try_with(|private| {
+            let handoff = private.handoff.take();
             let (forks, ready) = match what {
                 Rescue::All => (private.forks.len(), private.ready.len()),
+                Rescue::Some if handoff.is_some() => (0, 0),
                 Rescue::Some if private.forks.is_empty() => (0, private.ready.len().div_ceil(2)),
                 Rescue::Some => (1, 0),
             };
             private.rescued |= forks > 0;
-            let taken = private.forks.drain(..forks).chain(private.ready.drain(..ready)).collect();
+            let handoff = handoff.into_iter();
+            let taken = handoff.chain(private.forks.drain(..forks));
+            let taken = taken.chain(private.ready.drain(..ready)).collect();
             self.own.private.store(private.len(), Ordering::Relaxed);
             taken
         });
@@ -196,9 +190,4 @@ impl Remote {
         self.inbox.len.store(0, Ordering::Relaxed);
         std::mem::take(&mut tasks)
     }
-}
-
-fn as_task(task: *mut Task) -> Option<TaskRef> {
-    // SAFETY: the slot holds tasks that are runnable, and whoever swaps one out becomes the holder.
-    std::ptr::NonNull::new(task).map(|task| unsafe { TaskRef::from_raw(task) })
 }

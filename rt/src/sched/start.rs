@@ -4,8 +4,10 @@ use std::hash::BuildHasher;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_deque::Injector;
+use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
 use super::chaos::Chaos;
@@ -14,8 +16,9 @@ use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::worker::{Core, Worker};
+use super::world::World;
 use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
-use crate::prim::{AtomicBool, AtomicUsize, Mutex, Ordering, barrier, lock};
+use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
 
@@ -202,12 +205,18 @@ impl Sched {
         }
         let sched = Arc::new(Self {
             injector: Injector::new(),
+            injected: AtomicU64::new(0),
+            wakes: AtomicU64::new(0),
+            moved_on: AtomicU64::new(0),
             remotes,
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),
             driver: Driver::new(),
             monitor: Monitor::new(),
             chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
+            world: World::new(),
+            epoch: Instant::now(),
+            clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -217,7 +226,10 @@ impl Sched {
             config,
         });
         match sched.start_threads(cores) {
-            Ok(()) => Ok(sched),
+            Ok(()) => {
+                sched.register();
+                Ok(sched)
+            }
             Err(error) => {
                 sched.stop();
                 Err(error)
@@ -245,7 +257,7 @@ impl Sched {
         self: &Arc<Self>,
         core: Core,
         searching: bool,
-    ) -> Result<(), (Core, io::Error)> {
+    ) -> Result<(), (Box<Core>, io::Error)> {
         // The closure is lost if the OS refuses, so the deques go through a place that is not.
         let place = Arc::new(Mutex::new(Some(core)));
         let (sched, inside) = (Arc::clone(self), Arc::clone(&place));
@@ -264,7 +276,8 @@ impl Sched {
                 Ok(())
             }
             Err(error) => {
-                Err((lock(&place).take().expect("no worker was started to take it"), error))
+                let core = lock(&place).take().expect("no worker was started to take it");
+                Err((Box::new(core), error))
             }
         }
     }
@@ -274,7 +287,8 @@ impl Sched {
         if let Some(core) = lock(&self.cores).pop() {
             return Some(core);
         }
-        // The monitor alone grows the list.
+        // The monitor alone grows the list, and not while a dump asks all who are in it to stop.
+        let _going = self.world.keep_going();
         let index = self.used.load(Ordering::Relaxed);
         let remote = self.remotes.get(index)?;
         let core = Core::new(u32::try_from(index).ok()?);
@@ -291,6 +305,7 @@ impl Sched {
     /// finished then never is. Waits for the OS threads, unless called on one of them: then another
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
+        self.unregister();
         self.stopped.store(true, Ordering::SeqCst);
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {

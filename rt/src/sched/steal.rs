@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use super::remote::{NORMAL, Rescue, SLEEPING};
+use super::remote::Rescue;
+use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
-use crate::prim::Ordering;
 use crate::task::TaskRef;
 
 /// Sweeps over all other workers before giving up. A sweep costs little more than a memory barrier
@@ -51,7 +51,7 @@ impl Worker {
                 };
                 match attempt {
                     Steal::Success(task) => {
-                        self.count_steal();
+                        self.counters().steals.count();
                         return Some(task);
                     }
                     Steal::Retry => retry = true,
@@ -62,8 +62,11 @@ impl Worker {
         None
     }
 
-    /// Searches, then sleeps, until there is something to do.
+    /// Fires timers, searches, then sleeps, until there is something to do.
     pub(super) fn wait_for_work(&self) -> Next {
+        if self.fire_timers(true) {
+            return Next::Pick;
+        }
         match self.search() {
             Some(task) => Next::Run(task),
             None => self.sleep(),
@@ -80,6 +83,7 @@ impl Worker {
         if !self.searching.get() {
             return None;
         }
+        self.counters().searches.count();
         self.suspect();
         let mut spins = 1;
         for _ in 0..SWEEPS {
@@ -100,8 +104,7 @@ impl Worker {
         let (count, start) = (remotes.len(), self.random() as usize);
         let suspect = (0..count).map(|offset| (start + offset) % count).find_map(|index| {
             let remote = remotes[index].get().filter(|_| index != self.core.index as usize)?;
-            let picks = remote.own.picks.load(Ordering::Relaxed);
-            remote.has_private().then_some((index as u32, picks))
+            remote.has_private().then(|| (index as u32, remote.picks()))
         });
         self.suspected.set(suspect);
     }
@@ -110,12 +113,13 @@ impl Worker {
     fn rescue(&self) -> Option<TaskRef> {
         let (suspect, picks) = self.suspected.take()?;
         let suspect = self.sched.remote(suspect);
-        if suspect.own.picks.load(Ordering::Relaxed) != picks {
+        if suspect.picks() != picks {
             return None;
         }
         let mut tasks = suspect.rescue(Rescue::Some).into_iter();
         let first = tasks.next()?;
-        self.count_steal();
+        self.counters().steals.count();
+        self.counters().rescues.count();
         tasks.for_each(|task| self.core.queues.loot().push(task));
         Some(first)
     }
@@ -127,17 +131,13 @@ impl Worker {
         rescued
     }
 
-    fn count_steal(&self) {
-        let steals = &self.core.remote.own.steals;
-        steals.store(steals.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-    }
-
     /// Sleeps. The worker has no work of its own but what is pinned to it.
     pub(super) fn sleep(&self) -> Next {
-        debug_assert!(!self.core.remote.has_handoff(), "asleep with a task in hand");
+        debug_assert!(!self.core.remote.has_private(), "asleep with a task in hand");
         let sched = &*self.sched;
         let me = self.core.index;
         self.flush_stacks();
+        self.counters().sleeps.count();
         // From here on the monitor must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
         sched.idle.sleep(me, self.searching.replace(false));
@@ -160,10 +160,11 @@ impl Worker {
             return Next::End;
         }
         self.set_status(NORMAL);
+        sched.advance_clock();
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
         sched.monitor.stir();
-        sched.fire_due_timers();
+        self.fire_timers(true);
         if sched.is_stopped() { Next::End } else { Next::Pick }
     }
 
@@ -175,18 +176,16 @@ impl Worker {
         let is_spare = me >= sched.config.workers && !self.is_needed();
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
-            let keeps = sched.driver.keep(me);
-            let timer = if keeps { sched.driver.earliest() } else { None };
+            let timer = self.keep_timers();
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
-            if keeps {
-                sched.driver.unkeep();
-            }
+            self.unkeep_timers();
             if woken {
                 // By somebody who took us out, or who has a new earliest timer and did not.
                 let _ = sched.idle.wake_self(me);
                 return true;
             }
-            let due = sched.driver.is_due();
+            // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
+            let due = sched.is_timer_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
             if expired || due {
                 if sched.idle.wake_self(me) {

@@ -12,8 +12,11 @@ use std::sync::Arc;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
+use super::counters::Counters;
+use super::driver::Untold;
 use super::queues::Queues;
-use super::remote::{BLOCKING, COVERED, NORMAL, Remote};
+use super::remote::Remote;
+use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
 use crate::prim::{Ordering, barrier};
@@ -25,9 +28,6 @@ use crate::task::state::Commit;
 /// Every so many picks the worker looks elsewhere first: at the injector, at its own oldest work, at
 /// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
 pub(super) const FAIRNESS_PERIOD: u32 = 61;
-
-/// Uses of the hand-off slot in a row, after which whatever else is runnable goes first.
-const MAX_HANDOFFS: u32 = 16;
 
 /// With more continuations than this waiting on one worker, children are queued instead of run at
 /// once: a chain of threads that each start their successor and end must not pile up.
@@ -63,7 +63,6 @@ pub(crate) struct Worker {
     fairness_period: u32,
     until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
-    handoffs: Cell<u32>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
     /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
@@ -75,6 +74,8 @@ pub(crate) struct Worker {
     pub(super) random: Cell<u64>,
     /// A worker that had private tasks when this one last looked, and its picks then.
     pub(super) suspected: Cell<Option<(u32, u64)>>,
+    /// Of which timers it has to tell, before it runs anything.
+    pub(super) untold: Cell<Untold>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -92,17 +93,17 @@ impl Worker {
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            picks: Cell::new(core.remote.own.picks.load(Ordering::Relaxed)),
+            picks: Cell::new(core.remote.picks()),
             fairness_period,
             until_fair: Cell::new(fairness_period),
             fair_turn: Cell::new(0),
-            handoffs: Cell::new(0),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
             suspected: Cell::new(None),
+            untold: Cell::new(Untold::Nothing),
             ids: Cell::new((0, 0)),
             core,
         }
@@ -129,6 +130,11 @@ impl Worker {
             }
         }
         self.flush_stacks();
+        self.set_status(SLEEPING);
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.core.remote.own.counters
     }
 
     /// Gives the deques back for the next spare.
@@ -146,64 +152,87 @@ impl Worker {
         if self.searching.replace(false) {
             self.sched.answer(self.sched.idle.stop_search());
         }
+        self.tell_of_timers();
         self.run_task(task);
+    }
+
+    /// Says what runs now: to whoever asks on this worker, and to dumps.
+    #[inline]
+    pub(super) fn set_current(&self, task: Option<TaskRef>) {
+        self.current.set(task);
+        self.core.remote.set_current(task);
     }
 
     /// Runs a task, and the children it forks, until it parks, yields or ends.
     fn run_task(&self, mut task: TaskRef) {
+        self.set_current(Some(task));
         loop {
-            self.current.set(Some(task));
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
             let switch = unsafe { task.resume() };
+            // The switch is over, the registers are saved. What is said of the running task changes first
+            // (`world`); from then on others may run it.
             match switch {
                 Switch::Suspended(command) => match command.decode() {
                     Action::Spawned(child) => {
+                        self.set_current(Some(child));
                         task.note_fork(child);
                         self.push_fork(task);
-                        let next =
-                            if self.count_pick() { self.pick_child(child) } else { Some(child) };
-                        match next {
-                            Some(next) => task = next,
-                            None => break,
+                        if self.count_move() {
+                            match self.pick_child(child) {
+                                Some(next) => task = next,
+                                None => return,
+                            }
+                        } else {
+                            task = child;
                         }
                         continue;
                     }
-                    // The switch is over, the registers are saved: from here others may run it.
-                    Action::Parked => match task.wait.commit() {
-                        Commit::Parked => {}
-                        Commit::Selected => continue,
-                    },
-                    // SAFETY: the lock belongs to what the task waits for, and lives as long as the
-                    // task's borrow of it; nobody can wake the task before the lock is free.
-                    Action::ParkedHolding(lock) => unsafe { lock.release() },
-                    Action::Yielded => match self.rotate(task) {
-                        Ok(next) => {
-                            self.count_pick();
-                            task = next;
-                            continue;
+                    Action::Parked => {
+                        self.set_current(None);
+                        match task.wait.commit() {
+                            Commit::Parked => {}
+                            Commit::Selected => {
+                                self.set_current(Some(task));
+                                continue;
+                            }
                         }
-                        Err(task) => self.push_yielded(task),
-                    },
+                    }
+                    Action::ParkedHolding(lock) => {
+                        self.set_current(None);
+                        // SAFETY: the lock belongs to what the task waits for, and lives as long as the
+                        // task's borrow of it; nobody can wake the task before the lock is free.
+                        unsafe { lock.release() }
+                    }
+                    Action::Yielded => {
+                        self.set_current(None);
+                        match self.rotate(task) {
+                            Ok(next) => {
+                                self.set_current(Some(next));
+                                self.count_move();
+                                task = next;
+                                continue;
+                            }
+                            Err(task) => self.push_yielded(task),
+                        }
+                    }
                 },
                 Switch::Finished => {
-                    self.current.set(None);
-                    match self.finish_into(task) {
-                        Some(next) => task = next,
-                        None => return,
+                    if let Some(next) = self.finish_into(task) {
+                        task = next;
+                        continue;
                     }
-                    continue;
                 }
             }
-            break;
+            return;
         }
-        self.current.set(None);
     }
 
     /// Finishes a task, and goes straight on with the continuation that it was forked from, if nobody
     /// has stolen that and nothing else comes first in [`Worker::pick`]'s order.
     #[inline]
     fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
-        if self.until_fair.get() == 1 || self.core.remote.has_handoff() {
+        if self.until_fair.get() == 1 {
+            self.set_current(None);
             self.finish(task);
             return None;
         }
@@ -211,10 +240,13 @@ impl Worker {
         // If its parent has not run since it forked, the handle is still in the frame that did.
         let alone = task.plain && next.is_some_and(|next| next.waits_since_fork_of(task));
         if !(alone && task.join.finish_alone()) {
+            self.set_current(None);
             self.finish(task);
         }
         if next.is_some() {
-            self.count_pick();
+            // A child that finished alone is not freed before its parent runs.
+            self.set_current(next);
+            self.count_move();
         }
         next
     }
@@ -231,7 +263,7 @@ impl Worker {
                 // give up, after which it is not used.
                 unsafe {
                     task.drop_result();
-                    task.release();
+                    task.end();
                 }
             }
             Finish::Handed { joiner, last } => {
@@ -265,47 +297,64 @@ impl Worker {
 
     #[inline]
     fn pick_in_order(&self) -> Option<TaskRef> {
-        if let Some(task) = self.core.remote.take_handoff() {
-            let uses = self.handoffs.get();
-            if uses < MAX_HANDOFFS {
-                self.handoffs.set(uses + 1);
-                return Some(task);
-            }
-            self.core.queues.push_ready(task);
-        }
-        self.handoffs.set(0);
         let queues = &self.core.queues;
         queues
-            .pop_fork()
+            .pop_newest()
             .or_else(|| self.pick_pinned())
             .or_else(|| queues.pop_ready())
             .or_else(|| self.sched.take_injected())
     }
 
-    /// Counts a pick: true if it is time for a fair one. Tells the monitor that the worker moves on.
+    /// Counts a pick: true if it is time for a fair one.
     #[inline]
     fn count_pick(&self) -> bool {
+        let fair = self.until_fair.get() == 1;
+        self.count_move();
+        if fair {
+            self.until_fair.set(self.fairness_period);
+        }
+        fair
+    }
+
+    /// Counts a pick that leaves no choice; a fair one that is due stays due. Tells the monitor that the worker
+    /// moves on; waits while the world is stopped. True if a fair pick is due.
+    #[inline]
+    fn count_move(&self) -> bool {
         let picks = self.picks.get() + 1;
         self.picks.set(picks);
         let own = &self.core.remote.own;
-        own.picks.store(picks, Ordering::Relaxed);
-        if own.status.load(Ordering::Relaxed) == COVERED {
+        own.counters.picks.set(picks);
+        if !own.status.is_plain() {
+            self.attend();
+        }
+        match self.until_fair.get() {
+            1 => {
+                self.deep.set(self.core.queues.forks() > DEEP);
+                true
+            }
+            left => {
+                self.until_fair.set(left - 1);
+                false
+            }
+        }
+    }
+
+    /// Something is to be done before the next pick.
+    #[cold]
+    fn attend(&self) {
+        let status = &self.core.remote.own.status;
+        if status.state() == COVERED {
             self.set_status(NORMAL);
         }
-        let left = self.until_fair.get() - 1;
-        if left == 0 {
-            self.until_fair.set(self.fairness_period);
-            self.deep.set(self.core.queues.forks() > DEEP);
-            return true;
+        if status.is_asked() {
+            self.sched.world.pass_gate(status);
         }
-        self.until_fair.set(left);
-        false
     }
 
     /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
     #[cold]
     pub(super) fn set_status(&self, status: usize) {
-        if self.core.remote.own.status.swap(status, Ordering::AcqRel) == COVERED {
+        if self.core.remote.own.status.enter(status) == COVERED {
             self.sched.idle.unblock();
             // All others may have fallen asleep meanwhile, and the monitor with them.
             self.sched.monitor.stir();
@@ -316,13 +365,14 @@ impl Worker {
     /// and now and then the work of another worker, which may be stuck.
     #[cold]
     fn pick_fairly(&self) -> Option<TaskRef> {
-        self.sched.fire_due_timers();
+        self.counters().fair_picks.count();
+        let turn = self.fair_turn.get();
+        self.fair_turn.set(turn.wrapping_add(1));
+        self.fire_timers(turn % 5 == 4);
         self.stacks.borrow_mut().tend(&self.sched.pool);
         if let Some(chaos) = &self.sched.chaos {
             return self.pick_at_random(chaos);
         }
-        let turn = self.fair_turn.get();
-        self.fair_turn.set(turn.wrapping_add(1));
         if turn % 5 == 4 {
             return self.steal().or_else(|| self.rescue_stuck());
         }
@@ -364,7 +414,7 @@ impl Worker {
     fn push_fork(&self, task: TaskRef) {
         self.core.queues.push_fork(task);
         if self.sched.idle.is_hungry() && self.core.queues.offer_fork() {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
     }
 
@@ -377,16 +427,21 @@ impl Worker {
             // The running task holds the OS thread: the hand-off would wait for it.
             return self.push_ready(task);
         }
-        let remote = &self.core.remote;
-        if let Some(before) = remote.hand_off(task) {
-            self.push_ready(before);
+        if let Some(before) = self.core.queues.hand_off(task) {
+            return self.push_ready(before);
         }
-        // If the monitor has found us stuck it may not look here again: either it has seen the task
-        // in the slot after it covered for us, or we see that it did (its side is in `cover`).
+        if self.is_covered() {
+            self.expose_all();
+        }
+    }
+
+    /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
+    /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
+    /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
+    #[inline]
+    fn is_covered(&self) -> bool {
         barrier::light();
-        if remote.own.status.load(Ordering::Relaxed) != NORMAL {
-            remote.take_handoff().into_iter().for_each(|task| self.push_ready(task));
-        }
+        self.core.remote.own.status.state() != NORMAL
     }
 
     /// Queues a task for this or any other worker.
@@ -395,10 +450,7 @@ impl Worker {
             return self.push_pinned(home, task);
         }
         self.core.queues.push_ready(task);
-        // A worker that does not run by its own account, or that the monitor has found stuck, will not come
-        // back to its queues soon, and the monitor may not look here again (its side is in `cover`).
-        barrier::light();
-        if self.core.remote.own.status.load(Ordering::Relaxed) != NORMAL {
+        if self.is_covered() {
             self.expose_all();
         } else if self.sched.idle.is_hungry() {
             self.offer_ready();
@@ -415,8 +467,14 @@ impl Worker {
     #[cold]
     fn offer_ready(&self) {
         if self.core.queues.offer_ready() {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
+    }
+
+    #[cold]
+    fn tell_of_offer(&self) {
+        self.counters().offers.count();
+        self.sched.answer(self.sched.idle.notify());
     }
 
     /// Lets others take what is private, but for a lone continuation that is not worth it.
@@ -424,7 +482,7 @@ impl Worker {
     fn feed(&self) {
         let fork = self.core.queues.offer_fork();
         if self.core.queues.offer_ready() || fork {
-            self.sched.answer(self.sched.idle.notify());
+            self.tell_of_offer();
         }
     }
 
@@ -434,7 +492,6 @@ impl Worker {
     fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
         let plain = self.until_fair.get() > 1
             && task.pinned().is_none()
-            && !self.core.remote.has_handoff()
             && !self.has_pinned_work()
             && !self.sched.idle.is_hungry();
         if plain { self.core.queues.rotate(task) } else { Err(task) }
@@ -466,7 +523,7 @@ impl Worker {
 
     /// Empties the queues but for what is pinned.
     pub(super) fn take_all(&self) -> impl Iterator<Item = TaskRef> {
-        self.core.remote.take_handoff().into_iter().chain(self.core.queues.take_all())
+        self.core.queues.take_all()
     }
 
     // ---- what running tasks ask for -----------------------------------------------------------
@@ -566,11 +623,8 @@ impl Worker {
         if holds & !NO_SWITCH > 0 {
             return;
         }
-        if let Some(task) = self.core.remote.take_handoff() {
-            self.core.queues.push_ready(task);
-        }
         self.core.queues.expose_all();
-        if self.core.remote.own.status.swap(BLOCKING, Ordering::AcqRel) == NORMAL {
+        if self.core.remote.own.status.enter(BLOCKING) == NORMAL {
             self.sched.idle.block();
         }
         if self.core.remote.has_stealable() || self.sched.has_work() {
@@ -583,7 +637,7 @@ impl Worker {
         let holds = self.holds.get() - 1;
         self.holds.set(holds);
         if holds & !NO_SWITCH == 0 {
-            self.core.remote.own.status.store(NORMAL, Ordering::Release);
+            self.core.remote.own.status.enter(NORMAL);
             self.sched.idle.unblock();
             self.sched.monitor.stir();
         }

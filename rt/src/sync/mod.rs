@@ -1,5 +1,39 @@
-//! Blocking synchronisation for green and OS threads alike. One primitive per file.
+//! Blocking synchronisation for green and OS threads alike: [`std::sync`], but green.
+//!
+//! What is here has std's names, signatures and rules, with [`Semaphore`] and Go's [`WaitGroup`] in addition:
+//! a program changes its `use` lines. A green thread that waits is parked, and its OS thread runs others; an OS
+//! thread that waits is blocked. Both kinds may wait for the same lock at once. Everything but `WaitGroup` may be
+//! in a `static`.
+//!
+//! What does not wait is std's own, and found here as well: [`Arc`], [`Weak`], [`atomic`], and the errors of
+//! poisoning. Channels are in [`channel`](crate::channel).
 
+// One primitive per file. `word` is the queue that they have in common, on the nodes of `wait`.
+
+mod barrier;
+mod condvar;
+mod holder;
+mod lazy_lock;
+mod mutex;
+mod once;
+mod once_lock;
+mod poison;
+mod raw_mutex;
+mod raw_rwlock;
+mod rwlock;
+mod semaphore;
 mod wait_group;
+mod word;
 
+#[doc(no_inline)]
+pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
+
+pub use barrier::{Barrier, BarrierWaitResult};
+pub use condvar::{Condvar, WaitTimeoutResult};
+pub use lazy_lock::LazyLock;
+pub use mutex::{Mutex, MutexGuard};
+pub use once::{Once, OnceState};
+pub use once_lock::OnceLock;
+pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use semaphore::{Semaphore, SemaphorePermit};
 pub use wait_group::WaitGroup;

@@ -6,6 +6,9 @@
 //! - `DONE` is set once, by the worker, after the last switch away from the task's stack, in the same
 //!   step that gives up the task's own reference. Before it the result is the task's; after it, the
 //!   holder of the `JoinHandle` owns it, or, if that is gone (`DETACHED`), the finishing worker.
+//! - So a task is alive, that is, not finished, while there are references and no `DONE`. The word says so
+//!   of any slot at any time, also of one that has no task or is just being given one: every access to it
+//!   is atomic, from [`JoinWord::begin`] on, and a slot without a task has a word that is zero or `DONE`.
 //! - `JOINER` is set at most once, by the holder of the `JoinHandle`, after it wrote the joiner's
 //!   waiter. Finishing reads the waiter only if `JOINER` was set before `DONE`.
 
@@ -24,7 +27,7 @@ const REF: usize = 1 << 3;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// Nobody will take the result: drop it, then [`release`](JoinWord::release) the reference.
+    /// Nobody will take the result: drop it, then [`end`](JoinWord::end) the task.
     Detached,
     /// The result is handed over and the reference given up.
     Handed {
@@ -46,12 +49,21 @@ pub(crate) enum Detach {
 }
 
 #[derive(Debug)]
+#[repr(transparent)]
 pub(crate) struct JoinWord(AtomicUsize);
 
 impl JoinWord {
-    /// A word with two references: the task's own and its handle's.
-    pub(crate) fn new() -> Self {
-        Self(AtomicUsize::new(2 * REF))
+    /// Two references: the task's own and its handle's. The task is complete, and from here on anyone
+    /// may find it.
+    #[inline(always)]
+    pub(crate) fn begin(&self) {
+        self.0.store(2 * REF, Ordering::Release);
+    }
+
+    /// Whether there is a task here that has not finished.
+    pub(crate) fn is_alive(&self) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        word & DONE == 0 && word / REF > 0
     }
 
     /// One more reference, by a holder of one.
@@ -72,6 +84,14 @@ impl JoinWord {
             return true;
         }
         false
+    }
+
+    /// Marks a task done whose result nobody took, and gives up its reference: true if it was the last.
+    #[must_use]
+    pub(crate) fn end(&self) -> bool {
+        let before = self.0.fetch_add(DONE.wrapping_sub(REF), Ordering::AcqRel);
+        debug_assert_eq!(before & DONE, 0, "finished twice");
+        before / REF == 1
     }
 
     /// Whether the caller, who holds a reference, holds the only one.
@@ -166,7 +186,9 @@ mod models {
     impl Ended {
         fn new() -> Arc<Self> {
             let (results, frees) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            Arc::new(Self { word: JoinWord::new(), results, frees })
+            let word = JoinWord(AtomicUsize::new(0));
+            word.begin();
+            Arc::new(Self { word, results, frees })
         }
 
         fn settle_result(&self) {
@@ -188,7 +210,9 @@ mod models {
             match self.word.finish() {
                 Finish::Detached => {
                     self.settle_result();
-                    self.release();
+                    if self.word.end() {
+                        self.free();
+                    }
                     false
                 }
                 Finish::Handed { joiner, last } => {
@@ -211,6 +235,7 @@ mod models {
         fn assert_settled(&self) {
             assert_eq!(self.results.load(Ordering::Relaxed), 1, "the result");
             assert_eq!(self.frees.load(Ordering::Relaxed), 1, "the slot");
+            assert!(!self.word.is_alive());
         }
     }
 

@@ -17,11 +17,14 @@
 //! - `packet` belongs to the task until `DONE`, then to the holder of the `JoinHandle`.
 //! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the finisher.
 //! - The rest is written before the task is first made runnable, and only read after.
+//! - Dumps read all of it, `fiber` too, while no worker can pick a task up (`sched/world.rs`). Which slots
+//!   have a task they see by its join word.
 
 pub(crate) mod command;
 pub(crate) mod join;
 mod os;
 mod packet;
+mod reason;
 pub(crate) mod state;
 mod waiter;
 
@@ -35,7 +38,7 @@ use std::ptr::NonNull;
 use gthread_arch::stacks::Slot;
 use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
 
-use crate::prim::{AtomicPtr, AtomicUsize, Ordering};
+use crate::dump::Errand;
 use crate::sched::Sched;
 use command::Command;
 use join::JoinWord;
@@ -43,22 +46,8 @@ use state::WaitCell;
 
 pub(crate) use os::OsThread;
 use packet::Packet;
+pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
-
-/// Why a thread waits; for dumps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum Reason {
-    Running = 0,
-    Park,
-    Sleep,
-    Join,
-    Scope,
-    Recv,
-    Send,
-    Select,
-    WaitGroup,
-}
 
 /// Something to do once a task has finished and its result is handed over or dropped: runs when this
 /// is dropped, on the worker's stack, and must not block.
@@ -96,10 +85,18 @@ pub(crate) struct Attributes {
 /// The control block of one green thread.
 #[repr(C, align(64))]
 pub(crate) struct Task {
-    pub(crate) wait: WaitCell,
     pub(crate) join: JoinWord,
+    body: Body,
+}
+
+/// All of a control block but the word that says whether there is one.
+#[repr(C)]
+pub(crate) struct Body {
+    pub(crate) wait: WaitCell,
     fiber: UnsafeCell<Fiber<Command>>,
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
+    /// What it is resumed for, if it is to suspend again at once. Goes with the fiber.
+    errand: Cell<Option<NonNull<Errand>>>,
     /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
     /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
     last_child: Cell<*const Task>,
@@ -115,11 +112,38 @@ pub(crate) struct Task {
     pub(crate) site: &'static Location<'static>,
     pub(crate) name: Option<Box<str>>,
     pinned: Option<u32>,
-    /// Why and where the task last waited: written by the task itself, read by anyone for dumps.
-    reason: AtomicUsize,
-    waited_at: AtomicPtr<Location<'static>>,
+    /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
+    /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
+    /// one: a task that never waits does not pay for them.
+    waits_at: Cell<Option<&'static Location<'static>>>,
+    waits: Cell<MaybeUninit<(Reason, u64)>>,
+    waits_for: Cell<MaybeUninit<TaskRef>>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
+}
+
+impl Deref for Task {
+    type Target = Body;
+    #[inline]
+    fn deref(&self) -> &Body {
+        &self.body
+    }
+}
+
+/// What a task last waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitNote {
+    pub(crate) reason: Reason,
+    pub(crate) site: &'static Location<'static>,
+    /// Milliseconds on the scheduler's coarse clock.
+    pub(crate) since: u64,
+    /// The task that it waits for: alive while the wait lasts.
+    pub(crate) target: Option<TaskRef>,
+}
+
+/// Bytes at the top of a slot that nobody may use but for a control block: where there is none, they say so.
+pub(crate) fn control_block_of(slot: &Slot) -> usize {
+    slot.colour() + size_of::<Task>()
 }
 
 /// A stack that a thread runs on for the time of one call.
@@ -195,7 +219,7 @@ impl TaskRef {
     {
         // SAFETY: slots are at least 16 KiB and page-aligned, so the control block fits below the top,
         // aligned to its 64 bytes because its size and the colour are multiples of that.
-        let place = unsafe { slot.top().sub(slot.colour() + size_of::<Task>()) }.cast::<Task>();
+        let place = unsafe { slot.top().sub(control_block_of(&slot)) }.cast::<Task>();
         // SAFETY: the bytes below the control block are the slot's, unused.
         let packet = unsafe { Packet::new::<F, T>(place.cast(), f) };
         let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
@@ -204,11 +228,11 @@ impl TaskRef {
         let stack = unsafe { FiberStack::new(&slot, above) };
         // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new(stack, packet.vtable().entry, place.as_ptr().cast()) };
-        let task = Task {
+        let body = Body {
             wait: WaitCell::new(),
-            join: JoinWord::new(),
             fiber: UnsafeCell::new(fiber),
             suspender: Cell::new(MaybeUninit::uninit()),
+            errand: Cell::new(None),
             last_child: Cell::new(std::ptr::null()),
             sched: NonNull::from(sched),
             packet,
@@ -220,13 +244,56 @@ impl TaskRef {
             site: attributes.site,
             name: attributes.name,
             pinned: attributes.pinned,
-            reason: AtomicUsize::new(Reason::Running as usize),
-            waited_at: AtomicPtr::new(std::ptr::null_mut()),
+            waits_at: Cell::new(None),
+            waits: Cell::new(MaybeUninit::uninit()),
+            waits_for: Cell::new(MaybeUninit::uninit()),
             temporary: Cell::new(std::ptr::null()),
         };
-        // SAFETY: `place` is ours and large enough.
-        unsafe { place.write(task) };
+        // SAFETY: `place` is ours and large enough. The join word is there before: zero, or as the last
+        // task in this slot has left it.
+        unsafe {
+            (&raw mut (*place.as_ptr()).body).write(body);
+            (*place.as_ptr()).join.begin();
+        }
         TaskRef(place)
+    }
+
+    /// The task at the top of a slot that is in use, if there is one that has not finished.
+    ///
+    /// # Safety
+    ///
+    /// `top` is that of a slot, less its colour, and mapped now. The result is valid as long as its task
+    /// cannot finish.
+    pub(crate) unsafe fn at_top(top: NonNull<u8>) -> Option<TaskRef> {
+        // SAFETY: as in `new`.
+        let place = unsafe { top.sub(size_of::<Task>()) }.cast::<Task>();
+        // SAFETY: the word is mapped, and accessed atomically at all times (`join`).
+        let join = unsafe { &(*place.as_ptr()).join };
+        join.is_alive().then_some(TaskRef(place))
+    }
+
+    /// Has a task that sleeps do an errand on its stack. It is suspended where it was afterwards.
+    ///
+    /// # Safety
+    ///
+    /// - The task was seen asleep ([`WaitCell::is_asleep`]) since it last ran.
+    /// - Nobody else has its fiber: it does not run, and nobody can make it run meanwhile.
+    pub(crate) unsafe fn send(self, errand: &Errand) {
+        self.errand.set(Some(NonNull::from(errand)));
+        // SAFETY: the caller's. It is suspended in `suspend_asleep`, and so looks at the errand first.
+        let switch = unsafe { (*self.fiber.get()).resume() };
+        // The command that it gave before stands: this is the same again.
+        debug_assert!(matches!(switch, Switch::Suspended(_)));
+    }
+
+    /// Whether it has ever run.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has its fiber.
+    pub(crate) unsafe fn has_started(self) -> bool {
+        // SAFETY: the caller's.
+        unsafe { (*self.fiber.get()).is_suspended() }
     }
 
     /// Runs the task until it suspends or finishes.
@@ -266,6 +333,35 @@ impl TaskRef {
         unsafe { self.suspender.get().assume_init().suspend(command) };
     }
 
+    /// [`TaskRef::suspend`], to wait: with a command after which the task is asleep. Dumps look into it then.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::suspend`].
+    #[inline(always)]
+    pub(crate) unsafe fn suspend_asleep(self, command: Command) {
+        // SAFETY: the caller's.
+        unsafe { self.suspend(command) };
+        if self.errand.get().is_some() {
+            // SAFETY: the caller's.
+            unsafe { self.do_errands(command) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As [`TaskRef::suspend`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn do_errands(self, command: Command) {
+        while let Some(errand) = self.errand.take() {
+            // SAFETY: `send` waits in the resume that brought us here, and this is the task's stack.
+            unsafe { errand.as_ref().run() };
+            // SAFETY: the caller's.
+            unsafe { self.suspend(command) };
+        }
+    }
+
     /// Gives up one reference, freeing the slot with the last.
     ///
     /// # Safety
@@ -295,6 +391,18 @@ impl TaskRef {
         }
     }
 
+    /// Marks a task done whose result was dropped, and gives up its own reference.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::release`], by the worker that finishes the task.
+    pub(crate) unsafe fn end(self) {
+        if self.join.end() {
+            // SAFETY: that was the last reference.
+            unsafe { self.free() };
+        }
+    }
+
     /// Frees the control block and gives its slot back.
     ///
     /// # Safety
@@ -309,7 +417,7 @@ impl TaskRef {
         // used, because a fiber's drop does nothing. The packet's content is gone.
         unsafe {
             self.fiber.get().read().retire();
-            (*self.0.as_ptr()).packet.free();
+            (*self.0.as_ptr()).body.packet.free();
             self.0.drop_in_place();
         }
         // SAFETY: the scheduler outlives its tasks, and this one is counted until its slot is back.
@@ -339,7 +447,9 @@ impl TaskRef {
         let closure = unsafe {
             self.fiber.get().read().discard();
             let closure = self.packet.take_closure::<F>();
-            (*self.0.as_ptr()).packet.free();
+            // For dumps, which look for control blocks: this is none any more.
+            let _ = self.join.end();
+            (*self.0.as_ptr()).body.packet.free();
             self.0.drop_in_place();
             closure
         };
@@ -418,7 +528,25 @@ impl Task {
     /// Notes for dumps what the task is about to wait for. By the task itself.
     #[inline]
     pub(crate) fn note_wait(&self, reason: Reason, site: &'static Location<'static>) {
-        self.reason.store(reason as usize, Ordering::Relaxed);
-        self.waited_at.store(std::ptr::from_ref(site).cast_mut(), Ordering::Relaxed);
+        self.waits.set(MaybeUninit::new((reason, self.sched().coarse_now())));
+        self.waits_at.set(Some(site));
+    }
+
+    /// Notes before that for whom it is about to wait. By the task itself, and only for a reason that has a
+    /// thread.
+    pub(crate) fn note_target(&self, target: TaskRef) {
+        self.waits_for.set(MaybeUninit::new(target));
+    }
+
+    /// The last wait that was noted, over or not. Of a suspended task.
+    pub(crate) fn last_wait(&self) -> Option<WaitNote> {
+        let site = self.waits_at.get()?;
+        // SAFETY: noted before the place was.
+        let (reason, since) = unsafe { self.waits.get().assume_init() };
+        let target = (reason == Reason::Join).then(|| {
+            // SAFETY: noted before the wait was, for this reason.
+            unsafe { self.waits_for.get().assume_init() }
+        });
+        Some(WaitNote { reason, site, since, target })
     }
 }

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
 
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
+use crate::prim::os_thread::{self, Thread};
 
 /// One OS thread that has waited, or been asked for by `current()`.
 #[derive(Debug)]
@@ -25,6 +25,10 @@ impl OsThread {
     /// the caller, which may be a green thread about to move.
     #[inline(never)]
     pub(crate) fn current() -> Arc<Self> {
+        // Loom runs all threads of a model on one: there each wait has its own.
+        if cfg!(loom) {
+            return Self::new();
+        }
         thread_local! {
             static CURRENT: OnceCell<Arc<OsThread>> = const { OnceCell::new() };
         }
@@ -37,7 +41,7 @@ impl OsThread {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             wait: WaitCell::new(),
-            thread: thread::current(),
+            thread: os_thread::current(),
             id: crate::sched::next_ids(1),
         })
     }
@@ -46,7 +50,7 @@ impl OsThread {
     pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Op {
         // A wake often follows within the time that going to sleep would take.
         let backoff = Backoff::new();
-        while !backoff.is_completed() {
+        while !cfg!(loom) && !backoff.is_completed() {
             if let Some(op) = self.wait.selected() {
                 return op;
             }
@@ -55,13 +59,13 @@ impl OsThread {
         if self.wait.commit() == Commit::Parked {
             loop {
                 match deadline {
-                    None => thread::park(),
+                    None => os_thread::park(),
                     Some(deadline) => {
                         let left = deadline.saturating_duration_since(Instant::now());
                         if left.is_zero() {
                             break;
                         }
-                        thread::park_timeout(left);
+                        os_thread::park_timeout(left);
                     }
                 }
                 if self.wait.selected().is_some() {

@@ -26,8 +26,8 @@
 //!   which anyone may call at any time, does.
 //! - A green thread that waits in one place only, and for no deadline, needs none of this: it parks
 //!   while it holds the lock of the queue that it is in, its worker releases the lock after the switch,
-//!   and whoever takes it out of the queue under the lock has it, asleep and complete. The word then
-//!   stays Idle or Selected all the while, and the waker only leaves the operation in it.
+//!   and whoever takes it out of the queue under the lock has it, asleep and complete. The word is then
+//!   Idle with the flag `HELD`, for dumps to see, and the waker only leaves the operation in it.
 //! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner may
 //!   use its control block until then. After a claim that found it Armed, the winner must not.
 
@@ -50,6 +50,9 @@ const PARKED: u64 = 2;
 const SELECTED: u64 = 3;
 /// Set with `ARMED` and `PARKED` if the wait is a `park`, the only kind that `unpark` may claim.
 const BY_TOKEN: u64 = 1 << 2;
+/// Set with `IDLE` while a green thread sleeps without having armed its cell, its queue's lock in its
+/// command.
+const HELD: u64 = 1 << 3;
 const OP_SHIFT: u32 = 8;
 const GENERATION: u64 = 1 << 32;
 /// The greatest operation that fits between them.
@@ -142,12 +145,26 @@ impl WaitCell {
         Commit::Selected
     }
 
+    /// Goes to sleep in a queue whose lock it holds, without a state that others could change. Owner only.
+    #[inline(always)]
+    pub(crate) fn hold(&self) {
+        let last = self.word.load(Ordering::Relaxed);
+        debug_assert!(matches!(last & PHASE, IDLE | SELECTED), "held and armed");
+        // Relaxed: nobody acts on it but who finds the thread in the queue, under the lock.
+        self.word.store((last & !(GENERATION - 1)) | IDLE | HELD, Ordering::Relaxed);
+    }
+
+    /// Whether the owner has gone to sleep and nobody has ended its wait yet. For whoever looks on.
+    pub(crate) fn is_asleep(&self) -> bool {
+        matches!(self.word.load(Ordering::Acquire) & (PHASE | HELD), PARKED | HELD)
+    }
+
     /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
     /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it.
     #[inline]
     pub(crate) fn select_held(&self, op: Op) {
         let last = self.word.load(Ordering::Relaxed);
-        debug_assert!(matches!(last & PHASE, IDLE | SELECTED), "held and armed");
+        debug_assert_eq!(last & (PHASE | HELD), IDLE | HELD, "not held");
         let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
         // Relaxed: the owner is made to run by the caller, which hands it everything.
         self.word.store(selected, Ordering::Relaxed);
@@ -227,7 +244,7 @@ impl WaitCell {
 mod models {
     use super::*;
     use crate::prim::{AtomicUsize, Mutex, lock};
-    use crate::spin::{Held, SpinLock};
+    use crate::spin::{Guard as _, Held, SpinLock};
     use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;
@@ -408,6 +425,7 @@ mod models {
             };
             let mut queue = world.queue.lock();
             *queue = true;
+            world.cell.hold();
             let held = queue.into_held().into_raw();
             // What the switch saves.
             // SAFETY: nobody can have found us yet; loom checks it.

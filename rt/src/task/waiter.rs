@@ -1,10 +1,10 @@
 //! Whoever waits, green or not, as those see it who wake.
 
 use std::ptr::NonNull;
-use std::thread::Thread;
 
 use super::state::{Claim, Op};
 use super::{OsThread, TaskRef};
+use crate::prim::os_thread::Thread;
 
 /// A thread with an armed wait, as registered in queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

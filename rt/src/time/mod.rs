@@ -1,7 +1,27 @@
-//! Sleeping. The timers themselves are the driver's (`sched::driver`).
+//! Sleeping, until a moment or for a while.
+//!
+//! ```
+//! use gthread::time::{Duration, Instant, sleep_until};
+//!
+//! let mut next = Instant::now();
+//! for _ in 0..3 {
+//!     next += Duration::from_millis(2);
+//!     sleep_until(next); // no drift: the work in between does not add up
+//! }
+//! ```
+//!
+//! Moments are [`Instant`]s: what is done to the system's clock meanwhile has no effect. A sleep never
+//! ends early. How late it ends is a matter of the operating system on an idle machine, some 0.1 ms; on a
+//! busy one a thread whose time has come is ready, and waits its turn.
+//!
+//! Whatever waits in this crate can do so with a timeout, and waits for it in the same way: the timer is
+//! withdrawn when the wait ends otherwise. The channels [`after`](crate::channel::after),
+//! [`at`](crate::channel::at) and [`tick`](crate::channel::tick) have none while nobody waits for them.
+
+// The timers themselves are the driver's (`sched::driver`).
 
 use std::panic::Location;
-use std::time::{Duration, Instant};
+pub use std::time::{Duration, Instant};
 
 use crate::no_switch;
 use crate::park::{self, Wait};
@@ -10,7 +30,8 @@ use crate::task::Reason;
 /// Puts the current thread to sleep for at least `duration`, as [`std::thread::sleep`].
 ///
 /// Parks the green thread, a suspension point; other green threads run meanwhile. On an OS thread this
-/// is [`std::thread::sleep`].
+/// is [`std::thread::sleep`]. A duration of zero lets others run, as
+/// [`yield_now`](crate::yield_now).
 ///
 /// # Examples
 ///
@@ -23,11 +44,29 @@ use crate::task::Reason;
 /// ```
 #[track_caller]
 pub fn sleep(duration: Duration) {
-    sleep_at(duration, Location::caller());
+    sleep_for(duration, Location::caller());
+}
+
+/// Puts the current thread to sleep until `deadline`, or a little later.
+///
+/// As [`sleep`]; a moment that has passed lets others run.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let deadline = Instant::now() + Duration::from_millis(5);
+/// gthread::run(|| gthread::sleep_until(deadline));
+/// assert!(Instant::now() >= deadline);
+/// ```
+#[track_caller]
+pub fn sleep_until(deadline: Instant) {
+    sleep_at(deadline, Location::caller());
 }
 
 #[inline(never)]
-fn sleep_at(duration: Duration, site: &'static Location<'static>) {
+fn sleep_for(duration: Duration, site: &'static Location<'static>) {
     if duration.is_zero() {
         return park::yield_at(site);
     }
@@ -38,4 +77,13 @@ fn sleep_at(duration: Duration, site: &'static Location<'static>) {
     // A deadline that is not representable is not reached either.
     let deadline = Instant::now().checked_add(duration);
     Wait::arm(site).park(Reason::Sleep, deadline, site);
+}
+
+#[inline(never)]
+fn sleep_at(deadline: Instant, site: &'static Location<'static>) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() || !park::is_green() {
+        return sleep_for(left, site);
+    }
+    Wait::arm(site).park(Reason::Sleep, Some(deadline), site);
 }

@@ -20,6 +20,7 @@ impl<T> End for Receiver<T> {
         match &self.0 {
             R::Bounded(channel) => Waits::List(&channel.receivers),
             R::Unbounded(channel) => Waits::List(&channel.receivers),
+            R::Done(done) => Waits::List(&done.receivers),
             R::Zero(zero) => Waits::Meeting(&zero.rendezvous, Side::Receivers),
             R::At(_) | R::Tick(_) | R::Never => Waits::Nowhere,
         }
@@ -29,6 +30,7 @@ impl<T> End for Receiver<T> {
         match &self.0 {
             R::At(at) => at.deadline(),
             R::Tick(tick) => tick.deadline(),
+            R::Done(done) => done.deadline(),
             _ => None,
         }
     }
@@ -47,6 +49,7 @@ impl<T> End for Receiver<T> {
             R::Unbounded(channel) => channel.can_recv(),
             R::At(at) => at.is_ready(),
             R::Tick(tick) => tick.is_ready(),
+            R::Done(done) => done.is_done(),
             R::Zero(_) | R::Never => false,
         }
     }

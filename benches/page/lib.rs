@@ -5,13 +5,6 @@ use std::process::Command;
 use std::time::SystemTime;
 use std::{env, fs};
 
-/// The options after `--`, or nothing if cargo does not ask for a measurement but for a test or a list.
-pub fn options() -> Option<Vec<String>> {
-    let (flags, args): (Vec<_>, Vec<_>) = env::args().skip(1).partition(|arg| arg == "--bench");
-    let measuring = !flags.is_empty() && !args.iter().any(|arg| arg == "--test" || arg == "--list");
-    measuring.then_some(args)
-}
-
 /// A table, in Markdown that can be read as it is. The first row is the head; the first column is words,
 /// the others are numbers.
 pub fn markdown(mut rows: Vec<Vec<String>>) -> String {
@@ -59,7 +52,7 @@ pub fn significant(number: f64) -> String {
 }
 
 /// The value of the first `name : value` in a file of /proc.
-pub fn field(file: &str, name: &str) -> Option<String> {
+fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let (_, value) =
         text.lines().filter_map(|line| line.split_once(':')).find(|(n, _)| n.trim() == name)?;
@@ -74,7 +67,7 @@ pub fn output(command: &str, args: &[&str]) -> Option<String> {
 }
 
 /// The system and its version, without what distributors add to it.
-pub fn kernel() -> String {
+fn kernel() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease")
         .ok()
         .and_then(|release| Some(format!("Linux {}", release.trim().split('-').next()?)))
@@ -86,4 +79,34 @@ pub fn date(time: SystemTime) -> String {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).expect("files are newer than 1970");
     let seconds = format!("@{}", since.as_secs());
     output("date", &["-u", "-d", &seconds, "+%F"]).map_or("unknown".into(), |day| day.trim().into())
+}
+
+/// The machine's facts that bear on the times.
+#[derive(Debug)]
+pub struct Machine {
+    /// The processor's name.
+    pub processor: String,
+    /// How many of its cores this process may use, with the word.
+    pub cores: String,
+    /// The memory, with its unit.
+    pub memory: String,
+    /// The system and its version.
+    pub kernel: String,
+}
+
+impl Machine {
+    /// This one.
+    pub fn this() -> Self {
+        let unknown = || "unknown".to_owned();
+        let cores = std::thread::available_parallelism().map_or(0, usize::from);
+        Self {
+            processor: field("/proc/cpuinfo", "model name")
+                .unwrap_or_else(|| env::consts::ARCH.into()),
+            cores: format!("{cores} {}", if cores == 1 { "core" } else { "cores" }),
+            memory: field("/proc/meminfo", "MemTotal")
+                .and_then(|kib| kib.trim_end_matches(" kB").parse::<f64>().ok())
+                .map_or_else(unknown, |kib| format!("{:.0} GiB", kib / f64::from(1 << 20))),
+            kernel: kernel(),
+        }
+    }
 }

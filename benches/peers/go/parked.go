@@ -1,12 +1,9 @@
-// A million parked goroutines: what ../../parked.rs does with green threads, in Go.
-//
-// parked THREADS, with GOMAXPROCS as the environment has it, prints one line of keys and values.
 package main
 
 import (
 	"bytes"
-	"fmt"
 	"log"
+	"math"
 	"os"
 	"runtime"
 	"strconv"
@@ -15,13 +12,16 @@ import (
 	"time"
 )
 
-// limit is how long memory may take to be given back.
-const limit = 3 * time.Second
+// So many goroutines that wait at once.
+
+// giveBackLimit is how long memory may take to be given back.
+const giveBackLimit = 3 * time.Second
 
 // wave is goroutines that wait for a channel to be closed.
 type wave struct {
 	door  chan struct{}
 	ended sync.WaitGroup
+	woken atomic.Int64
 	start time.Duration // from the first's start until all have run
 }
 
@@ -36,6 +36,7 @@ func begin(threads int64) *wave {
 			defer w.ended.Done()
 			parked.Add(1)
 			<-w.door
+			w.woken.Add(1)
 		}()
 	}
 	for parked.Load() < threads {
@@ -79,25 +80,25 @@ func maps() int {
 	return bytes.Count(text, []byte("\n"))
 }
 
-// givenBack is the milliseconds until memory is under a twentieth of the peak, or "inf".
-func givenBack(before, peak int64) string {
+// givenBack is the milliseconds until memory is under a twentieth of the peak, or infinity.
+func givenBack(before, peak int64) float64 {
 	start := time.Now()
-	for time.Since(start) < limit {
+	for time.Since(start) < giveBackLimit {
 		now := memory()
 		peak = max(peak, now)
 		if now-before < (peak-before)/20 {
-			return strconv.FormatInt(time.Since(start).Milliseconds(), 10)
+			return float64(time.Since(start).Milliseconds())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return "inf"
+	return math.Inf(1)
 }
 
-func main() {
-	threads, err := strconv.ParseInt(os.Args[1], 10, 64)
-	if err != nil {
-		log.Fatal(err)
-	}
+// parked starts goroutines that all wait to receive from one unbuffered channel, looks at what memory they
+// take, and wakes them by closing it. Does so again, now with stacks that were used before, and looks how
+// long the memory takes to go back to the system.
+func parked(j job) *report {
+	threads := int64(j.size)
 	each := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(threads) }
 
 	before := memory()
@@ -111,6 +112,11 @@ func main() {
 	peak = max(peak, memory())
 	again.end()
 
-	fmt.Println("start", each(first.start), "wake", each(wake), "bytes", bytes, "maps", maps,
-		"given_back", givenBack(before, peak), "start_again", each(again.start))
+	return newReport(1, uint64(first.woken.Load()+again.woken.Load())).
+		with("start", each(first.start)).
+		with("wake", each(wake)).
+		with("bytes", bytes).
+		with("maps", float64(maps)).
+		with("start-again", each(again.start)).
+		with("given-back", givenBack(before, peak))
 }

@@ -1,0 +1,213 @@
+//! Cancellation, deadlines and values that go with a piece of work: Go's package `context`.
+//!
+//! A [`Context`] is handed down to all that works on one request, say. Whoever started it cancels it, or
+//! its deadline passes; then its [`done`](Context::done) channel is disconnected, and those who work for it
+//! find out where they wait, in a [`select!`](crate::channel::select). What is derived from a context ends with
+//! it, at the latest.
+//!
+//! ```
+//! use gthread::channel::{bounded, select};
+//! use gthread::context::{self, Context};
+//! use gthread::time::Duration;
+//!
+//! fn fetch(ctx: &Context, answers: &gthread::channel::Receiver<u32>) -> Result<u32, context::Error> {
+//!     select! {
+//!         recv(answers) -> answer => Ok(answer.expect("somebody answers")),
+//!         recv(ctx.done()) -> _ => Err(ctx.err().expect("it is done")),
+//!     }
+//! }
+//!
+//! let (_nobody, answers) = bounded(0);
+//! let (ctx, _cancel) = Context::background().with_timeout(Duration::from_millis(5));
+//! assert_eq!(fetch(&ctx, &answers), Err(context::Error::DeadlineExceeded));
+//! ```
+//!
+//! # What differs from Go
+//!
+//! | Go | here |
+//! |---|---|
+//! | `ctx, cancel := WithCancel(parent)`, `defer cancel()` | `let (ctx, cancel) = parent.with_cancel()`: the guard cancels when it is dropped |
+//! | `WithCancelCause`, `cancel(cause)` | `with_cancel`, [`cancel.cancel_because(cause)`](CancelGuard::cancel_because) |
+//! | `<-ctx.Done()` | [`ctx.done()`](Context::done)`.recv()` is an error, once it is done |
+//! | `ctx.Err()`, `context.Cause(ctx)` | [`ctx.err()`](Context::err), [`ctx.cause()`](Context::cause) |
+//! | `WithValue(ctx, key, value)`, `ctx.Value(key)` | [`ctx.with_value(value)`](Context::with_value), [`ctx.value::<T>()`](Context::value): the type is the key |
+//! | `AfterFunc(ctx, f)`, `stop()` | [`ctx.after_func(f)`](Context::after_func), [`stop()`](AfterFunc::stop) |
+//! | `WithoutCancel(ctx)` | [`ctx.without_cancel()`](Context::without_cancel) |
+//! | a deadline is a timer, to be stopped by `cancel` | no timer: those who wait wake up by themselves |
+//! | `Context` is an interface | a type: a handle, cheap to clone |
+//!
+//! Nothing is leaked if a context is dropped without having ended, as with a guard that was
+//! [disarmed](CancelGuard::disarm): its parent forgets it. A clone of its `done` channel that outlives it is
+//! disconnected then, since nobody is left to ask why.
+
+mod after;
+mod guard;
+mod scope;
+mod value;
+
+use std::any::Any;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::channel::{Receiver, never};
+use scope::{Expiry, Scope};
+use value::Values;
+
+pub use after::AfterFunc;
+pub use guard::CancelGuard;
+
+/// Why a context has ended. Go's `Canceled` and `DeadlineExceeded`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Error {
+    /// It was cancelled, or one that it is derived from.
+    Canceled,
+    /// Its deadline has passed, or that of one that it is derived from.
+    DeadlineExceeded,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Canceled => "context canceled",
+            Self::DeadlineExceeded => "context deadline exceeded",
+        })
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What was given as the reason for the end of a context; shared by all that are derived from it.
+pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
+
+/// A context. See the [module](self).
+///
+/// Clones are handles to the same one.
+#[derive(Clone, Default)]
+pub struct Context {
+    /// What may end it; nothing ends the background.
+    scope: Option<Arc<Scope>>,
+    values: Values,
+}
+
+impl Context {
+    /// The context that all others are derived from: it has no values and no deadline, and is never
+    /// cancelled.
+    pub const fn background() -> Self {
+        Self { scope: None, values: Values::NONE }
+    }
+
+    /// Derives a context that can be cancelled.
+    ///
+    /// It ends when the guard says so or is dropped, or when `self` ends.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gthread::context::{Context, Error};
+    ///
+    /// let (parent, cancel) = Context::background().with_cancel();
+    /// let (child, _cancel_child) = parent.with_cancel();
+    /// assert_eq!(child.err(), None);
+    /// cancel.cancel();
+    /// assert_eq!(child.err(), Some(Error::Canceled));
+    /// ```
+    pub fn with_cancel(&self) -> (Self, CancelGuard) {
+        self.derive(None)
+    }
+
+    /// Derives a context that ends at `deadline`, if not before: when the guard says so or is dropped, or
+    /// when `self` ends. A later deadline than that of `self` has no effect.
+    pub fn with_deadline(&self, deadline: Instant) -> (Self, CancelGuard) {
+        self.derive(Some(Expiry { at: deadline, cause: None }))
+    }
+
+    /// As [`with_deadline`](Self::with_deadline), with what is to be the [`cause`](Self::cause) if the deadline
+    /// ends it.
+    pub fn with_deadline_cause(
+        &self,
+        deadline: Instant,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> (Self, CancelGuard) {
+        self.derive(Some(Expiry { at: deadline, cause: Some(Arc::from(cause.into())) }))
+    }
+
+    /// As [`with_deadline`](Self::with_deadline), after `timeout`. A timeout beyond what the clock can say is
+    /// none.
+    pub fn with_timeout(&self, timeout: Duration) -> (Self, CancelGuard) {
+        let deadline = Instant::now().checked_add(timeout);
+        self.derive(deadline.map(|at| Expiry { at, cause: None }))
+    }
+
+    fn derive(&self, expiry: Option<Expiry>) -> (Self, CancelGuard) {
+        let scope = Scope::derive(self.scope.as_ref(), expiry);
+        let guard = CancelGuard::new(Arc::clone(&scope));
+        (Self { scope: Some(scope), values: self.values.clone() }, guard)
+    }
+
+    /// Derives a context with a value, which [`value`](Self::value) finds by its type. It ends with `self`.
+    ///
+    /// A type of your own keeps values of different purposes apart. For what goes with a request through all
+    /// that works on it, not for parameters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gthread::context::Context;
+    ///
+    /// struct RequestId(u64);
+    ///
+    /// let ctx = Context::background().with_value(RequestId(7));
+    /// assert_eq!(ctx.value::<RequestId>().unwrap().0, 7);
+    /// assert!(ctx.value::<u64>().is_none());
+    /// ```
+    pub fn with_value<T: Any + Send + Sync>(&self, value: T) -> Self {
+        Self { scope: self.scope.clone(), values: self.values.with(value) }
+    }
+
+    /// Derives a context with the same values which does not end when `self` does: it has no deadline and
+    /// is never cancelled.
+    pub fn without_cancel(&self) -> Self {
+        Self { scope: None, values: self.values.clone() }
+    }
+
+    /// The value of this type that was added last, of those that this context has.
+    pub fn value<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.values.get()
+    }
+
+    /// When it ends at the latest, if it has a deadline.
+    pub fn deadline(&self) -> Option<Instant> {
+        Some(self.scope.as_ref()?.expiry()?.at)
+    }
+
+    /// The channel that is disconnected when this context ends. No value ever comes: `recv` waits for the
+    /// end and gives an error. The same one at each call.
+    pub fn done(&self) -> &Receiver<Infallible> {
+        static NEVER: Receiver<Infallible> = never();
+        self.scope.as_ref().map_or(&NEVER, |scope| scope.done())
+    }
+
+    /// Why it has ended, or `None` if it has not. Always the same once it has; never blocks.
+    pub fn err(&self) -> Option<Error> {
+        Some(self.scope.as_ref()?.ended()?.error)
+    }
+
+    /// What was given as the reason for its end: with [`CancelGuard::cancel_because`] or
+    /// [`with_deadline_cause`](Self::with_deadline_cause), for this context or the one whose end has ended
+    /// it; else the same as [`err`](Self::err). `None` if it has not ended.
+    pub fn cause(&self) -> Option<Cause> {
+        let ended = self.scope.as_ref()?.ended()?;
+        Some(ended.cause.unwrap_or_else(|| Arc::new(ended.error)))
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("deadline", &self.deadline())
+            .field("err", &self.err())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,41 @@
+//! What a context carries: a list, of which derived contexts share the older part.
+
+use std::any::{Any, TypeId};
+use std::sync::Arc;
+
+#[derive(Clone, Default)]
+pub(super) struct Values(Option<Arc<Value>>);
+
+struct Value<T: ?Sized = dyn Any + Send + Sync> {
+    older: Values,
+    value: T,
+}
+
+impl Values {
+    pub(super) const NONE: Self = Self(None);
+
+    pub(super) fn with<T: Any + Send + Sync>(&self, value: T) -> Self {
+        Self(Some(Arc::new(Value { older: self.clone(), value })))
+    }
+
+    /// The newest of this type.
+    pub(super) fn get<T: Any>(&self) -> Option<&T> {
+        let mut values = self;
+        while let Some(newest) = &values.0 {
+            if newest.value.type_id() == TypeId::of::<T>() {
+                return newest.value.downcast_ref();
+            }
+            values = &newest.older;
+        }
+        None
+    }
+}
+
+impl Drop for Values {
+    fn drop(&mut self) {
+        // The older ones that nobody else has, one by one: their drops would nest.
+        while let Some(mut newest) = self.0.take() {
+            self.0 = Arc::get_mut(&mut newest).and_then(|value| value.older.0.take());
+        }
+    }
+}

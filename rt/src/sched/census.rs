@@ -1,0 +1,224 @@
+//! Who is there: all green threads of some schedulers, with the world stopped.
+//!
+//! Threads are found where they live, in the slots of the pool (`TaskRef::at_top`). What may be done with one
+//! that was found is argued at the head of `world.rs`: unless a worker may be inside of it, it is
+//! suspended or has not started, and stays so, so that it may be read, and walk its own stack.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Sched;
+use super::peek::peek;
+use super::world::{self, Stopped};
+use crate::dump::{
+    Dump, Names, Place, RuntimeDump, Scratch, StackDump, ThreadDump, ThreadState, WaitDump, Walk,
+    WorkerDump, WorkerState,
+};
+use crate::task::{Task, TaskRef};
+
+/// Call stacks that a dump takes of one runtime. Each takes some 10 µs, during which nothing runs.
+const MAX_WALKS: usize = 4096;
+
+/// A thread as it was found.
+struct Person {
+    thread: ThreadDump,
+    /// The task, and the one that it waits for: to be compared, no longer to be read.
+    task: TaskRef,
+    waits_for: Option<TaskRef>,
+    calls: Vec<usize>,
+}
+
+/// A scheduler as it was found.
+struct Found {
+    dump: RuntimeDump,
+    threads: Vec<Person>,
+}
+
+/// What was found in some schedulers, with calls as addresses.
+pub(crate) struct Census {
+    found: Vec<Found>,
+    scratch: Option<Scratch>,
+}
+
+impl Census {
+    /// Looks at all that is in the given schedulers at one moment. The worlds are stopped meanwhile.
+    pub(crate) fn take(scheds: &[Arc<Sched>]) -> Self {
+        let mut scratch = Scratch::new();
+        let stopped: Vec<_> = scheds.iter().map(|sched| sched.stop_world()).collect();
+        let found = scheds
+            .iter()
+            .zip(&stopped)
+            .map(|(sched, stopped)| look_into(sched, stopped, scratch.as_mut()))
+            .collect();
+        Self { found, scratch }
+    }
+
+    /// Finds names for everything. Takes long, and need not be done with the worlds stopped.
+    pub(crate) fn into_dump(self) -> Dump {
+        match self.scratch {
+            Some(mut scratch) => scratch.call(|| name_all(self.found)),
+            None => name_all(self.found),
+        }
+    }
+}
+
+fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scratch>) -> Found {
+    let mut tasks = Vec::new();
+    sched.pool.for_each_in_use(|top| {
+        // SAFETY: the pool's own slots. What is found is looked at only if it cannot finish.
+        let task = unsafe { TaskRef::at_top(top) };
+        tasks.extend(task.filter(|&task| stopped.is_whole() && !stopped.may_run(task)));
+    });
+    tasks.sort_unstable_by_key(|task| task.id);
+    let now = sched.advance_clock();
+    let mut walks = 0;
+    let mut without_backtrace = 0;
+    let mut threads: Vec<_> = tasks
+        .into_iter()
+        .map(|task| {
+            let scratch = scratch.as_deref_mut().filter(|_| walks < MAX_WALKS);
+            let walked = scratch.is_some();
+            // SAFETY: the world is stopped, and no worker may be inside of it.
+            let found = unsafe { look_at(task, now, scratch) };
+            if found.thread.state == ThreadState::Parked {
+                walks += usize::from(walked);
+                without_backtrace += usize::from(!walked && cfg!(feature = "backtrace"));
+            }
+            found
+        })
+        .collect();
+    let workers = stopped.workers.iter().enumerate().map(|(index, &found)| {
+        let (state, task) = match found {
+            world::Found::Held => (WorkerState::Awake, None),
+            world::Found::Asleep => (WorkerState::Asleep, None),
+            world::Found::Inside(task) => (WorkerState::Inside, Some(task)),
+            world::Found::Blocking(task) => (WorkerState::Blocked, Some(task)),
+            world::Found::Lost => (WorkerState::Lost, None),
+        };
+        let running = task.and_then(|task| {
+            peek(stopped, index, task, |copy, name| {
+                describe_running(copy, name, state, index, task)
+            })
+        });
+        let thread = running.as_ref().map(|running| running.thread.id);
+        threads.extend(running);
+        WorkerDump { state, thread }
+    });
+    let workers = workers.collect();
+    threads.sort_by_key(|found| found.thread.id);
+    let name = sched.config.name.clone();
+    let dump = RuntimeDump { name, workers, threads: Vec::new(), without_backtrace };
+    Found { dump, threads }
+}
+
+/// A task that a worker is inside of, from a copy of its control block.
+fn describe_running(
+    copy: &Task,
+    name: Option<String>,
+    state: WorkerState,
+    worker: usize,
+    task: TaskRef,
+) -> Person {
+    let state = match state {
+        WorkerState::Blocked => ThreadState::Blocked,
+        _ => ThreadState::Running,
+    };
+    let thread = ThreadDump {
+        id: copy.id.get(),
+        name,
+        spawned_at: copy.site.into(),
+        state,
+        wait: None,
+        worker: Some(worker),
+        stack: None,
+        backtrace: Vec::new(),
+    };
+    Person { thread, task, waits_for: None, calls: Vec::new() }
+}
+
+/// Looks at a task that is suspended or has not started.
+///
+/// # Safety
+///
+/// So it is, and it stays so.
+unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Person {
+    // Asked once: it may be woken meanwhile, though not run.
+    let asleep = task.wait.is_asleep();
+    let mut walk = Walk::new(scratch);
+    if asleep {
+        // SAFETY: it is asleep, and nobody else has the fiber, says the caller; the walk stays here meanwhile.
+        unsafe { task.send(&walk.errand()) };
+    }
+    let state = match asleep {
+        true => ThreadState::Parked,
+        // SAFETY: the caller's.
+        false if unsafe { task.has_started() } => ThreadState::Runnable,
+        false => ThreadState::New,
+    };
+    let wait = task.last_wait().filter(|_| asleep);
+    let thread = ThreadDump {
+        id: task.id.get(),
+        name: task.name.as_deref().map(str::to_owned),
+        spawned_at: task.site.into(),
+        state,
+        wait: wait.map(|wait| WaitDump {
+            reason: wait.reason.text(),
+            at: Place::from(wait.site),
+            waited_ms: now.saturating_sub(wait.since),
+            thread: None,
+        }),
+        worker: task.pinned().map(|worker| worker as usize),
+        stack: asleep.then(|| stack_of(task, walk.stack_pointer)),
+        backtrace: Vec::new(),
+    };
+    let waits_for = wait.and_then(|wait| wait.target);
+    let calls = walk.addresses(|sp| is_on_stacks_of(task, sp));
+    Person { thread, task, waits_for, calls }
+}
+
+/// The stack of a suspended task that `stack_pointer` is in.
+fn stack_of(task: TaskRef, stack_pointer: usize) -> StackDump {
+    // SAFETY: in a frame of the task's, which is suspended.
+    let temporary = unsafe { task.temporary.get().as_ref() };
+    let slot = temporary.map_or_else(|| task.slot(), |temporary| &temporary.slot);
+    let used = (slot.top().as_ptr() as usize).saturating_sub(stack_pointer);
+    StackDump { size: slot.usable(), used, temporary: temporary.is_some() }
+}
+
+/// Whether an address is in the stack of a suspended task, or in one that it has for a while.
+fn is_on_stacks_of(task: TaskRef, address: usize) -> bool {
+    let contains = |slot: &gthread_arch::stacks::Slot| {
+        (slot.bottom().as_ptr() as usize..slot.top().as_ptr() as usize).contains(&address)
+    };
+    let mut temporary = task.temporary.get();
+    // SAFETY: as above, each below the last.
+    while let Some(stack) = unsafe { temporary.as_ref() } {
+        if contains(&stack.slot) {
+            return true;
+        }
+        temporary = stack.below;
+    }
+    contains(task.slot())
+}
+
+/// Names the calls, and the threads that others wait for. With the worlds going on.
+fn name_all(found: Vec<Found>) -> Dump {
+    let ids: HashMap<_, u64> = found
+        .iter()
+        .flat_map(|found| &found.threads)
+        .map(|person| (person.task.as_ptr(), person.thread.id))
+        .collect();
+    let mut names = Names::default();
+    let runtimes = found.into_iter().map(|Found { mut dump, threads }| {
+        let threads = threads.into_iter().map(|Person { mut thread, waits_for, calls, .. }| {
+            if let Some(wait) = &mut thread.wait {
+                wait.thread = waits_for.and_then(|task| ids.get(&task.as_ptr()).copied());
+            }
+            thread.backtrace = names.resolve(&calls);
+            thread
+        });
+        dump.threads = threads.collect();
+        dump
+    });
+    Dump { runtimes: runtimes.collect() }
+}

@@ -1,0 +1,96 @@
+//! The status word of a worker: what it is doing, and whether a dump wants it to stop.
+//!
+//! Invariants:
+//! - The worker itself moves between the states; the monitor alone moves it from `NORMAL` to `COVERED`.
+//! - `ASKED` is set and cleared by whoever dumps, with the world's lock held; `HELD` by the worker, under the
+//!   gate's lock, while it waits there. No change of state loses them.
+//! - A worker whose state is `SLEEPING` is in no task, and picks before it runs one.
+
+use std::sync::atomic::compiler_fence;
+
+use crate::prim::{AtomicUsize, Ordering, barrier};
+
+/// Running tasks, or looking for some.
+pub(super) const NORMAL: usize = 0;
+/// In `blocking`, by its own account: not counted as running.
+pub(super) const BLOCKING: usize = 1;
+/// Found stuck in one task by the monitor: not counted as running until it picks again.
+pub(super) const COVERED: usize = 2;
+/// Asleep, or about to be, or not started, or ended.
+pub(super) const SLEEPING: usize = 3;
+
+const STATE: usize = 0b11;
+/// To wait at the gate instead of picking.
+const ASKED: usize = 1 << 2;
+/// Waits at the gate.
+const HELD: usize = 1 << 3;
+
+/// Always set where a heavy barrier does not serve for two, so that the worker attends to every pick, and
+/// fences there.
+const FENCES: usize = 1 << 4;
+
+#[derive(Debug)]
+pub(super) struct Status(AtomicUsize);
+
+impl Status {
+    /// Of a worker that has not started.
+    pub(super) fn new() -> Self {
+        let fences = if barrier::is_asymmetric() { 0 } else { FENCES };
+        Self(AtomicUsize::new(SLEEPING | fences))
+    }
+
+    /// Whether it runs, and there is nothing to attend to before a pick: one load, after what the caller
+    /// did before as after a light barrier, if it attends when it must ([`Status::is_asked`]). What a dump
+    /// did that is over happened before.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        compiler_fence(Ordering::SeqCst);
+        self.0.load(Ordering::Acquire) == NORMAL
+    }
+
+    /// One of the constants above.
+    #[inline]
+    pub(super) fn state(&self) -> usize {
+        self.0.load(Ordering::Acquire) & STATE
+    }
+
+    /// Moves on to `state`: the one before. By the worker.
+    pub(super) fn enter(&self, state: usize) -> usize {
+        let change = |word: usize| Some((word & !STATE) | state);
+        let before = self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change);
+        before.expect("the change is always made") & STATE
+    }
+
+    /// Marks a worker that is stuck: false if it is not. By the monitor.
+    #[must_use]
+    pub(super) fn cover(&self) -> bool {
+        let change = |word: usize| (word & !FENCES == NORMAL).then_some(word | COVERED);
+        self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok()
+    }
+
+    pub(super) fn ask(&self) {
+        self.0.fetch_or(ASKED, Ordering::SeqCst);
+    }
+
+    /// Whether it is to stop. After a light barrier.
+    pub(super) fn is_asked(&self) -> bool {
+        barrier::light();
+        self.0.load(Ordering::Acquire) & ASKED != 0
+    }
+
+    pub(super) fn unask(&self) {
+        self.0.fetch_and(!ASKED, Ordering::Release);
+    }
+
+    pub(super) fn set_held(&self, held: bool) {
+        if held {
+            self.0.fetch_or(HELD, Ordering::AcqRel);
+        } else {
+            self.0.fetch_and(!HELD, Ordering::AcqRel);
+        }
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.0.load(Ordering::Acquire) & HELD != 0
+    }
+}

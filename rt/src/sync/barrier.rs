@@ -1,0 +1,102 @@
+//! `Barrier`, as std's.
+
+use std::fmt;
+use std::panic::{Location, RefUnwindSafe};
+use std::ptr;
+use std::ptr::NonNull;
+
+use crate::park::Wait;
+use crate::prim::const_unless_loom;
+use crate::sched;
+use crate::spin::SpinLock;
+use crate::task::Reason;
+use crate::wait::{Node, Queue, WOKEN};
+
+/// Lets several threads come to a point before any goes on, as [`std::sync::Barrier`].
+///
+/// Threads that wait, green or not, are parked or blocked. When the last has come all go on, one of them as the
+/// *leader*, and the barrier may be used again.
+///
+/// # Examples
+///
+/// ```
+/// use gthread::sync::Barrier;
+///
+/// let barrier = Barrier::new(3);
+/// let leaders = std::sync::atomic::AtomicU32::new(0);
+/// gthread::scope(|s| {
+///     for _ in 0..3 {
+///         s.spawn(|| {
+///             if barrier.wait().is_leader() {
+///                 leaders.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+///             }
+///         });
+///     }
+/// });
+/// assert_eq!(leaders.into_inner(), 1);
+/// ```
+pub struct Barrier {
+    /// Those who wait. Under one lock with the decision to wait, so that all who are woken are of one round.
+    waiting: SpinLock<Queue>,
+    threads: usize,
+}
+
+impl RefUnwindSafe for Barrier {}
+
+impl Barrier {
+    const_unless_loom! {
+        /// A barrier for so many threads. For none it is as for one: nobody waits.
+        #[must_use]
+        #[inline]
+        pub const fn new(n: usize) -> Self {
+            Self { waiting: SpinLock::new(Queue::new()), threads: n }
+        }
+    }
+
+    /// Waits until as many threads have come as the barrier is for. Parks the green thread, a suspension
+    /// point, or blocks the OS thread; the last to come, which is the leader, does neither.
+    #[track_caller]
+    pub fn wait(&self) -> BarrierWaitResult {
+        self.wait_at(Location::caller())
+    }
+
+    #[inline(never)]
+    fn wait_at(&self, site: &'static Location<'static>) -> BarrierWaitResult {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() + 1 >= self.threads {
+            let wakes = waiting.claim_all(WOKEN);
+            drop(waiting);
+            wakes.into_iter().for_each(sched::wake);
+            return BarrierWaitResult(true);
+        }
+        let (mut waiting, wait) = Wait::in_queue(waiting, None, site);
+        let mut node = Node::new(wait.waiter(), ptr::null_mut());
+        // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
+        unsafe { waiting.push(NonNull::from(&mut node)) };
+        wait.park_unlocking(waiting, Reason::Barrier, None, site);
+        BarrierWaitResult(false)
+    }
+}
+
+impl fmt::Debug for Barrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Barrier").finish_non_exhaustive()
+    }
+}
+
+/// What a thread was at a [`Barrier`]. As [`std::sync::BarrierWaitResult`].
+pub struct BarrierWaitResult(bool);
+
+impl BarrierWaitResult {
+    /// Whether it was the leader: one of each round is.
+    #[must_use]
+    pub fn is_leader(&self) -> bool {
+        self.0
+    }
+}
+
+impl fmt::Debug for BarrierWaitResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BarrierWaitResult").field("is_leader", &self.is_leader()).finish()
+    }
+}

@@ -1,0 +1,237 @@
+//! `Once`, as std's: the queue's word, whose flags are the state, and who runs.
+//!
+//! ```text
+//!            call                  returned
+//!   (none) --------> RUNNING --------------------> DONE
+//!                      | ^
+//!             panicked v | call_once_force
+//!                    POISONED
+//! ```
+//!
+//! The word is taken for every change, so those who wait for `RUNNING` to end are in the queue when it does,
+//! and all of them are woken. `DONE` is final, and looked at without taking the word.
+
+use std::cell::Cell;
+use std::fmt;
+use std::num::NonZeroU64;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
+
+use super::word::{Flag, Place, QueueWord, Taken};
+use crate::park::{self, Wait};
+use crate::prim::{AtomicU64, Ordering, const_unless_loom};
+use crate::task::Reason;
+use crate::wait::WOKEN;
+
+const RUNNING: Flag = Flag::A;
+const DONE: Flag = Flag::B;
+const POISONED: Flag = Flag::C;
+
+/// Runs something once, whoever comes first, as [`std::sync::Once`].
+///
+/// Who comes while it runs waits: green threads are parked, OS threads blocked. What runs may suspend.
+///
+/// If it panics, the `Once` is poisoned: [`call_once`](Once::call_once) panics from then on, and
+/// [`call_once_force`](Once::call_once_force) tries again.
+///
+/// # Examples
+///
+/// ```
+/// use gthread::sync::Once;
+///
+/// static START: Once = Once::new();
+///
+/// gthread::scope(|s| {
+///     for _ in 0..3 {
+///         s.spawn(|| START.call_once(|| println!("once")));
+///     }
+/// });
+/// assert!(START.is_completed());
+/// ```
+pub struct Once {
+    queue: QueueWord,
+    /// The thread that runs it, while one does: written by itself, and read with the word taken.
+    runner: AtomicU64,
+}
+
+// As std: a panic is known by the poison.
+impl UnwindSafe for Once {}
+impl RefUnwindSafe for Once {}
+
+/// What [`Once::call_once_force`] tells its closure. As [`std::sync::OnceState`].
+pub struct OnceState {
+    poisoned: bool,
+    /// Not `Sync`, as std's.
+    _not_sync: Cell<()>,
+}
+
+impl Once {
+    const_unless_loom! {
+        /// One that has not run.
+        #[expect(clippy::new_without_default, reason = "std's has no `Default`")]
+        #[must_use]
+        #[inline]
+        pub const fn new() -> Self {
+            Self { queue: QueueWord::new(), runner: AtomicU64::new(0) }
+        }
+    }
+
+    /// Runs `f`, unless it, or what another call brought, has run or does. When this returns, it has run to its
+    /// end, and what it did is visible. Waits for whoever runs it: parks the green thread, a suspension point,
+    /// or blocks the OS thread.
+    ///
+    /// # Panics
+    ///
+    /// If it panicked before. If it is being run by this very thread: then there is nothing to wait for.
+    #[inline]
+    #[track_caller]
+    pub fn call_once<F: FnOnce()>(&self, f: F) {
+        if !self.is_completed() {
+            let mut f = Some(f);
+            self.call(false, &mut |_| f.take().expect("run once")(), Location::caller());
+        }
+    }
+
+    /// As [`call_once`](Once::call_once), but tries again if it panicked before, which the closure can see.
+    ///
+    /// # Panics
+    ///
+    /// If it is being run by this very thread.
+    #[inline]
+    #[track_caller]
+    pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
+        if !self.is_completed() {
+            let mut f = Some(f);
+            self.call(true, &mut |state| f.take().expect("run once")(state), Location::caller());
+        }
+    }
+
+    /// Whether it has run to its end. Never blocks; if true, what it did is visible.
+    #[inline]
+    pub fn is_completed(&self) -> bool {
+        self.queue.glance(Ordering::Acquire).has(DONE)
+    }
+
+    /// Waits until it has run, whoever runs it, and whenever that begins. Parks the green thread, a suspension
+    /// point, or blocks the OS thread.
+    ///
+    /// # Panics
+    ///
+    /// If it panicked, before or meanwhile. If it is being run by this very thread.
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) {
+        if !self.is_completed() {
+            self.wait_at(false, Location::caller());
+        }
+    }
+
+    /// As [`wait`](Once::wait), but if it panicked waits for one who tries again.
+    ///
+    /// # Panics
+    ///
+    /// If it is being run by this very thread.
+    #[inline]
+    #[track_caller]
+    pub fn wait_force(&self) {
+        if !self.is_completed() {
+            self.wait_at(true, Location::caller());
+        }
+    }
+
+    /// Runs it, or waits for who does.
+    #[cold]
+    #[track_caller]
+    fn call(&self, force: bool, f: &mut dyn FnMut(&OnceState), site: &'static Location<'static>) {
+        loop {
+            let mut queue = self.queue.take();
+            if queue.has(DONE) {
+                return;
+            }
+            if queue.has(RUNNING) {
+                self.wait_in(queue, site);
+                continue;
+            }
+            let poisoned = queue.has(POISONED);
+            if poisoned && !force {
+                drop(queue);
+                panic!("Once instance has previously been poisoned");
+            }
+            queue.clear(POISONED);
+            queue.set(RUNNING);
+            self.runner.store(park::thread_id().get(), Ordering::Relaxed);
+            drop(queue);
+
+            let mut ending = Ending { once: self, state: POISONED };
+            f(&OnceState { poisoned, _not_sync: Cell::new(()) });
+            ending.state = DONE;
+            return;
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn wait_at(&self, force: bool, site: &'static Location<'static>) {
+        loop {
+            let queue = self.queue.take();
+            if queue.has(DONE) {
+                return;
+            }
+            if queue.has(POISONED) && !force {
+                drop(queue);
+                panic!("Once instance has previously been poisoned");
+            }
+            self.wait_in(queue, site);
+        }
+    }
+
+    /// Waits for the next end of a run.
+    #[track_caller]
+    fn wait_in(&self, queue: Taken<'_>, site: &'static Location<'static>) {
+        let me = |runner: u64| NonZeroU64::new(runner) == Some(park::thread_id());
+        if queue.has(RUNNING) && me(self.runner.load(Ordering::Relaxed)) {
+            drop(queue);
+            panic!("Once instance is being initialised by the thread that waits for it");
+        }
+        let (mut queue, wait) = Wait::in_queue(queue, None, site);
+        let mut place = Place::new(wait.waiter(), 0);
+        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
+        unsafe { queue.push(NonNull::from(&mut place)) };
+        wait.park_unlocking(queue, Reason::Once, None, site);
+    }
+}
+
+/// Ends a run, also one that panics.
+struct Ending<'a> {
+    once: &'a Once,
+    state: Flag,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.once.queue.take();
+        queue.clear(RUNNING);
+        queue.set(self.state);
+        queue.wake_many(usize::MAX, WOKEN);
+    }
+}
+
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Once").finish_non_exhaustive()
+    }
+}
+
+impl OnceState {
+    /// Whether it panicked before.
+    #[inline]
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned
+    }
+}
+
+impl fmt::Debug for OnceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnceState").field("poisoned", &self.is_poisoned()).finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! `OnceLock`, as std's: a [`Once`] and what it makes.
+//!
+//! Invariant: once `once` is done, the value is there, and only who has the lock itself (`&mut`) changes that.
+//! Before, only who runs `once` touches it.
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
+
+use super::once::Once;
+use crate::prim::const_unless_loom;
+
+/// A place that is written once, as [`std::sync::OnceLock`].
+///
+/// Green threads that wait for the value are parked, OS threads blocked.
+///
+/// # Examples
+///
+/// ```
+/// use gthread::sync::OnceLock;
+///
+/// static NAME: OnceLock<String> = OnceLock::new();
+///
+/// let waits = gthread::go!(|| NAME.wait().len());
+/// assert_eq!(NAME.get_or_init(|| "green".into()), "green");
+/// assert_eq!(NAME.set("other".into()), Err("other".into()));
+/// assert_eq!(waits.join().unwrap(), 5);
+/// ```
+pub struct OnceLock<T> {
+    once: Once,
+    value: UnsafeCell<Option<T>>,
+}
+
+// SAFETY: the value is shared by reference, so it must be `Sync`; and who sets it may be another thread than
+// the one that drops it, so it must be `Send`.
+unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
+
+// As std: a panic while it is written leaves it empty.
+impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
+impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
+
+impl<T> OnceLock<T> {
+    const_unless_loom! {
+        /// An empty one.
+        #[must_use]
+        #[inline]
+        pub const fn new() -> Self {
+            Self { once: Once::new(), value: UnsafeCell::new(None) }
+        }
+    }
+
+    /// The value, if it is there. Never blocks.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        if self.once.is_completed() {
+            // SAFETY: `once` is done, so nobody writes while the lock is borrowed.
+            unsafe { (*self.value.get()).as_ref() }
+        } else {
+            None
+        }
+    }
+
+    /// The value, if it is there. The borrow proves that nobody is about to write it.
+    #[inline]
+    pub fn get_mut(&mut self) -> Option<&mut T> {
+        self.value.get_mut().as_mut()
+    }
+
+    /// Waits until the value is there: parks the green thread, a suspension point, or blocks the OS thread.
+    ///
+    /// # Panics
+    ///
+    /// If this very thread is about to write it: see [`get_or_init`](OnceLock::get_or_init).
+    #[inline]
+    #[track_caller]
+    pub fn wait(&self) -> &T {
+        self.once.wait_force();
+        self.written()
+    }
+
+    /// Writes the value, if there is none. Waits for whoever writes one already: parks the green thread, a
+    /// suspension point, or blocks the OS thread.
+    ///
+    /// # Errors
+    ///
+    /// The given value, if another is there.
+    ///
+    /// # Panics
+    ///
+    /// As [`get_or_init`](OnceLock::get_or_init).
+    #[inline]
+    #[track_caller]
+    pub fn set(&self, value: T) -> Result<(), T> {
+        let mut value = Some(value);
+        self.get_or_init(|| value.take().expect("run once"));
+        value.map_or(Ok(()), Err)
+    }
+
+    /// The value; if there is none, the one that `f` makes. Of several who come at once one runs its `f`, which
+    /// may suspend, and the others wait: parked, a suspension point, or blocked. If `f` panics, the panic goes
+    /// on, the place stays empty, and another may try.
+    ///
+    /// # Panics
+    ///
+    /// If `f` asks for the value that it is to make.
+    ///
+    /// ```should_panic
+    /// let cell = gthread::sync::OnceLock::new();
+    /// cell.get_or_init(|| *cell.get_or_init(|| 1) + 1);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
+        self.once.call_once_force(|_| {
+            let value = f();
+            // SAFETY: `once` runs this and is not done, so the value is this thread's alone.
+            unsafe { *self.value.get() = Some(value) };
+        });
+        self.written()
+    }
+
+    /// After `once` is done.
+    #[inline]
+    fn written(&self) -> &T {
+        debug_assert!(self.once.is_completed());
+        // SAFETY: `once` is done, so the value is there, and nobody writes while the lock is borrowed.
+        unsafe { (*self.value.get()).as_ref().unwrap_unchecked() }
+    }
+
+    /// The value, if it is there. Never blocks.
+    #[inline]
+    pub fn into_inner(self) -> Option<T> {
+        self.value.into_inner()
+    }
+
+    /// Takes the value out, if it is there, and leaves the place empty, to be written again.
+    #[inline]
+    pub fn take(&mut self) -> Option<T> {
+        std::mem::take(self).into_inner()
+    }
+}
+
+impl<T> Default for OnceLock<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> From<T> for OnceLock<T> {
+    fn from(value: T) -> Self {
+        let cell = Self::new();
+        let set = cell.set(value);
+        debug_assert!(set.is_ok(), "it was empty");
+        cell
+    }
+}
+
+impl<T: Clone> Clone for OnceLock<T> {
+    fn clone(&self) -> Self {
+        self.get().map_or_else(Self::new, |value| Self::from(value.clone()))
+    }
+}
+
+impl<T: PartialEq> PartialEq for OnceLock<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
+}
+
+impl<T: Eq> Eq for OnceLock<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for OnceLock<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_tuple("OnceLock");
+        match self.get() {
+            Some(value) => debug.field(value),
+            None => debug.field(&format_args!("<uninit>")),
+        };
+        debug.finish()
+    }
+}

@@ -1,0 +1,64 @@
+//! Poisoning, as std's: a lock remembers that somebody panicked while it was held for writing.
+//!
+//! The flag is only looked at and changed by who holds the lock, or does not mind: so `Relaxed` is enough.
+//!
+//! [`std::thread::panicking`] is a thread-local of the OS thread, which std reads in a function that is not
+//! inlined, and only while a thread of the process panics. A guard may well be made on one OS thread and
+//! dropped on another; but a green thread does not move while it unwinds, and nothing else runs on its OS
+//! thread then. So what a guard asks when it is made and when it is dropped is about its own thread.
+
+use std::sync::PoisonError;
+use std::thread::panicking;
+
+use crate::prim::{AtomicBool, Ordering, const_unless_loom};
+
+#[derive(Debug)]
+pub(super) struct Poison(AtomicBool);
+
+impl Poison {
+    const_unless_loom! {
+        pub(super) const fn new() -> Self {
+            Self(AtomicBool::new(false))
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+
+    /// `value`, as an error if the lock is poisoned.
+    #[inline]
+    pub(super) fn check<T>(&self, value: T) -> Result<T, PoisonError<T>> {
+        if self.is_set() { Err(PoisonError::new(value)) } else { Ok(value) }
+    }
+
+    /// The lock is released by a guard that was made before.
+    #[inline]
+    pub(super) fn released(&self, made: Calm) {
+        if made.is_over() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether the thread was *not* unwinding when it took the lock.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Calm(bool);
+
+impl Calm {
+    #[inline]
+    pub(super) fn now() -> Self {
+        Self(!panicking())
+    }
+
+    /// Whether it has begun to unwind since.
+    #[inline]
+    pub(super) fn is_over(self) -> bool {
+        self.0 && panicking()
+    }
+}

@@ -1,0 +1,287 @@
+//! The lock of a [`Mutex`](super::Mutex): who has it, who waits for it, who gets it next.
+//!
+//! ```text
+//!   holder   FREE, or who has the lock (holder.rs)
+//!   queue    who waits (word.rs), and the flags CALLED and FAIR
+//! ```
+//!
+//! **Fast paths.** To lock is one compare-and-swap of `holder`. To unlock is a store to `holder`, a fence,
+//! and a look at `queue`: Dekker's pattern with those who wait, who enter the queue, fence, and look at
+//! `holder`. One of the two sees the other. The lock is not touched after that by a thread that does not
+//! have it, unless it is borrowed still.
+//!
+//! **Who gets it next.** Whoever comes: a lock that is free is free for all (*barging*), since the thread
+//! that runs can use it at once, and the one that was woken cannot yet. Handing it over at each unlock
+//! would put a switch into each turn. Who unlocks wakes the first waiter, takes it out of the queue and sets
+//! `CALLED`; until that thread has tried its luck nobody else is woken. If it finds the lock taken it has
+//! *lost*, and goes back to the front of the queue.
+//!
+//! **Fairness.** One that has lost [`PATIENCE`] times sets `FAIR`, and then the lock is handed over to it at
+//! the next unlock, without being free in between. So of those who wait the first gets the lock after as many
+//! turns of being made runnable, and the others come after it, in order: a loop that locks and unlocks keeps
+//! nobody out. (The time between is the scheduler's: a thread that is woken runs, at the latest, when the
+//! monitor finds its worker stuck.)
+//!
+//! Invariants:
+//! - `holder` goes from `FREE` to a thread by that thread's compare-and-swap, or by one of the thread that
+//!   hands over; from a thread to `FREE` or to another by a store of the one that has the lock.
+//! - Whoever is in the queue has looked at `holder` after it had taken the word, and found it taken; whoever
+//!   had the lock then will look at the queue after it has released it.
+//! - `CALLED` is set while one thread that was popped is on its way, and cleared by it alone.
+//! - `FAIR` is set while the first in the queue has lost too often. While it is, nobody is woken in vain, so
+//!   there is no `CALLED`.
+
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use super::holder::{self, FREE};
+use super::poison::Poison;
+use super::word::{Flag, Place, QueueWord, Taken};
+use crate::park::{Spin, Wait};
+use crate::prim::{AtomicU32, Ordering, const_unless_loom, fence};
+use crate::sched;
+use crate::task::state::Op;
+use crate::task::{Reason, Wake};
+use crate::wait::{WOKEN, sequentially_consistent};
+
+const CALLED: Flag = Flag::A;
+const FAIR: Flag = Flag::B;
+
+/// So often a waiter finds the lock taken again before it is handed over to it.
+const PATIENCE: usize = 2;
+
+/// The outcome of a wait whose waker has given the lock away: the waiter has it.
+const HANDED: Op = 1;
+
+#[derive(Debug)]
+pub(super) struct RawMutex {
+    holder: AtomicU32,
+    /// Not the lock's business, but here it takes no room.
+    pub(super) poison: Poison,
+    queue: QueueWord,
+}
+
+impl RawMutex {
+    const_unless_loom! {
+        pub(super) const fn new() -> Self {
+            Self {
+                holder: AtomicU32::new(FREE),
+                poison: Poison::new(),
+                queue: QueueWord::new(),
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self, site: &'static Location<'static>) {
+        if !self.try_lock() {
+            self.lock_contended(site);
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_lock(&self) -> bool {
+        self.holder
+            .compare_exchange(FREE, holder::here(), Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// By who has the lock.
+    #[inline]
+    pub(super) fn unlock(&self) {
+        // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
+        if self.queue.is_idle() {
+            self.holder.store(FREE, Ordering::Release);
+            fence(Ordering::SeqCst);
+            if !self.queue.is_idle() {
+                self.call_first();
+            }
+        } else {
+            self.unlock_contended();
+        }
+    }
+
+    #[cold]
+    fn lock_contended(&self, site: &'static Location<'static>) {
+        let mut spin = Spin::new();
+        while spin.again() {
+            if self.holder.load(Ordering::Relaxed) == FREE && self.try_lock() {
+                return;
+            }
+        }
+        let mut lost = 0;
+        while !self.wait(lost, site) {
+            lost += 1;
+        }
+    }
+
+    /// Enters the queue, unless the lock is free, and sleeps: true if the caller has the lock then.
+    fn wait(&self, lost: usize, site: &'static Location<'static>) -> bool {
+        let mut queue = self.queue.take();
+        if lost > 0 {
+            queue.clear(CALLED);
+            queue.publish();
+        }
+        // With the fence after the store of who unlocks: we see `FREE`, or it sees the queue taken.
+        sequentially_consistent();
+        if self.holder.load(Ordering::SeqCst) == FREE && self.try_lock() {
+            return true;
+        }
+        let (mut queue, wait) = Wait::in_queue(queue, None, site);
+        let mut place = Place::new(wait.waiter(), lost);
+        let place = NonNull::from(&mut place);
+        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
+        unsafe {
+            if lost == 0 {
+                queue.push(place);
+            } else {
+                queue.push_front(place);
+            }
+        }
+        if lost >= PATIENCE {
+            queue.set(FAIR);
+        }
+        wait.park_unlocking(queue, Reason::Lock, None, site) == HANDED
+    }
+
+    /// Unlocks, by who has the lock, when the queue is not idle.
+    #[cold]
+    fn unlock_contended(&self) {
+        let seen = self.queue.glance(Ordering::Relaxed);
+        if seen.is_deserted() || (seen.has(CALLED) && !seen.has(FAIR)) {
+            // Nobody to wake, or somebody is on its way already.
+            self.holder.store(FREE, Ordering::Release);
+            fence(Ordering::SeqCst);
+            return self.call_first();
+        }
+        let mut queue = self.queue.take();
+        let wake = if queue.has(FAIR) {
+            let first = queue.first().expect("who made the lock fair waits first");
+            self.holder.store(holder::of(first.as_ptr()), Ordering::Relaxed);
+            self.hand_over(&mut queue)
+        } else {
+            // With the word taken: who enters after this will find the lock free.
+            self.holder.store(FREE, Ordering::Release);
+            self.call(&mut queue)
+        };
+        drop(queue);
+        wake.into_iter().for_each(sched::wake);
+    }
+
+    /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence.
+    #[cold]
+    fn call_first(&self) {
+        let seen = self.queue.glance(Ordering::Relaxed);
+        if seen.is_deserted() || (seen.has(CALLED) && !seen.has(FAIR)) {
+            return;
+        }
+        let mut queue = self.queue.take();
+        let wake = if self.holder.load(Ordering::Relaxed) != FREE {
+            // Whoever has it now will look.
+            None
+        } else if queue.has(FAIR) {
+            let first = queue.first().expect("who made the lock fair waits first");
+            let to = holder::of(first.as_ptr());
+            // Acquire: the last holder's writes pass on through the claim.
+            let given = self
+                .holder
+                .compare_exchange(FREE, to, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+            if given { self.hand_over(&mut queue) } else { None }
+        } else {
+            self.call(&mut queue)
+        };
+        drop(queue);
+        wake.into_iter().for_each(sched::wake);
+    }
+
+    /// Claims the first waiter, to try its luck.
+    fn call(&self, queue: &mut Taken<'_>) -> Option<Wake> {
+        if queue.has(CALLED) {
+            return None;
+        }
+        let wake = queue.claim_first(WOKEN)?;
+        queue.set(CALLED);
+        Some(wake)
+    }
+
+    /// Claims the first waiter, which has the lock now.
+    fn hand_over(&self, queue: &mut Taken<'_>) -> Option<Wake> {
+        queue.clear(FAIR);
+        queue.claim_first(HANDED)
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Counter {
+        lock: RawMutex,
+        count: Checked<usize>,
+    }
+
+    impl Counter {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { lock: RawMutex::new(), count: Checked::new(0) })
+        }
+
+        /// One turn, `lost` times unlucky already.
+        fn add(&self, turns: usize) {
+            for _ in 0..turns {
+                self.lock.lock(Location::caller());
+                // SAFETY: the lock is held; loom checks it.
+                self.count.with_mut(|count| unsafe { *count += 1 });
+                self.lock.unlock();
+            }
+        }
+
+        fn assert_at_rest(&self, count: usize) {
+            assert!(self.lock.try_lock(), "nobody has it");
+            // SAFETY: as above.
+            assert_eq!(self.count.with(|count| unsafe { *count }), count);
+            self.lock.unlock();
+            assert!(self.lock.queue.is_idle(), "nobody waits");
+        }
+    }
+
+    /// So many threads with so many turns each; a lost wake would be a deadlock.
+    fn contend(turns: &'static [usize]) {
+        let mut model = loom::model::Builder::new();
+        if turns.len() > 2 {
+            model.preemption_bound = Some(2);
+        }
+        model.check(move || {
+            let counter = Counter::new();
+            let others: Vec<_> = turns[1..]
+                .iter()
+                .map(|&turns| {
+                    let counter = Arc::clone(&counter);
+                    thread::spawn(move || counter.add(turns))
+                })
+                .collect();
+            counter.add(turns[0]);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            counter.assert_at_rest(turns.iter().sum());
+        });
+    }
+
+    #[test]
+    fn two_threads_take_turns() {
+        contend(&[2, 2]);
+    }
+
+    #[test]
+    fn three_threads_take_turns() {
+        contend(&[1, 1, 1]);
+    }
+
+    /// A waiter that loses is handed the lock.
+    #[test]
+    fn a_barging_thread_and_one_that_waits() {
+        contend(&[4, 1]);
+    }
+}

@@ -1,0 +1,464 @@
+//! The lock of an [`RwLock`](super::RwLock): who has it, who waits for it, who gets it next.
+//!
+//! ```text
+//!   state   63        32 31        5     4         3       2         1        0
+//!          | holder     | readers   | POISONED | FAIR | CALLED | WAITING | WRITE |
+//!   queue   who waits (word.rs), no flags
+//! ```
+//!
+//! **Fast paths.** All that is to be known is in `state`: to lock and to unlock is one atomic operation each,
+//! and who unlocks sees in the result whether anybody waits.
+//!
+//! **Who gets it next.** A reader that comes joins those who have the lock, unless somebody waits: else a
+//! writer might wait for ever while readers come and go. It queues then, and so does a writer that finds the
+//! lock taken. When the lock is free, the first in the queue gets it:
+//! - Readers get it all together, as many as stand at the front: nobody can be quicker than they (`FAIR`).
+//! - A writer is woken to try its luck (`CALLED`), while whoever comes may be quicker, as with a mutex, and for
+//!   the same reasons (`raw_mutex.rs`). When it has lost [`PATIENCE`] times, nobody may (`FAIR`), and it is
+//!   handed the lock.
+//!
+//! **Fairness.** So a reader waits for the writers before it in the queue, and a writer for readers and writers
+//! before it, each with its bounded number of tries. Neither readers nor writers starve the other.
+//!
+//! Invariants:
+//! - A thread enters the queue, with the word of the queue taken, after it has set `WAITING` in one step with
+//!   seeing that it cannot have the lock. So who has the lock sees `WAITING` when it unlocks.
+//! - `WAITING` and `FAIR` are what the queue says, whenever its word is released: somebody waits; and the first
+//!   is a reader or out of patience, and no writer is on its way.
+//! - `CALLED` is set while one writer that was popped is on its way, and cleared by it alone.
+//! - While `FAIR`, only those get the lock who are handed it.
+
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use super::holder;
+use super::word::{Place, QueueWord, Taken, Wakes};
+use crate::park::{Spin, Wait};
+use crate::prim::{AtomicU64, Ordering, const_unless_loom};
+use crate::task::Reason;
+use crate::task::state::Op;
+use crate::wait::WOKEN;
+
+/// Somebody has the lock for writing; who, is in the upper half.
+const WRITE: u64 = 1;
+const WAITING: u64 = 1 << 1;
+const CALLED: u64 = 1 << 2;
+const FAIR: u64 = 1 << 3;
+const POISONED: u64 = 1 << 4;
+/// One that has the lock for reading.
+const READER: u64 = 1 << 5;
+const READERS: u64 = (1 << 32) - READER;
+const HOLDER_SHIFT: u32 = 32;
+
+/// So often a writer finds the lock taken again before it is handed over to it.
+const PATIENCE: usize = 2;
+/// What readers note in their places. Writers note how often they have lost.
+const READS: usize = usize::MAX;
+
+/// The outcome of a wait whose waker has given the lock away: the waiter has it.
+const HANDED: Op = 1;
+
+#[derive(Debug)]
+pub(super) struct RawRwLock {
+    state: AtomicU64,
+    queue: QueueWord,
+}
+
+/// What the lock is held for writing with, and must be unlocked with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Writer(u32);
+
+impl Writer {
+    /// In the state.
+    #[inline(always)]
+    fn bits(self) -> u64 {
+        WRITE | u64::from(self.0) << HOLDER_SHIFT
+    }
+}
+
+fn is_held(state: u64) -> bool {
+    state & (WRITE | READERS) != 0
+}
+
+/// Whether a reader that comes may have the lock.
+fn admits_reader(state: u64) -> bool {
+    match state & (WRITE | WAITING | FAIR) {
+        0 => true,
+        WAITING => !is_held(state),
+        _ => false,
+    }
+}
+
+/// Whether a writer that comes may have the lock.
+fn admits_writer(state: u64) -> bool {
+    !is_held(state) && state & FAIR == 0
+}
+
+/// Whether who has set the lock free, leaving this state, must see to those who wait.
+#[inline(always)]
+fn is_awaited(state: u64) -> bool {
+    state & WAITING != 0 && state & (CALLED | FAIR) != CALLED
+}
+
+impl RawRwLock {
+    const_unless_loom! {
+        pub(super) const fn new() -> Self {
+            Self { state: AtomicU64::new(0), queue: QueueWord::new() }
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.state.load(Ordering::Relaxed) & POISONED != 0
+    }
+
+    pub(super) fn poison(&self) {
+        self.state.fetch_or(POISONED, Ordering::Relaxed);
+    }
+
+    pub(super) fn clear_poison(&self) {
+        self.state.fetch_and(!POISONED, Ordering::Relaxed);
+    }
+
+    // ---- reading ------------------------------------------------------------------------------
+
+    #[inline]
+    pub(super) fn read(&self, site: &'static Location<'static>) {
+        let state = self.state.load(Ordering::Relaxed);
+        if !(state & (WRITE | WAITING) == 0 && self.try_join(state)) {
+            self.read_contended(site);
+        }
+    }
+
+    #[inline]
+    pub(super) fn try_read(&self) -> bool {
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            if !admits_reader(state) {
+                return false;
+            }
+            if self.try_join(state) {
+                return true;
+            }
+        }
+    }
+
+    /// One reader more than in `state`, if that still is the state.
+    #[inline]
+    fn try_join(&self, state: u64) -> bool {
+        assert!(state & READERS != READERS, "too many readers of an RwLock");
+        self.try_change(state, state + READER)
+    }
+
+    #[inline]
+    fn try_change(&self, from: u64, to: u64) -> bool {
+        self.state.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn read_contended(&self, site: &'static Location<'static>) {
+        let mut spin = Spin::new();
+        while !self.try_read() {
+            if !spin.again() {
+                return self.wait_to_read(site);
+            }
+        }
+    }
+
+    /// Joins if it may; otherwise enters the queue and sleeps, and has the lock then.
+    fn wait_to_read(&self, site: &'static Location<'static>) {
+        let queue = self.queue.take();
+        let first = queue.first_note().unwrap_or(READS);
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            if admits_reader(state) {
+                if self.try_join(state) {
+                    return;
+                }
+            } else if self.try_change(state, waited_for(state, first)) {
+                break;
+            }
+        }
+        let (mut queue, wait) = Wait::in_queue(queue, None, site);
+        let mut place = Place::new(wait.waiter(), READS);
+        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
+        unsafe { queue.push(NonNull::from(&mut place)) };
+        let op = wait.park_unlocking(queue, Reason::Read, None, site);
+        debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
+    }
+
+    /// By one that has the lock for reading.
+    #[inline]
+    pub(super) fn unlock_read(&self) {
+        let before = self.state.fetch_sub(READER, Ordering::Release);
+        if before & READERS == READER && is_awaited(before) {
+            self.wake_next();
+        }
+    }
+
+    // ---- writing ------------------------------------------------------------------------------
+
+    #[inline]
+    pub(super) fn write(&self, site: &'static Location<'static>) -> Writer {
+        let writer = Writer(holder::here());
+        if self.try_change(0, writer.bits()) { writer } else { self.write_contended(site) }
+    }
+
+    #[inline]
+    pub(super) fn try_write(&self) -> Option<Writer> {
+        let writer = Writer(holder::here());
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            if !admits_writer(state) {
+                return None;
+            }
+            if self.try_change(state, state | writer.bits()) {
+                return Some(writer);
+            }
+        }
+    }
+
+    #[cold]
+    fn write_contended(&self, site: &'static Location<'static>) -> Writer {
+        let mut spin = Spin::new();
+        loop {
+            match self.try_write() {
+                Some(writer) => return writer,
+                None if spin.again() => {}
+                None => break,
+            }
+        }
+        (0..).find_map(|lost| self.wait_to_write(lost, site)).expect("it is given the lock at last")
+    }
+
+    /// Takes the lock if it is free; otherwise enters the queue and sleeps, and has it then or not.
+    fn wait_to_write(&self, lost: usize, site: &'static Location<'static>) -> Option<Writer> {
+        let queue = self.queue.take();
+        // If it was called, it is no longer on its way, and has precedence over whoever waits.
+        let called = if lost > 0 { CALLED } else { 0 };
+        let first = if lost > 0 { lost } else { queue.first_note().unwrap_or(lost) };
+        loop {
+            let state = self.state.load(Ordering::Relaxed);
+            if admits_writer(state) || (lost > 0 && !is_held(state)) {
+                let writer = Writer(holder::here());
+                if self.try_change(state, (state & !called) | writer.bits()) {
+                    self.note(&queue);
+                    return Some(writer);
+                }
+            } else if self.try_change(state, waited_for(state & !called, first)) {
+                break;
+            }
+        }
+        let (mut queue, wait) = Wait::in_queue(queue, None, site);
+        let mut place = Place::new(wait.waiter(), lost);
+        let place = NonNull::from(&mut place);
+        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
+        unsafe {
+            if lost > 0 {
+                queue.push_front(place);
+            } else {
+                queue.push(place);
+            }
+        }
+        let op = wait.park_unlocking(queue, Reason::Write, None, site);
+        (op == HANDED).then(|| Writer(holder::of(place.as_ptr())))
+    }
+
+    /// By the one that has the lock for writing.
+    #[inline]
+    pub(super) fn unlock_write(&self, writer: Writer) {
+        let before = self.state.fetch_sub(writer.bits(), Ordering::Release);
+        if is_awaited(before) {
+            self.wake_next();
+        }
+    }
+
+    /// From writing to reading, without being free in between.
+    pub(super) fn downgrade(&self, writer: Writer) {
+        let before = self.state.fetch_sub(writer.bits() - READER, Ordering::Release);
+        if is_awaited(before) {
+            self.wake_next();
+        }
+    }
+
+    // ---- those who wait -----------------------------------------------------------------------
+
+    /// Gives the lock to who is next, if it can be had.
+    #[cold]
+    fn wake_next(&self) {
+        loop {
+            let mut queue = self.queue.take();
+            let mut wakes = Wakes::new();
+            let more = match queue.first_note() {
+                None => false,
+                Some(READS) => self.admit_readers(&mut queue, &mut wakes),
+                Some(lost) => {
+                    self.call_writer(&mut queue, lost, &mut wakes);
+                    false
+                }
+            };
+            self.note(&queue);
+            drop(queue);
+            wakes.wake();
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Hands the lock to the readers at the front: true if there may be more than can be woken at once.
+    fn admit_readers(&self, queue: &mut Taken<'_>, wakes: &mut Wakes) -> bool {
+        while queue.first_note() == Some(READS) {
+            if wakes.is_full() {
+                return true;
+            }
+            // Whoever has it for writing will come here.
+            let join = |state| (state & WRITE == 0).then_some(state + READER);
+            if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, join).is_err() {
+                return false;
+            }
+            wakes.push(queue.claim_first(HANDED).expect("a wait without a deadline is claimed"));
+        }
+        false
+    }
+
+    /// Wakes the writer at the front, with the lock if it was woken in vain often enough.
+    fn call_writer(&self, queue: &mut Taken<'_>, lost: usize, wakes: &mut Wakes) {
+        let (bits, op) = if lost >= PATIENCE {
+            let first = queue.first().expect("it has made a note");
+            (Writer(holder::of(first.as_ptr())).bits(), HANDED)
+        } else {
+            (CALLED, WOKEN)
+        };
+        // Whoever has it, or is on its way to it, will come here.
+        let change = |state| (!is_held(state) && state & CALLED == 0).then_some(state | bits);
+        if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, change).is_ok() {
+            wakes.push(queue.claim_first(op).expect("a wait without a deadline is claimed"));
+        }
+    }
+
+    /// Brings the flags in line with the queue.
+    fn note(&self, queue: &Taken<'_>) {
+        let first = queue.first_note();
+        let noted = |state: u64| {
+            let rest = state & !(WAITING | FAIR);
+            let noted = first.map_or(rest, |first| waited_for(rest, first));
+            (noted != state).then_some(noted)
+        };
+        let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted);
+    }
+}
+
+/// The state when somebody waits, and the first in the queue has made this note.
+fn waited_for(state: u64, first: usize) -> u64 {
+    let fair = first >= PATIENCE && state & CALLED == 0;
+    state | WAITING | if fair { FAIR } else { 0 }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Shared {
+        lock: RawRwLock,
+        number: Checked<usize>,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Turn {
+        Read,
+        Write,
+        Downgrade,
+    }
+    use Turn::{Downgrade, Read, Write};
+
+    impl Shared {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { lock: RawRwLock::new(), number: Checked::new(0) })
+        }
+
+        fn read(&self) -> usize {
+            // SAFETY: the lock is held; loom checks it.
+            self.number.with(|number| unsafe { *number })
+        }
+
+        fn take(&self, turns: &[Turn]) {
+            let site = Location::caller();
+            for turn in turns {
+                if let Read = turn {
+                    self.lock.read(site);
+                    self.read();
+                    self.lock.unlock_read();
+                    continue;
+                }
+                let writer = self.lock.write(site);
+                // SAFETY: as above.
+                self.number.with_mut(|number| unsafe { *number += 1 });
+                if let Downgrade = turn {
+                    self.lock.downgrade(writer);
+                    self.read();
+                    self.lock.unlock_read();
+                } else {
+                    self.lock.unlock_write(writer);
+                }
+            }
+        }
+    }
+
+    /// So many threads with such turns; a lost wake would be a deadlock.
+    fn contend(preemptions: usize, turns: &'static [&'static [Turn]]) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model.check(move || {
+            let shared = Shared::new();
+            let others: Vec<_> = turns[1..]
+                .iter()
+                .map(|&turns| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || shared.take(turns))
+                })
+                .collect();
+            shared.take(turns[0]);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            let writes =
+                |turns: &&[Turn]| turns.iter().filter(|turn| !matches!(turn, Read)).count();
+            assert_eq!(shared.read(), turns.iter().map(writes).sum());
+            assert_eq!(shared.lock.state.load(Ordering::Relaxed), 0, "nobody has it or waits");
+            assert!(shared.lock.queue.is_idle());
+        });
+    }
+
+    #[test]
+    fn two_writers() {
+        contend(3, &[&[Write, Write], &[Write, Write]]);
+    }
+
+    #[test]
+    fn a_reader_and_a_writer() {
+        contend(3, &[&[Read, Read], &[Write, Write]]);
+    }
+
+    #[test]
+    fn two_readers_and_a_writer() {
+        contend(2, &[&[Write], &[Read], &[Read]]);
+    }
+
+    #[test]
+    fn two_writers_and_a_reader() {
+        contend(2, &[&[Write], &[Write], &[Read]]);
+    }
+
+    #[test]
+    fn a_downgrade_lets_readers_in_and_writers_wait() {
+        contend(2, &[&[Downgrade], &[Read], &[Write]]);
+    }
+
+    /// A writer that loses is handed the lock.
+    #[test]
+    fn a_barging_writer_and_one_that_waits() {
+        contend(3, &[&[Write, Write, Write, Write], &[Write]]);
+    }
+}

@@ -1,0 +1,39 @@
+//! Why a thread waits.
+
+/// One line for each reason: its name, and what a dump says the thread waits in.
+macro_rules! reasons {
+    ($($name:ident = $text:literal),+ $(,)?) => {
+        /// Why a thread waits; for dumps.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Reason {
+            $($name,)+
+        }
+
+        impl Reason {
+            /// As dumps call it.
+            pub(crate) fn text(self) -> &'static str {
+                match self {
+                    $(Self::$name => $text,)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Park = "park",
+    Sleep = "sleep",
+    Join = "join",
+    Scope = "scope",
+    Recv = "recv",
+    Send = "send",
+    Select = "select",
+    WaitGroup = "wait group",
+    Lock = "lock",
+    Read = "read lock",
+    Write = "write lock",
+    Condvar = "condition variable",
+    Barrier = "barrier",
+    Once = "once",
+    Semaphore = "semaphore",
+}

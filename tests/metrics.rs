@@ -1,0 +1,64 @@
+//! What a runtime counts.
+
+use gthread::{Metrics, go};
+use gthread_tests::{LIMIT, hog_until, runtime, until, watchdog, yield_often};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn assert_adds_up(metrics: &Metrics) {
+    let sum =
+        |of: fn(&gthread::WorkerMetrics) -> u64| metrics.per_worker.iter().map(of).sum::<u64>();
+    assert_eq!(metrics.per_worker.len(), metrics.workers + metrics.spare_workers);
+    assert_eq!(metrics.picks, sum(|worker| worker.picks));
+    assert!(metrics.steals >= sum(|worker| worker.steals));
+    assert_eq!(metrics.sleeps, sum(|worker| worker.sleeps));
+}
+
+#[test]
+fn one_worker_shares_nothing() {
+    watchdog(LIMIT, || {
+        let runtime = runtime(1);
+        runtime.run(|| (0..1000).for_each(|n| assert_eq!(go!(move || n).join().unwrap(), n)));
+        let metrics = runtime.metrics();
+        assert_adds_up(&metrics);
+        assert!(metrics.picks >= 1000, "{metrics:?}");
+        assert!(metrics.fair_picks >= metrics.picks / 61, "{metrics:?}");
+        assert_eq!((metrics.steals, metrics.rescues, metrics.offers), (0, 0, 0), "{metrics:?}");
+        // The one that `run` started.
+        assert_eq!(metrics.injected, 1, "{metrics:?}");
+    });
+}
+
+#[test]
+fn a_parent_that_goes_on_elsewhere_is_offered_and_taken() {
+    watchdog(LIMIT, || {
+        let runtime = runtime(2);
+        runtime.run(|| {
+            let released = Arc::new(AtomicBool::new(false));
+            let child = {
+                let released = Arc::clone(&released);
+                go!(move || hog_until(|| released.load(Ordering::Acquire)))
+            };
+            // The child has the worker: this is another one.
+            released.store(true, Ordering::Release);
+            child.join().unwrap();
+        });
+        let metrics = runtime.metrics();
+        assert_adds_up(&metrics);
+        assert!(metrics.steals > 0, "{metrics:?}");
+        assert!(metrics.searches > 0, "{metrics:?}");
+    });
+}
+
+#[test]
+fn idle_workers_sleep_and_are_woken() {
+    watchdog(LIMIT, || {
+        let runtime = runtime(2);
+        until(|| runtime.metrics().sleeps >= 2);
+        runtime.run(yield_often);
+        until(|| runtime.metrics().wakes > 0);
+        let before = runtime.metrics();
+        runtime.spawn(|| ()).join().unwrap();
+        assert!(runtime.metrics().injected > before.injected);
+    });
+}
