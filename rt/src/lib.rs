@@ -60,6 +60,8 @@ mod park;
 
 mod wait;
 
+mod latch;
+
 mod scope;
 mod spawn;
 mod thread;
@@ -83,7 +85,8 @@ pub use dump::{
 pub use inspect::dump;
 pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite, WorkerMetrics};
+pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use sched::WorkerMetrics;
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::dump::RuntimeDump;
 use crate::park::blocking;
-use crate::sched::{Census, Config, Counts, Sched, Wishes, current};
+use crate::sched::{Census, Config, Sched, Wishes, WorkerMetrics, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
 
@@ -83,8 +83,7 @@ impl Runtime {
     /// line of its own, so counting slows nobody down. The counters are not all of one moment.
     pub fn metrics(&self) -> Metrics {
         let counts = self.sched.counts();
-        let mut all = Counts::default();
-        counts.iter().for_each(|worker| all += *worker);
+        let all = counts.iter().fold(WorkerMetrics::default(), WorkerMetrics::and);
         let [injected, wakes, moved_on] = self.sched.shared_counts();
         Metrics {
             workers: self.sched.config.workers as usize,
@@ -98,7 +97,7 @@ impl Runtime {
             sleeps: all.sleeps,
             wakes,
             injected,
-            per_worker: counts.into_iter().map(WorkerMetrics::from).collect(),
+            per_worker: counts,
             stacks: self.sched.pool().outstanding(),
             stack_sites: self.stack_sites(),
         }
@@ -175,27 +174,6 @@ pub struct Metrics {
     /// How threads that have ended used their stacks, by where they were spawned, the deepest first.
     /// Empty but for [`RuntimeBuilder::profile_stacks`].
     pub stack_sites: Vec<StackSite>,
-}
-
-/// What one worker has counted: the parts of the sums in [`Metrics`], which explains them.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-#[expect(missing_docs, reason = "explained where they are added up")]
-pub struct WorkerMetrics {
-    pub picks: u64,
-    pub fair_picks: u64,
-    pub searches: u64,
-    pub steals: u64,
-    pub rescues: u64,
-    pub offers: u64,
-    pub sleeps: u64,
-}
-
-impl From<Counts> for WorkerMetrics {
-    fn from(counts: Counts) -> Self {
-        let Counts { picks, fair_picks, searches, steals, rescues, offers, sleeps } = counts;
-        Self { picks, fair_picks, searches, steals, rescues, offers, sleeps }
-    }
 }
 
 /// How the green threads that one place in the program spawned used their stacks.

@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
 
+use crate::latch::Latch;
 use crate::no_switch::{self, Violation};
 use crate::park;
 use crate::prim::{AtomicUsize, Ordering};
@@ -15,7 +16,6 @@ use crate::sched::{Sched, current, default_sched};
 use crate::spawn::{Builder, JoinHandle, Options, start, start_in};
 use crate::task::{After, Reason};
 use crate::thread::Thread;
-use crate::wait::Latch;
 
 /// A scope in which green threads may borrow, as [`std::thread::Scope`]. Made by [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {

@@ -133,7 +133,7 @@ impl Worker {
         let me = self.core.index;
         self.decide_on_children();
         let injected = std::iter::from_fn(|| self.sched.take_injected());
-        if chaos.strew(injected.chain(self.take_all())) {
+        if chaos.strew(injected.chain(self.core.queues.take_all())) {
             self.sched.answer(self.sched.idle.notify_outside());
         }
         // What is not strewn: tasks of one worker, and those of one that is stuck.
@@ -192,7 +192,7 @@ impl Worker {
         } else {
             chaos.note(child, self.core.index);
         }
-        if chaos.strew(self.take_all().chain(waits.then_some(child))) {
+        if chaos.strew(self.core.queues.take_all().chain(waits.then_some(child))) {
             self.sched.answer(self.sched.idle.notify_outside());
         }
         (!waits).then_some(child)

@@ -3,11 +3,9 @@
 //! Each counter is written by one worker, with a load and a store, and read by anyone: nobody writes to a line that
 //! others write to. A reader sees each counter as it was at some moment, not all at one.
 
-use std::ops::AddAssign;
-
 use crate::prim::{AtomicU64, Ordering};
 
-/// The counters of one worker. See [`crate::WorkerMetrics`], which has the same fields, for what they count.
+/// The counters of one worker. [`WorkerMetrics`] is what they read.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) picks: Counter,
@@ -26,13 +24,7 @@ impl Counter {
     /// One more. By its worker alone.
     #[inline]
     pub(super) fn count(&self) {
-        self.set(self.get() + 1);
-    }
-
-    /// By its worker alone.
-    #[inline]
-    pub(super) fn set(&self, count: u64) {
-        self.0.store(count, Ordering::Relaxed);
+        self.0.store(self.get() + 1, Ordering::Relaxed);
     }
 
     #[inline]
@@ -41,21 +33,23 @@ impl Counter {
     }
 }
 
-/// What the counters of one worker, or of all, were.
+/// What one worker has counted, or several together. [`Metrics`](crate::Metrics) explains each.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) picks: u64,
-    pub(crate) fair_picks: u64,
-    pub(crate) searches: u64,
-    pub(crate) steals: u64,
-    pub(crate) rescues: u64,
-    pub(crate) offers: u64,
-    pub(crate) sleeps: u64,
+#[non_exhaustive]
+#[expect(missing_docs, reason = "explained where they are added up")]
+pub struct WorkerMetrics {
+    pub picks: u64,
+    pub fair_picks: u64,
+    pub searches: u64,
+    pub steals: u64,
+    pub rescues: u64,
+    pub offers: u64,
+    pub sleeps: u64,
 }
 
 impl Counters {
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
+    pub(super) fn read(&self) -> WorkerMetrics {
+        WorkerMetrics {
             picks: self.picks.get(),
             fair_picks: self.fair_picks.get(),
             searches: self.searches.get(),
@@ -67,14 +61,17 @@ impl Counters {
     }
 }
 
-impl AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.picks += other.picks;
-        self.fair_picks += other.fair_picks;
-        self.searches += other.searches;
-        self.steals += other.steals;
-        self.rescues += other.rescues;
-        self.offers += other.offers;
-        self.sleeps += other.sleeps;
+impl WorkerMetrics {
+    /// Together with another worker's.
+    pub(crate) fn and(self, other: &Self) -> Self {
+        Self {
+            picks: self.picks + other.picks,
+            fair_picks: self.fair_picks + other.fair_picks,
+            searches: self.searches + other.searches,
+            steals: self.steals + other.steals,
+            rescues: self.rescues + other.rescues,
+            offers: self.offers + other.offers,
+            sleeps: self.sleeps + other.sleeps,
+        }
     }
 }

@@ -17,7 +17,7 @@
 //!   inserted there that the first could hide.
 
 use std::cell::LazyCell;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::remote::Remote;
@@ -137,7 +137,8 @@ impl Driver {
         When::try_from(nanos).unwrap_or(NEVER - 1)
     }
 
-    fn now(&self) -> When {
+    /// Nanoseconds since the start.
+    pub(super) fn now(&self) -> When {
         self.when(Instant::now())
     }
 
@@ -169,8 +170,7 @@ impl Sched {
 
     /// The earliest deadline of all.
     fn earliest(&self) -> When {
-        let workers = self.remotes().iter().filter_map(|remote| remote.get());
-        workers.map(|remote| remote.timers.earliest()).min().unwrap_or(NEVER)
+        self.workers().map(|worker| worker.timers.earliest()).min().unwrap_or(NEVER)
     }
 
     /// Fires the timers of some workers that have been due for some time, up to a batch of each: whether
@@ -195,7 +195,7 @@ impl Sched {
 
     /// What the monitor does about timers that the workers are too busy for.
     pub(super) fn fire_late_timers(&self) {
-        self.fire(self.remotes().iter().filter_map(OnceLock::get), GRACE, wake);
+        self.fire(self.workers(), GRACE, wake);
     }
 
     /// Whether a timer is due. Looks at the clock only if there are timers.
@@ -227,7 +227,7 @@ impl Worker {
             other => wake(other),
         };
         if all {
-            self.sched.fire(self.sched.remotes().iter().filter_map(OnceLock::get), 0, wake)
+            self.sched.fire(self.sched.workers(), 0, wake)
         } else {
             self.sched.fire(std::iter::once(&self.core.remote), 0, wake)
         }

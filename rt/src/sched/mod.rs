@@ -1,7 +1,7 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
 //! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
-//! - [`queues`] are a worker's own, [`biased`] the lock of the private ones.
+//! - [`push`] is where a worker puts what becomes runnable; [`queues`] are its own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
 //! - [`monitor`] covers for workers that are stuck.
@@ -25,6 +25,7 @@ mod overflow;
 mod panic_names;
 mod parker;
 mod peek;
+mod push;
 mod queues;
 mod registry;
 mod remote;
@@ -42,7 +43,6 @@ use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Instant;
 
 use crossbeam_deque::{Injector, Steal};
 use crossbeam_utils::CachePadded;
@@ -59,7 +59,7 @@ use worker::Core;
 use world::World;
 
 pub(crate) use census::Census;
-pub(crate) use counters::Counts;
+pub use counters::WorkerMetrics;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
@@ -91,8 +91,7 @@ pub(crate) struct Sched {
     /// For tests: instead of the usual order. Boxed, because it is rarely there.
     chaos: Option<Box<Chaos>>,
     world: World,
-    /// When it started, and milliseconds since: at most some 10 ms late while a worker runs.
-    epoch: Instant,
+    /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
     pool: Pool,
     /// What the stacks' profile knows, by where threads were spawned.
@@ -185,19 +184,24 @@ impl Sched {
         &self.remotes[..self.used.load(Ordering::Acquire)]
     }
 
+    /// What is to be seen of each worker, spares among them.
+    fn workers(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.remotes().iter().filter_map(OnceLock::get)
+    }
+
     fn remote(&self, worker: u32) -> &Remote {
         self.remotes[worker as usize].get().expect("workers are numbered from the front")
     }
 
     /// Whether any worker could find work.
     fn has_work(&self) -> bool {
-        let queued = || self.remotes().iter().filter_map(OnceLock::get).any(|r| r.has_stealable());
+        let queued = || self.workers().any(|worker| worker.has_stealable());
         !self.injector.is_empty() || queued() || self.has_strewn()
     }
 
     /// Whether some worker keeps tasks to itself.
     fn has_private(&self) -> bool {
-        self.remotes().iter().filter_map(OnceLock::get).any(|remote| remote.has_private())
+        self.workers().any(|worker| worker.has_private())
     }
 
     fn is_stopped(&self) -> bool {
@@ -267,7 +271,7 @@ impl Sched {
 
     /// Sets the coarse clock. By a worker that was asleep, and by the monitor now and then.
     fn advance_clock(&self) -> u64 {
-        let now = self.epoch.elapsed().as_millis() as u64;
+        let now = self.driver.now() / 1_000_000;
         if self.coarse_now() < now {
             self.clock.store(now, Ordering::Relaxed);
         }
@@ -275,8 +279,8 @@ impl Sched {
     }
 
     /// What each worker, spares among them, has counted so far.
-    pub(crate) fn counts(&self) -> Vec<Counts> {
-        self.remotes().iter().filter_map(OnceLock::get).map(|r| r.own.counters.counts()).collect()
+    pub(crate) fn counts(&self) -> Vec<WorkerMetrics> {
+        self.workers().map(|worker| worker.own.counters.read()).collect()
     }
 
     /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,

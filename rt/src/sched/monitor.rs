@@ -175,7 +175,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let mut covered = 0;
     let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
-    for (index, remote) in sched.remotes().iter().map_while(|remote| remote.get()).enumerate() {
+    for (index, remote) in sched.workers().enumerate() {
         let picks = remote.picks();
         if index == seen.len() {
             seen.push(Seen { picks, since: now });

@@ -4,7 +4,6 @@ use std::hash::BuildHasher;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Instant;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
@@ -215,7 +214,6 @@ impl Sched {
             monitor: Monitor::new(),
             chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),
-            epoch: Instant::now(),
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
@@ -322,7 +320,7 @@ impl Sched {
 
     fn wake_all(&self) {
         self.monitor.rouse();
-        self.remotes().iter().filter_map(OnceLock::get).for_each(|r| r.parker.unpark());
+        self.workers().for_each(|worker| worker.parker.unpark());
     }
 
     fn wait_for_threads(self: &Arc<Self>) {

@@ -19,7 +19,7 @@ use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::{Sched, current, next_ids};
-use crate::prim::{Ordering, barrier};
+use crate::prim::Ordering;
 use crate::task::TaskRef;
 use crate::task::command::Action;
 use crate::task::join::Finish;
@@ -58,10 +58,9 @@ pub(crate) struct Worker {
     /// The task that runs now.
     current: Cell<Option<TaskRef>>,
     /// Runnable tasks that are pinned to this worker.
-    pinned: RefCell<VecDeque<TaskRef>>,
-    picks: Cell<u64>,
+    pub(super) pinned: RefCell<VecDeque<TaskRef>>,
     fairness_period: u32,
-    until_fair: Cell<u32>,
+    pub(super) until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
@@ -93,7 +92,6 @@ impl Worker {
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            picks: Cell::new(core.remote.picks()),
             fairness_period,
             until_fair: Cell::new(fairness_period),
             fair_turn: Cell::new(0),
@@ -252,8 +250,8 @@ impl Worker {
     }
 
     fn finish(&self, task: TaskRef) {
-        if task.pinned().is_some() {
-            self.core.remote.pinned.fetch_sub(1, Ordering::Relaxed);
+        if let Some(home) = task.pinned() {
+            self.sched.forget_pinned(home);
         }
         // Taken while the task is ours; done when this function ends, after the result is settled.
         let _after = task.take_after();
@@ -320,10 +318,8 @@ impl Worker {
     /// moves on; waits while the world is stopped. True if a fair pick is due.
     #[inline]
     fn count_move(&self) -> bool {
-        let picks = self.picks.get() + 1;
-        self.picks.set(picks);
         let own = &self.core.remote.own;
-        own.counters.picks.set(picks);
+        own.counters.picks.count();
         if !own.status.is_plain() {
             self.attend();
         }
@@ -407,125 +403,6 @@ impl Worker {
         self.core.remote.has_post() || !self.pinned.borrow().is_empty()
     }
 
-    // ---- what makes tasks runnable ------------------------------------------------------------
-
-    /// Queues the continuation of a task whose child runs next.
-    #[inline]
-    fn push_fork(&self, task: TaskRef) {
-        self.core.queues.push_fork(task);
-        if self.sched.idle.is_hungry() && self.core.queues.offer_fork() {
-            self.tell_of_offer();
-        }
-    }
-
-    /// Queues a task that was woken by the running one: it runs next.
-    pub(super) fn push_woken(&self, task: TaskRef) {
-        if let Some(home) = task.pinned() {
-            return self.push_pinned(home, task);
-        }
-        if self.must_not_suspend() {
-            // The running task holds the OS thread: the hand-off would wait for it.
-            return self.push_ready(task);
-        }
-        if let Some(before) = self.core.queues.hand_off(task) {
-            return self.push_ready(before);
-        }
-        if self.is_covered() {
-            self.expose_all();
-        }
-    }
-
-    /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
-    /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
-    /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
-    #[inline]
-    fn is_covered(&self) -> bool {
-        barrier::light();
-        self.core.remote.own.status.state() != NORMAL
-    }
-
-    /// Queues a task for this or any other worker.
-    pub(crate) fn push_ready(&self, task: TaskRef) {
-        if let Some(home) = task.pinned() {
-            return self.push_pinned(home, task);
-        }
-        self.core.queues.push_ready(task);
-        if self.is_covered() {
-            self.expose_all();
-        } else if self.sched.idle.is_hungry() {
-            self.offer_ready();
-        }
-    }
-
-    #[cold]
-    fn expose_all(&self) {
-        self.core.queues.expose_all();
-        self.sched.answer(self.sched.idle.notify_outside());
-    }
-
-    /// Lets others take what is ready.
-    #[cold]
-    fn offer_ready(&self) {
-        if self.core.queues.offer_ready() {
-            self.tell_of_offer();
-        }
-    }
-
-    #[cold]
-    fn tell_of_offer(&self) {
-        self.counters().offers.count();
-        self.sched.answer(self.sched.idle.notify());
-    }
-
-    /// Lets others take what is private, but for a lone continuation that is not worth it.
-    #[cold]
-    fn feed(&self) {
-        let fork = self.core.queues.offer_fork();
-        if self.core.queues.offer_ready() || fork {
-            self.tell_of_offer();
-        }
-    }
-
-    /// The task that runs after one that yields, in the plain case: nobody is hungry, it is no time to be fair,
-    /// and nothing goes before ready tasks in [`Worker::pick_in_order`].
-    #[inline]
-    fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
-        let plain = self.until_fair.get() > 1
-            && task.pinned().is_none()
-            && !self.has_pinned_work()
-            && !self.sched.idle.is_hungry();
-        if plain { self.core.queues.rotate(task) } else { Err(task) }
-    }
-
-    fn push_yielded(&self, task: TaskRef) {
-        if task.pinned().is_some() {
-            return self.pinned.borrow_mut().push_back(task);
-        }
-        // Alone, it is about to be picked again, and nobody need be woken for it.
-        let alone = self.core.queues.push_ready(task);
-        if !alone && self.sched.idle.is_hungry() {
-            self.offer_ready();
-        }
-    }
-
-    fn push_pinned(&self, home: u32, task: TaskRef) {
-        if home == self.core.index {
-            self.pinned.borrow_mut().push_back(task);
-        } else {
-            self.sched.post(home, task);
-        }
-    }
-
-    /// Moves everything that is not pinned to the injector, where nobody can overlook it.
-    fn give_up_work(&self) {
-        self.take_all().for_each(|task| self.sched.inject(task));
-    }
-
-    /// Empties the queues but for what is pinned.
-    pub(super) fn take_all(&self) -> impl Iterator<Item = TaskRef> {
-        self.core.queues.take_all()
-    }
-
     // ---- what running tasks ask for -----------------------------------------------------------
 
     /// The running task, if it may suspend: it must not while it unwinds (the panic count is the OS
@@ -536,7 +413,7 @@ impl Worker {
     }
 
     #[inline]
-    fn must_not_suspend(&self) -> bool {
+    pub(super) fn must_not_suspend(&self) -> bool {
         std::thread::panicking() || self.holds.get() != 0
     }
 

@@ -188,7 +188,7 @@ fn look_at<T>(status: &Status, current: impl FnOnce() -> Option<T>) -> Option<Fo
 
 impl<'a> Stopped<'a> {
     fn remotes(&self) -> impl Iterator<Item = &'a Remote> + use<'a> {
-        self.sched.remotes().iter().map_while(|remote| remote.get()).map(|remote| &**remote)
+        self.sched.workers().map(|worker| &**worker)
     }
 
     /// Whether a worker may be running this task, or be just done with it.

@@ -4,10 +4,10 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::latch::Latch;
 use crate::park::may_suspend;
 use crate::spawn::{JoinHandle, spawn};
 use crate::task::Reason;
-use crate::wait::Latch;
 
 /// Waits for a collection of threads to finish, as Go's `sync.WaitGroup`.
 ///

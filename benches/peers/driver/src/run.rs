@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::ExitStatusExt as _;
-
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::str::FromStr;
 use std::thread::{self, JoinHandle};
@@ -25,7 +24,7 @@ pub(crate) struct Line {
 /// wrong.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Line, String> {
     let output = output(command, limit)?;
-    output.parse().map_err(|()| format!("printed {output:?}"))
+    output.parse().map_err(|()| shortened(&format!("printed {output:?}")))
 }
 
 /// What a command printed that ended well.
@@ -62,8 +61,12 @@ fn reason(errors: &str) -> Option<String> {
     let mut lines = errors.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next()?;
     let reason = if first.contains("panicked at") { lines.next()? } else { first };
-    let short: String = reason.chars().take(REASON).collect();
-    Some(if short.len() < reason.len() { format!("{short}…") } else { short })
+    Some(shortened(reason))
+}
+
+fn shortened(message: &str) -> String {
+    let short: String = message.chars().take(REASON).collect();
+    if short.len() < message.len() { format!("{short}…") } else { short }
 }
 
 /// Waits for a process; kills it after the limit.
@@ -116,5 +119,47 @@ impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "reps {} checksum {}", self.repetitions, self.checksum)?;
         self.figures.iter().try_for_each(|(name, figure)| write!(f, " {name} {figure}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> Result<Line, String> {
+        run(Command::new("sh").args(["-c", script]), limit)
+    }
+
+    fn told(script: &str) -> String {
+        shell(script, Duration::from_secs(60)).unwrap_err()
+    }
+
+    #[test]
+    fn a_line_is_read() {
+        let line =
+            shell("echo reps 3 checksum 18446744073709551615 ns 1.5", Duration::MAX).unwrap();
+        assert_eq!((line.repetitions, line.checksum), (3, u64::MAX));
+        assert_eq!(line.figures["ns"], 1.5);
+    }
+
+    #[test]
+    fn what_goes_wrong_is_told() {
+        assert_eq!(told("echo why >&2; echo more >&2; exit 3"), "exit status: 3: why");
+        assert_eq!(
+            told("echo thread panicked at x >&2; echo why >&2; exit 1"),
+            "exit status: 1: why"
+        );
+        assert_eq!(told("kill -SEGV $$"), "segmentation fault");
+        assert_eq!(told("kill -TERM $$"), "signal 15");
+        assert_eq!(told("echo reps"), "printed \"reps\"");
+        assert!(told("echo $(seq 1000) >&2; exit 1").ends_with('…'));
+        let nothing = run(&mut Command::new("no such program"), Duration::MAX).unwrap_err();
+        assert!(nothing.starts_with("no such program does not start"), "{nothing}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended() {
+        let hung = shell("exec sleep 600", Duration::from_millis(100));
+        assert_eq!(hung.unwrap_err(), "not done in 0 s");
     }
 }

@@ -79,7 +79,7 @@ impl Workload {
         &self.figures[0]
     }
 
-    /// One size for all.
+    /// The same size for all, and another with `--quick`.
     const fn sized(mut self, size: u64, quick: u64) -> Self {
         self.sizes = [size, quick, size];
         self
@@ -100,7 +100,7 @@ const fn timed(
     figures: &'static [Figure],
 ) -> Workload {
     assert!(figures.len() == 1);
-    Workload { name, title, sizes: [1; 3], checksum, figures }
+    several(name, title, checksum, figures)
 }
 
 /// A workload of which several things are measured.

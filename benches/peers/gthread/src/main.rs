@@ -18,10 +18,9 @@ mod turns;
 mod waits;
 
 use std::process::ExitCode;
-// To become gthread::sync::Mutex.
-use std::sync::Mutex;
 
 use gthread as thread;
+use gthread::sync::Mutex;
 use gthread::{JoinHandle, channel, join};
 use peers_kit::Job;
 
