@@ -250,10 +250,10 @@ impl RuntimeBuilder {
     /// green thread comes back on another OS thread from most suspensions, if there are two workers at
     /// least. `go!` goes on with the child or with the parent. In builds with debug assertions a green
     /// thread is also suspended at random where it could be and need not be, as by a `recv` that finds a
-    /// message; inside [`no_switch`](crate::no_switch) such places then panic at random.
+    /// message; inside [`no_switch`](crate::no_switch) such places panic at random then.
     ///
-    /// All choices follow from `seed`, which is printed on stderr at the start; but what there is to choose
-    /// from depends on timing, and with it how a run goes. Programs run some ten times slower.
+    /// All choices follow from `seed`; but what there is to choose from depends on timing, and with it how a
+    /// run goes. A seed from the environment is printed on stderr, once. Programs run some ten times slower.
     pub fn chaos(mut self, seed: u64) -> Self {
         self.wishes.chaos = Some(seed);
         self

@@ -22,10 +22,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
+use super::Sched;
 use super::worker::Worker;
-use super::{Sched, say};
 use crate::prim::{AtomicUsize, Mutex, Ordering, lock};
-use crate::task::{Task, TaskRef};
+use crate::task::TaskRef;
 
 /// How often a worker that finds only tasks of its own lets others come and take one, and then sleeps a
 /// little for it: fewer times if nobody came the last times.
@@ -49,12 +49,15 @@ pub(super) struct Chaos {
 #[derive(Debug, Default)]
 struct Heap {
     tasks: Vec<TaskRef>,
-    /// The worker that each task ran on last: not the one to run it next. Also of tasks that are no more.
-    ran_on: HashMap<*mut Task, u32>,
+    /// The worker that each task ran on last, by the task's address: not the one to run it next. Also of tasks
+    /// that are no more; where one was the next will be.
+    ran_on: HashMap<usize, u32>,
 }
 
-// SAFETY: the addresses are compared only.
-unsafe impl Send for Heap {}
+/// For `ran_on`.
+fn address(task: TaskRef) -> usize {
+    task.as_ptr().addr()
+}
 
 /// Some scheduler of the process is under chaos.
 static ANYWHERE: AtomicBool = AtomicBool::new(false);
@@ -67,7 +70,6 @@ pub(crate) fn is_anywhere() -> bool {
 
 impl Chaos {
     pub(super) fn new(seed: u64) -> Self {
-        say::line(format_args!("gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices"));
         ANYWHERE.store(true, Ordering::Relaxed);
         Self {
             seed,
@@ -106,17 +108,17 @@ impl Chaos {
         let count = tasks.len();
         let start = random as usize % count.max(1);
         let mut places = (0..count.min(LOOKS)).map(|offset| (start + offset) % count);
-        let found = places.find(|&place| ran_on.get(&tasks[place].as_ptr()) != Some(&me));
+        let found = places.find(|&place| ran_on.get(&address(tasks[place])) != Some(&me));
         let place = found.or((!foreign && count > 0).then_some(start))?;
         let task = tasks.swap_remove(place);
-        ran_on.insert(task.as_ptr(), me);
+        ran_on.insert(address(task), me);
         self.len.store(tasks.len(), Ordering::Relaxed);
         Some(task)
     }
 
     /// A task runs on `me` without having been taken.
     fn note(&self, task: TaskRef, me: u32) {
-        lock(&self.heap).ran_on.insert(task.as_ptr(), me);
+        lock(&self.heap).ran_on.insert(address(task), me);
     }
 }
 
@@ -133,7 +135,7 @@ impl Worker {
         let me = self.core.index;
         self.decide_on_children();
         let injected = std::iter::from_fn(|| self.sched.take_injected());
-        if chaos.strew(injected.chain(self.core.queues.take_all())) {
+        if chaos.strew(self.core.queues.take_all().into_iter().chain(injected)) {
             self.sched.answer(self.sched.idle.notify_outside());
         }
         // What is not strewn: tasks of one worker, and those of one that is stuck.
@@ -160,7 +162,8 @@ impl Worker {
             }
             // For those who were told to come.
             let in_vain = chaos.in_vain.load(Ordering::Relaxed) as u32;
-            if self.has_pinned_work() || tries >= YIELDS + NAPS - in_vain {
+            let enough = tries >= YIELDS + NAPS - in_vain;
+            if enough || self.has_pinned_work() || self.sched.is_stopped() {
                 break;
             }
             if tries < YIELDS {
@@ -192,7 +195,7 @@ impl Worker {
         } else {
             chaos.note(child, self.core.index);
         }
-        if chaos.strew(self.core.queues.take_all().chain(waits.then_some(child))) {
+        if chaos.strew(self.core.queues.take_all().into_iter().chain(waits.then_some(child))) {
             self.sched.answer(self.sched.idle.notify_outside());
         }
         (!waits).then_some(child)

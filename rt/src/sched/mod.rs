@@ -195,8 +195,9 @@ impl Sched {
 
     /// Whether any worker could find work.
     fn has_work(&self) -> bool {
-        let queued = || self.workers().any(|worker| worker.has_stealable());
-        !self.injector.is_empty() || queued() || self.has_strewn()
+        !self.injector.is_empty()
+            || self.workers().any(|worker| worker.has_stealable())
+            || self.has_strewn()
     }
 
     /// Whether some worker keeps tasks to itself.

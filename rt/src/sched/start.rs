@@ -1,8 +1,8 @@
 //! How a scheduler starts, and how it ends.
 
 use std::hash::BuildHasher;
-use std::io;
-use std::sync::{Arc, OnceLock};
+use std::io::{self, Write};
+use std::sync::{Arc, LazyLock, Once, OnceLock};
 use std::thread;
 
 use crossbeam_deque::Injector;
@@ -132,17 +132,29 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
     }
 }
 
-/// The seed that `GTHREAD_CHAOS` asks for: zero for none.
+/// The seed that `GTHREAD_CHAOS` asks for, one for the process: zero for none. Says which, once.
 fn chaos_from_env() -> io::Result<u64> {
     const NAME: &str = "GTHREAD_CHAOS";
-    match std::env::var(NAME).as_deref().map(str::trim) {
-        Err(std::env::VarError::NotPresent) => Ok(0),
-        // Printed, so it need not be a good one.
-        Ok("random") => Ok(std::hash::RandomState::new().hash_one(NAME) | 1),
-        wrong_or_seed => wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
-            invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
-        }),
+    static RANDOM: LazyLock<u64> =
+        LazyLock::new(|| std::hash::RandomState::new().hash_one(NAME) | 1);
+    static SAID: Once = Once::new();
+    let seed = match std::env::var(NAME).as_deref().map(str::trim) {
+        Err(std::env::VarError::NotPresent) => 0,
+        Ok("random") => *RANDOM,
+        wrong_or_seed => {
+            wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
+                invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
+            })?
+        }
+    };
+    if seed != 0 {
+        // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
+        SAID.call_once(|| {
+            let _ =
+                writeln!(io::stderr(), "gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices");
+        });
     }
+    Ok(seed)
 }
 
 /// One of two values, by what they are called in the environment; the first if nothing is said.

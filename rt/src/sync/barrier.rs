@@ -5,7 +5,7 @@ use std::panic::{Location, RefUnwindSafe};
 use std::ptr;
 use std::ptr::NonNull;
 
-use crate::park::Wait;
+use crate::park::{Wait, may_suspend};
 use crate::prim::const_unless_loom;
 use crate::sched;
 use crate::spin::SpinLock;
@@ -62,6 +62,7 @@ impl Barrier {
 
     #[inline(never)]
     fn wait_at(&self, site: &'static Location<'static>) -> BarrierWaitResult {
+        may_suspend(site);
         let mut waiting = self.waiting.lock();
         if waiting.len() + 1 >= self.threads {
             let wakes = waiting.claim_all(WOKEN);
