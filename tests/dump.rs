@@ -5,9 +5,7 @@ use std::time::Duration;
 use gthread::channel::{self, Receiver};
 use gthread::sync::WaitGroup;
 use gthread::{Builder, RuntimeDump, ThreadDump, ThreadState, WorkerState};
-use gthread_tests::{
-    Flag, LIMIT, for_workers, hog_until, runtime, under_chaos, until, watchdog,
-};
+use gthread_tests::{Flag, LIMIT, for_workers, hog_until, runtime, under_chaos, until, watchdog};
 
 /// Dumps until all threads but `others` are parked.
 fn dump_parked(runtime: &gthread::Runtime, parked: usize) -> RuntimeDump {
