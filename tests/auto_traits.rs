@@ -4,10 +4,15 @@
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use gthread::sync::WaitGroup;
+use gthread::context::{CancelGuard, Context};
+use gthread::sync::{
+    Barrier, BarrierWaitResult, Condvar, LazyLock, Mutex, MutexGuard, Once, OnceLock, OnceState,
+    RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, SemaphorePermit, WaitGroup,
+    WaitTimeoutResult,
+};
 use gthread::{
-    Builder, JoinHandle, Metrics, Runtime, RuntimeBuilder, Scope, ScopedJoinHandle, Thread,
-    ThreadId, channel,
+    Builder, ErrGroup, JoinHandle, LocalKey, Metrics, Runtime, RuntimeBuilder, Scope,
+    ScopedJoinHandle, Thread, ThreadId, channel,
 };
 
 type NotSend = std::rc::Rc<()>;
@@ -57,4 +62,89 @@ fn errors_are_errors() {
     assert!(error(tx.try_send(2).unwrap_err()).contains("full"));
     drop(rx);
     assert!(error(tx.send(3).unwrap_err()).contains("disconnected"));
+}
+
+/// As std's types of the same names.
+#[test]
+fn locks_are_send_and_sync() {
+    fn send<T: Send + ?Sized>() {}
+    fn sync<T: Sync + ?Sized>() {}
+    fn unpin<T: Unpin>() {}
+    // The data need be `Send` only, where one thread has them at a time.
+    send_sync_debug::<Mutex<NotSync>>();
+    send::<RwLock<NotSync>>();
+    send_sync_debug::<RwLock<u8>>();
+    send::<OnceLock<NotSync>>();
+    send_sync_debug::<OnceLock<u8>>();
+    send_sync_debug::<LazyLock<u8>>();
+    // A function that is called once need not be `Sync`.
+    sync::<LazyLock<u8, Box<dyn FnOnce() -> u8 + Send>>>();
+    send_sync_debug::<Condvar>();
+    send_sync_debug::<Once>();
+    send_sync_debug::<Barrier>();
+    send_sync_debug::<BarrierWaitResult>();
+    send_sync_debug::<WaitTimeoutResult>();
+    send_sync_debug::<Semaphore>();
+    // A permit is not bound to its thread.
+    send_sync_debug::<SemaphorePermit<'_>>();
+    send::<OnceState>();
+    // Guards are, but shared they give shared data.
+    sync::<MutexGuard<'_, u8>>();
+    sync::<RwLockReadGuard<'_, u8>>();
+    sync::<RwLockWriteGuard<'_, u8>>();
+    unpin::<(Mutex<u8>, RwLock<u8>, Condvar, Once, OnceLock<u8>, LazyLock<u8>, Barrier, Semaphore)>(
+    );
+}
+
+#[test]
+fn locks_are_unwind_safe() {
+    unwind_safe::<Mutex<NotSync>>();
+    unwind_safe::<Mutex<&mut u8>>();
+    unwind_safe::<RwLock<NotSync>>();
+    unwind_safe::<RwLock<&mut u8>>();
+    unwind_safe::<Condvar>();
+    unwind_safe::<Once>();
+    unwind_safe::<OnceLock<u8>>();
+    unwind_safe::<LazyLock<u8>>();
+    unwind_safe::<Barrier>();
+    unwind_safe::<Semaphore>();
+    unwind_safe::<MutexGuard<'_, u8>>();
+    unwind_safe::<RwLockReadGuard<'_, u8>>();
+    unwind_safe::<RwLockWriteGuard<'_, u8>>();
+}
+
+/// The error goes from a member to who waits; a variable may hold what belongs to its thread.
+#[test]
+fn groups_and_variables_are_send_and_sync() {
+    send_sync_debug::<ErrGroup<NotSync>>();
+    unwind_safe::<ErrGroup<NotSync>>();
+    send_sync_debug::<Context>();
+    unwind_safe::<Context>();
+    unwind_safe::<CancelGuard>();
+    send_sync_debug::<LocalKey<std::rc::Rc<u8>>>();
+    unwind_safe::<LocalKey<NotSync>>();
+}
+
+/// A guard for reading may stand in for one of a shorter-lived type.
+#[test]
+fn read_guards_are_covariant() {
+    fn shorter<'a>(guard: RwLockReadGuard<'a, &'static str>) -> RwLockReadGuard<'a, &'a str> {
+        guard
+    }
+    let lock = RwLock::new("static");
+    assert_eq!(*shorter(lock.read().unwrap()), "static");
+}
+
+/// Errors of poisoning are std's, so that code which names those compiles with either.
+#[test]
+fn errors_of_poisoning_are_stds() {
+    fn value<T>(result: std::sync::LockResult<T>) -> T {
+        result.unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+    fn may_be_had<T>(result: std::sync::TryLockResult<T>) -> bool {
+        !matches!(result, Err(gthread::sync::TryLockError::WouldBlock))
+    }
+    let (mutex, lock) = (Mutex::new(1), RwLock::new(2));
+    assert_eq!(*value(mutex.lock()) + *value(lock.read()), 3);
+    assert!(may_be_had(mutex.try_lock()) && may_be_had(lock.try_write()));
 }

@@ -14,3 +14,12 @@ pub fn stack_pointer() -> usize {
     }
     sp
 }
+
+/// Says that the cache line at `address` will be needed soon. Any address will do.
+#[inline(always)]
+pub fn prefetch(address: *const u8) {
+    // SAFETY: a hint without effects that a program can see.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(readonly, nostack, preserves_flags));
+    }
+}

@@ -38,6 +38,7 @@
 //!   its address once.
 //! - A value that is tied to the identity of its OS thread must not be kept across one.
 //!
+//! [`green_local!`](crate::green_local!) declares variables of green threads instead, which are free of the first;
 //! [`Builder::pinned`] starts a green thread that never leaves its OS thread and is free of both.
 //! [`no_switch`] panics where code that must not be suspended would be; `GTHREAD_CHAOS`
 //! ([`RuntimeBuilder::chaos`]) makes rare moves usual. `docs/soundness.md` in the repository goes through
@@ -70,9 +71,14 @@ pub mod time;
 
 mod stack;
 
+#[doc(hidden)] // What its macro names; the rest is re-exported.
+pub mod green_local;
+
 pub mod channel;
 pub mod context;
 pub mod sync;
+
+mod err_group;
 
 mod runtime;
 
@@ -82,6 +88,9 @@ pub use dump::{
     Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
     WorkerState,
 };
+pub use err_group::ErrGroup;
+#[doc(inline)]
+pub use green_local::{AccessError, LocalKey};
 pub use inspect::dump;
 pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};

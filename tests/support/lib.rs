@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use gthread::Runtime;
 
 mod must_not_compile;
+#[cfg(doctest)]
+mod pages;
 mod ways;
 
 /// What tests of channels name them by: one line to point their OS ways at another implementation,

@@ -141,3 +141,93 @@
 //! let (_tx, rx) = gthread::channel::bounded::<std::rc::Rc<u8>>(0);
 //! gthread::go!(move || drop(rx));
 //! ```
+//!
+//! Locks share no more than std's. The data of a mutex go from thread to thread:
+//!
+//! ```compile_fail,E0277
+//! let mutex = gthread::sync::Mutex::new(std::rc::Rc::new(1));
+//! gthread::scope(|s| {
+//!     s.spawn(|| drop(mutex.lock()));
+//! });
+//! ```
+//!
+//! What is read is read by several at once:
+//!
+//! ```compile_fail,E0277
+//! let lock = gthread::sync::RwLock::new(std::cell::Cell::new(1));
+//! gthread::scope(|s| {
+//!     s.spawn(|| drop(lock.read()));
+//! });
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let cell = gthread::sync::OnceLock::from(std::cell::Cell::new(1));
+//! gthread::scope(|s| {
+//!     s.spawn(|| cell.get().is_some());
+//! });
+//! ```
+//!
+//! ```compile_fail,E0277
+//! let one = std::rc::Rc::new(1);
+//! let lazy = gthread::sync::LazyLock::new(move || *one);
+//! gthread::scope(|s| {
+//!     s.spawn(|| *lazy);
+//! });
+//! ```
+//!
+//! A guard gives what it guards, and no longer than it lives:
+//!
+//! ```compile_fail,E0597
+//! let mutex = gthread::sync::Mutex::new(1);
+//! let number: &u8;
+//! {
+//!     let guard = mutex.lock().unwrap();
+//!     number = &*guard;
+//! }
+//! println!("{number}");
+//! ```
+//!
+//! ```compile_fail,E0596
+//! let lock = gthread::sync::RwLock::new(1);
+//! *lock.read().unwrap() = 2;
+//! ```
+//!
+//! A shared guard is shared data:
+//!
+//! ```compile_fail,E0277
+//! let mutex = gthread::sync::Mutex::new(std::cell::Cell::new(1));
+//! let guard = mutex.lock().unwrap();
+//! gthread::scope(|s| {
+//!     s.spawn(|| guard.set(2));
+//! });
+//! ```
+//!
+//! What a mutex holds for writing is not exchanged for something shorter-lived:
+//!
+//! ```compile_fail
+//! fn shorter<'a>(
+//!     guard: gthread::sync::MutexGuard<'a, &'static str>,
+//! ) -> gthread::sync::MutexGuard<'a, &'a str> {
+//!     guard
+//! }
+//! ```
+//!
+//! A constant has no identity, and can be no variable:
+//!
+//! ```compile_fail,E0716
+//! const KEY: gthread::LocalKey<u8> = gthread::LocalKey::__new(|| 1);
+//! KEY.with(|_| ());
+//! ```
+//!
+//! A reference to a green thread's variable does not leave it:
+//!
+//! ```compile_fail
+//! gthread::green_local!(static NAME: String = "name".to_owned());
+//! let name: &str = NAME.with(|name| &**name);
+//! ```
+//!
+//! ```compile_fail,E0277
+//! gthread::green_local!(static COUNT: std::rc::Rc<u8> = std::rc::Rc::new(1));
+//! let shared = COUNT.with(std::rc::Rc::clone);
+//! gthread::go!(move || drop(shared));
+//! ```

@@ -1,11 +1,9 @@
-//! Starting, joining, yielding, locking: the same code for gthread and for std.
-
-use std::sync::Arc;
+//! Starting, joining, yielding: the same code for gthread and for std.
 
 use peers_kit::{Job, Report, time};
 
+use crate::Runtime;
 use crate::thread::{self, JoinHandle};
-use crate::{Mutex, Runtime};
 
 pub(crate) fn spawn_one(job: &Job) -> Report {
     let runtime = Runtime::new(job);
@@ -38,25 +36,6 @@ pub(crate) fn yields(job: &Job) -> Report {
             time(|| {
                 let other = thread::spawn(move || half(n / 2));
                 half(n.div_ceil(2)) + other.join().unwrap()
-            })
-        })
-    })
-}
-
-pub(crate) fn mutex(job: &Job) -> Report {
-    let (runtime, threads) = (Runtime::new(job), job.size as u64);
-    job.repeat(|n| {
-        runtime.run(|| {
-            time(|| {
-                let count = Arc::new(Mutex::new(0));
-                let threads: Vec<_> = (0..threads)
-                    .map(|id| {
-                        let (count, share) = (Arc::clone(&count), peers_kit::share(n, threads, id));
-                        thread::spawn(move || (0..share).for_each(|_| *count.lock().unwrap() += 1))
-                    })
-                    .collect();
-                threads.into_iter().for_each(|thread| thread.join().unwrap());
-                *count.lock().unwrap()
             })
         })
     })

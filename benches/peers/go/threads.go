@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// Starting, joining, yielding, locking. A goroutine has no handle to join: a WaitGroup takes its place, and
+// Starting, joining, yielding. A goroutine has no handle to join: a WaitGroup takes its place, and
 // the result goes to a variable.
 
 func spawnOne(j job) *report {
@@ -58,28 +58,6 @@ func yields(j job) *report {
 			mine := half(n - n/2)
 			ended.Wait()
 			return mine + others
-		})
-	})
-}
-
-func mutex(j job) *report {
-	return j.repeat(func(n uint64) timed {
-		return timing(func() uint64 {
-			var lock sync.Mutex
-			var count uint64
-			var ended sync.WaitGroup
-			for id := range uint64(j.size) {
-				share := share(n, uint64(j.size), id)
-				ended.Go(func() {
-					for range share {
-						lock.Lock()
-						count++
-						lock.Unlock()
-					}
-				})
-			}
-			ended.Wait()
-			return count
 		})
 	})
 }

@@ -19,7 +19,9 @@ final class Main {
         WORKLOADS.put("spawn-many", Threads::spawnMany);
         WORKLOADS.put("burst", Threads::burst);
         WORKLOADS.put("yield", Threads::yields);
+        WORKLOADS.put("mutex-2", Threads::mutex);
         WORKLOADS.put("mutex", Threads::mutex);
+        WORKLOADS.put("mutex-64", Threads::mutex);
         WORKLOADS.put("fib", Forks::fib);
         WORKLOADS.put("quicksort", Forks::quicksort);
         WORKLOADS.put("matmul", Forks::matmul);

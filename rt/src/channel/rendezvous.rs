@@ -83,6 +83,18 @@ impl Meeting {
         }
     }
 
+    /// Ends the waits of some who wait, of whatever kind: of none only if nobody does.
+    fn disconnect_some(&mut self) -> Vec<Wake> {
+        let queues = [
+            &mut self.senders,
+            &mut self.receivers,
+            &mut self.sender_watchers,
+            &mut self.receiver_watchers,
+        ];
+        let mut all = usize::MAX;
+        queues.into_iter().flat_map(|queue| queue.claim_some(DISCONNECTED, &mut all)).collect()
+    }
+
     /// Queues a node, and tells those who watch for it.
     ///
     /// # Safety
@@ -199,13 +211,15 @@ impl Rendezvous {
         if std::mem::replace(&mut meeting.disconnected, true) {
             return false;
         }
-        let mut wakes = meeting.senders.claim_all(DISCONNECTED);
-        wakes.extend(meeting.receivers.claim_all(DISCONNECTED));
-        wakes.extend(meeting.sender_watchers.claim_all(DISCONNECTED));
-        wakes.extend(meeting.receiver_watchers.claim_all(DISCONNECTED));
         drop(meeting);
-        wakes.into_iter().for_each(sched::wake);
-        true
+        // Nobody comes any more: who does sees that it is disconnected.
+        loop {
+            let wakes = self.lock().disconnect_some();
+            if wakes.is_empty() {
+                return true;
+            }
+            sched::wake_many(wakes);
+        }
     }
 
     /// Looks for a partner for one of `side`, other than `me`.

@@ -1,6 +1,7 @@
 //! What cancels a context.
 
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use super::Error;
@@ -54,6 +55,10 @@ impl CancelGuard {
         }
     }
 }
+
+// As the context.
+impl UnwindSafe for CancelGuard {}
+impl RefUnwindSafe for CancelGuard {}
 
 impl Drop for CancelGuard {
     fn drop(&mut self) {

@@ -48,6 +48,7 @@ mod value;
 use std::any::Any;
 use std::convert::Infallible;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -202,6 +203,10 @@ impl Context {
         Some(ended.cause.unwrap_or_else(|| Arc::new(ended.error)))
     }
 }
+
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for Context {}
+impl RefUnwindSafe for Context {}
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

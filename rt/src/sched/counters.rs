@@ -9,6 +9,8 @@ use crate::prim::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) picks: Counter,
+    /// Turns of waking many; for the monitor only.
+    pub(super) turns: Counter,
     pub(super) fair_picks: Counter,
     pub(super) searches: Counter,
     pub(super) steals: Counter,

@@ -9,7 +9,8 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
 use super::worker::Worker;
-use crate::task::{TaskRef, Temporary};
+use crate::task::locals::Locals;
+use crate::task::{TaskRef, Temporary, os_locals};
 
 thread_local! {
     static WORKER: Cell<*const Worker> = const { Cell::new(ptr::null()) };
@@ -30,6 +31,13 @@ pub(crate) fn set_temporary(stack: *const Temporary) {
         Some(task) => task.temporary.set(stack),
         None => TEMPORARY.with(|current| current.set(stack)),
     }
+}
+
+/// What the calling thread, green or not, keeps in `green_local!`s; `None` if that is over. Valid until the
+/// thread ends. On an OS thread it is that thread's: nothing moves to another from there.
+#[inline(never)]
+pub(crate) fn locals() -> Option<NonNull<Locals>> {
+    running().map_or_else(os_locals, |task| Some(NonNull::from(&task.as_ref().locals)))
 }
 
 /// The green thread that calls, whether or not it may suspend.

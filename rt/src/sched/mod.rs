@@ -317,6 +317,16 @@ pub(crate) fn wake(wake: Wake) {
     }
 }
 
+/// [`wake`], of many: so the worker is not stuck, though it runs nothing else meanwhile.
+pub(crate) fn wake_many(wakes: Vec<Wake>) {
+    wakes.into_iter().for_each(wake);
+    current::with(|worker| {
+        if let Some(worker) = worker {
+            worker.counters().turns.count();
+        }
+    });
+}
+
 /// Makes a parked task runnable; the caller has claimed it. On a worker of the task's scheduler it
 /// goes to the hand-off slot, from elsewhere to the injector.
 fn schedule(task: TaskRef) {

@@ -90,7 +90,7 @@ impl Monitor {
 /// What the monitor remembers of a worker.
 #[derive(Clone, Copy)]
 struct Seen {
-    picks: u64,
+    moves: u64,
     since: Instant,
 }
 
@@ -176,16 +176,16 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
     for (index, remote) in sched.workers().enumerate() {
-        let picks = remote.picks();
+        let moves = remote.moves();
         if index == seen.len() {
-            seen.push(Seen { picks, since: now });
+            seen.push(Seen { moves, since: now });
         }
         let last = &mut seen[index];
-        if last.picks != picks {
-            *last = Seen { picks, since: now };
+        if last.moves != moves {
+            *last = Seen { moves, since: now };
             continue;
         }
-        // It has not picked since the last look: it sleeps, or is inside a task.
+        // It has not moved on since the last look: it sleeps, or is inside a task.
         match remote.own.status.state() {
             NORMAL => {
                 let time = now - last.since;

@@ -38,13 +38,15 @@ pub(super) struct Private {
     pub(super) handoff: Option<TaskRef>,
     pub(super) forks: VecDeque<TaskRef>,
     pub(super) ready: VecDeque<TaskRef>,
+    /// Ready tasks that the owner has taken back from a crowd of exposed ones: older than all others.
+    pub(super) front: VecDeque<TaskRef>,
     /// Some were taken out by another: the owner was stuck.
     pub(super) rescued: bool,
 }
 
 impl Private {
     fn len(&self) -> usize {
-        usize::from(self.handoff.is_some()) + self.forks.len() + self.ready.len()
+        usize::from(self.handoff.is_some()) + self.forks.len() + self.front.len() + self.ready.len()
     }
 }
 
@@ -82,6 +84,7 @@ impl Remote {
             handoff: None,
             forks: VecDeque::with_capacity(64),
             ready: VecDeque::with_capacity(64),
+            front: VecDeque::new(),
             rescued: false,
         };
         Self {
@@ -137,10 +140,9 @@ impl Remote {
         unsafe { self.private.with(counted) }
     }
 
-    /// How many picks the worker has made.
-    #[inline]
-    pub(super) fn picks(&self) -> u64 {
-        self.own.counters.picks.get()
+    /// Changes as the worker moves on: with its picks, and when it has woken many.
+    pub(super) fn moves(&self) -> u64 {
+        self.own.counters.picks.get() + self.own.counters.turns.get()
     }
 
     /// Whether tasks seem to be private here.
@@ -156,16 +158,17 @@ impl Remote {
         }
         let taken = self.private.try_with(|private| {
             let handoff = private.handoff.take();
-            let (forks, ready) = match what {
-                Rescue::All => (private.forks.len(), private.ready.len()),
-                Rescue::Some if handoff.is_some() => (0, 0),
-                Rescue::Some if private.forks.is_empty() => (0, private.ready.len().div_ceil(2)),
-                Rescue::Some => (1, 0),
+            let Private { forks, front, ready, .. } = private;
+            let (some_forks, some_front, some_ready) = match what {
+                Rescue::All => (forks.len(), front.len(), ready.len()),
+                Rescue::Some if handoff.is_some() => (0, 0, 0),
+                Rescue::Some if !forks.is_empty() => (1, 0, 0),
+                Rescue::Some => (0, front.len().div_ceil(2), ready.len().div_ceil(2)),
             };
-            private.rescued |= forks > 0;
-            let handoff = handoff.into_iter();
-            let taken = handoff.chain(private.forks.drain(..forks));
-            let taken = taken.chain(private.ready.drain(..ready)).collect();
+            private.rescued |= some_forks > 0;
+            let forks = handoff.into_iter().chain(forks.drain(..some_forks));
+            let ready = front.drain(..some_front).chain(ready.drain(..some_ready));
+            let taken = forks.chain(ready).collect();
             self.own.private.store(private.len(), Ordering::Relaxed);
             taken
         });

@@ -104,16 +104,16 @@ impl Worker {
         let (count, start) = (remotes.len(), self.random() as usize);
         let suspect = (0..count).map(|offset| (start + offset) % count).find_map(|index| {
             let remote = remotes[index].get().filter(|_| index != self.core.index as usize)?;
-            remote.has_private().then(|| (index as u32, remote.picks()))
+            remote.has_private().then(|| (index as u32, remote.moves()))
         });
         self.suspected.set(suspect);
     }
 
     /// Takes private tasks of the suspect, if it has not moved since.
     fn rescue(&self) -> Option<TaskRef> {
-        let (suspect, picks) = self.suspected.take()?;
+        let (suspect, moves) = self.suspected.take()?;
         let suspect = self.sched.remote(suspect);
-        if suspect.picks() != picks {
+        if suspect.moves() != moves {
             return None;
         }
         let mut tasks = suspect.rescue(Rescue::Some).into_iter();

@@ -71,7 +71,7 @@ pub(crate) struct Worker {
     /// More than `DEEP` continuations wait; looked at now and then.
     deep: Cell<bool>,
     pub(super) random: Cell<u64>,
-    /// A worker that had private tasks when this one last looked, and its picks then.
+    /// A worker that had private tasks when this one last looked, and its moves then.
     pub(super) suspected: Cell<Option<(u32, u64)>>,
     /// Of which timers it has to tell, before it runs anything.
     pub(super) untold: Cell<Untold>,

@@ -1,9 +1,8 @@
 //! `Barrier`, as std's.
 
 use std::fmt;
-use std::panic::{Location, RefUnwindSafe};
-use std::ptr;
-use std::ptr::NonNull;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::ptr::{self, NonNull};
 
 use crate::park::{Wait, may_suspend};
 use crate::prim::const_unless_loom;
@@ -41,6 +40,8 @@ pub struct Barrier {
     threads: usize,
 }
 
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 
 impl Barrier {

@@ -1,9 +1,9 @@
 //! The lock of an [`RwLock`](super::RwLock): who has it, who waits for it, who gets it next.
 //!
 //! ```text
-//!   state   63        32 31        5     4         3       2         1        0
-//!          | holder     | readers   | POISONED | FAIR | CALLED | WAITING | WRITE |
-//!   queue   who waits (word.rs), no flags
+//!   state   63    32   31       30        29       28     27     0
+//!          | holder | WRITE | WAITING | CALLED | FAIR | readers |
+//!   queue   who waits (word.rs), and the flag POISONED, which is not the lock's business
 //! ```
 //!
 //! **Fast paths.** All that is to be known is in `state`: to lock and to unlock is one atomic operation each,
@@ -32,7 +32,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::holder;
-use super::word::{Place, QueueWord, Taken, Wakes};
+use super::word::{Flag, Place, QueueWord, Taken, Wakes};
 use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
 use crate::task::Reason;
@@ -40,15 +40,15 @@ use crate::task::state::Op;
 use crate::wait::WOKEN;
 
 /// Somebody has the lock for writing; who, is in the upper half.
-const WRITE: u64 = 1;
-const WAITING: u64 = 1 << 1;
-const CALLED: u64 = 1 << 2;
-const FAIR: u64 = 1 << 3;
-const POISONED: u64 = 1 << 4;
-/// One that has the lock for reading.
-const READER: u64 = 1 << 5;
-const READERS: u64 = (1 << 32) - READER;
+const WRITE: u64 = 1 << 31;
+const WAITING: u64 = 1 << 30;
+const CALLED: u64 = 1 << 29;
+const FAIR: u64 = 1 << 28;
+/// Those who have the lock for reading.
+const READERS: u64 = FAIR - 1;
 const HOLDER_SHIFT: u32 = 32;
+
+const POISONED: Flag = Flag::A;
 
 /// So often a writer finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
@@ -94,12 +94,6 @@ fn admits_writer(state: u64) -> bool {
     !is_held(state) && state & FAIR == 0
 }
 
-/// Whether who has set the lock free, leaving this state, must see to those who wait.
-#[inline(always)]
-fn is_awaited(state: u64) -> bool {
-    state & WAITING != 0 && state & (CALLED | FAIR) != CALLED
-}
-
 impl RawRwLock {
     const_unless_loom! {
         pub(super) const fn new() -> Self {
@@ -109,15 +103,16 @@ impl RawRwLock {
 
     #[inline]
     pub(super) fn is_poisoned(&self) -> bool {
-        self.state.load(Ordering::Relaxed) & POISONED != 0
+        self.queue.glance(Ordering::Relaxed).has(POISONED)
     }
 
+    #[cold]
     pub(super) fn poison(&self) {
-        self.state.fetch_or(POISONED, Ordering::Relaxed);
+        self.queue.take().set(POISONED);
     }
 
     pub(super) fn clear_poison(&self) {
-        self.state.fetch_and(!POISONED, Ordering::Relaxed);
+        self.queue.take().clear(POISONED);
     }
 
     // ---- reading ------------------------------------------------------------------------------
@@ -125,7 +120,8 @@ impl RawRwLock {
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
         let state = self.state.load(Ordering::Relaxed);
-        if !(state & (WRITE | WAITING) == 0 && self.try_join(state)) {
+        // Not too many readers, and nothing else.
+        if state >= READERS || !self.try_change(state, state + 1) {
             self.read_contended(site);
         }
     }
@@ -147,7 +143,7 @@ impl RawRwLock {
     #[inline]
     fn try_join(&self, state: u64) -> bool {
         assert!(state & READERS != READERS, "too many readers of an RwLock");
-        self.try_change(state, state + READER)
+        self.try_change(state, state + 1)
     }
 
     #[inline]
@@ -190,9 +186,9 @@ impl RawRwLock {
     /// By one that has the lock for reading.
     #[inline]
     pub(super) fn unlock_read(&self) {
-        let before = self.state.fetch_sub(READER, Ordering::Release);
-        if before & READERS == READER && is_awaited(before) {
-            self.wake_next();
+        let before = self.state.fetch_sub(1, Ordering::Release);
+        if before & WAITING != 0 {
+            self.unlock_contended(before - 1);
         }
     }
 
@@ -268,23 +264,30 @@ impl RawRwLock {
     #[inline]
     pub(super) fn unlock_write(&self, writer: Writer) {
         let before = self.state.fetch_sub(writer.bits(), Ordering::Release);
-        if is_awaited(before) {
-            self.wake_next();
+        if before & WAITING != 0 {
+            self.unlock_contended(before - writer.bits());
         }
     }
 
     /// From writing to reading, without being free in between.
     pub(super) fn downgrade(&self, writer: Writer) {
-        let before = self.state.fetch_sub(writer.bits() - READER, Ordering::Release);
-        if is_awaited(before) {
+        let before = self.state.fetch_sub(writer.bits() - 1, Ordering::Release);
+        if before & WAITING != 0 {
             self.wake_next();
         }
     }
 
     // ---- those who wait -----------------------------------------------------------------------
 
-    /// Gives the lock to who is next, if it can be had.
+    /// One that had the lock has left it in this state, in which somebody waits.
     #[cold]
+    fn unlock_contended(&self, state: u64) {
+        if !is_held(state) && state & (CALLED | FAIR) != CALLED {
+            self.wake_next();
+        }
+    }
+
+    /// Gives the lock to who is next, if it can be had.
     fn wake_next(&self) {
         loop {
             let mut queue = self.queue.take();
@@ -313,7 +316,7 @@ impl RawRwLock {
                 return true;
             }
             // Whoever has it for writing will come here.
-            let join = |state| (state & WRITE == 0).then_some(state + READER);
+            let join = |state| (state & WRITE == 0).then_some(state + 1);
             if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, join).is_err() {
                 return false;
             }

@@ -15,6 +15,7 @@
 //! - `fiber` belongs to whoever holds the task as runnable: exactly one queue, worker or waker at a
 //!   time. It passes on through the queues' release/acquire, and through the claims of `wait`.
 //! - `packet` belongs to the task until `DONE`, then to the holder of the `JoinHandle`.
+//! - `locals` belongs to the task.
 //! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the finisher.
 //! - The rest is written before the task is first made runnable, and only read after.
 //! - Dumps read all of it, `fiber` too, while no worker can pick a task up (`sched/world.rs`). Which slots
@@ -22,6 +23,7 @@
 
 pub(crate) mod command;
 pub(crate) mod join;
+pub(crate) mod locals;
 mod note;
 mod os;
 mod packet;
@@ -43,9 +45,10 @@ use crate::dump::Errand;
 use crate::sched::Sched;
 use command::Command;
 use join::JoinWord;
+use locals::Locals;
 use state::WaitCell;
 
-pub(crate) use os::OsThread;
+pub(crate) use os::{OsThread, os_locals};
 use packet::Packet;
 pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
@@ -121,6 +124,8 @@ pub(crate) struct Body {
     waits_for: Cell<MaybeUninit<TaskRef>>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
+    /// What it keeps in `green_local!`s.
+    pub(crate) locals: Locals,
 }
 
 impl Deref for Task {
@@ -238,6 +243,7 @@ impl TaskRef {
             waits: Cell::new(MaybeUninit::uninit()),
             waits_for: Cell::new(MaybeUninit::uninit()),
             temporary: Cell::new(std::ptr::null()),
+            locals: Locals::new(),
         };
         // SAFETY: `place` is ours and large enough. The join word is there before: zero, or as the last
         // task in this slot has left it.
@@ -284,6 +290,18 @@ impl TaskRef {
     pub(crate) unsafe fn has_started(self) -> bool {
         // SAFETY: the caller's.
         unsafe { (*self.fiber.get()).is_suspended() }
+    }
+
+    /// Has the processor fetch what it takes to resume a small task, and to finish it.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        const LINE: usize = 64;
+        /// Of the stack, which ends where the control block begins.
+        const FRAMES: usize = 6 * LINE;
+        let lowest = self.as_ptr().cast::<u8>().wrapping_sub(FRAMES);
+        for line in (0..FRAMES + size_of::<Task>()).step_by(LINE) {
+            gthread_arch::prefetch(lowest.wrapping_add(line));
+        }
     }
 
     /// Runs the task until it suspends or finishes.

@@ -1,12 +1,14 @@
 //! OS threads as waiters: what a green thread has in its control block, an OS thread has here.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::num::NonZeroU64;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
 
+use super::locals::Locals;
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
 use crate::prim::os_thread::{self, Thread};
 
@@ -80,4 +82,34 @@ impl OsThread {
         // Not claimed: the deadline has passed.
         self.wait.cancel().unwrap_or(TIMED_OUT)
     }
+}
+
+/// The values that the calling OS thread keeps in its `green_local!`s; `None` once they have been dropped.
+/// Valid as long as the OS thread.
+///
+/// Not inlined, as [`OsThread::current`].
+#[inline(never)]
+pub(crate) fn os_locals() -> Option<NonNull<Locals>> {
+    /// Ends them with the thread. They cannot do so themselves, because a thread-local that has a drop cannot
+    /// be asked for while that runs.
+    struct AtExit;
+
+    thread_local! {
+        static LOCALS: Locals = const { Locals::new() };
+        static ENDED: Cell<bool> = const { Cell::new(false) };
+        static AT_EXIT: AtExit = const { AtExit };
+    }
+
+    impl Drop for AtExit {
+        fn drop(&mut self) {
+            // SAFETY: this is the thread's, and all frames that could use a value have ended. A panic aborts
+            // the process, as std's thread-locals do.
+            LOCALS.with(|locals| unsafe { locals.end() });
+            ENDED.set(true);
+        }
+    }
+
+    // Arranges for it to be dropped; no matter if that is happening now.
+    let _ = AT_EXIT.try_with(|_| ());
+    (!ENDED.get()).then(|| LOCALS.with(|locals| NonNull::from(locals)))
 }

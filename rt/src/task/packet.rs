@@ -150,14 +150,37 @@ where
         let content = task.packet.content.cast::<Content<F, T>>();
         // SAFETY: the packet holds the closure, which is read once.
         let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
-        let mut result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
-        if task.join.is_detached() {
-            // Here rather than on the worker's stack, so that the value's drop is green code too. The
-            // worker drops what it finds: leave it something without a drop of the user's.
-            abort_on_panic(|| drop(std::mem::replace(&mut result, Err(Box::new(())))));
-        }
+        let result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
         // SAFETY: the place is ours until the task is done; the result lies at the union's start.
         unsafe { content.cast::<thread::Result<T>>().write(result) };
+        if task.join.is_detached() || !task.locals.is_empty() {
+            // SAFETY: we are the task, and the result is there; the closure is gone.
+            unsafe { Self::wind_up(task, content.cast()) };
+        }
+    }
+
+    /// Drops what is to be dropped before the task is done, on its own stack, so that this is green code too.
+    ///
+    /// # Safety
+    ///
+    /// `task` is the calling task and has run its closure. `result` is its result, and not shared yet.
+    #[cold]
+    #[inline(never)]
+    unsafe fn wind_up(task: &Task, mut result: NonNull<thread::Result<T>>) {
+        loop {
+            if task.join.is_detached() {
+                // The worker drops what it finds: leave it something without a drop of the user's.
+                // SAFETY: the caller's.
+                let result = unsafe { result.as_mut() };
+                abort_on_panic("result", || drop(std::mem::replace(result, Err(Box::new(())))));
+            }
+            if task.locals.is_empty() {
+                break;
+            }
+            // Their drops may take long, and detach the task meanwhile; and its result's may use them again.
+            // SAFETY: the caller's: the closure is gone, and with it all that could use them.
+            abort_on_panic("green_local", || unsafe { task.locals.end() });
+        }
     }
 
     /// # Safety
@@ -166,7 +189,7 @@ where
     unsafe fn drop_result(content: NonNull<()>) {
         let result = content.cast::<thread::Result<T>>();
         // SAFETY: the caller's.
-        abort_on_panic(|| unsafe { result.drop_in_place() });
+        abort_on_panic("result", || unsafe { result.drop_in_place() });
     }
 
     /// # Safety
@@ -178,10 +201,10 @@ where
     }
 }
 
-/// As std: a result that panics in its drop has nobody to report to.
-fn abort_on_panic(f: impl FnOnce()) {
+/// As std: what panics in its drop after the thread's end has nobody to report to.
+fn abort_on_panic(what: &str, f: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(f)).is_err() {
-        eprintln!("fatal: a green thread's result panicked while it was dropped");
+        eprintln!("fatal: a green thread's {what} panicked while it was dropped");
         std::process::abort();
     }
 }

@@ -33,6 +33,14 @@ pub(crate) enum Wake {
 }
 
 impl Waiter {
+    /// The green thread, if it is one.
+    pub(crate) fn task(self) -> Option<TaskRef> {
+        match self {
+            Self::Green(task) | Self::Held(task) => Some(task),
+            Self::Os(_) => None,
+        }
+    }
+
     /// Tries to end the wait with `op`: `None` if it was over.
     ///
     /// # Safety

@@ -8,7 +8,7 @@ use crate::contestant::Peer;
 use crate::workload::ALL;
 
 const HELP: &str = "\
-Measures gthread beside Go, the JDK, tokio, may, rayon and std::thread, and writes docs/benchmarks.md.
+Measures gthread beside Go, the JDK, tokio, may, rayon, std::thread and parking_lot, and writes docs/benchmarks.md.
 
   --only WORKLOAD   measure only this one; may be repeated
   --peer NAME       run only this contestant; may be repeated

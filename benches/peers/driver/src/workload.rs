@@ -254,13 +254,17 @@ pub(crate) const ALL: &[Workload] = &[
     )
     .sized(800, 800),
     timed("yield", "yield", |_, n| n, &[time(one, Some([12.0, 12.0]))]),
-    timed(
-        "mutex",
-        "mutex, 8 contenders; lock and unlock",
-        |_, n| n,
-        &[time(one, Some([10.0, 20.0]))],
-    )
-    .sized(8, 8),
+    timed("mutex-alone", "mutex, uncontended; lock and unlock", |_, n| n, &[time(one, None)]),
+    timed("mutex-2", "mutex, 2 contenders", |_, n| n, &[time(one, None)]).sized(2, 2),
+    timed("mutex", "mutex, 8 contenders", |_, n| n, &[time(one, Some([10.0, 20.0]))]).sized(8, 8),
+    timed("mutex-64", "mutex, 64 contenders", |_, n| n, &[time(one, None)]).sized(64, 64),
+    timed("mutex-held", "mutex held over a yield, 8 contenders", |_, n| n, &[time(one, None)])
+        .sized(8, 8),
+    timed("read-alone", "rwlock, uncontended; a read", |_, n| n, &[time(one, None)]),
+    timed("write-alone", "rwlock, uncontended; a write", |_, n| n, &[time(one, None)]),
+    timed("rwlock", "rwlock, 8 contenders, 1 in 16 writes", |_, n| n, &[time(one, None)])
+        .sized(8, 8),
+    timed("condvar", "condvar ping-pong, a round trip", |_, n| n, &[time(one, None)]),
     several(
         "parked",
         "1,000,000 parked (10,000 OS threads)",

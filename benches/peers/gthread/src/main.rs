@@ -4,6 +4,8 @@
 mod channels;
 #[path = "../../blocking/forks.rs"]
 mod forks;
+#[path = "../../blocking/locks.rs"]
+mod locks;
 #[path = "../../blocking/mix.rs"]
 mod mix;
 #[path = "../../blocking/parked.rs"]
@@ -20,7 +22,7 @@ mod waits;
 use std::process::ExitCode;
 
 use gthread as thread;
-use gthread::sync::Mutex;
+use gthread::sync::{Condvar, Mutex, RwLock};
 use gthread::{JoinHandle, channel, join};
 use peers_kit::Job;
 
@@ -30,7 +32,15 @@ fn main() -> ExitCode {
         ("spawn-many", threads::spawn_many),
         ("burst", threads::burst),
         ("yield", threads::yields),
-        ("mutex", threads::mutex),
+        ("mutex-alone", locks::mutex_alone),
+        ("mutex-2", locks::mutex),
+        ("mutex", locks::mutex),
+        ("mutex-64", locks::mutex),
+        ("mutex-held", locks::mutex_held),
+        ("read-alone", locks::read_alone),
+        ("write-alone", locks::write_alone),
+        ("rwlock", locks::rwlock),
+        ("condvar", locks::condvar),
         ("fib", forks::fib),
         ("quicksort", forks::quicksort),
         ("matmul", forks::matmul),

@@ -5,6 +5,8 @@
 mod channels;
 #[path = "../../blocking/forks.rs"]
 mod forks;
+#[path = "../../blocking/locks.rs"]
+mod locks;
 #[path = "../../blocking/mix.rs"]
 mod mix;
 #[path = "../../blocking/parked.rs"]
@@ -19,7 +21,7 @@ mod turns;
 mod waits;
 
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel as channel;
@@ -30,7 +32,15 @@ fn main() -> ExitCode {
         ("spawn-one", threads::spawn_one),
         ("spawn-many", threads::spawn_many),
         ("yield", threads::yields),
-        ("mutex", threads::mutex),
+        ("mutex-alone", locks::mutex_alone),
+        ("mutex-2", locks::mutex),
+        ("mutex", locks::mutex),
+        ("mutex-64", locks::mutex),
+        ("mutex-held", locks::mutex_held),
+        ("read-alone", locks::read_alone),
+        ("write-alone", locks::write_alone),
+        ("rwlock", locks::rwlock),
+        ("condvar", locks::condvar),
         ("fib", forks::fib),
         ("quicksort", forks::quicksort),
         ("matmul", forks::matmul),

@@ -36,6 +36,12 @@ impl Peer {
         Self { name: "may", title: "may", workers_count: true, build: rust::build },
         Self { name: "rayon", title: "rayon", workers_count: true, build: rust::build },
         Self { name: "std", title: "`std::thread`", workers_count: false, build: rust::build },
+        Self {
+            name: "parking_lot",
+            title: "`parking_lot`",
+            workers_count: false,
+            build: rust::build,
+        },
         Self { name: "floor", title: "floor", workers_count: false, build: rust::build },
     ];
 

@@ -17,6 +17,7 @@ fn packages(name: &str) -> &'static [&'static str] {
         "gthread" => &["gthread"],
         "may" => &["may"],
         "rayon" => &["rayon"],
+        "parking_lot" => &["parking_lot"],
         other => unreachable!("{other} is not in Rust"),
     }
 }
