@@ -40,7 +40,9 @@
 //!
 //! [`green_local!`](crate::green_local!) declares variables of green threads instead, which are free of the first;
 //! [`Builder::pinned`] starts a green thread that never leaves its OS thread and is free of both.
-//! `docs/soundness.md` in the repository says more.
+//! [`no_switch`] panics where code that must not be suspended would be; `GTHREAD_CHAOS`
+//! ([`RuntimeBuilder::chaos`]) makes rare moves usual. `docs/soundness.md` in the repository goes through
+//! std and common crates one by one, and says what the compiler does.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 

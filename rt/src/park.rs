@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 
 use crate::no_switch;
-use crate::sched::{self, current};
+use crate::sched::{self, Worker, current};
 use crate::spin;
 use crate::task::command::Command;
 use crate::task::holder::AwaitedLock;
@@ -241,6 +241,24 @@ pub(crate) fn is_green() -> bool {
     green().is_some()
 }
 
+/// Called where the calling thread may be suspended, whether or not it has to be. For chaos, which suspends
+/// it there at random; and which lets `no_switch` find such places even where it has not to be.
+///
+/// In debug builds only: it stands where an operation takes some nanoseconds.
+#[inline(always)]
+pub(crate) fn may_suspend(site: &'static Location<'static>) {
+    if cfg!(debug_assertions) && sched::chaos::is_anywhere() {
+        suspend_at_random(site);
+    }
+}
+
+#[cold]
+fn suspend_at_random(site: &'static Location<'static>) {
+    if current::with(|worker| worker.is_some_and(Worker::is_to_suspend)) {
+        yield_at(site);
+    }
+}
+
 /// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
 /// wake; a green thread parks at once, and lets others run.
 pub(crate) struct Retry(Option<Backoff>);
@@ -406,6 +424,7 @@ pub fn park_timeout(timeout: Duration) {
 
 #[inline(never)]
 fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
+    may_suspend(site);
     let running = current::running();
     if running.is_some_and(|task| task.wait.take_token()) {
         return;

@@ -276,6 +276,22 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Chaos: a runtime that does what the usual one may do, as often as it can. For tests, to find what
+    /// relies on the usual. If not given, `GTHREAD_CHAOS`, a number or `random`; 0 is none.
+    ///
+    /// Whatever becomes runnable is run in random order, as a rule by another worker than before: so a
+    /// green thread comes back on another OS thread from most suspensions, if there are two workers at
+    /// least. `go!` goes on with the child or with the parent. In builds with debug assertions a green
+    /// thread is also suspended at random where it could be and need not be, as by a `recv` that finds a
+    /// message; inside [`no_switch`](crate::no_switch) such places panic at random then.
+    ///
+    /// All choices follow from `seed`; but what there is to choose from depends on timing, and with it how a
+    /// run goes. A seed from the environment is printed on stderr, once. Programs run some ten times slower.
+    pub fn chaos(mut self, seed: u64) -> Self {
+        self.wishes.chaos = Some(seed);
+        self
+    }
+
     /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());

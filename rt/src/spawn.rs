@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread::Result;
 
 use crate::no_switch;
-use crate::park::Wait;
+use crate::park::{Wait, may_suspend};
 use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
@@ -17,6 +17,10 @@ use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
 use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
+///
+/// A suspension point in green threads: the caller may go on on another OS thread. No reference into a
+/// `thread_local!` may be held across it, nor anything else that belongs to an OS thread, and the compiler
+/// does not check that: see [soundness](crate#soundness), and `docs/soundness.md` in the repository.
 ///
 /// # Examples
 ///
@@ -352,6 +356,7 @@ impl<T> JoinHandle<T> {
         self,
         site: &'static Location<'static>,
     ) -> std::result::Result<Result<T>, Never> {
+        may_suspend(site);
         // It does not detach: what it holds is given up here, or stays in use for ever.
         let task = ManuallyDrop::new(self).task();
         if !task.join.is_done() {

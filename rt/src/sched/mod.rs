@@ -5,6 +5,7 @@
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
 //! - [`monitor`] covers for workers that are stuck.
+//! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
 //!   the dump then finds, [`peek`] how it looks at what is not stopped; [`sigquit`] dumps when told to.
@@ -15,6 +16,7 @@
 
 mod biased;
 mod census;
+pub(crate) mod chaos;
 mod counters;
 pub(crate) mod current;
 mod deadlock;
@@ -29,6 +31,7 @@ mod push;
 mod queues;
 mod registry;
 mod remote;
+mod say;
 mod sigquit;
 mod start;
 mod status;
@@ -50,6 +53,7 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
+use chaos::Chaos;
 use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
@@ -89,6 +93,8 @@ pub(crate) struct Sched {
     idle: Idle,
     driver: Driver,
     monitor: Monitor,
+    /// For tests: instead of the usual order. Boxed, because it is rarely there.
+    chaos: Option<Box<Chaos>>,
     world: World,
     /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
@@ -196,7 +202,9 @@ impl Sched {
 
     /// Whether any worker could find work.
     fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.workers().any(|worker| worker.has_stealable())
+        !self.injector.is_empty()
+            || self.workers().any(|worker| worker.has_stealable())
+            || self.has_strewn()
     }
 
     /// Whether some worker keeps tasks to itself.

@@ -23,7 +23,7 @@ use super::idle::Summon;
 use super::parker::Parker;
 use super::remote::Rescue;
 use super::status::{COVERED, NORMAL};
-use super::{MAX_SPARES, Sched};
+use super::{MAX_SPARES, Sched, say};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
@@ -272,11 +272,11 @@ impl Sched {
         // Nothing is lost: the next look tries again, and a worker that is back takes the work.
         self.idle.spare_failed();
         if !self.monitor.complained.swap(true, Ordering::Relaxed) {
-            eprintln!(
+            say::line(format_args!(
                 "gthread: all workers are blocked, and no spare OS thread can be started: {refused}. \
                  Green threads that are ready wait until a worker is free. The limit may be \
                  ulimit -u or the control group's pids.max"
-            );
+            ));
         }
     }
 

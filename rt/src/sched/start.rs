@@ -1,13 +1,15 @@
 //! How a scheduler starts, and how it ends.
 
+use std::hash::BuildHasher;
 use std::io::{self, Write as _};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, Once, OnceLock};
 use std::thread;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
+use super::chaos::Chaos;
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     pub(crate) leaks: Leaks,
     /// Panic messages name the green thread.
     pub(crate) name_panics: bool,
+    /// Chaos, and its seed.
+    pub(crate) chaos: Option<u64>,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
@@ -80,6 +84,7 @@ pub(crate) struct Wishes {
     pub(crate) detect_deadlocks: Option<bool>,
     pub(crate) leaks: Option<Leaks>,
     pub(crate) name_panics: Option<bool>,
+    pub(crate) chaos: Option<u64>,
     pub(crate) name: Option<String>,
 }
 
@@ -132,6 +137,10 @@ impl Config {
             Some(name_panics) => name_panics,
             None => choice_from_env("GTHREAD_NAME_PANICS", &[("1", true), ("0", false)])?,
         };
+        let chaos = match wishes.chaos {
+            Some(seed) => seed,
+            None => chaos_from_env()?,
+        };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
         Ok(Self {
             workers,
@@ -142,6 +151,7 @@ impl Config {
             on_sigquit,
             leaks,
             name_panics,
+            chaos: (chaos != 0).then_some(chaos),
             name,
         })
     }
@@ -172,6 +182,31 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(error) => Err(invalid(format!("{name}: {error}"))),
     }
+}
+
+/// The seed that `GTHREAD_CHAOS` asks for, one for the process: zero for none. Says which, once.
+fn chaos_from_env() -> io::Result<u64> {
+    const NAME: &str = "GTHREAD_CHAOS";
+    static RANDOM: LazyLock<u64> =
+        LazyLock::new(|| std::hash::RandomState::new().hash_one(NAME) | 1);
+    static SAID: Once = Once::new();
+    let seed = match std::env::var(NAME).as_deref().map(str::trim) {
+        Err(std::env::VarError::NotPresent) => 0,
+        Ok("random") => *RANDOM,
+        wrong_or_seed => {
+            wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
+                invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
+            })?
+        }
+    };
+    if seed != 0 {
+        // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
+        SAID.call_once(|| {
+            let _ =
+                writeln!(io::stderr(), "gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices");
+        });
+    }
+    Ok(seed)
 }
 
 /// One of some values, by what they are called in the environment; the first if nothing is said.
@@ -246,6 +281,7 @@ impl Sched {
             idle: Idle::new(workers),
             driver: Driver::new(),
             monitor: Monitor::new(),
+            chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),

@@ -88,6 +88,7 @@ impl Worker {
         let mut spins = 1;
         for _ in 0..SWEEPS {
             let found = self.steal().or_else(|| self.sched.take_injected());
+            let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
                 return found;
             }
