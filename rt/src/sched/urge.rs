@@ -44,15 +44,14 @@ impl Sched {
 }
 
 impl Worker {
-    /// Heeds an urge, unless it is at it already: then that comes next.
+    /// Heeds an urge; one that comes in its turn is for the next.
     pub(super) fn heed_urge(&self) {
-        if self.urge.get().is_some() {
-            return;
+        if self.urge.get().is_none() {
+            self.core.remote.own.status.take_urge();
+            // Those whose timers are due are as late as what was injected.
+            self.sched.inject_due(&self.core.remote);
+            self.urge.set(Some(Urge { until: None, until_fair: self.until_fair.get() }));
         }
-        self.core.remote.own.status.take_urge();
-        // Those whose timers are due are as late as what was injected.
-        self.sched.inject_due(&self.core.remote);
-        self.urge.set(Some(Urge { until: None, until_fair: self.until_fair.get() }));
         // All ways to go on without a pick end here.
         self.until_fair.set(1);
     }
