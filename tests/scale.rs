@@ -66,7 +66,8 @@ fn crowds_spawned_and_joined() {
             let parents: Vec<_> = (0..4 * workers)
                 .map(|parent| {
                     go!(move || {
-                        let children: Vec<_> = (0..10).map(|child| go!(move || parent * child)).collect();
+                        let children: Vec<_> =
+                            (0..10).map(|child| go!(move || parent * child)).collect();
                         gthread::yield_now();
                         children
                     })
@@ -252,7 +253,9 @@ fn all_fall_asleep_and_are_woken_from_outside() {
             std::thread::scope(|scope| {
                 for os in 0..4 {
                     let tx = &tx;
-                    scope.spawn(move || (0..workers).for_each(|n| tx.send(os * workers + n).unwrap()));
+                    scope.spawn(move || {
+                        (0..workers).for_each(|n| tx.send(os * workers + n).unwrap())
+                    });
                 }
             });
             let sum: usize = (0..4 * workers).map(|_| answers.recv().unwrap()).sum();
