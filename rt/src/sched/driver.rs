@@ -168,6 +168,11 @@ impl Sched {
         self.remote(key.worker).timers.remove(key.handle);
     }
 
+    /// Whether anybody waits for a time.
+    pub(super) fn has_timers(&self) -> bool {
+        self.earliest() != NEVER
+    }
+
     /// The earliest deadline of all.
     fn earliest(&self) -> When {
         self.workers().map(|worker| worker.timers.earliest()).min().unwrap_or(NEVER)

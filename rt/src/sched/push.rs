@@ -116,6 +116,6 @@ impl Worker {
 
     /// Moves everything that is not pinned to the injector, where nobody can overlook it.
     pub(super) fn give_up_work(&self) {
-        self.core.queues.take_all().for_each(|task| self.sched.inject(task));
+        self.core.queues.take_all().into_iter().for_each(|task| self.sched.inject(task));
     }
 }

@@ -93,6 +93,7 @@ impl Worker {
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
         for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.sched.take_injected());
+            let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
                 return found;
             }
@@ -177,7 +178,7 @@ impl Worker {
     fn sleep_in_driver(&self) -> bool {
         let sched = &*self.sched;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
-        let is_spare = me >= sched.config.workers && !self.is_needed();
+        let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
             let timer = self.keep_timers();
