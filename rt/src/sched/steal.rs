@@ -45,7 +45,9 @@ impl Worker {
             retry = false;
             for victim in (start..count).chain(0..start) {
                 let Some(victim) = remotes[victim].get() else { continue };
-                if std::sync::Arc::ptr_eq(victim, &self.core.remote) {
+                // Asked first, because an attempt enters crossbeam's epoch, which every 128th time looks at all
+                // threads: with as many workers, several times a sweep.
+                if std::sync::Arc::ptr_eq(victim, &self.core.remote) || !victim.has_stealable() {
                     continue;
                 }
                 // One after the other: a second success would be a task in nobody's hands.
