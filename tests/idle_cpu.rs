@@ -35,7 +35,7 @@ fn busy(runtime: &Runtime) {
 #[test]
 fn idle_runtimes_use_no_cpu() {
     watchdog(LIMIT, || {
-        let runtimes = [runtime(1), runtime(2), runtime(8)];
+        let runtimes = [runtime(1), runtime(2), runtime(8), runtime(64)];
         assert_idle("fresh");
         runtimes.iter().for_each(busy);
         assert_idle("after work");

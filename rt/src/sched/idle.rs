@@ -8,6 +8,8 @@
 //! - Whoever takes a worker out of `sleepers` has counted it as running and searching, and owes it
 //!   exactly one wake; a worker that takes itself out is owed none.
 
+use crossbeam_utils::CachePadded;
+
 use crate::prim::{AtomicU64, Mutex, Ordering, barrier, fence, lock};
 
 const SEARCHING: u64 = 1;
@@ -40,7 +42,8 @@ pub(crate) enum Summon {
 
 #[derive(Debug)]
 pub(crate) struct Idle {
-    word: AtomicU64,
+    /// Read at every push, so in a line with nothing that is written more often.
+    word: CachePadded<AtomicU64>,
     /// How many workers may run at once.
     limit: u64,
     sleepers: Mutex<Vec<u32>>,
@@ -50,7 +53,7 @@ impl Idle {
     /// `limit` workers, all counted as running; a worker starts by looking for work.
     pub(crate) fn new(limit: u32) -> Self {
         Self {
-            word: AtomicU64::new(u64::from(limit) * RUNNING),
+            word: CachePadded::new(AtomicU64::new(u64::from(limit) * RUNNING)),
             limit: u64::from(limit),
             sleepers: Mutex::new(Vec::new()),
         }

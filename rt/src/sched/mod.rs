@@ -82,11 +82,7 @@ const MAX_SPARES: usize = 1024;
 pub(crate) struct Sched {
     pub(crate) config: Config,
     injector: Injector<TaskRef>,
-    injected: AtomicU64,
-    /// Times the monitor took tasks from a stuck worker for others.
-    moved_on: AtomicU64,
-    /// Workers that were woken because there was work.
-    wakes: AtomicU64,
+    tally: CachePadded<Tally>,
     /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
     remotes: Box<[OnceLock<Arc<Remote>>]>,
     /// How many of `remotes` are filled, or being filled.
@@ -112,6 +108,17 @@ pub(crate) struct Sched {
     joiners: Mutex<Option<Vec<Waiter>>>,
 }
 
+/// What is counted but not by a worker. In a line of its own: beside it is what workers read at every pick.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Tasks that came through the injector.
+    injected: AtomicU64,
+    /// Times the monitor took tasks from a stuck worker for others.
+    moved_on: AtomicU64,
+    /// Workers that were woken because there was work.
+    wakes: AtomicU64,
+}
+
 impl Sched {
     /// A counted handle to the scheduler of `task`, for use outside its workers.
     fn of(task: TaskRef) -> Arc<Self> {
@@ -130,7 +137,7 @@ impl Sched {
             Some(home) => self.post(home, task),
             None => {
                 // The push beside it writes to a shared line as well.
-                self.injected.fetch_add(1, Ordering::Relaxed);
+                self.tally.injected.fetch_add(1, Ordering::Relaxed);
                 self.injector.push(task);
                 self.answer(self.idle.notify_outside());
             }
@@ -143,7 +150,7 @@ impl Sched {
         match summon {
             Summon::Nobody => {}
             Summon::Worker(worker) => {
-                self.wakes.fetch_add(1, Ordering::Relaxed);
+                self.tally.wakes.fetch_add(1, Ordering::Relaxed);
                 self.remote(worker).parker.unpark();
             }
             Summon::Spare => self.monitor.request_spare(),
@@ -295,7 +302,8 @@ impl Sched {
     /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,
     /// rescues by the monitor.
     pub(crate) fn shared_counts(&self) -> [u64; 3] {
-        [&self.injected, &self.wakes, &self.moved_on].map(|counter| counter.load(Ordering::Relaxed))
+        let Tally { injected, moved_on, wakes } = &*self.tally;
+        [injected, wakes, moved_on].map(|counter| counter.load(Ordering::Relaxed))
     }
 }
 

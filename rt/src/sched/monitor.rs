@@ -211,7 +211,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
                     let tasks = remote.rescue(Rescue::Some);
                     if !tasks.is_empty() {
                         acted = true;
-                        sched.moved_on.fetch_add(1, Ordering::Relaxed);
+                        sched.tally.moved_on.fetch_add(1, Ordering::Relaxed);
                     }
                     tasks.into_iter().for_each(|task| sched.inject(task));
                 }

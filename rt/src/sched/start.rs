@@ -273,9 +273,7 @@ impl Sched {
         }
         let sched = Arc::new(Self {
             injector: Injector::new(),
-            injected: AtomicU64::new(0),
-            wakes: AtomicU64::new(0),
-            moved_on: AtomicU64::new(0),
+            tally: CachePadded::default(),
             remotes,
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),

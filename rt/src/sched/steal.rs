@@ -10,10 +10,14 @@ use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::task::TaskRef;
 
-/// Sweeps over all other workers before giving up. A sweep costs little more than a memory barrier
-/// for each victim, so with few workers this is some ten microseconds: about what it costs to be put
-/// to sleep and woken again.
-const SWEEPS: u32 = 32;
+/// Sweeps over all other workers before giving up, at most and at least. A sweep costs little more than
+/// two memory barriers for each victim, so this is some ten microseconds: about what it costs to be put to
+/// sleep and woken again.
+const MOST_SWEEPS: usize = 32;
+const LEAST_SWEEPS: usize = 2;
+/// Victims that are looked at before giving up, so that a search takes no longer with many workers than with
+/// few. Fewer sweeps miss nothing: who goes to sleep looks at every queue once more.
+const LOOKS: usize = 512;
 /// Pauses between sweeps grow up to this many spins.
 const MAX_SPINS: u32 = 64;
 
@@ -41,7 +45,9 @@ impl Worker {
             retry = false;
             for victim in (start..count).chain(0..start) {
                 let Some(victim) = remotes[victim].get() else { continue };
-                if std::sync::Arc::ptr_eq(victim, &self.core.remote) {
+                // Asked first, because an attempt enters crossbeam's epoch, which every 128th time looks at all
+                // threads: with as many workers, several times a sweep.
+                if std::sync::Arc::ptr_eq(victim, &self.core.remote) || !victim.has_stealable() {
                     continue;
                 }
                 // One after the other: a second success would be a task in nobody's hands.
@@ -86,7 +92,8 @@ impl Worker {
         self.counters().searches.count();
         self.suspect();
         let mut spins = 1;
-        for _ in 0..SWEEPS {
+        let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
+        for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.sched.take_injected());
             let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
