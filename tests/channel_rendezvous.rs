@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gthread_tests::channel::{self, RecvError, SendError, TryRecvError, TrySendError};
-use gthread_tests::{Drops, Flag, LIMIT, LONG, SHORT, Way, every_way, watchdog};
+use gthread_tests::{Drops, Flag, LIMIT, LONG, SHORT, Way, every_way, under_chaos, watchdog};
 
 every_way!(
     a_send_waits_for_its_receive,
@@ -211,6 +211,9 @@ fn there_and_back(on: Way) {
 /// Receivers that wait are served in the order they came.
 #[test]
 fn waiting_receivers_are_served_in_turn() {
+    if under_chaos("who waits first") {
+        return;
+    }
     watchdog(LIMIT, || {
         gthread_tests::runtime(1).run(|| {
             let (tx, rx) = channel::bounded(0);

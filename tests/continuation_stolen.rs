@@ -3,10 +3,13 @@
 use std::sync::{Arc, Mutex};
 
 use gthread::go;
-use gthread_tests::{Flag, for_each_of, for_workers, hog_until, os_thread_id};
+use gthread_tests::{Flag, for_each_of, for_workers, hog_until, os_thread_id, under_chaos};
 
 #[test]
 fn the_caller_goes_on_while_the_child_spins() {
+    if under_chaos("who goes on with what") {
+        return;
+    }
     // With one worker it is a spare OS thread that takes it.
     for_workers(|runtime| {
         for _ in 0..20 {
@@ -30,6 +33,9 @@ fn the_caller_goes_on_while_the_child_spins() {
 
 #[test]
 fn steals_are_counted() {
+    if under_chaos("who goes on with what") {
+        return;
+    }
     for_each_of(&[2, 8], |runtime| {
         let before = runtime.metrics().steals;
         runtime.run(|| {
@@ -49,6 +55,9 @@ fn steals_are_counted() {
 /// work.
 #[test]
 fn the_oldest_is_stolen_first() {
+    if under_chaos("who goes on with what") {
+        return;
+    }
     for_each_of(&[2], |runtime| {
         let mut oldest_first = 0;
         for _ in 0..50 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use gthread::channel::{self, Receiver};
 use gthread::sync::WaitGroup;
 use gthread::{Builder, RuntimeDump, ThreadDump, ThreadState, WorkerState};
-use gthread_tests::{Flag, LIMIT, for_workers, hog_until, runtime, until, watchdog};
+use gthread_tests::{Flag, LIMIT, for_workers, hog_until, runtime, under_chaos, until, watchdog};
 
 /// Dumps until all threads but `others` are parked.
 fn dump_parked(runtime: &gthread::Runtime, parked: usize) -> RuntimeDump {
@@ -263,6 +263,9 @@ fn what_blocks_is_named() {
 
 #[test]
 fn new_and_runnable_threads_are_told_apart() {
+    if under_chaos("the order of parent and child") {
+        return;
+    }
     watchdog(LIMIT, || {
         let runtime = runtime(1);
         let dump = runtime.run(|| {
@@ -314,6 +317,83 @@ fn a_join_names_its_thread_and_a_circle_of_joins_is_found() {
         assert_eq!(named(&dump, "joins").wait.unwrap().thread, Some(waits));
         waits_thread.unpark();
         joins.join().unwrap();
+    });
+}
+
+#[test]
+fn a_lock_names_its_holder_and_a_circle_of_locks_and_joins_is_found() {
+    use gthread::sync::{Mutex, RwLock};
+    use std::sync::Arc;
+    for_workers(|runtime| {
+        let (one, two) = (Arc::new(Mutex::new(())), Arc::new(RwLock::new(())));
+        let (to_a, from_b) = channel::bounded::<gthread::JoinHandle<()>>(1);
+        // "a" has the mutex and joins "b", which has the other lock, and "c" waits for that.
+        let holds = Flag::new();
+        let a = start(runtime, "a", {
+            let (one, holds) = (Arc::clone(&one), holds.clone());
+            move || {
+                let _one = one.lock().unwrap();
+                holds.raise();
+                from_b.recv().unwrap().join().unwrap();
+            }
+        });
+        until(|| holds.is_up());
+        let has_two = Flag::new();
+        let b = start(runtime, "b", {
+            let (one, two, has_two) = (Arc::clone(&one), Arc::clone(&two), has_two.clone());
+            move || {
+                let _two = gthread::with_stack(1 << 20, || two.write().unwrap());
+                has_two.raise();
+                drop(one.lock().unwrap());
+            }
+        });
+        until(|| has_two.is_up());
+        let c = start(runtime, "c", {
+            let two = Arc::clone(&two);
+            move || drop(two.read().unwrap())
+        });
+        to_a.send(b).unwrap();
+        let dump = dump_parked(runtime, 3);
+        let (a_id, b_id) = (named(&dump, "a").id, named(&dump, "b").id);
+        let wait = named(&dump, "b").wait.unwrap();
+        assert_eq!((wait.reason, wait.thread), ("lock", Some(a_id)));
+        let lock = wait.lock.unwrap();
+        assert_eq!((lock.kind, lock.held), ("Mutex", true));
+        let wait = named(&dump, "c").wait.unwrap();
+        assert_eq!(wait.lock.unwrap().kind, "RwLock");
+        // It was locked on another stack of b's, which is gone.
+        assert!(wait.thread.is_none_or(|thread| thread == b_id));
+        let all = gthread::dump();
+        let cycles = all.cycles();
+        let ids = |cycle: &Vec<&ThreadDump>| cycle.iter().map(|t| t.id).collect::<Vec<_>>();
+        assert!(cycles.iter().any(|cycle| ids(cycle) == [a_id, b_id]), "{all}");
+        let expected = format!(
+            "thread {a_id} 'a' waits to join thread {b_id} 'b', which waits for the Mutex at {:#x} \
+             that thread {a_id} has",
+            lock.address
+        );
+        assert!(all.to_string().contains(&expected), "{all}");
+        drop((a, c));
+    });
+}
+
+#[test]
+fn a_lock_that_an_os_thread_has_says_so() {
+    use gthread::sync::Mutex;
+    use std::sync::Arc;
+    for_workers(|runtime| {
+        let lock = Arc::new(Mutex::new(()));
+        let held = lock.lock().unwrap();
+        let waits = start(runtime, "waits", {
+            let lock = Arc::clone(&lock);
+            move || drop(lock.lock().unwrap())
+        });
+        let dump = dump_parked(runtime, 1);
+        let wait = named(&dump, "waits").wait.unwrap();
+        assert!(wait.thread.is_none() && wait.lock.unwrap().held);
+        assert!(dump.to_string().contains("that an OS thread seems to have"), "{dump}");
+        drop(held);
+        waits.join().unwrap();
     });
 }
 

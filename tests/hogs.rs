@@ -1,7 +1,8 @@
 //! A green thread that keeps its OS thread, blocked or busy, does not stop the others.
 
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use gthread::{Builder, channel, go};
 use gthread_tests::{Flag, for_each_of, for_workers, hog_until, yield_often};
@@ -272,4 +273,40 @@ fn spin_beside_a_child() {
     let child = go!(move || raised.raise());
     hog_until(|| flag.is_up());
     child.join().unwrap();
+}
+
+/// Fair picks are counted, and each takes long here: what comes from outside must not wait for them.
+#[test]
+fn those_that_compute_between_yields() {
+    const HOGS: usize = 4;
+    const BURST: Duration = Duration::from_millis(2);
+    /// Bursts while one from outside waits. By fair picks alone it is some 250.
+    const MANY: usize = 100;
+    let runtime = gthread::Runtime::builder().workers(1).build().unwrap();
+    let (stop, bursts) = (Flag::new(), Arc::new(AtomicUsize::new(0)));
+    let hogs: Vec<_> = (0..HOGS)
+        .map(|_| {
+            let (stop, bursts) = (stop.clone(), Arc::clone(&bursts));
+            runtime.spawn(move || {
+                while !stop.is_up() {
+                    let end = Instant::now() + BURST;
+                    hog_until(|| Instant::now() >= end);
+                    bursts.fetch_add(1, Ordering::Relaxed);
+                    gthread::yield_now();
+                }
+            })
+        })
+        .collect();
+    gthread_tests::until(|| bursts.load(Ordering::Relaxed) >= 2 * HOGS);
+    for _ in 0..5 {
+        let before = bursts.load(Ordering::Relaxed);
+        let waited = runtime.spawn({
+            let bursts = Arc::clone(&bursts);
+            move || bursts.load(Ordering::Relaxed) - before
+        });
+        let waited = waited.join().unwrap();
+        assert!(waited < MANY, "{waited} bursts went before");
+    }
+    stop.raise();
+    hogs.into_iter().for_each(|hog| hog.join().unwrap());
 }

@@ -1,7 +1,7 @@
 //! What a runtime counts.
 
 use gthread::{Metrics, go};
-use gthread_tests::{LIMIT, hog_until, runtime, until, watchdog, yield_often};
+use gthread_tests::{LIMIT, hog_until, runtime, under_chaos, until, watchdog, yield_often};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -31,6 +31,9 @@ fn one_worker_shares_nothing() {
 
 #[test]
 fn a_parent_that_goes_on_elsewhere_is_offered_and_taken() {
+    if under_chaos("who goes on with what") {
+        return;
+    }
     watchdog(LIMIT, || {
         let runtime = runtime(2);
         runtime.run(|| {

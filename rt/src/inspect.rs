@@ -1,8 +1,10 @@
 //! Looking at all green threads from outside.
 
+use std::io;
+
 use crate::dump::Dump;
 use crate::park::blocking;
-use crate::sched::{Census, live_scheds};
+use crate::sched::{self, Census, live_scheds};
 
 /// All green threads of all runtimes as they are at one moment: who they are, what they wait for, where and for
 /// how long, and the call stacks of those that are parked.
@@ -39,4 +41,25 @@ use crate::sched::{Census, live_scheds};
 pub fn dump() -> Dump {
     let census = Census::take(&live_scheds());
     blocking(|| census.into_dump())
+}
+
+/// From now on SIGQUIT (Ctrl-\\ in a terminal, `kill -QUIT` elsewhere) prints a [`dump`] to stderr, and the
+/// process goes on. As the JVM's; Go's ends the process.
+///
+/// The environment variable `GTHREAD_DUMP=sigquit` does the same for a program that does not call this, when its
+/// first runtime starts. May be called again; costs an OS thread that sleeps.
+///
+/// # Errors
+///
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the program has a handler for the signal. What the system
+/// says if it has no pipe or thread.
+///
+/// # Examples
+///
+/// ```
+/// gthread::dump_on_sigquit()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn dump_on_sigquit() -> io::Result<()> {
+    sched::dump_on_sigquit()
 }

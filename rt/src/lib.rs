@@ -40,7 +40,9 @@
 //!
 //! [`green_local!`](crate::green_local!) declares variables of green threads instead, which are free of the first;
 //! [`Builder::pinned`] starts a green thread that never leaves its OS thread and is free of both.
-//! `docs/soundness.md` in the repository says more.
+//! [`no_switch`] panics where code that must not be suspended would be; `GTHREAD_CHAOS`
+//! ([`RuntimeBuilder::chaos`]) makes rare moves usual. `docs/soundness.md` in the repository goes through
+//! std and common crates one by one, and says what the compiler does.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
@@ -82,17 +84,19 @@ mod runtime;
 
 mod inspect;
 
+pub mod testing;
+
 pub use dump::{
-    Dump, FrameDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
-    WorkerState,
+    Dump, FrameDump, LockDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump,
+    WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
 #[doc(inline)]
 pub use green_local::{AccessError, LocalKey};
-pub use inspect::dump;
+pub use inspect::{dump, dump_on_sigquit};
 pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite};
 pub use sched::WorkerMetrics;
 pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};

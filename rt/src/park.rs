@@ -35,11 +35,12 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 
 use crate::no_switch;
-use crate::sched::{self, current};
+use crate::sched::{self, Worker, current};
 use crate::spin;
 use crate::task::command::Command;
+use crate::task::holder::AwaitedLock;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
-use crate::task::{OsThread, Reason, TaskRef, Waiter, Wake};
+use crate::task::{OsThread, Reason, Target, TaskRef, Waiter, Wake};
 
 /// An armed wait of the calling thread.
 #[must_use = "an armed wait must be parked in or cancelled"]
@@ -124,6 +125,14 @@ impl Wait {
             Who::Green(task) => Waiter::Green(*task),
             Who::Held(task) => Waiter::Held(*task),
             Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
+        }
+    }
+
+    /// Notes for dumps that it is a wait for this lock, with a reason that says so. The note stays in its place
+    /// until the wait is over.
+    pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
+        if let Who::Green(task) | Who::Held(task) = &self.who {
+            task.note_target(Target::Lock(NonNull::from(lock)));
         }
     }
 
@@ -230,6 +239,24 @@ pub(crate) fn thread_id() -> NonZeroU64 {
 /// Whether the calling thread is a green one that may suspend.
 pub(crate) fn is_green() -> bool {
     green().is_some()
+}
+
+/// Called where the calling thread may be suspended, whether or not it has to be. For chaos, which suspends
+/// it there at random; and which lets `no_switch` find such places even where it has not to be.
+///
+/// In debug builds only: it stands where an operation takes some nanoseconds.
+#[inline(always)]
+pub(crate) fn may_suspend(site: &'static Location<'static>) {
+    if cfg!(debug_assertions) && sched::chaos::is_anywhere() {
+        suspend_at_random(site);
+    }
+}
+
+#[cold]
+fn suspend_at_random(site: &'static Location<'static>) {
+    if current::with(|worker| worker.is_some_and(Worker::is_to_suspend)) {
+        yield_at(site);
+    }
 }
 
 /// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
@@ -397,6 +424,7 @@ pub fn park_timeout(timeout: Duration) {
 
 #[inline(never)]
 fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
+    may_suspend(site);
     let running = current::running();
     if running.is_some_and(|task| task.wait.take_token()) {
         return;

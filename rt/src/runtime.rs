@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::dump::RuntimeDump;
 use crate::park::blocking;
+pub use crate::sched::Leaks;
 use crate::sched::{Census, Config, Sched, Wishes, WorkerMetrics, current};
 use crate::scope::run_in;
 use crate::spawn::{JoinHandle, Options, start_in};
@@ -108,6 +109,11 @@ impl Runtime {
         let census = Census::take(std::slice::from_ref(&self.sched));
         let mut dump = blocking(|| census.into_dump());
         dump.runtimes.pop().expect("one scheduler, one dump")
+    }
+
+    /// Whether green threads of it have not ended.
+    pub(crate) fn has_threads(&self) -> bool {
+        self.sched.has_threads()
     }
 
     fn stack_sites(&self) -> Vec<StackSite> {
@@ -228,6 +234,33 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Whether to find out that every green thread is asleep for ever, and that so is every other thread of the
+    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, every
+    /// [`run`](Runtime::run) panics and every [`JoinHandle::join`] outside the runtimes fails, and none of the
+    /// runtimes ever runs anything again. As Go's "all goroutines are asleep".
+    ///
+    /// If an OS thread does anything else, sleep or wait in std for example, it may be about to wake a
+    /// green thread. Then after some five seconds in which all sleep while somebody waits in `run` or `join`, a
+    /// warning is printed, once, and that is all.
+    ///
+    /// If not given, what `GTHREAD_DEADLOCK` says, `on` or `off`, else it is on. It costs a program that runs
+    /// nothing. Switch it off if the hang is intended, as in a main thread that waits to be killed by a signal.
+    /// A runtime for which it is off keeps all others from being reported: it may be about to wake somebody.
+    pub fn deadlock_detection(mut self, detect: bool) -> Self {
+        self.wishes.detect_deadlocks = Some(detect);
+        self
+    }
+
+    /// What to do about green threads that have not ended when the runtime is dropped. If not given, what
+    /// `GTHREAD_LEAKS` says, `print`, `panic` or `ignore`, else they are printed. For tests there is
+    /// [`testing::check_leaks`](crate::testing::check_leaks).
+    ///
+    /// A runtime that is dropped on one of its own green threads cannot panic for them, and prints.
+    pub fn report_leaks(mut self, leaks: Leaks) -> Self {
+        self.wishes.leaks = Some(leaks);
+        self
+    }
+
     /// Whether panic messages name the green thread: before the message of the panic hook comes a line
     /// as
     ///
@@ -240,6 +273,22 @@ impl RuntimeBuilder {
     /// later replaces it, and may find out by [`current`](crate::current) who panics.
     pub fn name_panics(mut self, name: bool) -> Self {
         self.wishes.name_panics = Some(name);
+        self
+    }
+
+    /// Chaos: a runtime that does what the usual one may do, as often as it can. For tests, to find what
+    /// relies on the usual. If not given, `GTHREAD_CHAOS`, a number or `random`; 0 is none.
+    ///
+    /// Whatever becomes runnable is run in random order, as a rule by another worker than before: so a
+    /// green thread comes back on another OS thread from most suspensions, if there are two workers at
+    /// least. `go!` goes on with the child or with the parent. In builds with debug assertions a green
+    /// thread is also suspended at random where it could be and need not be, as by a `recv` that finds a
+    /// message; inside [`no_switch`](crate::no_switch) such places panic at random then.
+    ///
+    /// All choices follow from `seed`; but what there is to choose from depends on timing, and with it how a
+    /// run goes. A seed from the environment is printed on stderr, once. Programs run some ten times slower.
+    pub fn chaos(mut self, seed: u64) -> Self {
+        self.wishes.chaos = Some(seed);
         self
     }
 

@@ -292,7 +292,8 @@ unsafe impl<T: Send> Send for SendPtr<T> {}
 ///
 /// # Panics
 ///
-/// With `f`'s payload if it panics. If the default runtime cannot start.
+/// With `f`'s payload if it panics. If the default runtime cannot start. If all green threads are asleep for
+/// ever: see [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
 ///
 /// # Examples
 ///
@@ -321,6 +322,7 @@ where
 }
 
 /// Runs `f` as a green thread of `sched` and waits for it.
+#[track_caller]
 pub(crate) fn run_in<F, T>(sched: &Arc<Sched>, site: &'static Location<'static>, f: F) -> T
 where
     F: FnOnce() -> T + Send,
@@ -328,15 +330,18 @@ where
 {
     // Before the thread is there: it borrows, so the wait for it must not fail.
     no_switch::check(site);
-    // SAFETY: the types are `Send`, and we wait for the thread: `join` fails without its having ended
-    // only when the runtime is dropped, and it is borrowed here or the default one.
+    // SAFETY: the types are `Send`, and we wait for the thread. `wait` fails without its having ended only
+    // when the runtime was dropped, and it is borrowed here or the default one; or in a deadlock, and then no
+    // green thread of any runtime ever runs again, be it suspended or blocked (`sched/deadlock.rs`).
     let handle = match unsafe { start_in(sched, Options::new(site), f) } {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     };
-    match handle.join() {
-        Ok(result) => result,
-        Err(payload) => resume_unwind(payload),
+    match handle.wait(site) {
+        Ok(Ok(result)) => result,
+        Ok(Err(payload)) => resume_unwind(payload),
+        // The thread never runs again, so what it borrows may go.
+        Err(never) => panic!("{}", never.text()),
     }
 }
 

@@ -9,14 +9,18 @@ use std::sync::Arc;
 use std::thread::Result;
 
 use crate::no_switch;
-use crate::park::Wait;
-use crate::sched::{self, ABANDONED, Sched, Worker, current};
+use crate::park::{Wait, may_suspend};
+use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
-use crate::task::{After, Attributes, Reason, TaskRef, Waiter};
+use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
 use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
+///
+/// A suspension point in green threads: the caller may go on on another OS thread. No reference into a
+/// `thread_local!` may be held across it, nor anything else that belongs to an OS thread, and the compiler
+/// does not check that: see [soundness](crate#soundness), and `docs/soundness.md` in the repository.
 ///
 /// # Examples
 ///
@@ -337,19 +341,32 @@ impl<T> JoinHandle<T> {
     /// # Errors
     ///
     /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before
-    /// it ended.
+    /// it ended, or if it never will because [everybody sleeps](crate::RuntimeBuilder::deadlock_detection).
     #[track_caller]
     pub fn join(self) -> Result<T> {
+        match self.wait(Location::caller()) {
+            Ok(result) => result,
+            Err(never) => Err(Box::new(never.text())),
+        }
+    }
+
+    /// Waits for the thread to end and gives its result.
+    #[inline]
+    pub(crate) fn wait(
+        self,
+        site: &'static Location<'static>,
+    ) -> std::result::Result<Result<T>, Never> {
+        may_suspend(site);
         // It does not detach: what it holds is given up here, or stays in use for ever.
         let task = ManuallyDrop::new(self).task();
-        if !task.join.is_done() && !wait_until_done(task, Location::caller()) {
-            return Err(Box::new("the runtime was dropped before this green thread ended"));
+        if !task.join.is_done() {
+            wait_until_done(task, site)?;
         }
         // SAFETY: done; the result and a reference are ours.
         unsafe {
             let result = task.take_result();
             task.release_last();
-            result
+            Ok(result)
         }
     }
 
@@ -364,14 +381,35 @@ impl<T> JoinHandle<T> {
     }
 }
 
-/// Blocks until `task` is done: false if its runtime has stopped instead.
+/// Why a green thread will never end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Never {
+    RuntimeDropped,
+    Deadlock,
+}
+
+impl Never {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::RuntimeDropped => "the runtime was dropped before this green thread ended",
+            Self::Deadlock => {
+                "all green threads are asleep - deadlock! (what each of them waits for was printed to stderr)"
+            }
+        }
+    }
+}
+
+/// Blocks until `task` is done.
 #[cold]
-fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
+fn wait_until_done(
+    task: TaskRef,
+    site: &'static Location<'static>,
+) -> std::result::Result<(), Never> {
     if let Some(violation) = no_switch::violation(site) {
         // The handle goes, as a handle that is dropped.
         match task.join.detach() {
             Detach::Running => violation.panic(),
-            Detach::Done => return true,
+            Detach::Done => return Ok(()),
         }
     }
     let sched = task.sched();
@@ -379,11 +417,15 @@ fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
     let wait = Wait::arm(site);
     let waiter = wait.waiter();
     if let Waiter::Green(joiner) = waiter {
-        joiner.note_target(task);
+        joiner.note_target(Target::Task(task));
     }
     if !inside && !sched.add_joiner(waiter) {
         let _ = wait.cancel();
-        return task.join.is_done();
+        return match task.join.is_done() {
+            true => Ok(()),
+            false if sched.is_condemned() => Err(Never::Deadlock),
+            false => Err(Never::RuntimeDropped),
+        };
     }
     // SAFETY: we hold the handle, and register once.
     unsafe { task.set_joiner(waiter) };
@@ -395,7 +437,11 @@ fn wait_until_done(task: TaskRef, site: &'static Location<'static>) -> bool {
     if !inside {
         sched.remove_joiner(waiter);
     }
-    op != ABANDONED || task.join.is_done()
+    match op {
+        _ if task.join.is_done() => Ok(()),
+        DEADLOCKED => Err(Never::Deadlock),
+        _ => Err(Never::RuntimeDropped),
+    }
 }
 
 impl<T> Drop for JoinHandle<T> {

@@ -14,7 +14,7 @@ use std::ptr::NonNull;
 use memmap2::{MmapMut, MmapOptions};
 
 use crate::slot::colour_of;
-use crate::{SizeClass, Slot, StackError};
+use crate::{SizeClass, Slot, StackError, map};
 
 /// Bytes reserved at once, as long as that is at least [`MIN_SLOTS`] slots.
 const CHUNK_BYTES: usize = 64 << 20;
@@ -69,6 +69,7 @@ impl Chunk {
                 Err(source) => return Err(StackError::Reserve { bytes, source }),
             }
         };
+        map::enter(map.as_ptr(), map.len(), size);
         let (warm, rested, cold, bare) = Default::default();
         Ok(Self { map, class, id, cut: 0, warm, rested, cold, bare, mapped_guards: 0 })
     }
@@ -173,8 +174,17 @@ impl Chunk {
     }
 
     /// Keeps the address space for ever.
-    pub(crate) fn leak(self) {
-        std::mem::forget(self.map);
+    pub(crate) fn leak(mut self) {
+        for list in [&mut self.warm, &mut self.rested, &mut self.cold, &mut self.bare] {
+            *list = Vec::new();
+        }
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        map::leave(self.map.as_ptr());
     }
 }
 

@@ -21,6 +21,7 @@ mod class;
 mod error;
 mod fault;
 mod guard;
+mod map;
 mod pool;
 mod shelf;
 mod slot;

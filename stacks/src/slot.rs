@@ -25,7 +25,6 @@ const GUARD_SHIFT: u32 = 16;
 /// Enough to spread a thousand threads' hot lines over a second-level cache; together half a page, so that a
 /// small thread still lives in its top page.
 const COLOURS: usize = 8;
-const COLOUR_STEP: usize = 256;
 
 /// The smallest page there is.
 const GUARD_UNIT: usize = 4 << 10;
@@ -80,7 +79,10 @@ impl Slot {
     }
 
     /// No colour is this large.
-    pub const MAX_COLOUR: usize = COLOURS * COLOUR_STEP;
+    pub const MAX_COLOUR: usize = COLOURS * Self::COLOUR_STEP;
+
+    /// Every colour is a multiple of this.
+    pub const COLOUR_STEP: usize = 256;
 
     /// The size class this slot was cut for.
     #[inline]
@@ -137,7 +139,7 @@ impl Slot {
 #[inline]
 pub(crate) fn colour_of(bottom: NonNull<u8>, class: SizeClass) -> usize {
     let number = bottom.as_ptr() as usize >> class.log2();
-    number % COLOURS * COLOUR_STEP
+    number % COLOURS * Slot::COLOUR_STEP
 }
 
 /// [`Slot::high_water`] of the calling OS thread's own stack: bytes from its highest address down to the

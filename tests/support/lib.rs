@@ -382,6 +382,15 @@ pub fn times_slept() -> i64 {
     usage.ru_nvcsw
 }
 
+/// Whether `GTHREAD_CHAOS` is set, so that a test of `what` has nothing to test: it says so.
+pub fn under_chaos(what: impl Display) -> bool {
+    let chaos = std::env::var_os("GTHREAD_CHAOS").is_some_and(|seed| seed != "0");
+    if chaos {
+        println!("not under chaos: {what}");
+    }
+    chaos
+}
+
 /// Bytes of this process in memory, now and at most so far.
 pub fn resident() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();

@@ -12,6 +12,7 @@ use super::ends::Shared;
 use super::timer::{At, Tick, sleep_until};
 use super::zero::Zero;
 use super::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
+use crate::park::may_suspend;
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
 /// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
@@ -103,6 +104,7 @@ impl<T> Receiver<T> {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<T, RecvTimeoutError> {
+        may_suspend(site);
         match &self.0 {
             Flavor::Bounded(channel) => channel.recv(deadline, site),
             Flavor::Unbounded(channel) => channel.recv(deadline, site),

@@ -9,6 +9,7 @@ use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
 use super::{SendError, SendTimeoutError, TrySendError};
+use crate::park::may_suspend;
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the
 /// channel is disconnected, and receivers get what it still holds, then an error.
@@ -87,6 +88,9 @@ impl<T> Sender<T> {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<(), SendTimeoutError<T>> {
+        if !matches!(self.0, Flavor::Unbounded(_)) {
+            may_suspend(site);
+        }
         match &self.0 {
             Flavor::Bounded(channel) => channel.send(value, deadline, site),
             Flavor::Unbounded(channel) => channel.send(value, deadline, site),

@@ -8,7 +8,8 @@ impl Dump {
     /// Every circle of green threads of which each waits for the next: none of them will ever run again.
     /// Each circle once, beginning with its oldest thread.
     ///
-    /// Found from what is known exactly: who waits to join whom.
+    /// Found from what is known exactly: who waits to join whom, and who waits for a lock that whom has (of
+    /// an `RwLock`, to write).
     pub fn cycles(&self) -> Vec<Vec<&ThreadDump>> {
         let by_id: HashMap<u64, &ThreadDump> = self.threads().map(|t| (t.id, t)).collect();
         let next = |thread: &ThreadDump| {

@@ -120,8 +120,25 @@ pub struct WaitDump {
     pub at: Place,
     /// For how long, in milliseconds: some 10 too few at the most.
     pub waited_ms: u64,
-    /// The number of the green thread that must do something first, if it is known.
+    /// The number of the green thread that must do something first, if there is one and it is known: end, or
+    /// let go of the lock.
     pub thread: Option<u64>,
+    /// The lock, if it waits for one.
+    pub lock: Option<LockDump>,
+}
+
+/// A lock that a green thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct LockDump {
+    /// "Mutex" or "RwLock".
+    pub kind: &'static str,
+    /// Its address, to tell it from others.
+    pub address: usize,
+    /// Somebody has it, to write if it is an `RwLock`. If [`WaitDump::thread`] says nothing, that is an OS thread;
+    /// or a green thread that has locked it inside a [`with_stack`](crate::with_stack) and brought the guard out.
+    pub held: bool,
 }
 
 /// The stack of a green thread.

@@ -15,11 +15,14 @@ impl Display for Dump {
         if self.runtimes.is_empty() {
             writeln!(f, "no gthread runtime is running")?;
         }
-        self.runtimes.iter().try_for_each(|runtime| write!(f, "{runtime}"))?;
-        for cycle in self.cycles() {
-            write_cycle(f, &cycle)?;
+        let cycles = self.cycles();
+        for cycle in &cycles {
+            write_cycle(f, cycle)?;
         }
-        Ok(())
+        if !cycles.is_empty() {
+            writeln!(f)?;
+        }
+        self.runtimes.iter().try_for_each(|runtime| write!(f, "{runtime}"))
     }
 }
 
@@ -78,7 +81,7 @@ impl RuntimeDump {
         let mut places: HashMap<_, usize> = HashMap::new();
         let mut groups: Vec<Vec<&ThreadDump>> = Vec::new();
         for thread in &self.threads {
-            let wait = thread.wait.map(|wait| (wait.reason, wait.at, wait.thread));
+            let wait = thread.wait.map(|wait| (wait.reason, wait.at, wait.thread, wait.lock));
             let key = (thread.state, wait, thread.spawned_at, thread.worker, &thread.backtrace);
             let place = *places.entry(key).or_insert(groups.len());
             if place == groups.len() {
@@ -132,7 +135,7 @@ fn write_group(f: &mut Formatter<'_>, alike: &[&ThreadDump]) -> fmt::Result {
     for (index, frame) in first.backtrace.iter().enumerate() {
         writeln!(f, "  {index:>width$}: {frame}")?;
         if let (Some(file), Some(line)) = (&frame.file, frame.line) {
-            writeln!(f, "  {:width$}    at {file}:{line}", "")?;
+            writeln!(f, "  {:width$}    at {}:{line}", "", short(file))?;
         }
     }
     Ok(())
@@ -143,9 +146,17 @@ fn write_wait(f: &mut Formatter<'_>, wait: &WaitDump, least: u64, most: u64) -> 
     if seconds(least) != seconds(most) {
         write!(f, " to {}", seconds(most))?;
     }
-    match wait.thread {
-        Some(thread) => write!(f, ", for thread {thread}"),
-        None => Ok(()),
+    match (wait.lock, wait.thread) {
+        (None, None) => Ok(()),
+        (None, Some(thread)) => write!(f, ", for thread {thread}"),
+        (Some(lock), holder) => {
+            write!(f, ", for the {} at {:#x}", lock.kind, lock.address)?;
+            match holder {
+                Some(thread) => write!(f, " that thread {thread} has"),
+                None if lock.held => write!(f, " that an OS thread seems to have"),
+                None => Ok(()),
+            }
+        }
     }
 }
 
@@ -158,12 +169,13 @@ fn write_cycle(f: &mut Formatter<'_>, cycle: &[&ThreadDump]) -> fmt::Result {
             write!(f, "{} ", title(thread))?;
         }
         let next = cycle[(at + 1) % cycle.len()];
-        let what = thread.wait.map_or("something of", |wait| match wait.reason {
-            "join" => "to join",
-            other => other,
-        });
         let who = if at + 1 == cycle.len() { number_word(next) } else { title(next) };
-        write!(f, "waits {what} {who}")?;
+        match thread.wait.and_then(|wait| wait.lock) {
+            None => write!(f, "waits to join {who}")?,
+            Some(lock) => {
+                write!(f, "waits for the {} at {:#x} that {who} has", lock.kind, lock.address)?
+            }
+        }
     }
     writeln!(f)
 }
@@ -207,8 +219,15 @@ fn seconds(ms: u64) -> String {
 
 impl Display for Place {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        write!(f, "{}:{}:{}", short(self.file), self.line, self.column)
     }
+}
+
+/// A file of the standard library without the path that it had where that was built.
+fn short(file: &str) -> &str {
+    file.strip_prefix("/rustc/")
+        .and_then(|file| file.split_once('/'))
+        .map_or(file, |(_, file)| file)
 }
 
 impl Display for FrameDump {

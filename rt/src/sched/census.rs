@@ -5,16 +5,20 @@
 //! suspended or has not started, and stays so, so that it may be read, and walk its own stack.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
+
+use gthread_arch::stacks::Slot;
 
 use super::Sched;
 use super::peek::peek;
 use super::world::{self, Stopped};
 use crate::dump::{
-    Dump, Names, Place, RuntimeDump, Scratch, StackDump, ThreadDump, ThreadState, WaitDump, Walk,
-    WorkerDump, WorkerState,
+    Dump, LockDump, Names, Place, RuntimeDump, Scratch, StackDump, ThreadDump, ThreadState,
+    WaitDump, Walk, WorkerDump, WorkerState,
 };
-use crate::task::{Task, TaskRef};
+use crate::task::holder::{FREE, Numbers};
+use crate::task::{Reason, Target, Task, TaskRef};
 
 /// Call stacks that a dump takes of one runtime. Each takes some 10 µs, during which nothing runs.
 const MAX_WALKS: usize = 4096;
@@ -22,9 +26,13 @@ const MAX_WALKS: usize = 4096;
 /// A thread as it was found.
 struct Person {
     thread: ThreadDump,
-    /// The task, and the one that it waits for: to be compared, no longer to be read.
+    /// The task, and the one that it waits to join: to be compared, no longer to be read.
     task: TaskRef,
-    waits_for: Option<TaskRef>,
+    joins: Option<TaskRef>,
+    /// The number of who has the lock that it waits for; and the addresses of its own
+    /// stacks, by which it may be known as one that has a lock.
+    holder: u32,
+    stacks: Vec<Range<usize>>,
     calls: Vec<usize>,
 }
 
@@ -32,6 +40,16 @@ struct Person {
 struct Found {
     dump: RuntimeDump,
     threads: Vec<Person>,
+}
+
+impl Sched {
+    /// Whether some task has not finished.
+    pub(crate) fn has_threads(&self) -> bool {
+        let mut alive = false;
+        // SAFETY: the pool's own slots; the tasks are not looked at.
+        self.pool.for_each_in_use(|top| alive |= unsafe { TaskRef::at_top(top) }.is_some());
+        alive
+    }
 }
 
 /// What was found in some schedulers, with calls as addresses.
@@ -43,7 +61,17 @@ pub(crate) struct Census {
 impl Census {
     /// Looks at all that is in the given schedulers at one moment. The worlds are stopped meanwhile.
     pub(crate) fn take(scheds: &[Arc<Sched>]) -> Self {
-        let mut scratch = Scratch::new();
+        Self::take_with(scheds, Scratch::new())
+    }
+
+    /// As [`Census::take`], without calls: less to read, and it takes only a fraction of the time.
+    pub(super) fn take_briefly(scheds: &[Arc<Sched>]) -> Self {
+        let mut brief = Self::take_with(scheds, None);
+        brief.found.iter_mut().for_each(|found| found.dump.without_backtrace = 0);
+        brief
+    }
+
+    fn take_with(scheds: &[Arc<Sched>], mut scratch: Option<Scratch>) -> Self {
         let stopped: Vec<_> = scheds.iter().map(|sched| sched.stop_world()).collect();
         let found = scheds
             .iter()
@@ -71,6 +99,8 @@ fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scra
     });
     tasks.sort_unstable_by_key(|task| task.id);
     let now = sched.advance_clock();
+    // What tasks have borrowed may be gone, after a deadlock. (That is decided with the world going.)
+    let locks = !sched.is_condemned();
     let mut walks = 0;
     let mut without_backtrace = 0;
     let mut threads: Vec<_> = tasks
@@ -78,8 +108,9 @@ fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scra
         .map(|task| {
             let scratch = scratch.as_deref_mut().filter(|_| walks < MAX_WALKS);
             let walked = scratch.is_some();
-            // SAFETY: the world is stopped, and no worker may be inside of it.
-            let found = unsafe { look_at(task, now, scratch) };
+            // SAFETY: the world is stopped, and no worker may be inside of it. Who waits for a lock borrows it:
+            // only in a deadlock may the borrow end before the wait, but then the scheduler was condemned before.
+            let found = unsafe { look_at(task, now, scratch, locks) };
             if found.thread.state == ThreadState::Parked {
                 walks += usize::from(walked);
                 without_backtrace += usize::from(!walked && cfg!(feature = "backtrace"));
@@ -133,15 +164,22 @@ fn describe_running(
         stack: None,
         backtrace: Vec::new(),
     };
-    Person { thread, task, waits_for: None, calls: Vec::new() }
+    Person {
+        thread,
+        task,
+        joins: None,
+        holder: FREE,
+        stacks: vec![addresses_of(copy.slot())],
+        calls: Vec::new(),
+    }
 }
 
-/// Looks at a task that is suspended or has not started.
+/// Looks at a task that is suspended or has not started, and if told so at the lock that it waits for.
 ///
 /// # Safety
 ///
-/// So it is, and it stays so.
-unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Person {
+/// So it is, and it stays so; and the lock is there.
+unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>, locks: bool) -> Person {
     // Asked once: it may be woken meanwhile, though not run.
     let asleep = task.wait.is_asleep();
     let mut walk = Walk::new(scratch);
@@ -156,6 +194,21 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Per
         false => ThreadState::New,
     };
     let wait = task.last_wait().filter(|_| asleep);
+    let (mut joins, mut holder, mut lock) = (None, FREE, None);
+    match wait.and_then(|wait| Some((wait.reason, wait.target?))) {
+        None => {}
+        Some((_, Target::Task(task))) => joins = Some(task),
+        Some((_, Target::Lock(_))) if !locks => {}
+        Some((reason, Target::Lock(awaited))) => {
+            // SAFETY: it is asleep in its wait, and stays there, so the note is in its frame; and the lock is there,
+            // says the caller.
+            let awaited = unsafe { awaited.read() };
+            // SAFETY: as above.
+            holder = unsafe { awaited.holder() };
+            let kind = if reason == Reason::Lock { "Mutex" } else { "RwLock" };
+            lock = Some(LockDump { kind, address: awaited.address(), held: holder != FREE });
+        }
+    }
     let thread = ThreadDump {
         id: task.id.get(),
         name: task.name.as_deref().map(str::to_owned),
@@ -166,14 +219,19 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Per
             at: Place::from(wait.site),
             waited_ms: now.saturating_sub(wait.since),
             thread: None,
+            lock,
         }),
         worker: task.pinned().map(|worker| worker as usize),
         stack: asleep.then(|| stack_of(task, walk.stack_pointer)),
         backtrace: Vec::new(),
     };
-    let waits_for = wait.and_then(|wait| wait.target);
-    let calls = walk.addresses(|sp| is_on_stacks_of(task, sp));
-    Person { thread, task, waits_for, calls }
+    let stacks = stacks_of(task);
+    let calls = walk.addresses(|sp| stacks.iter().any(|stack| stack.contains(&sp)));
+    Person { thread, task, joins, holder, stacks, calls }
+}
+
+fn addresses_of(slot: &Slot) -> Range<usize> {
+    slot.bottom().as_ptr() as usize..slot.top().as_ptr() as usize
 }
 
 /// The stack of a suspended task that `stack_pointer` is in.
@@ -185,38 +243,62 @@ fn stack_of(task: TaskRef, stack_pointer: usize) -> StackDump {
     StackDump { size: slot.usable(), used, temporary: temporary.is_some() }
 }
 
-/// Whether an address is in the stack of a suspended task, or in one that it has for a while.
-fn is_on_stacks_of(task: TaskRef, address: usize) -> bool {
-    let contains = |slot: &gthread_arch::stacks::Slot| {
-        (slot.bottom().as_ptr() as usize..slot.top().as_ptr() as usize).contains(&address)
-    };
+/// The stack of a suspended task, and those that it has for a while.
+fn stacks_of(task: TaskRef) -> Vec<Range<usize>> {
+    let mut stacks = vec![addresses_of(task.slot())];
     let mut temporary = task.temporary.get();
-    // SAFETY: as above, each below the last.
+    // SAFETY: in frames of the task's, which is suspended.
     while let Some(stack) = unsafe { temporary.as_ref() } {
-        if contains(&stack.slot) {
-            return true;
-        }
+        stacks.push(addresses_of(&stack.slot));
         temporary = stack.below;
     }
-    contains(task.slot())
+    stacks
+}
+
+/// Who has which stacks, to find the holders of locks.
+struct Holders {
+    /// In the order of the numbers.
+    stacks: Vec<(Numbers, u64)>,
+}
+
+impl Holders {
+    fn new<'a>(everybody: impl Iterator<Item = &'a Person>) -> Self {
+        let stacks = everybody.flat_map(|person| {
+            let id = person.thread.id;
+            person.stacks.iter().map(move |stack| (Numbers::on(stack.clone()), id))
+        });
+        let mut stacks: Vec<_> = stacks.collect();
+        stacks.sort_unstable_by_key(|(numbers, _)| numbers.first);
+        Self { stacks }
+    }
+
+    /// The green thread with this number, if there is one.
+    fn find(&self, number: u32) -> Option<u64> {
+        let after = self.stacks.partition_point(|(numbers, _)| !numbers.begin_after(number));
+        // The last one may go on at the first numbers.
+        let last = after.checked_sub(1).or(self.stacks.len().checked_sub(1))?;
+        let (numbers, id) = self.stacks[last];
+        numbers.contain(number).then_some(id)
+    }
 }
 
 /// Names the calls, and the threads that others wait for. With the worlds going on.
 fn name_all(found: Vec<Found>) -> Dump {
-    let ids: HashMap<_, u64> = found
-        .iter()
-        .flat_map(|found| &found.threads)
-        .map(|person| (person.task.as_ptr(), person.thread.id))
-        .collect();
+    let everybody = || found.iter().flat_map(|found| &found.threads);
+    let ids: HashMap<_, u64> =
+        everybody().map(|person| (person.task.as_ptr(), person.thread.id)).collect();
+    let holders = Holders::new(everybody());
     let mut names = Names::default();
     let runtimes = found.into_iter().map(|Found { mut dump, threads }| {
-        let threads = threads.into_iter().map(|Person { mut thread, waits_for, calls, .. }| {
-            if let Some(wait) = &mut thread.wait {
-                wait.thread = waits_for.and_then(|task| ids.get(&task.as_ptr()).copied());
-            }
-            thread.backtrace = names.resolve(&calls);
-            thread
-        });
+        let threads =
+            threads.into_iter().map(|Person { mut thread, joins, holder, calls, .. }| {
+                if let Some(wait) = &mut thread.wait {
+                    let joined = joins.and_then(|task| ids.get(&task.as_ptr()).copied());
+                    wait.thread = joined.or_else(|| holders.find(holder));
+                }
+                thread.backtrace = names.resolve(&calls);
+                thread
+            });
         dump.threads = threads.collect();
         dump
     });

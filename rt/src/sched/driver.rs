@@ -168,6 +168,11 @@ impl Sched {
         self.remote(key.worker).timers.remove(key.handle);
     }
 
+    /// Whether anybody waits for a time.
+    pub(super) fn has_timers(&self) -> bool {
+        self.earliest() != NEVER
+    }
+
     /// The earliest deadline of all.
     fn earliest(&self) -> When {
         self.workers().map(|worker| worker.timers.earliest()).min().unwrap_or(NEVER)
@@ -196,6 +201,15 @@ impl Sched {
     /// What the monitor does about timers that the workers are too busy for.
     pub(super) fn fire_late_timers(&self) {
         self.fire(self.workers(), GRACE, wake);
+    }
+
+    /// Makes the green threads runnable whose timers at this worker are due, for any worker.
+    pub(super) fn inject_due(&self, worker: &Arc<Remote>) {
+        let inject = |fired| match fired {
+            Wake::Green(task) => self.inject(task),
+            other => wake(other),
+        };
+        self.fire(std::iter::once(worker), 0, inject);
     }
 
     /// Whether a timer is due. Looks at the clock only if there are timers.

@@ -182,6 +182,11 @@ impl Idle {
         self.counts().running() == 0
     }
 
+    /// Whether no worker is awake but those that are blocked; if so, what they did before is seen.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        Counts(self.word.load(Ordering::Acquire)).running() == 0
+    }
+
     /// Whether fewer workers run than may.
     pub(crate) fn has_room(&self) -> bool {
         self.counts().running() < self.limit

@@ -5,17 +5,21 @@
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
 //! - [`monitor`] covers for workers that are stuck.
+//! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
-//!   the dump then finds, [`peek`] how it looks at what is not stopped.
+//!   the dump then finds, [`peek`] how it looks at what is not stopped; [`sigquit`] dumps when told to.
+//! - [`deadlock`] finds out that nobody will wake anybody any more.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
 mod biased;
 mod census;
+pub(crate) mod chaos;
 mod counters;
 pub(crate) mod current;
+mod deadlock;
 mod driver;
 mod idle;
 mod monitor;
@@ -27,10 +31,13 @@ mod push;
 mod queues;
 mod registry;
 mod remote;
+mod say;
+mod sigquit;
 mod start;
 mod status;
 mod steal;
 mod timers;
+mod urge;
 mod watch;
 mod worker;
 mod world;
@@ -47,6 +54,7 @@ use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
+use chaos::Chaos;
 use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
@@ -58,7 +66,9 @@ pub(crate) use census::Census;
 pub use counters::WorkerMetrics;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
-pub(crate) use start::{ABANDONED, Config, Wishes, default_sched, guard};
+pub(crate) use sigquit::dump_on_sigquit;
+pub use start::Leaks;
+pub(crate) use start::{Config, DEADLOCKED, Wishes, default_sched, guard};
 pub(crate) use worker::Worker;
 
 /// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
@@ -84,6 +94,8 @@ pub(crate) struct Sched {
     idle: Idle,
     driver: Driver,
     monitor: Monitor,
+    /// For tests: instead of the usual order. Boxed, because it is rarely there.
+    chaos: Option<Box<Chaos>>,
     world: World,
     /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
@@ -91,6 +103,8 @@ pub(crate) struct Sched {
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,
+    /// Stopped by a deadlock, see [`deadlock`].
+    condemned: AtomicBool,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
     cores: Mutex<Vec<Core>>,
@@ -189,7 +203,9 @@ impl Sched {
 
     /// Whether any worker could find work.
     fn has_work(&self) -> bool {
-        !self.injector.is_empty() || self.workers().any(|worker| worker.has_stealable())
+        !self.injector.is_empty()
+            || self.workers().any(|worker| worker.has_stealable())
+            || self.has_strewn()
     }
 
     /// Whether some worker keeps tasks to itself.

@@ -6,7 +6,8 @@
 //!   work waits, starting a spare OS thread if there is none asleep;
 //! - fires timers that no worker is free to fire;
 //! - starts the spares that others ask for;
-//! - gives memory of stacks that nobody needs back to the kernel.
+//! - gives memory of stacks that nobody needs back to the kernel;
+//! - looks, when all is quiet, whether that is a deadlock ([`Watch`]).
 //!
 //! When all workers sleep so does it, without a timeout once all memory is given back; whoever wakes up
 //! stirs it.
@@ -17,11 +18,12 @@ use std::time::{Duration, Instant};
 
 use gthread_arch::stacks::Trim;
 
+use super::deadlock::Watch;
 use super::idle::Summon;
 use super::parker::Parker;
 use super::remote::Rescue;
 use super::status::{COVERED, NORMAL};
-use super::{MAX_SPARES, Sched};
+use super::{MAX_SPARES, Sched, say};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
@@ -81,6 +83,16 @@ impl Monitor {
         self.parker.unpark();
     }
 
+    /// Whether it sleeps until stirred. What it did before is seen.
+    pub(super) fn is_dormant(&self) -> bool {
+        self.dormant.load(Ordering::Acquire) && self.spares_wanted.load(Ordering::Acquire) == 0
+    }
+
+    /// The system's number of its OS thread.
+    pub(super) fn thread_id(&self) -> i32 {
+        self.parker.thread_id()
+    }
+
     pub(super) fn request_spare(&self) {
         self.spares_wanted.fetch_add(1, Ordering::SeqCst);
         self.parker.unpark();
@@ -104,6 +116,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
     let mut trim_at = None;
     // The OS has refused the last spare.
     let mut short = false;
+    let mut watch = Watch::default();
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             short = !sched.start_spare();
@@ -111,7 +124,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         sched.advance_clock();
         sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
-        if sleep_while_quiet(sched, trim_at, &mut short) {
+        if sleep_while_quiet(sched, trim_at, &mut watch, &mut short) {
             seen.clear();
             interval = MIN_INTERVAL;
             calm = 0;
@@ -127,7 +140,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         } else {
             interval = (interval * 2).min(MAX_INTERVAL);
         }
-        let hungry = sched.idle.has_room() && sched.has_private();
+        let hungry = sched.urge_workers() || sched.idle.has_room() && sched.has_private();
         let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
         let now = Instant::now();
         let until = sched.watch_timers(Some(now + interval.min(longest)));
@@ -156,18 +169,24 @@ fn trim(sched: &Sched, at: Option<Instant>) -> Option<Instant> {
 ///
 /// Where all are blocked and the OS is `short` of threads, nobody else would ask for a spare again: the
 /// work that waits for one may be what the blocked wait for.
-fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>, short: &mut bool) -> bool {
+fn sleep_while_quiet(
+    sched: &Arc<Sched>,
+    trim_at: Option<Instant>,
+    watch: &mut Watch,
+    short: &mut bool,
+) -> bool {
     let monitor = &sched.monitor;
     if !sched.idle.is_quiet() {
         return false;
     }
-    monitor.dormant.store(true, Ordering::Relaxed);
+    monitor.dormant.store(true, Ordering::Release);
     // With the fence in `stir`: either we see the worker run, or it sees us dormant.
     fence(Ordering::SeqCst);
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
+        let look_at = watch.watch(sched);
         let retry_at = short.then(|| Instant::now() + MAX_INTERVAL);
-        let until = [trim_at, retry_at].into_iter().flatten().min();
+        let until = [trim_at, look_at, retry_at].into_iter().flatten().min();
         monitor.parker.park(sched.watch_timers(until));
         sched.stop_watching();
     }
@@ -271,11 +290,11 @@ impl Sched {
         // Nothing is lost: the next look tries again, and a worker that is back takes the work.
         self.idle.spare_failed();
         if !self.monitor.complained.swap(true, Ordering::Relaxed) {
-            eprintln!(
+            say::line(format_args!(
                 "gthread: all workers are blocked, and no spare OS thread can be started: {refused}. \
                  Green threads that are ready wait until a worker is free. The limit may be \
                  ulimit -u or the control group's pids.max"
-            );
+            ));
         }
         false
     }

@@ -9,7 +9,7 @@ use std::panic::{Location, PanicHookInfo, set_hook, take_hook};
 use std::sync::Once;
 use std::thread;
 
-use super::current;
+use super::{current, say};
 use crate::task::TaskRef;
 
 /// Has panics of green threads named from now on, whoever calls it and how often.
@@ -24,9 +24,8 @@ pub(super) fn name_panics() {
 fn wrap_hook() {
     let previous = take_hook();
     set_hook(Box::new(move |info: &PanicHookInfo<'_>| {
-        if let Some(task) = current::running().filter(|_| stderr_is_open()) {
-            // The macro, because tests capture what it prints and not what is written to stderr.
-            eprintln!("\n{}", Panicked { task, location: info.location() });
+        if let Some(task) = current::running() {
+            say::line(format_args!("\n{}", Panicked { task, location: info.location() }));
         }
         previous(info);
     }));
@@ -50,12 +49,4 @@ impl fmt::Display for Panicked<'_> {
         }
         write!(f, ", on OS thread '{}':", thread::current().name().unwrap_or("?"))
     }
-}
-
-/// Whether stderr takes what is printed. `eprintln!` panics if it does not, and a panic in the hook ends
-/// the process: for the sake of one line that nobody would read.
-fn stderr_is_open() -> bool {
-    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: 0, revents: 0 };
-    // SAFETY: one entry, which is ours. Without a timeout it does not block.
-    unsafe { libc::poll(&raw mut stderr, 1, 0) == 0 }
 }

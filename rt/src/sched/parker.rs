@@ -1,25 +1,41 @@
 //! How a thread of the runtime's own sleeps in the kernel.
 
+use std::sync::atomic::AtomicI32;
 use std::thread::{self, Thread};
 use std::time::Instant;
 
 use crate::prim::{AtomicBool, Mutex, Ordering, lock};
+use crate::task::os_thread_number;
 
 /// A flag that one thread sleeps for. Wakes do not add up; one that comes first is kept.
 #[derive(Debug)]
 pub(super) struct Parker {
     woken: AtomicBool,
     thread: Mutex<Option<Thread>>,
+    /// The system's number of the thread; zero while there is none.
+    number: AtomicI32,
 }
 
 impl Parker {
     pub(super) fn new() -> Self {
-        Self { woken: AtomicBool::new(false), thread: Mutex::new(None) }
+        let number = AtomicI32::new(0);
+        Self { woken: AtomicBool::new(false), thread: Mutex::new(None), number }
     }
 
     /// Makes the calling thread the one that sleeps here.
     pub(super) fn adopt(&self) {
         *lock(&self.thread) = Some(thread::current());
+        self.number.store(os_thread_number(), Ordering::Relaxed);
+    }
+
+    /// The calling thread sleeps here no more, and is about to end: the system will give its number to another.
+    pub(super) fn disown(&self) {
+        self.number.store(0, Ordering::Release);
+    }
+
+    /// The system's number of the thread that sleeps here; zero if none does.
+    pub(super) fn thread_id(&self) -> i32 {
+        self.number.load(Ordering::Relaxed)
     }
 
     /// Sleeps until woken or until `deadline`: true if woken. Only the adopted thread.

@@ -90,6 +90,7 @@ impl Worker {
     pub(super) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
         let plain = self.until_fair.get() > 1
             && task.pinned().is_none()
+            && self.core.remote.own.status.is_plain()
             && !self.has_pinned_work()
             && !self.sched.idle.is_hungry();
         if plain { self.core.queues.rotate(task) } else { Err(task) }
@@ -116,6 +117,6 @@ impl Worker {
 
     /// Moves everything that is not pinned to the injector, where nobody can overlook it.
     pub(super) fn give_up_work(&self) {
-        self.core.queues.take_all().for_each(|task| self.sched.inject(task));
+        self.core.queues.take_all().into_iter().for_each(|task| self.sched.inject(task));
     }
 }

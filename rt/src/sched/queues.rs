@@ -103,7 +103,8 @@ impl Queues {
     }
 
     /// The task that was woken last, up to so many times in a row; else the newest continuation.
-    #[inline]
+    // Always, because with more than one caller it would not be in the one that is hot.
+    #[inline(always)]
     pub(super) fn pop_newest(&self) -> Option<TaskRef> {
         let newest = self.private(|private| {
             if let Some(task) = private.handoff.take() {
@@ -292,8 +293,9 @@ impl Queues {
     }
 
     /// Empties the queues.
-    pub(super) fn take_all(&self) -> impl Iterator<Item = TaskRef> {
+    #[cold]
+    pub(super) fn take_all(&self) -> Vec<TaskRef> {
         let newest = std::iter::from_fn(|| self.pop_newest());
-        newest.chain(std::iter::from_fn(|| self.pop_ready()))
+        newest.chain(std::iter::from_fn(|| self.pop_ready())).collect()
     }
 }

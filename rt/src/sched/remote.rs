@@ -175,6 +175,12 @@ impl Remote {
         taken.unwrap_or_default()
     }
 
+    /// Whether the worker, which is number `index`, ends when it has slept for some time: it is there beyond the first
+    /// `workers` to cover for others, and no task is pinned to it.
+    pub(super) fn is_spare(&self, index: usize, workers: u32) -> bool {
+        index >= workers as usize && self.pinned.load(Ordering::Relaxed) == 0
+    }
+
     pub(super) fn post(&self, task: TaskRef) {
         let mut tasks = lock(&self.inbox.tasks);
         tasks.push_back(task);

@@ -1,20 +1,22 @@
 //! How a scheduler starts, and how it ends.
 
-use std::io;
-use std::sync::{Arc, OnceLock};
+use std::hash::BuildHasher;
+use std::io::{self, Write as _};
+use std::sync::{Arc, LazyLock, Once, OnceLock};
 use std::thread;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
+use super::chaos::Chaos;
 use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::worker::{Core, Worker};
 use super::world::World;
-use super::{MAX_SPARES, Sched, class_of, current, explain_overflows};
+use super::{Census, MAX_SPARES, Sched, class_of, current, dump_on_sigquit, explain_overflows};
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
@@ -24,6 +26,8 @@ const DEFAULT_STACK: usize = 256 << 10;
 
 /// The operation that wakes a joiner when the scheduler stops.
 pub(crate) const ABANDONED: Op = 1;
+/// The one that wakes it when all green threads are asleep for ever.
+pub(crate) const DEADLOCKED: Op = 2;
 
 /// What a scheduler is started with.
 #[derive(Clone, Debug)]
@@ -34,10 +38,40 @@ pub(crate) struct Config {
     pub(crate) guard: GuardConfig,
     /// Notes how much of its stack each thread used.
     pub(crate) profile_stacks: bool,
+    pub(super) detection: Detection,
+    /// SIGQUIT makes a dump.
+    on_sigquit: bool,
+    /// What happens if threads are left when the runtime is dropped.
+    pub(crate) leaks: Leaks,
     /// Panic messages name the green thread.
     pub(crate) name_panics: bool,
+    /// Chaos, and its seed.
+    pub(crate) chaos: Option<u64>,
     /// Worker OS threads are called this, a dash, and their number.
     pub(crate) name: String,
+}
+
+/// Whether deadlocks are looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Detection {
+    On,
+    Off,
+    /// All the time while it is quiet: to test the looking.
+    Eager,
+}
+
+/// What a [`Runtime`](crate::Runtime) does when it is dropped while green threads of it have not ended: they are
+/// leaked, with all they own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Leaks {
+    /// Nothing.
+    Ignore,
+    /// Prints to stderr how many there are, where they were spawned, and where they wait for what.
+    #[default]
+    Print,
+    /// Prints that with their calls, and panics: so that a test fails. (Not while unwinding.)
+    Panic,
 }
 
 /// What a `RuntimeBuilder` was told.
@@ -47,7 +81,10 @@ pub(crate) struct Wishes {
     pub(crate) stack_size: Option<usize>,
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
+    pub(crate) detect_deadlocks: Option<bool>,
+    pub(crate) leaks: Option<Leaks>,
     pub(crate) name_panics: Option<bool>,
+    pub(crate) chaos: Option<u64>,
     pub(crate) name: Option<String>,
 }
 
@@ -77,21 +114,53 @@ impl Config {
         };
         let profile_stacks = match wishes.profile_stacks {
             Some(profile) => profile,
-            None => choice_from_env("GTHREAD_STACK_PROFILE", [("0", false), ("1", true)])?,
+            None => choice_from_env("GTHREAD_STACK_PROFILE", &[("0", false), ("1", true)])?,
+        };
+        let detection = match wishes.detect_deadlocks {
+            Some(true) => Detection::On,
+            Some(false) => Detection::Off,
+            None => choice_from_env(
+                "GTHREAD_DEADLOCK",
+                &[("on", Detection::On), ("off", Detection::Off), ("eager", Detection::Eager)],
+            )?,
+        };
+        let on_sigquit = choice_from_env("GTHREAD_DUMP", &[("never", false), ("sigquit", true)])?;
+        let leaks = match wishes.leaks {
+            Some(leaks) => leaks,
+            None => {
+                let ways =
+                    [("print", Leaks::Print), ("panic", Leaks::Panic), ("ignore", Leaks::Ignore)];
+                choice_from_env("GTHREAD_LEAKS", &ways)?
+            }
         };
         let name_panics = match wishes.name_panics {
             Some(name_panics) => name_panics,
-            None => choice_from_env("GTHREAD_NAME_PANICS", [("1", true), ("0", false)])?,
+            None => choice_from_env("GTHREAD_NAME_PANICS", &[("1", true), ("0", false)])?,
+        };
+        let chaos = match wishes.chaos {
+            Some(seed) => seed,
+            None => chaos_from_env()?,
         };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self { workers, class, guard, profile_stacks, name_panics, name })
+        Ok(Self {
+            workers,
+            class,
+            guard,
+            profile_stacks,
+            detection,
+            on_sigquit,
+            leaks,
+            name_panics,
+            chaos: (chaos != 0).then_some(chaos),
+            name,
+        })
     }
 }
 
 /// How stacks are guarded: as asked for, else as the environment says.
 pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
     let kinds = [("auto", GuardKind::Auto), ("mprotect", GuardKind::Mprotect)];
-    let kind = choice_from_env("GTHREAD_GUARD", kinds)?;
+    let kind = choice_from_env("GTHREAD_GUARD", &kinds)?;
     let size = match size {
         Some(bytes) => bytes,
         None => from_env("GTHREAD_GUARD_SIZE")?.unwrap_or(0),
@@ -115,15 +184,42 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
     }
 }
 
-/// One of two values, by what they are called in the environment; the first if nothing is said.
-fn choice_from_env<T>(name: &str, values: [(&str, T); 2]) -> io::Result<T> {
-    let [(first, default), (second, other)] = values;
-    match std::env::var(name).as_deref() {
-        Err(std::env::VarError::NotPresent) => Ok(default),
-        Ok(value) if value == first => Ok(default),
-        Ok(value) if value == second => Ok(other),
-        wrong => Err(invalid(format!("{name} is {first} or {second}, not {wrong:?}"))),
+/// The seed that `GTHREAD_CHAOS` asks for, one for the process: zero for none. Says which, once.
+fn chaos_from_env() -> io::Result<u64> {
+    const NAME: &str = "GTHREAD_CHAOS";
+    static RANDOM: LazyLock<u64> =
+        LazyLock::new(|| std::hash::RandomState::new().hash_one(NAME) | 1);
+    static SAID: Once = Once::new();
+    let seed = match std::env::var(NAME).as_deref().map(str::trim) {
+        Err(std::env::VarError::NotPresent) => 0,
+        Ok("random") => *RANDOM,
+        wrong_or_seed => {
+            wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
+                invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
+            })?
+        }
+    };
+    if seed != 0 {
+        // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
+        SAID.call_once(|| {
+            let _ =
+                writeln!(io::stderr(), "gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices");
+        });
     }
+    Ok(seed)
+}
+
+/// One of some values, by what they are called in the environment; the first if nothing is said.
+fn choice_from_env<T: Copy>(name: &str, values: &[(&str, T)]) -> io::Result<T> {
+    let said = match std::env::var(name) {
+        Err(std::env::VarError::NotPresent) => return Ok(values[0].1),
+        said => said,
+    };
+    let value = values.iter().find(|(value, _)| said.as_deref() == Ok(value));
+    value.map(|&(_, value)| value).ok_or_else(|| {
+        let names: Vec<_> = values.iter().map(|(value, _)| *value).collect();
+        invalid(format!("{name} is {}, not {said:?}", names.join(" or ")))
+    })
 }
 
 fn invalid(message: String) -> io::Error {
@@ -162,6 +258,9 @@ impl Sched {
     pub(crate) fn start(config: Config) -> io::Result<Arc<Self>> {
         barrier::init();
         explain_overflows();
+        if config.on_sigquit {
+            dump_on_sigquit()?;
+        }
         if config.name_panics {
             name_panics();
         }
@@ -182,11 +281,13 @@ impl Sched {
             idle: Idle::new(workers),
             driver: Driver::new(),
             monitor: Monitor::new(),
+            chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
             stopped: AtomicBool::new(false),
+            condemned: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),
             joiners: Mutex::new(Some(Vec::new())),
@@ -273,15 +374,25 @@ impl Sched {
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         self.unregister();
-        self.stopped.store(true, Ordering::SeqCst);
+        // In a deadlock it was stopped before, and has said why.
+        let leaks = if self.stopped.swap(true, Ordering::SeqCst) {
+            Leaks::Ignore
+        } else {
+            self.config.leaks
+        };
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {
-            return self.wait_for_threads();
+            self.wait_for_threads();
+            return self.report_leaks(leaks);
         }
         self.wake_all();
         let sched = Arc::clone(self);
         let name = format!("{}-reaper", self.config.name);
-        if thread::Builder::new().name(name).spawn(move || sched.wait_for_threads()).is_err() {
+        let waits = move || {
+            sched.wait_for_threads();
+            sched.report_leaks(leaks.min(Leaks::Print));
+        };
+        if thread::Builder::new().name(name).spawn(waits).is_err() {
             // The OS has no thread for it: leave everything as it is, for ever.
             std::mem::forget(Arc::clone(self));
         }
@@ -297,12 +408,45 @@ impl Sched {
             // Each time: a thread that was joined may have started another.
             self.wake_all();
             let Some(thread) = lock(&self.threads).pop() else { break };
+            if self.is_condemned() && self.is_blocked() {
+                // One of them never ends. The others do, and need not be awaited.
+                continue;
+            }
             thread.join().expect("the runtime's own threads abort rather than panic");
         }
-        self.abandon_joiners();
+        self.abandon_joiners(ABANDONED);
         // Tasks that did not finish keep their slots, and through them use the scheduler.
         if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
+        }
+    }
+}
+
+impl Sched {
+    /// Says who is left, now that nothing runs any more.
+    fn report_leaks(self: &Arc<Self>, leaks: Leaks) {
+        if leaks == Leaks::Ignore || self.pool.outstanding() == 0 {
+            return;
+        }
+        let this = std::slice::from_ref(self);
+        let census = match leaks {
+            Leaks::Panic => Census::take(this),
+            _ => Census::take_briefly(this),
+        };
+        let mut dump = census.into_dump();
+        let dump = dump.runtimes.pop().expect("one scheduler, one dump");
+        let count = dump.threads.len();
+        if count == 0 {
+            return;
+        }
+        let what = format!(
+            "runtime '{}' was dropped before {count} of its green threads had ended",
+            dump.name
+        );
+        // Nothing can be done if nobody reads it, and a drop should not panic for that.
+        let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());
+        if leaks == Leaks::Panic && !thread::panicking() {
+            panic!("{what} (stderr says which)");
         }
     }
 }
@@ -338,11 +482,12 @@ impl Sched {
         }
     }
 
-    fn abandon_joiners(&self) {
+    /// Wakes them with `op`. From now on nobody can register.
+    pub(super) fn abandon_joiners(&self, op: Op) {
         let mut joiners = lock(&self.joiners);
         for waiter in joiners.take().into_iter().flatten() {
             // SAFETY: it is registered, and leaves only under the lock that we hold.
-            unsafe { waiter.claim(ABANDONED) }.into_iter().for_each(super::wake);
+            unsafe { waiter.claim(op) }.into_iter().for_each(super::wake);
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants:
 //! - The worker itself moves between the states; the monitor alone moves it from `NORMAL` to `COVERED`.
 //! - `ASKED` is set and cleared by whoever dumps, with the world's lock held; `HELD` by the worker, under the
-//!   gate's lock, while it waits there. No change of state loses them.
+//!   gate's lock, while it waits there. `URGED` is set by the monitor, and cleared by the worker. No change of
+//!   state loses them.
 //! - A worker whose state is `SLEEPING` is in no task, and picks before it runs one.
 
 use std::sync::atomic::compiler_fence;
@@ -24,6 +25,9 @@ const STATE: usize = 0b11;
 const ASKED: usize = 1 << 2;
 /// Waits at the gate.
 const HELD: usize = 1 << 3;
+
+/// Injected tasks wait, and nobody is free for them.
+const URGED: usize = 1 << 5;
 
 /// Always set where a heavy barrier does not serve for two, so that the worker attends to every pick, and
 /// fences there.
@@ -64,8 +68,22 @@ impl Status {
     /// Marks a worker that is stuck: false if it is not. By the monitor.
     #[must_use]
     pub(super) fn cover(&self) -> bool {
-        let change = |word: usize| (word & !FENCES == NORMAL).then_some(word | COVERED);
+        let change = |word: usize| (word & !(FENCES | URGED) == NORMAL).then_some(word | COVERED);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok()
+    }
+
+    /// By the monitor.
+    pub(super) fn urge(&self) {
+        self.0.fetch_or(URGED, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_urged(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & URGED != 0
+    }
+
+    /// By the worker.
+    pub(super) fn take_urge(&self) {
+        self.0.fetch_and(!URGED, Ordering::Relaxed);
     }
 
     pub(super) fn ask(&self) {

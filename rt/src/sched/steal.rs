@@ -88,6 +88,7 @@ impl Worker {
         let mut spins = 1;
         for _ in 0..SWEEPS {
             let found = self.steal().or_else(|| self.sched.take_injected());
+            let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
                 return found;
             }
@@ -172,7 +173,7 @@ impl Worker {
     fn sleep_in_driver(&self) -> bool {
         let sched = &*self.sched;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
-        let is_spare = me >= sched.config.workers && !self.is_needed();
+        let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
             let timer = self.keep_timers();

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Instant;
 
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
@@ -18,8 +19,8 @@ use super::queues::Queues;
 use super::remote::Remote;
 use super::status::{BLOCKING, COVERED, NORMAL, SLEEPING};
 use super::steal::Next;
+use super::urge::Urge;
 use super::{Sched, current, next_ids};
-use crate::prim::Ordering;
 use crate::task::TaskRef;
 use crate::task::command::Action;
 use crate::task::join::Finish;
@@ -59,8 +60,13 @@ pub(crate) struct Worker {
     current: Cell<Option<TaskRef>>,
     /// Runnable tasks that are pinned to this worker.
     pub(super) pinned: RefCell<VecDeque<TaskRef>>,
+    fairness_period: u32,
     pub(super) until_fair: Cell<u32>,
     fair_turn: Cell<u32>,
+    /// Its turn at what was injected.
+    pub(super) urge: Cell<Option<Urge>>,
+    /// When that last ended.
+    pub(super) last_urged: Cell<Instant>,
     /// Counted as searching in `Idle`.
     pub(super) searching: Cell<bool>,
     /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
@@ -81,14 +87,21 @@ pub(crate) struct Worker {
 impl Worker {
     pub(super) fn new(sched: Arc<Sched>, core: Core, searching: bool) -> Self {
         let class = sched.config.class;
-        let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1);
+        let seed = match &sched.chaos {
+            None => 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1),
+            Some(chaos) => chaos.seed_of(core.index),
+        };
+        let fairness_period = if sched.chaos.is_none() { FAIRNESS_PERIOD } else { 1 };
         Self {
             sched,
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            until_fair: Cell::new(FAIRNESS_PERIOD),
+            fairness_period,
+            until_fair: Cell::new(fairness_period),
             fair_turn: Cell::new(0),
+            urge: Cell::new(None),
+            last_urged: Cell::new(Instant::now()),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
@@ -123,6 +136,7 @@ impl Worker {
         }
         self.flush_stacks();
         self.set_status(SLEEPING);
+        self.core.remote.parker.disown();
     }
 
     pub(super) fn counters(&self) -> &Counters {
@@ -132,11 +146,6 @@ impl Worker {
     /// Gives the deques back for the next spare.
     pub(super) fn into_core(self) -> Core {
         self.core
-    }
-
-    /// Whether tasks are pinned here, so that this very OS thread is still needed.
-    pub(super) fn is_needed(&self) -> bool {
-        self.core.remote.pinned.load(Ordering::Relaxed) > 0
     }
 
     /// Runs what was found; whoever was searching has stopped.
@@ -150,7 +159,7 @@ impl Worker {
 
     /// Says what runs now: to whoever asks on this worker, and to dumps.
     #[inline]
-    fn set_current(&self, task: Option<TaskRef>) {
+    pub(super) fn set_current(&self, task: Option<TaskRef>) {
         self.current.set(task);
         self.core.remote.set_current(task);
     }
@@ -169,8 +178,14 @@ impl Worker {
                         self.set_current(Some(child));
                         task.note_fork(child);
                         self.push_fork(task);
-                        self.count_move();
-                        task = child;
+                        if self.count_move() {
+                            match self.pick_child(child) {
+                                Some(next) => task = next,
+                                None => return,
+                            }
+                        } else {
+                            task = child;
+                        }
                         continue;
                     }
                     Action::Parked => {
@@ -272,7 +287,11 @@ impl Worker {
 
     /// The next task of this worker's own, or from the injector. None means that it has none left.
     fn pick(&self, fair: bool) -> Option<TaskRef> {
-        let picked = if fair { self.pick_fairly() } else { None };
+        let picked = match self.urge.get() {
+            Some(urge) if fair => self.pick_urged(urge),
+            None if fair => self.pick_fairly(),
+            _ => None,
+        };
         let picked = picked.or_else(|| self.pick_in_order());
         // What is left here is for those who have nothing.
         if self.sched.idle.is_hungry() && self.core.remote.has_private() {
@@ -294,26 +313,43 @@ impl Worker {
     /// Counts a pick: true if it is time for a fair one.
     #[inline]
     fn count_pick(&self) -> bool {
-        let fair = self.until_fair.get() == 1;
-        self.count_move();
+        self.move_on();
+        let fair = self.count_to_fair();
         if fair {
-            self.until_fair.set(FAIRNESS_PERIOD);
+            self.until_fair.set(self.fairness_period);
         }
         fair
     }
 
-    /// Counts a pick that leaves no choice; a fair one that is due stays due. Tells the monitor that the worker
-    /// moves on; waits while the world is stopped.
+    /// Counts a pick that leaves no choice; a fair one that is due stays due: true then.
     #[inline]
-    fn count_move(&self) {
+    fn count_move(&self) -> bool {
+        self.move_on();
+        self.count_to_fair()
+    }
+
+    /// Tells the monitor that the worker moves on; waits while the world is stopped.
+    #[inline]
+    fn move_on(&self) {
         let own = &self.core.remote.own;
         own.counters.picks.count();
         if !own.status.is_plain() {
             self.attend();
         }
+    }
+
+    /// True if a fair pick is due.
+    #[inline]
+    fn count_to_fair(&self) -> bool {
         match self.until_fair.get() {
-            1 => self.deep.set(self.core.queues.forks() > DEEP),
-            left => self.until_fair.set(left - 1),
+            1 => {
+                self.deep.set(self.core.queues.forks() > DEEP);
+                true
+            }
+            left => {
+                self.until_fair.set(left - 1);
+                false
+            }
         }
     }
 
@@ -326,6 +362,9 @@ impl Worker {
         }
         if status.is_asked() {
             self.sched.world.pass_gate(status);
+        }
+        if status.is_urged() {
+            self.heed_urge();
         }
     }
 
@@ -348,6 +387,9 @@ impl Worker {
         self.fair_turn.set(turn.wrapping_add(1));
         self.fire_timers(turn % 5 == 4);
         self.stacks.borrow_mut().tend(&self.sched.pool);
+        if let Some(chaos) = &self.sched.chaos {
+            return self.pick_at_random(chaos);
+        }
         if turn % 5 == 4 {
             return self.steal().or_else(|| self.rescue_stuck());
         }
@@ -359,7 +401,7 @@ impl Worker {
         })
     }
 
-    fn pick_pinned(&self) -> Option<TaskRef> {
+    pub(super) fn pick_pinned(&self) -> Option<TaskRef> {
         if self.core.remote.has_post() {
             self.pinned.borrow_mut().append(&mut self.core.remote.take_post());
         }
@@ -436,6 +478,10 @@ impl Worker {
     }
 
     /// So many continuations wait here that children should be queued.
+    pub(super) fn set_deep(&self, deep: bool) {
+        self.deep.set(deep);
+    }
+
     #[inline]
     pub(crate) fn is_deep(&self) -> bool {
         self.deep.get()
@@ -486,6 +532,7 @@ impl Worker {
 
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
+        self.sched.stay_if_condemned();
         let holds = self.holds.get() - 1;
         self.holds.set(holds);
         if holds & !NO_SWITCH == 0 {

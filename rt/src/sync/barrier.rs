@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 
-use crate::park::Wait;
+use crate::park::{Wait, may_suspend};
 use crate::prim::const_unless_loom;
 use crate::sched;
 use crate::spin::SpinLock;
@@ -63,6 +63,7 @@ impl Barrier {
 
     #[inline(never)]
     fn wait_at(&self, site: &'static Location<'static>) -> BarrierWaitResult {
+        may_suspend(site);
         let mut waiting = self.waiting.lock();
         if waiting.len() + 1 >= self.threads {
             let wakes = waiting.claim_all(WOKEN);

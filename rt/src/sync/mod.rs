@@ -12,7 +12,6 @@
 
 mod barrier;
 mod condvar;
-mod holder;
 mod lazy_lock;
 mod mutex;
 mod once;

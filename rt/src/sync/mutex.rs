@@ -9,6 +9,7 @@ use std::sync::{LockResult, TryLockError, TryLockResult};
 
 use super::poison::Calm;
 use super::raw_mutex::RawMutex;
+use crate::park::may_suspend;
 use crate::prim::const_unless_loom;
 
 /// A mutual exclusion lock around data, as [`std::sync::Mutex`].
@@ -89,7 +90,9 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     #[track_caller]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
-        self.raw.lock(Location::caller());
+        let site = Location::caller();
+        may_suspend(site);
+        self.raw.lock(site);
         self.guard()
     }
 

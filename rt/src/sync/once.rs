@@ -18,7 +18,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
 use super::word::{Flag, Place, QueueWord, Taken};
-use crate::park::{self, Wait};
+use crate::park::{self, Wait, may_suspend};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
 use crate::task::Reason;
 use crate::wait::WOKEN;
@@ -143,6 +143,7 @@ impl Once {
     #[cold]
     #[track_caller]
     fn call(&self, force: bool, f: &mut dyn FnMut(&OnceState), site: &'static Location<'static>) {
+        may_suspend(site);
         loop {
             let mut queue = self.queue.take();
             if queue.has(DONE) {
@@ -172,6 +173,7 @@ impl Once {
     #[cold]
     #[track_caller]
     fn wait_at(&self, force: bool, site: &'static Location<'static>) {
+        may_suspend(site);
         loop {
             let queue = self.queue.take();
             if queue.has(DONE) {

@@ -1,7 +1,7 @@
 //! The lock of a [`Mutex`](super::Mutex): who has it, who waits for it, who gets it next.
 //!
 //! ```text
-//!   holder   FREE, or who has the lock (holder.rs)
+//!   holder   FREE, or who has the lock (task/holder.rs)
 //!   queue    who waits (word.rs), and the flags CALLED and FAIR
 //! ```
 //!
@@ -34,12 +34,12 @@
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use super::holder::{self, FREE};
 use super::poison::Poison;
 use super::word::{Flag, Place, QueueWord, Taken};
 use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU32, Ordering, const_unless_loom, fence};
 use crate::sched;
+use crate::task::holder::{self, AwaitedLock, FREE};
 use crate::task::state::Op;
 use crate::task::{Reason, Wake};
 use crate::wait::{WOKEN, sequentially_consistent};
@@ -141,7 +141,19 @@ impl RawMutex {
         if lost >= PATIENCE {
             queue.set(FAIR);
         }
+        let awaited = self.awaited();
+        wait.note_lock(&awaited);
         wait.park_unlocking(queue, Reason::Lock, None, site) == HANDED
+    }
+
+    /// For dumps.
+    fn awaited(&self) -> AwaitedLock {
+        unsafe fn holder(lock: NonNull<()>) -> u32 {
+            // SAFETY: it is a `RawMutex`, which whoever waits for it borrows.
+            unsafe { lock.cast::<RawMutex>().as_ref() }.holder.load(Ordering::Relaxed)
+        }
+        // SAFETY: `holder` takes what it is given here.
+        unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
     }
 
     /// Unlocks, by who has the lock, when the queue is not idle.

@@ -31,11 +31,11 @@
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use super::holder;
 use super::word::{Flag, Place, QueueWord, Taken, Wakes};
 use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
 use crate::task::Reason;
+use crate::task::holder::{self, AwaitedLock};
 use crate::task::state::Op;
 use crate::wait::WOKEN;
 
@@ -179,6 +179,8 @@ impl RawRwLock {
         let mut place = Place::new(wait.waiter(), READS);
         // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
         unsafe { queue.push(NonNull::from(&mut place)) };
+        let awaited = self.awaited();
+        wait.note_lock(&awaited);
         let op = wait.park_unlocking(queue, Reason::Read, None, site);
         debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
     }
@@ -256,6 +258,8 @@ impl RawRwLock {
                 queue.push(place);
             }
         }
+        let awaited = self.awaited();
+        wait.note_lock(&awaited);
         let op = wait.park_unlocking(queue, Reason::Write, None, site);
         (op == HANDED).then(|| Writer(holder::of(place.as_ptr())))
     }
@@ -278,6 +282,17 @@ impl RawRwLock {
     }
 
     // ---- those who wait -----------------------------------------------------------------------
+
+    /// For dumps. Those who read are not known.
+    fn awaited(&self) -> AwaitedLock {
+        unsafe fn holder(lock: NonNull<()>) -> u32 {
+            // SAFETY: it is a `RawRwLock`, which whoever waits for it borrows.
+            let state = unsafe { lock.cast::<RawRwLock>().as_ref() }.state.load(Ordering::Relaxed);
+            if state & WRITE != 0 { (state >> HOLDER_SHIFT) as u32 } else { holder::FREE }
+        }
+        // SAFETY: `holder` takes what it is given here.
+        unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
+    }
 
     /// One that had the lock has left it in this state, in which somebody waits.
     #[cold]

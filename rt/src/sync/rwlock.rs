@@ -11,6 +11,7 @@ use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
 use super::poison::Calm;
 use super::raw_rwlock::{RawRwLock, Writer};
+use crate::park::may_suspend;
 use crate::prim::const_unless_loom;
 
 /// A lock around data that many may read at once, or one write, as [`std::sync::RwLock`].
@@ -98,7 +99,9 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
-        self.raw.read(Location::caller());
+        let site = Location::caller();
+        may_suspend(site);
+        self.raw.read(site);
         check(&self.raw, RwLockReadGuard::new(self))
     }
 
@@ -130,7 +133,9 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     #[track_caller]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        let writer = self.raw.write(Location::caller());
+        let site = Location::caller();
+        may_suspend(site);
+        let writer = self.raw.write(site);
         check(&self.raw, RwLockWriteGuard::new(self, writer))
     }
 

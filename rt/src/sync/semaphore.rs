@@ -23,7 +23,7 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use super::word::{Place, QueueWord, Taken, Wakes};
-use crate::park::Wait;
+use crate::park::{Wait, may_suspend};
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
@@ -108,8 +108,10 @@ impl Semaphore {
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> SemaphorePermit<'_> {
+        let site = Location::caller();
+        may_suspend(site);
         if !self.try_take(permits) {
-            self.wait(permits, None, Location::caller());
+            self.wait(permits, None, site);
         }
         SemaphorePermit { semaphore: self, permits }
     }
@@ -143,7 +145,9 @@ impl Semaphore {
     ) -> Option<SemaphorePermit<'_>> {
         // A deadline that is not representable is not reached either.
         let deadline = || Instant::now().checked_add(timeout);
-        (self.try_take(permits) || self.wait(permits, deadline(), Location::caller()))
+        let site = Location::caller();
+        may_suspend(site);
+        (self.try_take(permits) || self.wait(permits, deadline(), site))
             .then(|| SemaphorePermit { semaphore: self, permits })
     }
 

@@ -5,6 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::latch::Latch;
+use crate::park::may_suspend;
 use crate::spawn::{JoinHandle, spawn};
 use crate::task::Reason;
 
@@ -66,7 +67,9 @@ impl WaitGroup {
     /// thread. Any number of threads may wait.
     #[track_caller]
     pub fn wait(&self) {
-        self.latch.wait(Reason::WaitGroup, Location::caller());
+        let site = Location::caller();
+        may_suspend(site);
+        self.latch.wait(Reason::WaitGroup, site);
     }
 
     /// Starts a green thread that counts, from now until `f` has ended or panicked.

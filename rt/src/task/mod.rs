@@ -22,6 +22,8 @@
 //!   have a task they see by its join word.
 
 pub(crate) mod command;
+mod debugger;
+pub(crate) mod holder;
 pub(crate) mod join;
 pub(crate) mod locals;
 mod note;
@@ -48,7 +50,8 @@ use join::JoinWord;
 use locals::Locals;
 use state::WaitCell;
 
-pub(crate) use os::{OsThread, os_locals};
+pub(crate) use note::Target;
+pub(crate) use os::{OsThread, os_locals, os_thread_number};
 use packet::Packet;
 pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
@@ -121,7 +124,7 @@ pub(crate) struct Body {
     /// one: a task that never waits does not pay for them.
     waits_at: Cell<Option<&'static Location<'static>>>,
     waits: Cell<MaybeUninit<(Reason, u64)>>,
-    waits_for: Cell<MaybeUninit<TaskRef>>,
+    waits_for: Cell<MaybeUninit<NonNull<()>>>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
     /// What it keeps in `green_local!`s.

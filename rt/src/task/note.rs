@@ -2,7 +2,9 @@
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
+use std::ptr::NonNull;
 
+use super::holder::AwaitedLock;
 use super::{Reason, Task, TaskRef};
 
 /// What a task last waited for.
@@ -12,8 +14,16 @@ pub(crate) struct WaitNote {
     pub(crate) site: &'static Location<'static>,
     /// Milliseconds on the scheduler's coarse clock.
     pub(crate) since: u64,
-    /// The task that it waits for: alive while the wait lasts.
-    pub(crate) target: Option<TaskRef>,
+    /// What it waits for: there while the wait lasts.
+    pub(crate) target: Option<Target>,
+}
+
+/// What a task waits for, if somebody in particular must do something first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    Task(TaskRef),
+    /// In a frame of the task that waits.
+    Lock(NonNull<AwaitedLock>),
 }
 
 impl Task {
@@ -24,9 +34,14 @@ impl Task {
         self.waits_at.set(Some(site));
     }
 
-    /// Notes before that for whom it is about to wait. By the task itself, and only for a reason that has a
-    /// thread.
-    pub(crate) fn note_target(&self, target: TaskRef) {
+    /// Notes before that what it is about to wait for. By the task itself, always for a reason that has this kind
+    /// of target.
+    pub(crate) fn note_target(&self, target: Target) {
+        // One word, which with the reason says all.
+        let target = match target {
+            Target::Task(task) => task.0.cast(),
+            Target::Lock(lock) => lock.cast(),
+        };
         self.waits_for.set(MaybeUninit::new(target));
     }
 
@@ -35,10 +50,14 @@ impl Task {
         let site = self.waits_at.get()?;
         // SAFETY: noted before the place was.
         let (reason, since) = unsafe { self.waits.get().assume_init() };
-        let target = (reason == Reason::Join).then(|| {
-            // SAFETY: noted before the wait was, for this reason.
-            unsafe { self.waits_for.get().assume_init() }
-        });
+        // SAFETY: where this is called, it was noted before the wait was.
+        let target = || unsafe { self.waits_for.get().assume_init() };
+        let target = match reason {
+            // SAFETY: noted for this reason, it is a task, which lives as long as the wait.
+            Reason::Join => Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) })),
+            Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
+            _ => None,
+        };
         Some(WaitNote { reason, site, since, target })
     }
 }

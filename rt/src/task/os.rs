@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
@@ -11,6 +11,7 @@ use crossbeam_utils::Backoff;
 use super::locals::Locals;
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
 use crate::prim::os_thread::{self, Thread};
+use crate::prim::{AtomicBool, Ordering};
 
 /// One OS thread that has waited, or been asked for by `current()`.
 #[derive(Debug)]
@@ -18,7 +19,14 @@ pub(crate) struct OsThread {
     pub(crate) wait: WaitCell,
     pub(crate) thread: Thread,
     pub(crate) id: NonZeroU64,
+    /// The system's number of it.
+    number: i32,
+    /// Its wait has a deadline. Written by itself, before it sleeps.
+    timed: AtomicBool,
 }
+
+/// All that have waited, to find out whether they all sleep. Those that have ended go when others come.
+static ALL: Mutex<Vec<Weak<OsThread>>> = Mutex::new(Vec::new());
 
 impl OsThread {
     /// The calling OS thread's.
@@ -41,14 +49,35 @@ impl OsThread {
     }
 
     fn new() -> Arc<Self> {
-        Arc::new(Self {
+        let new = Arc::new(Self {
             wait: WaitCell::new(),
             thread: os_thread::current(),
             id: crate::sched::next_ids(1),
-        })
+            number: os_thread_number(),
+            timed: AtomicBool::new(false),
+        });
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            all.retain(|thread| thread.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&new));
+        new
+    }
+
+    /// The OS threads that wait in gthread without a deadline: the system's number, ours, and that of the wait.
+    pub(crate) fn all_asleep() -> Vec<(i32, NonZeroU64, u64)> {
+        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        let asleep = all.iter().filter_map(Weak::upgrade).filter_map(|thread| {
+            let wait = thread.wait.asleep_mark()?;
+            // Acquire: if this is the next wait's already, a second look sees that the first is over.
+            let timed = thread.timed.load(Ordering::Acquire);
+            (!timed).then_some((thread.number, thread.id, wait))
+        });
+        asleep.collect()
     }
 
     /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed.
+    #[inline(never)]
     pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Op {
         // A wake often follows within the time that going to sleep would take.
         let backoff = Backoff::new();
@@ -58,6 +87,7 @@ impl OsThread {
             }
             backoff.snooze();
         }
+        self.timed.store(deadline.is_some(), Ordering::Release);
         if self.wait.commit() == Commit::Parked {
             loop {
                 match deadline {
@@ -82,6 +112,15 @@ impl OsThread {
         // Not claimed: the deadline has passed.
         self.wait.cancel().unwrap_or(TIMED_OUT)
     }
+}
+
+/// The system's number of the calling OS thread; zero, which none has, where it does not say.
+pub(crate) fn os_thread_number() -> i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: gettid has no preconditions.
+    return unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+    #[cfg(not(target_os = "linux"))]
+    0
 }
 
 /// The values that the calling OS thread keeps in its `green_local!`s; `None` once they have been dropped.

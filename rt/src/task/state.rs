@@ -159,6 +159,13 @@ impl WaitCell {
         matches!(self.word.load(Ordering::Acquire) & (PHASE | HELD), PARKED | HELD)
     }
 
+    /// If the owner has committed to sleep and nobody has ended its wait yet: a number that no other wait of
+    /// this cell has. For whoever looks on.
+    pub(crate) fn asleep_mark(&self) -> Option<u64> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & PHASE == PARKED).then_some(word)
+    }
+
     /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
     /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it.
     #[inline]

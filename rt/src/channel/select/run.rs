@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use super::arm::{Arm, Place, Round, Seat, Step};
 use super::token::Token;
 use crate::channel::timer::sleep_until;
+use crate::park::may_suspend;
 use crate::prim::Ordering;
 use crate::sched::current;
 use crate::task::state::TIMED_OUT;
@@ -157,6 +158,9 @@ fn order(
     biased: bool,
     site: &'static Location<'static>,
 ) -> Option<Order> {
+    if !matches!(until, Until::Now) {
+        may_suspend(site);
+    }
     if count > 0 {
         return Some(Order::new(count, biased));
     }

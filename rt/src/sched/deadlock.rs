@@ -1,0 +1,461 @@
+//! Finding out that nobody will ever wake anybody again.
+//!
+//! # Who could
+//!
+//! A green thread is made runnable by an OS thread of this process that is awake, and by nobody else. (A signal
+//! handler may not call gthread.) So there is a deadlock if there was one moment, the *rest*, at which nothing was
+//! runnable, no timer was set, and every OS thread that the kernel lists slept *until woken by another of them*:
+//!
+//! - a worker in the list of sleepers. Not a spare that sleeps for a time: it ends then, and runs the destructors of
+//!   thread-locals, which may drop a sender;
+//! - a monitor that is dormant. It may wake up to trim stacks, and to look for this; by itself it wakes others for
+//!   timers, for spares that were asked for and for work, of which there is none;
+//! - any OS thread, a blocked worker too, that waits in gthread without a deadline (`OsThread`);
+//! - the thread that dumps on SIGQUIT: it wakes nobody.
+//!
+//! All others are *strangers*: awake, whatever they do. They may be about to wake somebody, they may hold senders and
+//! locks, and they may start threads. While there is one there is no deadlock, but a warning after a while. Also a
+//! thread that has just been made, or is ending, is a stranger. A scheduler that is starting or stopping has its OS
+//! threads among them, because it is not in the list of those that live; one that does not want to be looked at, or
+//! has a worker that runs, makes any look fail.
+//!
+//! # Why two looks find such a moment
+//!
+//! Everybody cannot be looked at at once. So each who sleeps has a *mark*, which no other sleep of any thread has: who
+//! it is, and how often it has slept ([`Mark`]). [`is_at_rest`] looks at everybody, passes a heavy barrier at a moment
+//! *t*, and looks at everybody again. What was done before *t* the second look sees, what is done after *t* the first
+//! does not. If both looks find no stranger, nothing runnable, no timer, and the same sleepers with the same marks,
+//! then all slept at *t*:
+//!
+//! 1. Suppose that thread A was awake at *t*, or at any time between its being looked at in the first look and *t*. If
+//!    the first look saw it asleep, it was woken since, and the second look sees it awake, with another mark, or not at
+//!    all. (A number that the kernel gave to another thread meanwhile comes with another mark.) So the first look did
+//!    not list A: it was made after, or had ended before.
+//! 2. If it was made after, follow it back to the first that was: its maker was listed, and was awake after that. That
+//!    is case 1 for the maker.
+//! 3. If A had ended before it could be listed, then long before *t*. Whom it woke after the first look had seen them
+//!    asleep is case 1 too; what it made runnable is seen by the second look, or somebody who was woken for it.
+//! 4. A monitor has no mark. It can be awake at *t*, and be about to wake somebody, only for a timer that was set
+//!    or work that was there; then it is not dormant, or has done so by the second look, which sees it as in 3.
+//!    A timer that was set when the first look had seen all asleep was seen by it: those that sleep set none.
+//!
+//! After *t*, then, nothing happens: what the second look found of queues and timers is all there is, and
+//! remains so.
+//!
+//! With one look only A wakes B after B was looked at and ends before it is looked at itself: the models below fail.
+//!
+//! # What is done then
+//!
+//! The report is printed, and whoever waits outside for a green thread is told: `run` panics, `join` fails. They go on
+//! and free what green threads have borrowed from them, so before that all schedulers are *condemned*: no green
+//! thread ever runs again. Workers that sleep end when they are woken. Those that are blocked in a green thread, whom
+//! any OS thread could wake now, stay where they are, for ever (`Sched::stay_if_condemned`). Dumps no longer look into
+//! locks, which are borrowed too. If nobody waits there is only the report: all stays as it is.
+//!
+//! # When it is looked for
+//!
+//! By the monitor, when its own scheduler is quiet and has no timers, after 50 ms, 100 ms, 200 ms and so on:
+//! while a program waits for the outside world the looks become ever rarer. Nothing else pays for it.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::num::NonZeroU64;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::start::Detection;
+use super::status::{BLOCKING, COVERED, SLEEPING};
+use super::{Census, DEADLOCKED, Sched, live_scheds};
+use crate::prim::{Ordering, barrier, lock};
+use crate::task::{OsThread, Waiter, os_thread_number};
+
+/// Until the first look. Doubles with each.
+const FIRST_LOOK: Duration = Duration::from_millis(50);
+/// When those who wait are warned, if there is no certainty.
+const WARN_AFTER: Duration = Duration::from_secs(5);
+
+/// What a monitor remembers of the time that its scheduler is quiet.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    quiet: Option<Quiet>,
+    /// Each is said once.
+    reported: bool,
+    warned: bool,
+}
+
+#[derive(Debug)]
+struct Quiet {
+    /// Of all workers, when it became quiet.
+    picks: u64,
+    since: Instant,
+    next: Instant,
+    pause: Duration,
+}
+
+impl Watch {
+    /// The scheduler is quiet, and its monitor, which calls, is dormant: looks if it is time to. When to call
+    /// again.
+    pub(super) fn watch(&mut self, sched: &Arc<Sched>) -> Option<Instant> {
+        let first = match sched.config.detection {
+            Detection::On => FIRST_LOOK,
+            Detection::Eager => Duration::ZERO,
+            Detection::Off => return None,
+        };
+        if self.reported || sched.has_timers() {
+            return None;
+        }
+        let now = Instant::now();
+        let picks = sched.picks();
+        let anew = Quiet { picks, since: now, next: now + first, pause: first };
+        let quiet = match &mut self.quiet {
+            Some(quiet) if quiet.picks == picks => quiet,
+            other => other.insert(anew),
+        };
+        if now >= quiet.next {
+            let time = now - quiet.since;
+            match look_twice() {
+                Outcome::Deadlock(scheds) => {
+                    report(&scheds);
+                    self.reported = true;
+                    return None;
+                }
+                Outcome::Perhaps(strangers) if time >= WARN_AFTER && !self.warned => {
+                    self.warned = warn(sched, time, &strangers);
+                }
+                Outcome::Perhaps(_) | Outcome::Awake => {}
+            }
+            quiet.pause *= 2;
+            quiet.next = now + quiet.pause;
+            if time < WARN_AFTER {
+                quiet.next = quiet.next.min(quiet.since + WARN_AFTER);
+            }
+        }
+        Some(quiet.next)
+    }
+}
+
+/// What two looks at everybody have found.
+enum Outcome {
+    /// Everybody sleeps, for ever. These are all schedulers.
+    Deadlock(Vec<Arc<Sched>>),
+    /// All green threads sleep, and so do all OS threads but these.
+    Perhaps(Vec<i32>),
+    Awake,
+}
+
+/// What no other sleep of any thread has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    /// The worker's scheduler and number, and its picks: it picks after every sleep. (While it sleeps its scheduler
+    /// is not freed.)
+    Worker(*const Sched, usize, u64),
+    /// None is needed.
+    Monitor(*const Sched),
+    /// The thread's id and its word of waiting, generation and all.
+    Outside(NonZeroU64, u64),
+    Ignored,
+}
+
+/// By the system's number of the OS thread.
+type Marks = HashMap<i32, Mark>;
+
+/// Everybody who sleeps, and all others.
+#[derive(PartialEq, Eq)]
+struct Look {
+    asleep: Vec<(i32, Mark)>,
+    strangers: Vec<i32>,
+}
+
+fn look_twice() -> Outcome {
+    let scheds = live_scheds();
+    match is_at_rest(|| look(&scheds)) {
+        None => Outcome::Awake,
+        Some(look) if look.strangers.is_empty() => Outcome::Deadlock(scheds),
+        Some(look) => Outcome::Perhaps(look.strangers),
+    }
+}
+
+/// What two looks in a row see if they see the same, and none sees somebody awake.
+fn is_at_rest<L: PartialEq>(look: impl Fn() -> Option<L>) -> Option<L> {
+    let first = look()?;
+    barrier::heavy();
+    look().filter(|second| *second == first)
+}
+
+/// One look at everybody; none if some scheduler is not at rest.
+fn look(scheds: &[Arc<Sched>]) -> Option<Look> {
+    let outside = OsThread::all_asleep().into_iter();
+    let mut marks: Marks = outside.map(|(n, id, word)| (n, Mark::Outside(id, word))).collect();
+    for sched in scheds {
+        sched.mark(&mut marks)?;
+    }
+    marks.insert(IGNORED.load(Ordering::Relaxed), Mark::Ignored);
+    let mut look = Look { asleep: Vec::new(), strangers: Vec::new() };
+    for thread in os_threads()? {
+        match marks.get(&thread) {
+            Some(&mark) => look.asleep.push((thread, mark)),
+            None => look.strangers.push(thread),
+        }
+    }
+    Some(look)
+}
+
+/// An OS thread of gthread's own that never wakes a green thread; zero, which none has, if there is none.
+static IGNORED: AtomicI32 = AtomicI32::new(0);
+
+/// While it lives, the OS thread that made it is ignored.
+pub(super) struct Ignored(i32);
+
+impl Ignored {
+    pub(super) fn new() -> Self {
+        let number = os_thread_number();
+        IGNORED.store(number, Ordering::Relaxed);
+        Self(number)
+    }
+}
+
+impl Drop for Ignored {
+    fn drop(&mut self) {
+        // The system will give the number to another. If a later one is ignored instead by now, so be it.
+        let _ = IGNORED.compare_exchange(self.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+/// The numbers of all OS threads of the process, if the system says. Where a thread ends meanwhile the kernel may
+/// pass over others, but only if it has listed that one: then the two looks differ.
+fn os_threads() -> Option<Vec<i32>> {
+    let threads = std::fs::read_dir("/proc/self/task").ok()?;
+    threads.map(|thread| thread.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+impl Sched {
+    /// Adds the marks of its own OS threads that sleep; none if something is awake or to be done.
+    fn mark(&self, marks: &mut Marks) -> Option<()> {
+        let looks = self.config.detection != Detection::Off && !self.is_stopped();
+        if !looks || !self.monitor.is_dormant() || !self.idle.is_at_rest() {
+            return None;
+        }
+        marks.insert(self.monitor.thread_id(), Mark::Monitor(self));
+        for (index, remote) in self.workers().enumerate() {
+            match remote.own.status.state() {
+                // A number of zero: it has ended, or was never there.
+                SLEEPING if remote.parker.thread_id() == 0 => {}
+                // It will end by itself.
+                SLEEPING if remote.is_spare(index, self.config.workers) => return None,
+                SLEEPING => {
+                    let mark = Mark::Worker(self, index, remote.own.counters.picks.get());
+                    marks.insert(remote.parker.thread_id(), mark);
+                }
+                // As any OS thread.
+                BLOCKING | COVERED => {}
+                _ => return None,
+            }
+        }
+        let posted = self.workers().any(|remote| remote.has_post());
+        let idle = !self.has_timers() && !self.has_work() && !self.has_private() && !posted;
+        idle.then_some(())
+    }
+
+    /// How often its workers have picked.
+    fn picks(&self) -> u64 {
+        self.workers().map(|remote| remote.own.counters.picks.get()).sum()
+    }
+
+    /// Whether all workers sleep, none of them blocked in a task.
+    fn all_workers_sleep(&self) -> bool {
+        self.workers().all(|remote| remote.own.status.state() == SLEEPING)
+    }
+
+    /// Whether some worker is blocked in a task. Of a condemned scheduler: for ever.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.workers().any(|remote| matches!(remote.own.status.state(), BLOCKING | COVERED))
+    }
+
+    /// Whether an OS thread waits for one of its tasks.
+    fn is_waited_for(&self) -> bool {
+        let outside = |waiter: &Waiter| matches!(waiter, Waiter::Os(_));
+        lock(&self.joiners).as_ref().is_some_and(|joiners| joiners.iter().any(outside))
+    }
+
+    /// No task of it ever runs again: all sleep, and whoever wakes ends, or stays where it is.
+    fn condemn(&self) {
+        self.unregister();
+        // A dump may be looking into locks that are about to be freed.
+        let _going = self.world.keep_going();
+        self.condemned.store(true, Ordering::SeqCst);
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether there was a deadlock. Whoever was woken by one that was told of it sees that.
+    pub(crate) fn is_condemned(&self) -> bool {
+        self.condemned.load(Ordering::Relaxed)
+    }
+
+    /// A task that blocked its OS thread was woken: if that is too late it never returns, because what it has
+    /// borrowed is gone.
+    #[inline]
+    pub(super) fn stay_if_condemned(&self) {
+        if self.is_condemned() {
+            stay();
+        }
+    }
+}
+
+/// Says that there is a deadlock, and ends it for those who wait outside.
+fn report(scheds: &[Arc<Sched>]) {
+    static REPORTING: Mutex<()> = Mutex::new(());
+    // Two monitors may have found it.
+    let _reporting = REPORTING.lock().unwrap_or_else(PoisonError::into_inner);
+    if scheds.iter().any(|sched| sched.is_stopped()) {
+        return;
+    }
+    let dump = Census::take(scheds).into_dump();
+    let waited_for = scheds.iter().any(|sched| sched.is_waited_for());
+    let hangs = if waited_for {
+        ""
+    } else {
+        "Nobody waits in run() or join() who could be told, so the process stays as it is.\n"
+    };
+    say(&format!("\nfatal: all green threads are asleep - deadlock!\n{hangs}\n{dump}"));
+    if waited_for {
+        scheds.iter().for_each(|sched| sched.condemn());
+        scheds.iter().for_each(|sched| sched.abandon_joiners(DEADLOCKED));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn stay() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
+
+/// Says that there may be a deadlock, if somebody waits for it: true if so.
+fn warn(sched: &Arc<Sched>, time: Duration, strangers: &[i32]) -> bool {
+    if !sched.is_waited_for() || !sched.all_workers_sleep() {
+        return false;
+    }
+    let names = strangers.iter().filter_map(|thread| {
+        let name = std::fs::read_to_string(format!("/proc/self/task/{thread}/comm")).ok()?;
+        Some(format!("{} ({thread})", name.trim()))
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    let mut text = String::new();
+    let _ = write!(
+        text,
+        "\nwarning: all green threads have been asleep for {} s, and an OS thread waits for one of them. \
+         That is a deadlock, unless one of these OS threads wakes one: {names}. (To have this not said: \
+         GTHREAD_DEADLOCK=off, or RuntimeBuilder::deadlock_detection.)\n\n{}",
+        time.as_secs(),
+        Census::take(&live_scheds()).into_dump(),
+    );
+    say(&text);
+    true
+}
+
+fn say(text: &str) {
+    // Nothing can be done if nobody reads it.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::{AtomicBool, AtomicUsize};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A thread: its mark is odd while it is awake.
+    struct Thread {
+        mark: AtomicUsize,
+        listed: AtomicBool,
+    }
+
+    impl Thread {
+        fn new(mark: usize) -> Self {
+            Self { mark: AtomicUsize::new(mark), listed: AtomicBool::new(true) }
+        }
+
+        fn mark(&self) -> Option<usize> {
+            Some(self.mark.load(Ordering::Acquire)).filter(|mark| mark % 2 == 0)
+        }
+
+        /// From asleep to awake, by another; from awake to asleep, by itself.
+        fn turn(&self) {
+            self.mark.fetch_add(1, Ordering::AcqRel);
+        }
+
+        /// The kernel's list has a lock.
+        fn is_listed(&self) -> bool {
+            self.listed.load(Ordering::Acquire)
+        }
+
+        fn end(&self) {
+            self.listed.store(false, Ordering::Release);
+        }
+    }
+
+    /// Two threads, the first awake, and a look at both. There is no moment of rest.
+    fn model(acts: fn(&[Thread; 2]), is_at_rest: fn(&[Thread; 2]) -> bool) {
+        loom::model(move || {
+            let both = Arc::new([Thread::new(1), Thread::new(0)]);
+            let looker = {
+                let both = Arc::clone(&both);
+                thread::spawn(move || is_at_rest(&both))
+            };
+            acts(&both);
+            assert!(!looker.join().unwrap(), "at rest, with one awake");
+        });
+    }
+
+    /// Each wakes the other and sleeps, in turn. (One thread of the model acts for both: they never act at once.)
+    fn take_turns(both: &[Thread; 2]) {
+        for _ in 0..2 {
+            both[1].turn();
+            both[0].turn();
+            both[0].turn();
+            both[1].turn();
+        }
+    }
+
+    /// The first wakes the second, and ends.
+    fn wake_and_end(both: &[Thread; 2]) {
+        both[1].turn();
+        both[0].end();
+    }
+
+    /// Looks first at the one that is woken first, and last at which of them there are.
+    fn look(both: &[Thread; 2]) -> Option<Vec<(usize, usize)>> {
+        let marks = [1, 0].map(|n: usize| (n, both[n].mark()));
+        let listed = marks.into_iter().filter(|&(n, _)| both[n].is_listed());
+        listed.map(|(n, mark)| Some((n, mark?))).collect()
+    }
+
+    #[test]
+    fn two_looks_find_no_rest_where_there_is_none() {
+        model(take_turns, |both| is_at_rest(|| look(both)).is_some());
+        model(wake_and_end, |both| is_at_rest(|| look(both)).is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "at rest")]
+    fn one_look_does_where_they_take_turns() {
+        model(take_turns, |both| look(both).is_some());
+    }
+
+    #[test]
+    #[should_panic(expected = "at rest")]
+    fn one_look_does_where_the_waker_ends() {
+        model(wake_and_end, |both| look(both).is_some());
+    }
+
+    /// Nor do two looks that do not compare the sleeps.
+    #[test]
+    #[should_panic(expected = "at rest")]
+    fn two_looks_do_without_marks() {
+        model(take_turns, |both| is_at_rest(|| look(both).map(|look| look.len())).is_some());
+    }
+}

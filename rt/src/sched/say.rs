@@ -1,0 +1,19 @@
+//! What the runtime has to say on stderr.
+
+use std::fmt;
+
+/// Prints a line, if stderr takes it.
+///
+/// With the macro, because tests capture what it prints and not what is written to stderr otherwise. But the
+/// macro panics where it cannot print, and the runtime must not, least of all in a panic hook.
+pub(super) fn line(text: fmt::Arguments<'_>) {
+    if is_open() {
+        eprintln!("{text}");
+    }
+}
+
+fn is_open() -> bool {
+    let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: 0, revents: 0 };
+    // SAFETY: one entry, which is ours. Without a timeout it does not block.
+    unsafe { libc::poll(&raw mut stderr, 1, 0) == 0 }
+}

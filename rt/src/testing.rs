@@ -1,0 +1,70 @@
+//! For tests of programs that use gthread.
+
+use std::time::{Duration, Instant};
+
+use crate::runtime::{Leaks, Runtime};
+
+/// How long threads may take to end after the test has.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs `f` as a green thread of a runtime of its own, and fails if it leaves green threads behind.
+///
+/// What `f` starts may take a second to end after `f` has, for example when it notices that a channel is
+/// disconnected. Whatever has not ended then waits for something that will not come: it is printed, with what
+/// it waits for and its calls. (As Go's `goleak`.)
+///
+/// # Panics
+///
+/// If green threads are left. With `f`'s payload if it panics. If the runtime cannot be started.
+///
+/// # Examples
+///
+/// ```
+/// use gthread::{channel, go, testing};
+///
+/// let sum = testing::check_leaks(|| {
+///     let (tx, rx) = channel::bounded(0);
+///     let adds = go!(move || rx.iter().sum::<u32>());
+///     (1..=3).for_each(|n| tx.send(n).unwrap());
+///     drop(tx);
+///     adds.join().unwrap()
+/// });
+/// assert_eq!(sum, 6);
+/// ```
+///
+/// ```should_panic
+/// use gthread::{channel, go, testing};
+///
+/// let (tx, rx) = channel::bounded::<u32>(0);
+/// testing::check_leaks(move || {
+///     go!(move || rx.recv());
+/// });
+/// // The sender is still here, so the receiver still waits.
+/// drop(tx);
+/// ```
+#[track_caller]
+pub fn check_leaks<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let builder = Runtime::builder().name("check_leaks").report_leaks(Leaks::Ignore);
+    let runtime = match builder.build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("failed to start a runtime: {error}"),
+    };
+    let result = runtime.run(f);
+    let end = Instant::now() + GRACE;
+    let mut pause = Duration::from_micros(50);
+    while runtime.has_threads() && Instant::now() < end {
+        crate::time::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(20));
+    }
+    let left = runtime.dump();
+    drop(runtime);
+    if !left.threads.is_empty() {
+        eprintln!("\n{left}");
+        panic!("{} green threads had not ended (stderr says which)", left.threads.len());
+    }
+    result
+}

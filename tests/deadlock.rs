@@ -1,0 +1,506 @@
+//! Deadlocks are reported, and nothing else is taken for one.
+//!
+//! Each program runs in a process of its own, whose only OS threads are the runtime's and those that the program
+//! starts: libtest's would count as threads that may wake somebody. So this is a test without libtest.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use gthread::channel::{self, Receiver, Sender};
+use gthread::{Builder, JoinHandle, Runtime, go};
+use gthread_tests::{Random, Watchdog};
+
+const REPORT: &str = "all green threads are asleep - deadlock!";
+const WARNING: &str = "warning: all green threads have been asleep";
+
+struct Program {
+    name: &'static str,
+    run: fn(),
+    check: fn(&Output, &str),
+    env: &'static [(&'static str, &'static str)],
+    /// It hangs, and is killed after so long.
+    killed_after: Option<Duration>,
+}
+
+const fn program(name: &'static str, run: fn(), check: fn(&Output, &str)) -> Program {
+    Program { name, run, check, env: &[], killed_after: None }
+}
+
+const PROGRAMS: &[Program] = &[
+    program("a_recv_that_nobody_answers", recv_for_ever, |output, text| {
+        assert_eq!(output.status.code(), Some(101), "{text}");
+        assert!(text.contains(&format!("fatal: {REPORT}")), "{text}");
+        assert!(text.contains("is parked in recv") && text.contains("deadlock.rs"), "{text}");
+        // The panic is in the caller of `run`.
+        let panics = text.lines().filter(|line| line.contains("panicked at")).collect::<Vec<_>>();
+        assert!(panics.len() == 1 && panics[0].contains("tests/deadlock.rs"), "{text}");
+    }),
+    Program {
+        env: &[("GTHREAD_DUMP", "sigquit")],
+        ..program("the_thread_for_sigquit_wakes_nobody", recv_for_ever, |output, text| {
+            assert_eq!(output.status.code(), Some(101), "{text}");
+        })
+    },
+    program("two_runtimes_wait_for_each_other", two_runtimes, |output, text| {
+        assert_eq!(output.status.code(), Some(101), "{text}");
+        assert!(text.contains("runtime 'one'") && text.contains("runtime 'two'"), "{text}");
+        assert_eq!(text.matches("is parked in recv").count(), 2, "{text}");
+    }),
+    program("a_join_outside_fails", join_outside, reported_and_passed),
+    program("a_circle_of_joins_is_named", circle_of_joins, |output, text| {
+        assert_eq!(output.status.code(), Some(101), "{text}");
+        assert!(text.contains("these will never go on: thread"), "{text}");
+        assert!(text.contains("'a' waits to join thread") && text.contains("'b', which"), "{text}");
+    }),
+    program("what_was_borrowed_is_never_touched_again", borrowed, reported_and_passed),
+    program("every_caller_of_run_is_told", four_callers, reported_and_passed),
+    Program {
+        killed_after: Some(Duration::from_secs(1)),
+        ..program("an_os_thread_that_waits_for_a_green_one", os_recv, |_, text| {
+            assert_eq!(text.matches(REPORT).count(), 1, "{text}");
+            assert!(text.contains("the process stays as it is"), "{text}");
+        })
+    },
+    program(
+        "one_that_blocks_its_worker_is_not_let_loose",
+        blocked_and_borrowed,
+        reported_and_passed,
+    ),
+    program("an_os_thread_that_will_wake_one", woken_from_outside, passed_quietly),
+    program("a_timer_that_will", woken_by_a_timer, passed_quietly),
+    program("one_that_blocks_its_worker", blocks, passed_quietly),
+    program("an_os_thread_that_waits_with_a_deadline", os_recv_timeout, passed_quietly),
+    program("a_green_thread_that_nobody_waits_for", nobody_waits, passed_quietly),
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        ..program("the_end_of_a_spare_worker", woken_by_the_end_of_a_spare, passed_quietly)
+    },
+    program("after_a_while_without_certainty_a_warning", slow_outside, |output, text| {
+        assert!(output.status.success(), "{text}");
+        assert_eq!(text.matches(WARNING).count(), 1, "{text}");
+        assert!(text.contains("slow waker (") && text.contains("is parked in recv"), "{text}");
+        assert!(!text.contains(REPORT), "{text}");
+    }),
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "off")],
+        killed_after: Some(Duration::from_millis(700)),
+        ..program("switched_off_in_the_environment", recv_for_ever, silent)
+    },
+    Program {
+        killed_after: Some(Duration::from_millis(700)),
+        ..program("switched_off_by_the_builder", switched_off, silent)
+    },
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        ..program("no_false_report_in_a_ring_of_all_kinds_of_threads", ring, passed_quietly)
+    },
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        ..program("no_false_report_while_os_threads_come_and_go", come_and_go, passed_quietly)
+    },
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        ..program("no_false_report_between_two_callers_of_run", two_callers, passed_quietly)
+    },
+];
+
+fn main() {
+    if let Ok(name) = std::env::var("GTHREAD_TEST_CHILD") {
+        let program = PROGRAMS.iter().find(|program| program.name == name).unwrap();
+        return (program.run)();
+    }
+    let wanted: Vec<_> = std::env::args().skip(1).filter(|arg| !arg.starts_with('-')).collect();
+    let is_wanted = |name: &str| {
+        wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str()))
+    };
+    let (mut passed, mut failed) = (0, 0);
+    for program in PROGRAMS.iter().filter(|program| is_wanted(program.name)) {
+        let _watchdog = Watchdog::new(Duration::from_secs(60), program.name);
+        let output = start(program);
+        let text = gthread_tests::stderr(&output);
+        let ok = catch_unwind(|| (program.check)(&output, &text)).is_ok();
+        println!("test {} ... {}", program.name, if ok { "ok" } else { "FAILED" });
+        if ok { passed += 1 } else { failed += 1 }
+    }
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!("\ntest result: {result}. {passed} passed; {failed} failed");
+    std::process::exit(i32::from(failed > 0));
+}
+
+fn start(program: &Program) -> Output {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    for (variable, _) in std::env::vars_os() {
+        if variable.to_string_lossy().starts_with("GTHREAD_") {
+            command.env_remove(variable);
+        }
+    }
+    command.env("GTHREAD_TEST_CHILD", program.name).envs(program.env.iter().copied());
+    command.env("RUST_BACKTRACE", "0").stderr(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    if let Some(time) = program.killed_after {
+        // It hangs by design; what it says, it says soon.
+        std::thread::sleep(time);
+        assert!(child.try_wait().unwrap().is_none(), "{} has ended", program.name);
+        child.kill().unwrap();
+    }
+    child.wait_with_output().unwrap()
+}
+
+fn reported_and_passed(output: &Output, text: &str) {
+    assert!(output.status.success(), "{text}");
+    assert_eq!(text.matches(&format!("fatal: {REPORT}")).count(), 1, "{text}");
+}
+
+fn passed_quietly(output: &Output, text: &str) {
+    assert!(output.status.success(), "{text}");
+    assert!(!text.contains(REPORT) && !text.contains(WARNING), "{text}");
+}
+
+fn silent(_: &Output, text: &str) {
+    assert_eq!(text, "");
+}
+
+// ---- deadlocks --------------------------------------------------------------------------------
+
+fn recv_for_ever() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    let _ = gthread::run(|| rx.recv());
+    drop(tx);
+}
+
+fn named(name: &str) -> Runtime {
+    Runtime::builder().workers(2).name(name).build().unwrap()
+}
+
+fn two_runtimes() {
+    let (one, two) = (named("one"), named("two"));
+    let (to_one, from_two) = channel::bounded::<u32>(0);
+    let (to_two, from_one) = channel::bounded::<u32>(0);
+    drop(two.spawn(move || {
+        let _ = from_one.recv();
+        let _ = to_one.send(1);
+    }));
+    one.run(|| {
+        let _ = from_two.recv();
+        let _ = to_two.send(1);
+    });
+}
+
+fn join_outside() {
+    let parked = go!(gthread::park);
+    let error = parked.join().unwrap_err();
+    assert!(error.downcast_ref::<&str>().unwrap().contains(REPORT));
+}
+
+fn circle_of_joins() {
+    gthread::run(|| {
+        let (to_a, from_b) = channel::bounded::<JoinHandle<()>>(1);
+        let (to_b, from_a) = channel::bounded::<JoinHandle<()>>(1);
+        let joins = |name: &str, handles: Receiver<JoinHandle<()>>| {
+            let builder = Builder::new().name(name.into());
+            builder.spawn(move || handles.recv().unwrap().join().unwrap()).unwrap()
+        };
+        let (a, b) = (joins("a", from_b), joins("b", from_a));
+        to_b.send(a).unwrap();
+        to_a.send(b).unwrap();
+        gthread::park();
+    });
+}
+
+/// The caller of `run` goes on after the panic, and lets go of what the threads borrow and wait for: they are
+/// woken, and must not run.
+fn borrowed() {
+    static RAN: AtomicBool = AtomicBool::new(false);
+    let runtime = named("own");
+    let (tx, rx) = channel::unbounded::<u32>();
+    let deadlock = catch_unwind(AssertUnwindSafe(|| {
+        runtime.run(|| {
+            let _ = rx.recv();
+            RAN.store(true, Ordering::SeqCst);
+        })
+    }));
+    assert!(deadlock.is_err());
+    drop((tx, rx));
+    // The runtimes have ended, and say so.
+    let late = catch_unwind(AssertUnwindSafe(|| runtime.run(|| 1)));
+    assert!(late.is_err());
+    assert!(runtime.spawn(|| 1).join().is_err());
+    drop(runtime);
+    // New ones work.
+    assert_eq!(named("new").run(|| 2), 2);
+    assert_eq!(gthread::run(|| 3), 3);
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!RAN.load(Ordering::SeqCst));
+}
+
+/// As before, but the thread waits in `blocking`: what wakes it is no worker that could be told to stop.
+fn blocked_and_borrowed() {
+    static RAN: AtomicBool = AtomicBool::new(false);
+    let runtime = named("own");
+    let (tx, rx) = channel::unbounded::<u32>();
+    let deadlock = catch_unwind(AssertUnwindSafe(|| {
+        runtime.run(|| {
+            let _ = gthread::blocking(|| rx.recv());
+            RAN.store(true, Ordering::SeqCst);
+        })
+    }));
+    assert!(deadlock.is_err());
+    drop((tx, rx));
+    drop(runtime);
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(!RAN.load(Ordering::SeqCst));
+}
+
+fn four_callers() {
+    let runtime = named("shared");
+    let (tx, rx) = channel::bounded::<u32>(0);
+    let call = || catch_unwind(AssertUnwindSafe(|| runtime.run(|| rx.recv().is_ok()))).is_err();
+    std::thread::scope(|s| {
+        let others: Vec<_> = (0..3).map(|_| s.spawn(call)).collect();
+        assert!(call());
+        assert!(others.into_iter().all(|other| other.join().unwrap()));
+    });
+    drop(tx);
+}
+
+fn os_recv() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    go!(move || {
+        gthread::park();
+        drop(tx);
+    });
+    let _ = rx.recv();
+}
+
+fn switched_off() {
+    let runtime = Runtime::builder().deadlock_detection(false).build().unwrap();
+    runtime.run(gthread::park);
+}
+
+// ---- no deadlocks -----------------------------------------------------------------------------
+
+fn woken_from_outside() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(500));
+        tx.send(1).unwrap();
+    });
+    assert_eq!(gthread::run(|| rx.recv()), Ok(1));
+}
+
+fn woken_by_a_timer() {
+    gthread::run(|| {
+        let (tx, rx) = channel::bounded::<u32>(0);
+        go!(move || {
+            gthread::sleep(Duration::from_millis(400));
+            tx.send(1).unwrap();
+        });
+        rx.recv().unwrap();
+    });
+}
+
+fn blocks() {
+    gthread::run(|| {
+        let sleeps = go!(|| gthread::blocking(|| std::thread::sleep(Duration::from_millis(500))));
+        sleeps.join().unwrap();
+    });
+}
+
+fn os_recv_timeout() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    let (never, wait) = channel::bounded::<u32>(0);
+    std::thread::spawn(move || {
+        let _ = wait.recv_timeout(Duration::from_millis(500));
+        tx.send(1).unwrap();
+    });
+    gthread::run(|| rx.recv().unwrap());
+    drop(never);
+}
+
+fn nobody_waits() {
+    go!(gthread::park);
+    std::thread::sleep(Duration::from_millis(500));
+}
+
+/// A spare worker ends after a second without work, and with it what a green thread has left in a
+/// `thread_local!`: here the only sender.
+fn woken_by_the_end_of_a_spare() {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Option<Sender<u32>>> = const { std::cell::RefCell::new(None) };
+    }
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let (tx, rx) = channel::bounded::<u32>(0);
+    runtime.run(|| {
+        let (done, wait) = std::sync::mpsc::channel();
+        // This holds the only worker, so the other runs on a spare.
+        let other = Builder::new().queued(true).spawn(move || {
+            KEPT.with(|kept| *kept.borrow_mut() = Some(tx));
+            done.send(()).unwrap();
+        });
+        gthread::blocking(|| wait.recv().unwrap());
+        other.unwrap().join().unwrap();
+        assert!(rx.recv().is_err());
+    });
+}
+
+fn slow_outside() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    let waker = std::thread::Builder::new().name("slow waker".into());
+    waker
+        .spawn(move || {
+            std::thread::sleep(Duration::from_secs(8));
+            tx.send(1).unwrap();
+        })
+        .unwrap();
+    assert_eq!(gthread::run(|| rx.recv()), Ok(1));
+}
+
+/// How long the stress programs run.
+fn stress_time() -> Duration {
+    Duration::from_secs(3)
+}
+
+/// A token goes round through green threads of two runtimes and OS threads that wait in gthread: nearly
+/// everybody sleeps nearly always, but never all. The monitors look all the time.
+fn ring() {
+    let runtimes = [named("one"), named("two")];
+    let (first, mut from) = channel::unbounded::<u64>();
+    let pass = |from: Receiver<u64>, to: Sender<u64>, mut pause: Box<dyn FnMut() + Send>| {
+        move || {
+            while let Ok(token) = from.recv() {
+                pause();
+                if to.send(token + 1).is_err() {
+                    break;
+                }
+            }
+        }
+    };
+    let mut random = Random::new(7);
+    for member in 0..9 {
+        let (to, next) = channel::unbounded();
+        let mut chance = random.fork();
+        match member % 3 {
+            0 => {
+                let sleeps = move || {
+                    if chance.one_in(20) {
+                        gthread::sleep(chance.micros(300));
+                    }
+                };
+                drop(runtimes[member % 2].spawn(pass(from, to, Box::new(sleeps))));
+            }
+            1 => drop(runtimes[member % 2].spawn(pass(from, to, Box::new(|| {})))),
+            _ => {
+                let sleeps = move || {
+                    if chance.one_in(20) {
+                        std::thread::sleep(chance.micros(300));
+                    }
+                };
+                std::thread::spawn(pass(from, to, Box::new(sleeps)));
+            }
+        }
+        from = next;
+    }
+    // This OS thread waits for its round as the others do.
+    let rounds = runtimes[0].run(|| {
+        let end = Instant::now() + stress_time();
+        let mut rounds = 0;
+        while Instant::now() < end {
+            first.send(0).unwrap();
+            assert_eq!(from.recv(), Ok(9));
+            rounds += 1;
+        }
+        rounds
+    });
+    assert!(rounds > 100, "{rounds}");
+}
+
+/// OS threads that live for one wake: there is always one that has just started, or is about to end.
+fn come_and_go() {
+    let runtime = named("own");
+    runtime.run(|| {
+        let end = Instant::now() + stress_time();
+        while Instant::now() < end {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            std::thread::spawn(move || {
+                let (to_other, other) = channel::bounded::<Sender<u32>>(0);
+                std::thread::spawn(move || other.recv().unwrap().send(1).unwrap());
+                to_other.send(tx).unwrap();
+            });
+            assert_eq!(rx.recv(), Ok(1));
+        }
+    });
+}
+
+/// Two OS threads have the turn one after the other, and use a runtime from outside in every way; the other waits in
+/// gthread meanwhile. So nearly everybody sleeps: the one who does not is now an OS thread, now a worker, now
+/// a timer, now a spare.
+fn two_callers() {
+    let shared = Arc::new(named("shared"));
+    let (to_other, from_one) = channel::bounded::<()>(0);
+    let (to_one, from_other) = channel::bounded::<()>(0);
+    let end = Instant::now() + stress_time();
+    let play =
+        move |mut random: Random, runtime: Arc<Runtime>, to: Sender<()>, from: Receiver<()>| {
+            move || {
+                while Instant::now() < end && from.recv().is_ok() {
+                    turn(&mut random, &runtime);
+                    if to.send(()).is_err() {
+                        break;
+                    }
+                }
+            }
+        };
+    let mut random = Random::new(11);
+    let other = play(random.fork(), Arc::clone(&shared), to_one, from_one);
+    let other = std::thread::spawn(other);
+    to_other.send(()).unwrap();
+    play(random.fork(), shared, to_other, from_other)();
+    other.join().unwrap();
+}
+
+fn turn(random: &mut Random, runtime: &Runtime) {
+    let time = random.micros(300);
+    match random.below(8) {
+        0 => assert_eq!(runtime.spawn(|| 1).join().unwrap(), 1),
+        1 => runtime.run(|| go!(gthread::yield_now).join().unwrap()),
+        2 => runtime.run(|| gthread::sleep(time)),
+        3 => runtime.run(|| {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            go!(move || {
+                gthread::blocking(|| std::thread::sleep(time));
+                tx.send(1).unwrap();
+            });
+            // This blocks its worker in gthread.
+            assert_eq!(gthread::blocking(|| rx.recv()), Ok(1));
+        }),
+        4 => {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            drop(runtime.spawn(move || tx.send(2)));
+            assert_eq!(rx.recv(), Ok(2));
+        }
+        5 => {
+            let (tx, rx) = channel::bounded::<u32>(0);
+            let pinned = runtime
+                .run(|| Builder::new().pinned(true).spawn(move || rx.recv().unwrap()).unwrap());
+            tx.send(3).unwrap();
+            assert_eq!(pinned.join().unwrap(), 3);
+        }
+        6 => {
+            let (after, never) = (channel::after(time), channel::never::<Instant>());
+            runtime.run(|| {
+                channel::select! {
+                    recv(after) -> _ => {}
+                    recv(never) -> _ => unreachable!(),
+                }
+            });
+        }
+        // One that starts and stops. Its threads sleep when they are not yet, or no longer, known.
+        _ => {
+            let own = Runtime::builder().workers(1).build().unwrap();
+            assert_eq!(own.run(|| runtime.run(|| 4)), 4);
+        }
+    }
+}
