@@ -141,8 +141,9 @@ unsafe extern "C" fn mmap64(
         return libc::MAP_FAILED;
     }
     // SAFETY: the function has this type; the call is the caller's.
-    let start =
-        unsafe { transmute::<_, Mmap>(next(c"mmap64"))(address, len, access, flags, file, from) };
+    let start = unsafe {
+        transmute::<*mut c_void, Mmap>(next(c"mmap64"))(address, len, access, flags, file, from)
+    };
     if flags & libc::MAP_NORESERVE != 0 {
         let next = RESERVED.0.fetch_add(1, SeqCst);
         RESERVED.1[next % RESERVED.1.len()].store(start as usize, SeqCst);
@@ -182,7 +183,7 @@ unsafe extern "C" fn madvise(address: *mut c_void, len: usize, advice: c_int) ->
         return -1;
     }
     // SAFETY: as above.
-    unsafe { transmute::<_, Madvise>(next(c"madvise"))(address, len, advice) }
+    unsafe { transmute::<*mut c_void, Madvise>(next(c"madvise"))(address, len, advice) }
 }
 
 type Mprotect = unsafe extern "C" fn(*mut c_void, usize, c_int) -> c_int;
@@ -193,7 +194,7 @@ unsafe extern "C" fn mprotect(address: *mut c_void, len: usize, access: c_int) -
         return -1;
     }
     // SAFETY: as above.
-    unsafe { transmute::<_, Mprotect>(next(c"mprotect"))(address, len, access) }
+    unsafe { transmute::<*mut c_void, Mprotect>(next(c"mprotect"))(address, len, access) }
 }
 
 type Mincore = unsafe extern "C" fn(*mut c_void, usize, *mut u8) -> c_int;
@@ -204,7 +205,7 @@ unsafe extern "C" fn mincore(address: *mut c_void, len: usize, states: *mut u8) 
         return -1;
     }
     // SAFETY: as above.
-    unsafe { transmute::<_, Mincore>(next(c"mincore"))(address, len, states) }
+    unsafe { transmute::<*mut c_void, Mincore>(next(c"mincore"))(address, len, states) }
 }
 
 type Sigaltstack = unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int;
@@ -217,7 +218,7 @@ unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stac
         return -1;
     }
     // SAFETY: as above.
-    unsafe { transmute::<_, Sigaltstack>(next(c"sigaltstack"))(new, old) }
+    unsafe { transmute::<*mut c_void, Sigaltstack>(next(c"sigaltstack"))(new, old) }
 }
 
 type Sigaction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
@@ -232,7 +233,7 @@ unsafe extern "C" fn sigaction(
         return -1;
     }
     // SAFETY: as above.
-    unsafe { transmute::<_, Sigaction>(next(c"sigaction"))(signal, new, old) }
+    unsafe { transmute::<*mut c_void, Sigaction>(next(c"sigaction"))(signal, new, old) }
 }
 
 type Body = extern "C" fn(*mut c_void) -> *mut c_void;
@@ -255,7 +256,7 @@ unsafe extern "C" fn pthread_create(
     }
     let next = next(c"pthread_create");
     // SAFETY: as above.
-    unsafe { transmute::<_, PthreadCreate>(next)(thread, attributes, body, argument) }
+    unsafe { transmute::<*mut c_void, PthreadCreate>(next)(thread, attributes, body, argument) }
 }
 
 type Syscall =
