@@ -53,7 +53,12 @@ impl fmt::Display for StackError {
                  (GTHREAD_STACK_SIZE, Builder::stack_size)"
             ),
             Self::Guard { source } => {
-                write!(f, "cannot guard another green thread's stack: {source}")
+                write!(
+                    f,
+                    "cannot guard another green thread's stack: {source}; if the system or the \
+                     control group is out of memory (memory.max), raise it, or have fewer green \
+                     threads at once"
+                )
             }
             Self::Maps { guarded, limit, of, source } => {
                 write!(f, "cannot guard another green thread's stack: {guarded} are guarded, ")?;

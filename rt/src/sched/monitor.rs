@@ -114,15 +114,17 @@ pub(super) fn run(sched: &Arc<Sched>) {
     let mut interval = MIN_INTERVAL;
     let mut calm = 0;
     let mut trim_at = None;
+    // The OS has refused the last spare.
+    let mut short = false;
     let mut watch = Watch::default();
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
-            sched.start_spare();
+            short = !sched.start_spare();
         }
         sched.advance_clock();
         sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
-        if sleep_while_quiet(sched, trim_at, &mut watch) {
+        if sleep_while_quiet(sched, trim_at, &mut watch, &mut short) {
             seen.clear();
             interval = MIN_INTERVAL;
             calm = 0;
@@ -164,7 +166,15 @@ fn trim(sched: &Sched, at: Option<Instant>) -> Option<Instant> {
 
 /// If no worker runs, sleeps until one does, until a timer is due that no worker keeps, or until
 /// `trim_at`: true.
-fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>, watch: &mut Watch) -> bool {
+///
+/// Where all are blocked and the OS is `short` of threads, nobody else would ask for a spare again: the
+/// work that waits for one may be what the blocked wait for.
+fn sleep_while_quiet(
+    sched: &Arc<Sched>,
+    trim_at: Option<Instant>,
+    watch: &mut Watch,
+    short: &mut bool,
+) -> bool {
     let monitor = &sched.monitor;
     if !sched.idle.is_quiet() {
         return false;
@@ -175,10 +185,18 @@ fn sleep_while_quiet(sched: &Arc<Sched>, trim_at: Option<Instant>, watch: &mut W
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
         let look_at = watch.watch(sched);
-        monitor.parker.park(sched.watch_timers([trim_at, look_at].into_iter().flatten().min()));
+        let retry_at = short.then(|| Instant::now() + MAX_INTERVAL);
+        let until = [trim_at, look_at, retry_at].into_iter().flatten().min();
+        monitor.parker.park(sched.watch_timers(until));
         sched.stop_watching();
     }
     monitor.dormant.store(false, Ordering::Relaxed);
+    if quiet && *short {
+        *short = sched.has_work();
+        if *short {
+            sched.answer(sched.idle.notify_outside());
+        }
+    }
     quiet
 }
 
@@ -257,12 +275,12 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
 
 /// The monitor's part of the scheduler: OS threads that come and go.
 impl Sched {
-    /// Starts the spare that `Idle` has counted already.
-    fn start_spare(self: &Arc<Self>) {
+    /// Starts the spare that `Idle` has counted already: whether one could be had.
+    fn start_spare(self: &Arc<Self>) -> bool {
         let refused = match self.spare_core() {
             None => format!("{MAX_SPARES} are there already"),
             Some(core) => match self.start_worker(core, true) {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err((core, error)) => {
                     self.keep_core(*core);
                     error.to_string()
@@ -278,6 +296,7 @@ impl Sched {
                  ulimit -u or the control group's pids.max"
             ));
         }
+        false
     }
 
     /// Joins the OS threads of spares that have ended.

@@ -1,0 +1,295 @@
+//! Refuses system calls: functions of this program's stand before libc's, for std and for gthread, and ask
+//! here whether to pass a call on. What libc calls itself it does not ask for: its allocator and its
+//! threads' stacks are served.
+
+use std::ffi::{CStr, c_int, c_long, c_void};
+use std::mem::transmute;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
+
+/// A call site, as far as the call itself shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Call {
+    /// `mmap` of address space for stacks, of any size.
+    Reserve,
+    /// `mmap` of more than 32 MiB.
+    ReserveMuch,
+    /// `mmap` of a worker's stack for signal handlers.
+    MapAlternateStack,
+    /// `sigaltstack` with such a stack.
+    UseAlternateStack,
+    /// `sigaction` with a handler.
+    Handle,
+    /// `madvise(MADV_GUARD_INSTALL)`.
+    Guard,
+    /// `madvise(MADV_POPULATE_WRITE)`.
+    Populate,
+    /// `madvise(MADV_DONTNEED)`.
+    GiveBack,
+    /// `madvise(MADV_NOHUGEPAGE)`.
+    NoHugePages,
+    /// `process_madvise`, with any advice.
+    AdviseMany,
+    /// `mprotect(PROT_NONE)`.
+    Protect,
+    /// `mincore`.
+    Residency,
+    /// `membarrier`.
+    Barrier,
+    /// `pthread_create`.
+    Thread,
+}
+
+const CALLS: usize = Call::Thread as usize + 1;
+
+/// What is done with the calls of one kind.
+struct Fault {
+    /// The error; zero if they are passed on.
+    error: AtomicI32,
+    /// How many are passed on before.
+    passes: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+static FAULTS: [Fault; CALLS] = [const {
+    Fault { error: AtomicI32::new(0), passes: AtomicUsize::new(0), refused: AtomicUsize::new(0) }
+}; CALLS];
+
+/// Calls are refused while it lives.
+#[must_use]
+pub(crate) struct Refused(Call);
+
+/// Refuses all calls of a kind with this error.
+pub(crate) fn refuse(call: Call, error: c_int) -> Refused {
+    refuse_after(0, call, error)
+}
+
+/// Passes so many calls on, and refuses those that follow.
+pub(crate) fn refuse_after(passes: usize, call: Call, error: c_int) -> Refused {
+    let fault = &FAULTS[call as usize];
+    fault.passes.store(passes, SeqCst);
+    fault.refused.store(0, SeqCst);
+    fault.error.store(error, SeqCst);
+    Refused(call)
+}
+
+impl Refused {
+    /// How many calls were refused so far.
+    pub(crate) fn count(&self) -> usize {
+        FAULTS[self.0 as usize].refused.load(SeqCst)
+    }
+}
+
+impl Drop for Refused {
+    fn drop(&mut self) {
+        FAULTS[self.0 as usize].error.store(0, SeqCst);
+        assert!(self.count() > 0 || std::thread::panicking(), "no call was refused: {:?}", self.0);
+    }
+}
+
+/// The error with which a call is to fail.
+fn error(call: Call) -> Option<c_int> {
+    let fault = &FAULTS[call as usize];
+    let error = fault.error.load(SeqCst);
+    if error == 0 || fault.passes.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+        return None;
+    }
+    fault.refused.fetch_add(1, SeqCst);
+    Some(error)
+}
+
+/// As [`error`], and sets `errno`.
+fn fails(call: Call) -> bool {
+    let error = error(call);
+    if let Some(error) = error {
+        // SAFETY: the calling thread's errno.
+        unsafe { *libc::__errno_location() = error };
+    }
+    error.is_some()
+}
+
+/// libc's function, which ours stands before.
+fn next(name: &CStr) -> *mut c_void {
+    // SAFETY: the name is a string; asking changes nothing.
+    let function = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    assert!(!function.is_null(), "{name:?}");
+    function
+}
+
+/// A worker's alternate stack has this size, and nothing else that is mapped here.
+const ALTERNATE_STACK: usize = 64 << 10;
+
+type Mmap = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, i64) -> *mut c_void;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mmap64(
+    address: *mut c_void,
+    len: usize,
+    access: c_int,
+    flags: c_int,
+    file: c_int,
+    from: i64,
+) -> *mut c_void {
+    let call = match len {
+        ALTERNATE_STACK => Call::MapAlternateStack,
+        len if len > 32 << 20 && FAULTS[Call::ReserveMuch as usize].error.load(SeqCst) != 0 => {
+            Call::ReserveMuch
+        }
+        _ => Call::Reserve,
+    };
+    let is_ours = flags & libc::MAP_ANONYMOUS != 0 && len >= ALTERNATE_STACK;
+    if is_ours && fails(call) {
+        return libc::MAP_FAILED;
+    }
+    // SAFETY: the function has this type; the call is the caller's.
+    let start = unsafe {
+        transmute::<*mut c_void, Mmap>(next(c"mmap64"))(address, len, access, flags, file, from)
+    };
+    if flags & libc::MAP_NORESERVE != 0 {
+        let next = RESERVED.0.fetch_add(1, SeqCst);
+        RESERVED.1[next % RESERVED.1.len()].store(start as usize, SeqCst);
+    }
+    start
+}
+
+/// Where the last reservations begin. What is made inaccessible in them are guards of green threads, and
+/// not of std's threads.
+static RESERVED: (AtomicUsize, [AtomicUsize; 64]) =
+    (AtomicUsize::new(0), [const { AtomicUsize::new(0) }; 64]);
+
+fn is_reserved(address: usize) -> bool {
+    const LARGEST: usize = 64 << 20;
+    RESERVED.1.iter().any(|start| {
+        let start = start.load(SeqCst);
+        (start..start + LARGEST).contains(&address) && start != 0
+    })
+}
+
+fn advice_fails(advice: c_int) -> bool {
+    const GUARD_INSTALL: c_int = 102;
+    match advice {
+        GUARD_INSTALL => fails(Call::Guard),
+        libc::MADV_POPULATE_WRITE => fails(Call::Populate),
+        libc::MADV_DONTNEED => fails(Call::GiveBack),
+        libc::MADV_NOHUGEPAGE => fails(Call::NoHugePages),
+        _ => false,
+    }
+}
+
+type Madvise = unsafe extern "C" fn(*mut c_void, usize, c_int) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn madvise(address: *mut c_void, len: usize, advice: c_int) -> c_int {
+    if advice_fails(advice) {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Madvise>(next(c"madvise"))(address, len, advice) }
+}
+
+type Mprotect = unsafe extern "C" fn(*mut c_void, usize, c_int) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mprotect(address: *mut c_void, len: usize, access: c_int) -> c_int {
+    if access == libc::PROT_NONE && is_reserved(address as usize) && fails(Call::Protect) {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Mprotect>(next(c"mprotect"))(address, len, access) }
+}
+
+type Mincore = unsafe extern "C" fn(*mut c_void, usize, *mut u8) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn mincore(address: *mut c_void, len: usize, states: *mut u8) -> c_int {
+    if fails(Call::Residency) {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Mincore>(next(c"mincore"))(address, len, states) }
+}
+
+type Sigaltstack = unsafe extern "C" fn(*const libc::stack_t, *mut libc::stack_t) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigaltstack(new: *const libc::stack_t, old: *mut libc::stack_t) -> c_int {
+    // SAFETY: the caller gives a valid struct or null.
+    let is_ours = unsafe { new.as_ref() }.is_some_and(|new| new.ss_size == ALTERNATE_STACK);
+    if is_ours && fails(Call::UseAlternateStack) {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Sigaltstack>(next(c"sigaltstack"))(new, old) }
+}
+
+type Sigaction = unsafe extern "C" fn(c_int, *const libc::sigaction, *mut libc::sigaction) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn sigaction(
+    signal: c_int,
+    new: *const libc::sigaction,
+    old: *mut libc::sigaction,
+) -> c_int {
+    if !new.is_null() && fails(Call::Handle) {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Sigaction>(next(c"sigaction"))(signal, new, old) }
+}
+
+type Body = extern "C" fn(*mut c_void) -> *mut c_void;
+type PthreadCreate = unsafe extern "C" fn(
+    *mut libc::pthread_t,
+    *const libc::pthread_attr_t,
+    Body,
+    *mut c_void,
+) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn pthread_create(
+    thread: *mut libc::pthread_t,
+    attributes: *const libc::pthread_attr_t,
+    body: Body,
+    argument: *mut c_void,
+) -> c_int {
+    if let Some(error) = error(Call::Thread) {
+        return error;
+    }
+    let next = next(c"pthread_create");
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, PthreadCreate>(next)(thread, attributes, body, argument) }
+}
+
+type Syscall =
+    unsafe extern "C" fn(c_long, c_long, c_long, c_long, c_long, c_long, c_long) -> c_long;
+
+/// Variadic in libc, and called so; where this test runs, what it may be passed is where the arguments of
+/// seven are.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn syscall(
+    number: c_long,
+    a: c_long,
+    b: c_long,
+    c: c_long,
+    d: c_long,
+    e: c_long,
+    f: c_long,
+) -> c_long {
+    let refused = match number {
+        libc::SYS_process_madvise => {
+            fails(Call::AdviseMany) || c_int::try_from(d).is_ok_and(advice_fails)
+        }
+        libc::SYS_membarrier => fails(Call::Barrier),
+        _ => false,
+    };
+    if refused {
+        return -1;
+    }
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let mut known = NEXT.load(SeqCst);
+    if known == 0 {
+        known = next(c"syscall") as usize;
+        NEXT.store(known, SeqCst);
+    }
+    // SAFETY: as above; the call takes those of the arguments that it has.
+    unsafe { transmute::<usize, Syscall>(known)(number, a, b, c, d, e, f) }
+}

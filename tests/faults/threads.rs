@@ -1,0 +1,158 @@
+//! OS threads, and barriers between them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gthread::{Builder, Runtime, blocking, channel, go};
+use gthread_tests::{
+    Drops, Flag, LIMIT, assert_passed, is_child, os_threads, rerun, runtime, stderr, until,
+    watchdog,
+};
+
+use crate::alone;
+use crate::inject::{Call, refuse, refuse_after};
+
+/// The monitor first, then each worker.
+#[test]
+fn a_runtime_is_refused_its_threads() {
+    alone("threads::a_runtime_is_refused_its_threads", &[], || {
+        let other = runtime(1);
+        let before = os_threads();
+        let build = || Runtime::builder().workers(4).build();
+        for passes in 0..5 {
+            let refused = refuse_after(passes, Call::Thread, libc::EAGAIN);
+            let error = build().unwrap_err();
+            assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+            let text = error.to_string();
+            for part in ["cannot start the runtime's OS threads", "ulimit -u", "pids.max"] {
+                assert!(text.contains(part), "no {part:?}: {text}");
+            }
+            assert_eq!(refused.count(), 1);
+            // Those that were started have ended.
+            until(|| os_threads() == before);
+            assert_eq!(other.run(|| 1), 1);
+        }
+        // No more than five are needed.
+        let runtime = build().unwrap();
+        assert_eq!(runtime.run(|| go!(|| 2).join().unwrap()), 2);
+    });
+}
+
+#[test]
+fn the_default_runtime_is_refused_its_threads() {
+    alone(
+        "threads::the_default_runtime_is_refused_its_threads",
+        &[("GTHREAD_WORKERS", "2")],
+        || {
+            let drops = Drops::new();
+            for passes in 0..3 {
+                let _refused = refuse_after(passes, Call::Thread, libc::EAGAIN);
+                let token = drops.token();
+                let error = Builder::new().spawn(move || drop(token)).unwrap_err();
+                assert!(
+                    error.to_string().contains("cannot start the runtime's OS threads"),
+                    "{error}"
+                );
+                assert_eq!(drops.count(), passes + 1);
+            }
+            assert_eq!(go!(|| 3).join().unwrap(), 3);
+        },
+    );
+}
+
+/// All workers are blocked, and no other can be had: what is ready waits, is not lost, and runs as soon as
+/// one can.
+#[test]
+fn spares_are_refused() {
+    let name = "threads::spares_are_refused";
+    if is_child() {
+        for spare_comes in [false, true] {
+            let runtime = runtime(1);
+            let refused = refuse(Call::Thread, libc::EAGAIN);
+            let (is_blocked, release, has_run) = (Flag::new(), Flag::new(), Flag::new());
+            let (blocks, released) = (is_blocked.clone(), release.clone());
+            let blocked = runtime.spawn(move || {
+                blocking(|| {
+                    blocks.raise();
+                    until(|| released.is_up());
+                });
+            });
+            until(|| is_blocked.is_up());
+            let runs = has_run.clone();
+            let ready = runtime.spawn(move || runs.raise());
+            // More than once: nobody else would ask again.
+            until(|| refused.count() > 2);
+            assert!(!has_run.is_up());
+            if spare_comes {
+                drop(refused);
+                ready.join().unwrap();
+                assert!(!blocked.is_finished());
+                release.raise();
+            } else {
+                // The worker is back, and takes the work.
+                release.raise();
+                ready.join().unwrap();
+            }
+            blocked.join().unwrap();
+        }
+        return;
+    }
+    watchdog(LIMIT, || {
+        let output = rerun(name, &[]);
+        assert_passed(&output);
+        let text = stderr(&output);
+        for part in ["no spare OS thread can be started", "os error 11", "ulimit -u", "pids.max"] {
+            assert!(text.contains(part), "no {part:?}: {text}");
+        }
+    });
+}
+
+/// A runtime that ends on one of its own threads needs another to wait for them; or leaves them.
+#[test]
+fn the_reaper_is_refused() {
+    alone("threads::the_reaper_is_refused", &[], || {
+        let before = os_threads();
+        let runtime = Arc::new(runtime(2));
+        let own = Arc::clone(&runtime);
+        let (alone, ended) = (Flag::new(), Flag::new());
+        let (is_alone, ends) = (alone.clone(), ended.clone());
+        let thread = runtime.spawn(move || {
+            gthread_tests::yield_until(|| is_alone.is_up());
+            let refused = refuse(Call::Thread, libc::EAGAIN);
+            drop(own);
+            assert_eq!(refused.count(), 1);
+            drop(refused);
+            ends.raise();
+        });
+        drop(thread);
+        drop(runtime);
+        alone.raise();
+        until(|| ended.is_up());
+        // They end all the same.
+        until(|| os_threads() == before);
+        assert_eq!(gthread_tests::runtime(1).run(|| 1), 1);
+    });
+}
+
+/// Without `membarrier` both sides take a fence.
+#[test]
+fn barriers_are_refused() {
+    alone("threads::barriers_are_refused", &[], || {
+        let _refused = refuse(Call::Barrier, libc::ENOSYS);
+        gthread_tests::for_workers(|runtime| {
+            let (tx, rx) = channel::bounded(1);
+            let sum: u64 = runtime.run(|| {
+                for n in 0..200_u64 {
+                    let tx = tx.clone();
+                    drop(go!(move || {
+                        gthread::sleep(Duration::from_micros(n % 7));
+                        tx.send(n).unwrap();
+                    }));
+                }
+                drop(tx);
+                rx.iter().sum()
+            });
+            assert_eq!(sum, 199 * 100);
+        });
+    });
+}
