@@ -30,10 +30,8 @@ fn storm(over: &Flag) {
     let every = libc::timeval { tv_sec: 0, tv_usec: 1000 };
     let timer = libc::itimerval { it_interval: every, it_value: every };
     // SAFETY: the struct is whole.
-    assert_eq!(
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) },
-        0
-    );
+    let set = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) };
+    assert_eq!(set, 0);
     // SAFETY: asks for two numbers.
     let (process, this) = unsafe { (libc::getpid(), libc::gettid()) };
     while !over.is_up() {
