@@ -156,7 +156,7 @@ impl World {
                 Step::Await(block, true) => {
                     let body = self.thread(block.clone());
                     let panics = move || resume_unwind(Box::new(body()));
-                    *go!(panics).join().map(|()| ()).unwrap_err().downcast().unwrap()
+                    *go!(panics).join().unwrap_err().downcast().unwrap()
                 }
                 Step::Scope(blocks) => gthread::scope(|scope| {
                     let threads: Vec<_> =

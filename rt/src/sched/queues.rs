@@ -46,9 +46,9 @@ const WORTH_A_THEFT: Duration = Duration::from_micros(5);
 /// log2 of the most lone continuations that are skipped.
 const MOST_FAILURES: u32 = 14;
 
-/// With more ready tasks than this, all picks but one of so many are theirs, before all continuations. A tree whose
-/// leaves park, and are woken to end, would otherwise keep all their stacks until its last leaf was started; and
-/// it wakes nine while it starts ten.
+/// With more ready tasks than this, all picks but one of so many are theirs, before all continuations, the newest
+/// first. A tree whose leaves park, and are woken to end, would otherwise keep all their stacks until its last leaf
+/// was started; and it wakes nine while it starts ten.
 const MANY: usize = 128;
 const MANYS_TURNS: u32 = 16;
 /// So many ready tasks are a crowd: their stacks' hot lines are more than a second-level cache holds.
@@ -125,25 +125,18 @@ impl Queues {
             }
             self.handoffs.set(0);
             if private.ready.len() > MANY && self.goes_first() {
-                return private.ready.pop_front();
+                return private.ready.pop_back();
             }
             private.forks.pop_back()
         });
         if newest.is_some() || !self.exposed.get() { newest } else { self.pop_exposed_fork() }
     }
 
-    /// Whether a ready task, of many, goes before the newest continuation this time.
+    /// Whether the newest ready task, of many, goes before the newest continuation this time.
     fn goes_first(&self) -> bool {
         let turn = (self.turn.get() + 1) % MANYS_TURNS;
         self.turn.set(turn);
         turn != 0
-    }
-
-    /// Where many ready tasks are exposed: one of them, most of the time.
-    #[inline]
-    pub(super) fn pop_of_many(&self) -> Option<TaskRef> {
-        let many = self.exposed.get() && self.ready.len() > MANY;
-        if many && self.goes_first() { self.pop_exposed_ready() } else { None }
     }
 
     /// The newest continuation, if it is what [`Queues::pop_newest`] would give.

@@ -304,8 +304,7 @@ impl Worker {
     fn pick_in_order(&self) -> Option<TaskRef> {
         let queues = &self.core.queues;
         queues
-            .pop_of_many()
-            .or_else(|| queues.pop_newest())
+            .pop_newest()
             .or_else(|| self.pick_pinned())
             .or_else(|| queues.pop_ready())
             .or_else(|| self.sched.take_injected())
