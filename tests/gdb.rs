@@ -81,12 +81,14 @@ fn gdb_lists_green_threads_and_shows_their_calls() {
             return println!("skipped: gdb may not trace here");
         }
         assert!(text.contains("4 green threads"), "{all}");
-        assert!(text.contains("'waits'  parked  in gdb::wait_for_orders"), "{all}");
-        assert!(text.contains("'large'  parked  in gdb::wait_for_orders"), "{all}");
+        // With line tables only, as in release builds here, names come without their module.
+        let text = &text.replace("gdb::wait_for_orders", "wait_for_orders");
+        assert!(text.contains("'waits'  parked  in wait_for_orders"), "{all}");
+        assert!(text.contains("'large'  parked  in wait_for_orders"), "{all}");
         assert!(text.contains("'new'  new"), "{all}");
         assert!(text.contains("  running"), "{all}");
         let calls = text.lines().filter(|line| line.starts_with('#')).collect::<Vec<_>>();
-        assert!(calls.iter().any(|call| call.contains("gdb::wait_for_orders")), "{all}");
+        assert!(calls.iter().any(|call| call.contains("wait_for_orders")), "{all}");
         assert!(calls.iter().any(|call| call.contains("with_stack")), "{all}");
         assert!(all.contains("no green thread nobody"), "{all}");
         assert!(text.contains("went on as if nothing had happened"), "{all}");

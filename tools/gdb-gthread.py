@@ -15,6 +15,7 @@ for `info gthreads`. A green thread that runs has saved none: its calls are thos
 """
 
 import contextlib
+import re
 import struct
 
 import gdb
@@ -203,6 +204,11 @@ class Borrowed:
 
 # Whose functions are between a program's call and the switch.
 PLUMBING = ("corosensei::", "gthread::", "gthread_arch::", "core::", "std::", "alloc::", "<", "__rust_try")
+# And where those are: with line tables only, names say not of what they are.
+PLUMBING_FILES = re.compile(
+    r"(^|/)(rustc/[0-9a-f]+/|library/(core|std|alloc)/|corosensei-[0-9.]+/"
+    r"|gthread(-arch|-stacks)?-[0-9.]+/|rt/src/|arch/src/|stacks/src/)"
+)
 
 
 def caller(registers, borrowed):
@@ -216,9 +222,9 @@ def caller(registers, borrowed):
         name = frame.name() if frame is not None else None
         if name is None or "stack_init_trampoline" in name or frame.type() == gdb.SIGTRAMP_FRAME:
             break
-        if not name.startswith(PLUMBING):
-            line = frame.find_sal()
-            file = line.symtab.filename if line.symtab is not None else "?"
+        line = frame.find_sal()
+        file = line.symtab.filename if line.symtab is not None else "?"
+        if not name.startswith(PLUMBING) and not PLUMBING_FILES.search(file):
             return "%s (%s:%d)" % (name, file, line.line)
         frame = frame.older()
     return place_of(registers.pc)
