@@ -21,7 +21,7 @@ use gthread_arch::stacks::Trim;
 use super::deadlock::Watch;
 use super::idle::Summon;
 use super::parker::Parker;
-use super::remote::Rescue;
+use super::remote::{Remote, Rescue};
 use super::status::{COVERED, NORMAL};
 use super::{MAX_SPARES, Sched, say};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
@@ -226,12 +226,7 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
                 }
                 private |= remote.has_private();
                 if time >= RESCUE_AFTER && sched.idle.has_room() {
-                    let tasks = remote.rescue(Rescue::Some);
-                    if !tasks.is_empty() {
-                        acted = true;
-                        sched.tally.moved_on.fetch_add(1, Ordering::Relaxed);
-                    }
-                    tasks.into_iter().for_each(|task| sched.inject(task));
+                    acted |= sched.rescue(remote, Rescue::Some);
                 }
             }
             COVERED => covered += 1,
@@ -267,14 +262,24 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     sched.idle.block();
     // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
     barrier::heavy();
-    let private = remote.rescue(Rescue::All);
-    private.into_iter().for_each(|task| sched.inject(task));
+    sched.rescue(remote, Rescue::All);
     sched.answer(sched.idle.notify_outside());
     true
 }
 
 /// The monitor's part of the scheduler: OS threads that come and go.
 impl Sched {
+    /// Gives private tasks of a stuck worker to whoever is free: whether there were some.
+    fn rescue(&self, worker: &Remote, what: Rescue) -> bool {
+        let tasks = worker.rescue(what);
+        let any = !tasks.is_empty();
+        if any {
+            self.tally.moved_on.fetch_add(1, Ordering::Relaxed);
+        }
+        tasks.into_iter().for_each(|task| self.inject(task));
+        any
+    }
+
     /// Starts the spare that `Idle` has counted already: whether one could be had.
     fn start_spare(self: &Arc<Self>) -> bool {
         let refused = match self.spare_core() {
