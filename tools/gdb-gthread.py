@@ -104,6 +104,7 @@ def threads():
     version, size, join, wait, fiber, fiber_size, number, name, colours, step = layout
     if version != 1:
         raise gdb.GdbError("this script knows layout 1, not %d: take the one of that gthread" % version)
+    in_use = stack_pointers()
     for bottom, slot_size in slots:
         colour = (bottom // slot_size) % colours * step
         block = bottom + slot_size - colour - size
@@ -112,13 +113,27 @@ def threads():
             continue
         saved, started = stack_pointer(words, slots, block + fiber, fiber_size, bottom, block)
         phase = words.word(block + wait) & (PHASE | HELD)
-        if saved is None:
+        if saved is None or any(bottom <= place < bottom + slot_size for place in in_use):
             state = "running"
         elif not started:
             state = "new"
         else:
             state = "parked" if phase in (PARKED, HELD) else "runnable"
         yield Thread(words.word(block + number), name_of(words, block + name), state, saved)
+
+
+def stack_pointers():
+    """Of all OS threads: whose stack one of them uses runs, also if its fiber does not say so, which it need not in
+    optimised code."""
+    selected = gdb.selected_thread()
+    places = []
+    with in_c():
+        for thread in gdb.selected_inferior().threads():
+            thread.switch()
+            places.append(int(gdb.parse_and_eval("(unsigned long)$sp")))
+    if selected is not None:
+        selected.switch()
+    return places
 
 
 def name_of(words, place):
