@@ -12,6 +12,8 @@
 //! - What a claim passes on beside the outcome is written before it, through the node: into the place
 //!   that `packet` points to, or into `exchange`.
 
+mod ahead;
+
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::time::Instant;
@@ -22,6 +24,7 @@ use crate::sched;
 use crate::spin::SpinLock;
 use crate::task::state::{MAX_OP, Op, TIMED_OUT};
 use crate::task::{Reason, Waiter, Wake};
+use ahead::Ahead;
 
 /// The outcome of a plain wake: what was waited for may have happened.
 pub(crate) const WOKEN: Op = 0;
@@ -109,46 +112,6 @@ impl Node {
 
 /// How many threads are woken in one turn, if there are many.
 const TURN: usize = 64;
-
-/// Looks ahead in a long queue. Each node is found through the one before, and each is on a page of its own:
-/// one by one they would take a cache miss and a walk through the page tables each, for a long time. But
-/// threads that were spawned in a row often wait in a row, on neighbouring stacks.
-struct Ahead {
-    last: usize,
-}
-
-impl Ahead {
-    const NODES: usize = 8;
-    const PAGE: usize = 4 << 10;
-    /// Neighbours are no further apart.
-    const NEAR: usize = 1 << 20;
-
-    fn new() -> Self {
-        Self { last: 0 }
-    }
-
-    /// Has the processor fetch what is probably a node further behind `node`, which is in the queue, and its
-    /// thread's control block.
-    #[inline]
-    fn look(&mut self, node: NonNull<Node>) {
-        let place = node.addr().get();
-        // The same place on another stack: in whole pages, so that stacks' colours do not matter, which recur
-        // with this very period.
-        let step = place.wrapping_sub(self.last).wrapping_add(Self::PAGE / 2) & !(Self::PAGE - 1);
-        self.last = place;
-        if step.wrapping_add(Self::NEAR) > 2 * Self::NEAR {
-            return;
-        }
-        let ahead = step.wrapping_mul(Self::NODES);
-        let node = node.as_ptr();
-        // SAFETY: nodes in the queue are alive.
-        if let Some(task) = unsafe { (*node).waiter }.task() {
-            gthread_arch::prefetch(task.as_ptr().cast::<u8>().wrapping_add(ahead));
-            gthread_arch::prefetch(node.cast::<u8>().wrapping_add(ahead));
-            gthread_arch::prefetch(node.cast::<u8>().wrapping_add(ahead + size_of::<Node>() - 1));
-        }
-    }
-}
 
 /// Waiting threads, first come first served.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
-//! - [`worker`] is the loop that runs tasks, [`steal`] what a worker without work does.
+//! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
+//!   worker without work does.
 //! - [`push`] is where a worker puts what becomes runnable; [`queues`] are its own, [`biased`] the lock of the private ones.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
@@ -27,6 +28,7 @@ mod overflow;
 mod panic_names;
 mod parker;
 mod peek;
+mod pick;
 mod push;
 mod queues;
 mod registry;
