@@ -7,9 +7,8 @@ use std::time::{Duration, Instant};
 use peers_kit::process::{self, GiveBack};
 use peers_kit::{Job, Report};
 
-use crate::Runtime;
 use crate::channel::{Sender, bounded};
-use crate::thread::{self, JoinHandle};
+use crate::{Runtime, WaitGroup, thread};
 
 /// Starts threads that all wait to receive from one unbuffered channel, looks at what memory they take, and
 /// wakes them by dropping the sender. Does so again, now with stacks that were used before, and looks how
@@ -47,37 +46,43 @@ pub(crate) fn parked(job: &Job) -> Report {
 /// Threads that wait for a channel to be disconnected.
 struct Wave {
     sender: Sender<()>,
-    handles: Vec<JoinHandle<u64>>,
+    threads: WaitGroup,
+    counts: Arc<Counts>,
     /// From the first's start until all have run.
     start: Duration,
+}
+
+#[derive(Default)]
+struct Counts {
+    parked: AtomicUsize,
+    woken: AtomicUsize,
 }
 
 impl Wave {
     /// Starts them, and returns when all wait.
     fn begin(threads: usize) -> Self {
-        let parked = Arc::new(AtomicUsize::new(0));
+        let (group, counts) = (WaitGroup::new(), Arc::new(Counts::default()));
         let (sender, receiver) = bounded::<()>(0);
         let start = Instant::now();
-        let thread = |_| {
-            let (receiver, parked) = (receiver.clone(), Arc::clone(&parked));
-            thread::spawn(move || {
-                parked.fetch_add(1, Ordering::Relaxed);
+        for _ in 0..threads {
+            let (receiver, counts) = (receiver.clone(), Arc::clone(&counts));
+            group.go(move || {
+                counts.parked.fetch_add(1, Ordering::Relaxed);
                 receiver.recv().expect_err("nothing is sent");
-                1
-            })
-        };
-        let handles = (0..threads).map(thread).collect();
-        while parked.load(Ordering::Relaxed) < threads {
+                counts.woken.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        while counts.parked.load(Ordering::Relaxed) < threads {
             thread::yield_now();
         }
-        Self { sender, handles, start: start.elapsed() }
+        Self { sender, threads: group, counts, start: start.elapsed() }
     }
 
     /// Wakes them, and gives how many have ended and how long it took.
     fn end(self) -> (u64, Duration) {
         let start = Instant::now();
         drop(self.sender);
-        let ended = self.handles.into_iter().map(|handle| handle.join().unwrap()).sum();
-        (ended, start.elapsed())
+        self.threads.wait();
+        (self.counts.woken.load(Ordering::Relaxed) as u64, start.elapsed())
     }
 }

@@ -22,7 +22,7 @@ mod waits;
 use std::process::ExitCode;
 
 use gthread as thread;
-use gthread::sync::{Condvar, Mutex, RwLock};
+use gthread::sync::{Condvar, Mutex, RwLock, WaitGroup};
 use gthread::{JoinHandle, channel, join};
 use peers_kit::Job;
 

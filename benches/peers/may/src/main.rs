@@ -20,6 +20,7 @@ mod turns;
 #[path = "../../blocking/waits.rs"]
 mod waits;
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 
 use may::coroutine::{self, JoinHandle};
@@ -99,6 +100,23 @@ mod channel {
 
     pub(crate) fn bounded<T>(_capacity: usize) -> (Sender<T>, Receiver<T>) {
         unbounded()
+    }
+}
+
+/// Threads that are waited for together.
+struct WaitGroup(RefCell<Vec<JoinHandle<()>>>);
+
+impl WaitGroup {
+    fn new() -> Self {
+        Self(RefCell::default())
+    }
+
+    fn go(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.borrow_mut().push(thread::spawn(f));
+    }
+
+    fn wait(&self) {
+        self.0.take().into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
 

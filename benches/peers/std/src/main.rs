@@ -20,6 +20,7 @@ mod turns;
 #[expect(dead_code, reason = "a million OS threads cannot sleep at once")]
 mod waits;
 
+use std::cell::RefCell;
 use std::process::ExitCode;
 use std::sync::{Condvar, Mutex, RwLock};
 use std::thread::{self, JoinHandle};
@@ -76,6 +77,23 @@ impl Runtime {
 
     fn spawn<T: Send + 'static>(&self, f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
         thread::spawn(f)
+    }
+}
+
+/// Threads that are waited for together.
+struct WaitGroup(RefCell<Vec<JoinHandle<()>>>);
+
+impl WaitGroup {
+    fn new() -> Self {
+        Self(RefCell::default())
+    }
+
+    fn go(&self, f: impl FnOnce() + Send + 'static) {
+        self.0.borrow_mut().push(thread::spawn(f));
+    }
+
+    fn wait(&self) {
+        self.0.take().into_iter().for_each(|thread| thread.join().unwrap());
     }
 }
 
