@@ -79,6 +79,7 @@ pub mod context;
 pub mod sync;
 
 mod err_group;
+mod fork_join;
 
 mod runtime;
 
@@ -91,6 +92,7 @@ pub use dump::{
     WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
+pub use fork_join::join;
 #[doc(inline)]
 pub use green_local::{AccessError, LocalKey};
 pub use inspect::{dump, dump_on_sigquit};
@@ -98,7 +100,7 @@ pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
 pub use runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite};
 pub use sched::WorkerMetrics;
-pub use scope::{Scope, ScopedJoinHandle, join, run, scope};
+pub use scope::{Scope, ScopedJoinHandle, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};
 pub use thread::{Thread, ThreadId, current};

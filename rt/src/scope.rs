@@ -1,4 +1,4 @@
-//! Structured concurrency: `scope` as in std, `join` as in rayon, `run` as the way in.
+//! Structured concurrency: `scope` as in std, `run` as the way in.
 
 use std::fmt;
 use std::io;
@@ -211,80 +211,6 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
         f.debug_struct("ScopedJoinHandle").field("thread", self.thread()).finish_non_exhaustive()
     }
 }
-
-/// Runs two closures, perhaps in parallel, and gives both results, as `rayon::join`.
-///
-/// `a` runs as a green thread, at once; the caller goes on with `b` when `a` parks or ends, or on
-/// another worker that steals the caller's continuation meanwhile. Both may borrow. On an OS thread the
-/// whole call moves into the default runtime, while the OS thread waits.
-///
-/// If no stack can be had for `a` the closures run one after the other.
-///
-/// # Panics
-///
-/// If one of them panics, with its payload, after both have ended; with `a`'s if both do.
-///
-/// # Examples
-///
-/// ```
-/// fn fib(n: u32) -> u32 {
-///     if n < 2 {
-///         return n;
-///     }
-///     let (a, b) = gthread::join(|| fib(n - 1), || fib(n - 2));
-///     a + b
-/// }
-/// assert_eq!(fib(12), 144);
-/// ```
-#[track_caller]
-pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
-where
-    A: FnOnce() -> RA + Send,
-    B: FnOnce() -> RB + Send,
-    RA: Send,
-    RB: Send,
-{
-    let site = Location::caller();
-    if !is_green() {
-        return run(|| join_here(site, a, b));
-    }
-    join_here(site, a, b)
-}
-
-fn join_here<A, B, RA, RB>(site: &'static Location<'static>, a: A, b: B) -> (RA, RB)
-where
-    A: FnOnce() -> RA + Send,
-    B: FnOnce() -> RB + Send,
-    RA: Send,
-    RB: Send,
-{
-    // The closure stays here if the thread cannot be started.
-    let mut a = Some(a);
-    let taken = SendPtr(&raw mut a);
-    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread was
-    // joined, so `a` and what both closures borrow outlive it.
-    let handle = unsafe {
-        start(Options::new(site), move || {
-            let taken = taken;
-            (*taken.0).take().expect("taken once")()
-        })
-    };
-    let Ok(handle) = handle else {
-        let ra = a.take().expect("no thread was started to take it")();
-        return (ra, b());
-    };
-    let rb = catch_unwind(AssertUnwindSafe(b));
-    match (handle.join(), rb) {
-        (Ok(ra), Ok(rb)) => (ra, rb),
-        (Err(payload), _) | (_, Err(payload)) => resume_unwind(payload),
-    }
-}
-
-/// A pointer that one other thread may use.
-struct SendPtr<T>(*mut T);
-
-// SAFETY: `join_here` makes one for the green thread that it waits for.
-unsafe impl<T: Send> Send for SendPtr<T> {}
 
 /// Runs `f` as a green thread of the default runtime and gives its result: the way in from `main`.
 ///

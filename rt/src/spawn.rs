@@ -322,7 +322,7 @@ impl<T> JoinHandle<T> {
     /// The caller gives one of the two references of `task`, which was made with result type `T`, and
     /// makes one handle only.
     #[inline]
-    unsafe fn from_ref(task: TaskRef) -> Self {
+    pub(crate) unsafe fn from_ref(task: TaskRef) -> Self {
         // SAFETY: the caller's.
         let thread = ManuallyDrop::new(unsafe { Thread::from_ref(task) });
         Self { thread, _result: PhantomData }

@@ -2,7 +2,8 @@
 //!
 //! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
 //!   worker without work does.
-//! - [`push`] is where a worker puts what becomes runnable; [`queues`] are its own, [`biased`] the lock of the private ones.
+//! - [`push`] is where a worker puts what becomes runnable; [`queues`] are its own, [`biased`] the lock of the private ones;
+//!   [`halves`] has what is not a task yet.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
 //! - [`monitor`] covers for workers that are stuck.
@@ -22,6 +23,7 @@ mod counters;
 pub(crate) mod current;
 mod deadlock;
 mod driver;
+mod halves;
 mod idle;
 mod monitor;
 mod overflow;
@@ -66,6 +68,7 @@ use world::World;
 
 pub(crate) use census::Census;
 pub use counters::WorkerMetrics;
+pub(crate) use halves::Deferred;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;

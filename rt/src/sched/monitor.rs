@@ -271,7 +271,10 @@ fn cover(sched: &Arc<Sched>, index: usize) -> bool {
 impl Sched {
     /// Gives private tasks of a stuck worker to whoever is free: whether there were some.
     fn rescue(&self, worker: &Remote, what: Rescue) -> bool {
-        let tasks = worker.rescue(what);
+        let mut tasks = worker.rescue(what);
+        let most = if what == Rescue::All { usize::MAX } else { 1 };
+        let halves = std::iter::from_fn(|| self.rescue_half(worker));
+        tasks.extend(halves.take(most - tasks.len().min(most)));
         let any = !tasks.is_empty();
         if any {
             self.tally.moved_on.fetch_add(1, Ordering::Relaxed);

@@ -56,7 +56,7 @@ impl Worker {
     }
 
     #[cold]
-    fn expose_all(&self) {
+    pub(super) fn expose_all(&self) {
         self.core.queues.expose_all();
         self.sched.answer(self.sched.idle.notify_outside());
     }
@@ -70,7 +70,7 @@ impl Worker {
     }
 
     #[cold]
-    fn tell_of_offer(&self) {
+    pub(super) fn tell_of_offer(&self) {
         self.counters().offers.count();
         self.sched.answer(self.sched.idle.notify());
     }

@@ -35,8 +35,9 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Worker as Deque;
 
-use super::remote::{Private, Remote};
+use super::remote::{Halves, Private, Remote};
 use crate::task::TaskRef;
+use crate::task::half::HalfRef;
 
 /// Uses of the hand-off in a row, after which whatever else is runnable goes first.
 const MAX_HANDOFFS: u32 = 16;
@@ -73,13 +74,15 @@ pub(super) struct Queues {
     failures: Cell<u32>,
     /// When the lone continuation that is exposed now was.
     offered: Cell<Option<Instant>>,
+    /// Halves that the running task has deferred and not taken back.
+    deferred: Cell<u32>,
 }
 
 impl Queues {
     pub(super) fn new() -> (Self, Arc<Remote>) {
         let (forks, ready) = (Deque::new_lifo(), Deque::new_fifo());
         let remote = Arc::new(Remote::new(forks.stealer(), ready.stealer()));
-        let (handoffs, exposed, turn, skips, failures, offered) = Default::default();
+        let (handoffs, exposed, turn, skips, failures, offered, deferred) = Default::default();
         (
             Self {
                 remote: Arc::clone(&remote),
@@ -91,6 +94,7 @@ impl Queues {
                 skips,
                 failures,
                 offered,
+                deferred,
             },
             remote,
         )
@@ -185,9 +189,7 @@ impl Queues {
         }
         match oldest {
             Some(task) => {
-                self.offered.set(lone.then(Instant::now));
-                self.exposed.set(true);
-                self.forks.push(task);
+                self.expose_fork(task, lone);
                 true
             }
             None => {
@@ -195,6 +197,68 @@ impl Queues {
                 false
             }
         }
+    }
+
+    fn expose_fork(&self, task: TaskRef, lone: bool) {
+        self.offered.set(lone.then(Instant::now));
+        self.exposed.set(true);
+        self.forks.push(task);
+    }
+
+    // ---- halves, see `halves` -----------------------------------------------------------------
+
+    #[inline]
+    pub(super) fn push_half(&self, half: HalfRef) {
+        self.deferred.set(self.deferred.get() + 1);
+        self.halves(|halves| halves.list.push_back(half));
+    }
+
+    /// The half that the running task has deferred last, if it is here still.
+    #[inline]
+    pub(super) fn pop_half(&self) -> Option<HalfRef> {
+        let left = self.deferred.get().checked_sub(1)?;
+        self.deferred.set(left);
+        self.halves(|halves| halves.list.pop_back())
+    }
+
+    /// Takes one to make a task of it.
+    pub(super) fn pop_oldest_half(&self) -> Option<HalfRef> {
+        self.halves(|halves| halves.list.pop_front())
+    }
+
+    #[inline]
+    pub(super) fn has_deferred(&self) -> bool {
+        self.deferred.get() > 0
+    }
+
+    /// None is here any more.
+    pub(super) fn forget_deferred(&self) {
+        self.deferred.set(0);
+    }
+
+    /// Whether to offer the oldest half: not a lone one, if such were too short of late.
+    pub(super) fn is_half_worth_it(&self) -> bool {
+        let (lone, rescued) =
+            self.halves(|halves| (halves.list.len() == 1, std::mem::take(&mut halves.rescued)));
+        if rescued {
+            self.judge(true);
+        }
+        let skips = self.skips.get();
+        if lone {
+            self.skips.set(skips.saturating_sub(1));
+        }
+        !lone || skips == 0
+    }
+
+    /// Exposes the task that a half has become, while there are no continuations.
+    pub(super) fn offer_started(&self, task: TaskRef) {
+        self.expose_fork(task, self.halves(|halves| halves.list.is_empty()));
+    }
+
+    #[inline(always)]
+    fn halves<R>(&self, f: impl FnOnce(&mut Halves) -> R) -> R {
+        // SAFETY: as for `private`.
+        unsafe { self.remote.with_halves(f) }
     }
 
     // ---- ready tasks --------------------------------------------------------------------------
@@ -291,6 +355,11 @@ impl Queues {
     pub(super) fn oldest_fork(&self) -> Option<TaskRef> {
         let exposed = self.remote.forks.steal().success();
         exposed.or_else(|| self.private(|private| private.forks.pop_front()))
+    }
+
+    /// Whether any task is here.
+    pub(super) fn has_tasks(&self) -> bool {
+        self.remote.has_stealable() || self.private(|private| private.len() > 0)
     }
 
     /// How many continuations wait.

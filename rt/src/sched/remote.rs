@@ -11,6 +11,7 @@ use super::driver::Timers;
 use super::parker::Parker;
 use super::status::Status;
 use crate::prim::{AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::task::half::HalfRef;
 use crate::task::{Task, TaskRef};
 
 /// The shared side of one worker.
@@ -21,6 +22,7 @@ pub(super) struct Remote {
     /// Exposed woken and yielded tasks.
     pub(super) ready: Stealer<TaskRef>,
     private: CachePadded<Biased<Private>>,
+    halves: CachePadded<Biased<Halves>>,
     pub(super) parker: Parker,
     /// Written by the worker at every pick.
     pub(super) own: CachePadded<Own>,
@@ -45,9 +47,19 @@ pub(super) struct Private {
 }
 
 impl Private {
-    fn len(&self) -> usize {
+    /// How many tasks there are.
+    pub(super) fn len(&self) -> usize {
         usize::from(self.handoff.is_some()) + self.forks.len() + self.front.len() + self.ready.len()
     }
+}
+
+/// What the running task has deferred; see `halves`.
+#[derive(Debug)]
+pub(super) struct Halves {
+    /// The oldest first.
+    pub(super) list: VecDeque<HalfRef>,
+    /// As in [`Private`].
+    pub(super) rescued: bool,
 }
 
 /// What another thread takes out of a stuck worker's private queues.
@@ -65,6 +77,8 @@ pub(super) struct Own {
     pub(super) counters: Counters,
     /// How many tasks are private: a hint.
     private: AtomicUsize,
+    /// How many halves are: as well.
+    halves: AtomicUsize,
     /// What the worker is doing. The owner and the monitor change it.
     pub(super) status: Status,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
@@ -87,14 +101,17 @@ impl Remote {
             front: VecDeque::new(),
             rescued: false,
         };
+        let halves = Halves { list: VecDeque::with_capacity(64), rescued: false };
         Self {
             forks,
             ready,
             private: CachePadded::new(Biased::new(private)),
+            halves: CachePadded::new(Biased::new(halves)),
             parker: Parker::new(),
             own: CachePadded::new(Own {
                 counters: Counters::default(),
                 private: AtomicUsize::new(0),
+                halves: AtomicUsize::new(0),
                 status: Status::new(),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
@@ -140,20 +157,44 @@ impl Remote {
         unsafe { self.private.with(counted) }
     }
 
-    /// Changes as the worker moves on: with its picks, and when it has woken many.
+    /// Calls `f` with the halves.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Remote::with_private`].
+    #[inline(always)]
+    pub(super) unsafe fn with_halves<R>(&self, f: impl FnOnce(&mut Halves) -> R) -> R {
+        let counted = |halves: &mut Halves| {
+            let result = f(halves);
+            self.own.halves.store(halves.list.len(), Ordering::Relaxed);
+            result
+        };
+        // SAFETY: the caller's.
+        unsafe { self.halves.with(counted) }
+    }
+
+    /// Changes as the worker moves on: with its picks, and when it has woken many or deferred something.
     pub(super) fn moves(&self) -> u64 {
         self.own.counters.picks.get() + self.own.counters.turns.get()
     }
 
-    /// Whether tasks seem to be private here.
+    /// Whether tasks seem to be private here, or halves.
     pub(super) fn has_private(&self) -> bool {
+        self.has_private_tasks() || self.has_halves()
+    }
+
+    pub(super) fn has_halves(&self) -> bool {
+        self.own.halves.load(Ordering::Relaxed) > 0
+    }
+
+    fn has_private_tasks(&self) -> bool {
         self.own.private.load(Ordering::Relaxed) > 0
     }
 
     /// Takes private tasks out, in the order in which they were to run elsewhere. By any thread but the
     /// owner; costs a system call if there seem to be any.
     pub(super) fn rescue(&self, what: Rescue) -> Vec<TaskRef> {
-        if !self.has_private() {
+        if !self.has_private_tasks() {
             return Vec::new();
         }
         let taken = self.private.try_with(|private| {
@@ -173,6 +214,18 @@ impl Remote {
             taken
         });
         taken.unwrap_or_default()
+    }
+
+    /// Takes the oldest half, of which `start` makes a task at once. By any thread but the owner; costs as much as
+    /// [`Remote::rescue`].
+    pub(super) fn rescue_half(&self, start: impl FnOnce(HalfRef) -> TaskRef) -> Option<TaskRef> {
+        let taken = self.halves.try_with(|halves| {
+            let half = halves.list.pop_front()?;
+            halves.rescued = true;
+            self.own.halves.store(halves.list.len(), Ordering::Relaxed);
+            Some(start(half))
+        });
+        taken.flatten()
     }
 
     /// Whether the worker, which is number `index`, ends when it has slept for some time: it is there beyond the first

@@ -52,6 +52,12 @@ impl Status {
         self.0.load(Ordering::Acquire) == NORMAL
     }
 
+    /// [`Status::is_plain`], after a barrier of the caller's.
+    #[inline]
+    pub(super) fn is_undisturbed(&self) -> bool {
+        self.0.load(Ordering::Acquire) & !FENCES == NORMAL
+    }
+
     /// One of the constants above.
     #[inline]
     pub(super) fn state(&self) -> usize {

@@ -124,11 +124,23 @@ impl Worker {
             return None;
         }
         let mut tasks = suspect.rescue(Rescue::Some).into_iter();
-        let first = tasks.next()?;
+        let first = tasks.next().or_else(|| self.sched.rescue_half(suspect))?;
         self.counters().steals.count();
         self.counters().rescues.count();
         tasks.for_each(|task| self.core.queues.loot().push(task));
         Some(first)
+    }
+
+    /// Whether the one under suspicion has not moved since. If it has, another is suspected.
+    pub(super) fn is_suspect_stuck(&self) -> bool {
+        let stuck = self
+            .suspected
+            .get()
+            .is_some_and(|(suspect, moves)| self.sched.remote(suspect).moves() == moves);
+        if !stuck {
+            self.suspect();
+        }
+        stuck
     }
 
     /// Takes private tasks of a worker that has not moved since this was last called.

@@ -59,6 +59,8 @@ pub(crate) struct Worker {
     pub(super) fairness_period: u32,
     pub(super) until_fair: Cell<u32>,
     pub(super) fair_turn: Cell<u32>,
+    /// When a `join` has last let others run.
+    pub(super) last_later: Cell<Instant>,
     /// Its turn at what was injected.
     pub(super) urge: Cell<Option<Urge>>,
     /// When that last ended.
@@ -96,6 +98,7 @@ impl Worker {
             fairness_period,
             until_fair: Cell::new(fairness_period),
             fair_turn: Cell::new(0),
+            last_later: Cell::new(Instant::now()),
             urge: Cell::new(None),
             last_urged: Cell::new(Instant::now()),
             searching: Cell::new(searching),
@@ -169,7 +172,7 @@ impl Worker {
             // The switch is over, the registers are saved. What is said of the running task changes first
             // (`world`); from then on others may run it.
             match switch {
-                Switch::Suspended(command) => match command.decode() {
+                Switch::Suspended(command) => match self.part_with_halves(command).decode() {
                     Action::Spawned(child) => {
                         self.set_current(Some(child));
                         task.note_fork(child);
@@ -376,6 +379,7 @@ impl Worker {
         if holds & !NO_SWITCH > 0 {
             return;
         }
+        self.start_halves();
         self.core.queues.expose_all();
         if self.core.remote.own.status.enter(BLOCKING) == NORMAL {
             self.sched.idle.block();

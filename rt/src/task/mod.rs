@@ -23,6 +23,7 @@
 
 pub(crate) mod command;
 mod debugger;
+pub(crate) mod half;
 pub(crate) mod holder;
 pub(crate) mod join;
 pub(crate) mod locals;

@@ -1,0 +1,55 @@
+//! The second half of a [`join`](crate::join), while the first runs: a closure in the caller's frame, to be called
+//! there in the end, or to become a green thread before.
+
+use std::num::NonZeroU64;
+use std::ptr::NonNull;
+
+use gthread_arch::stacks::Slot;
+
+use super::TaskRef;
+use crate::sched::Sched;
+
+/// The part of the caller's frame that does not depend on the closure's type.
+#[derive(Debug)]
+pub(crate) struct Half {
+    /// Makes the thread, and notes in the frame that it did.
+    start: unsafe fn(NonNull<Half>, &Sched, Slot, NonZeroU64) -> TaskRef,
+}
+
+/// A pointer to one. Whoever has it is the only one that may use the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct HalfRef(NonNull<Half>);
+
+// SAFETY: the closure is `Send` (`HalfRef::new`), and its frame has one user at a time.
+unsafe impl Send for HalfRef {}
+
+impl Half {
+    /// # Safety
+    ///
+    /// `start` may be called once with a pointer to the frame that this becomes part of, on any thread.
+    pub(crate) unsafe fn new(
+        start: unsafe fn(NonNull<Half>, &Sched, Slot, NonZeroU64) -> TaskRef,
+    ) -> Self {
+        Self { start }
+    }
+}
+
+impl HalfRef {
+    /// # Safety
+    ///
+    /// The half, and what its function needs around it, stays where it is until it was taken back.
+    pub(crate) unsafe fn new(half: NonNull<Half>) -> Self {
+        Self(half)
+    }
+
+    /// Makes a green thread of it, with this slot and number, that is still to be made runnable.
+    ///
+    /// # Safety
+    ///
+    /// The half was taken out of the list that it was in, or is in it and will be taken out before anybody else
+    /// can see it; and `sched` outlives the thread.
+    pub(crate) unsafe fn start(self, sched: &Sched, slot: Slot, id: NonZeroU64) -> TaskRef {
+        // SAFETY: the caller's, and that of `Half::new`: taken out once, it is started once.
+        unsafe { (self.0.as_ref().start)(self.0, sched, slot, id) }
+    }
+}
