@@ -1,10 +1,14 @@
 //! `join(a, b)`: both results, or the panic of one after both have ended.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
+use gthread::channel::unbounded;
 use gthread::join;
 use gthread_tests::{
-    Drops, Flag, LIMIT, for_each_of, for_workers, hog_until, watchdog, yield_often,
+    Drops, Flag, LIMIT, for_each_of, for_workers, hog_until, runtime, under_chaos, watchdog,
+    yield_often, yield_until,
 };
 
 fn green_and_os(body: impl Fn() + Send + Sync) {
@@ -127,5 +131,113 @@ fn closures_and_results_are_dropped_once() {
         }));
         drop(panicked.map(|(kept, ())| kept));
         assert_eq!(drops.count(), 4);
+    });
+}
+
+#[test]
+fn either_may_wait_for_the_other() {
+    for_workers(|runtime| {
+        runtime.run(|| {
+            let (sender, receiver) = unbounded();
+            assert_eq!(join(|| receiver.recv(), || sender.send(1)), (Ok(1), Ok(())));
+            assert_eq!(join(|| sender.send(2), || receiver.recv()), (Ok(()), Ok(2)));
+            // In the middle of others that wait on the same stack.
+            let (a, (b, c)) = join(
+                || join(|| receiver.recv(), || receiver.recv()),
+                || join(yield_often, || [3, 4].map(|n| sender.send(n).is_ok())),
+            );
+            assert_eq!((a.0.unwrap() + a.1.unwrap(), b, c), (7, (), [true, true]));
+        });
+    });
+}
+
+#[test]
+fn the_second_starts_while_the_first_computes() {
+    // Others take it from a worker that does not come back, be it the only one (the monitor has another then), or
+    // one that knows already that the first will be long.
+    for_workers(|runtime| {
+        runtime.run(|| {
+            for _ in 0..3 {
+                let started = Flag::new();
+                join(|| hog_until(|| started.is_up()), || started.raise());
+            }
+            let deep = Flag::new();
+            let nested = || join(|| hog_until(|| deep.is_up()), || ());
+            join(|| join(nested, || ()), || deep.raise());
+        });
+    });
+}
+
+#[test]
+fn the_second_starts_when_the_first_is_suspended() {
+    for_workers(|runtime| {
+        runtime.run(|| {
+            let started = Flag::new();
+            let nested = || join(|| yield_until(|| started.is_up()), || ());
+            join(nested, || started.raise());
+            let started = Flag::new();
+            join(
+                || {
+                    gthread::blocking(|| {
+                        while !started.is_up() {
+                            thread::yield_now()
+                        }
+                    })
+                },
+                || started.raise(),
+            );
+        });
+    });
+}
+
+#[test]
+fn what_nobody_wants_runs_in_the_calling_thread() {
+    if under_chaos("every half is a thread of its own") {
+        return;
+    }
+    // One worker, so that nobody is hungry, and nothing that takes long enough for the monitor.
+    let runtime = runtime(1);
+    watchdog(LIMIT, || {
+        runtime.run(|| {
+            let caller = gthread::current().id();
+            let inline = (0..1000).filter(|_| {
+                let (a, b) = join(|| gthread::current().id(), || gthread::current().id());
+                assert_eq!(a, caller, "the first one runs where it is called");
+                b == caller
+            });
+            let inline = inline.count();
+            assert!(inline > 900, "{inline} of 1000");
+        });
+    });
+}
+
+#[test]
+fn twenty_thousand_nested_calls_fit_into_no_stack() {
+    fn deep(levels: usize) -> usize {
+        if levels == 0 {
+            return 0;
+        }
+        let (a, b) = join(|| deep(levels - 1), || 1);
+        a + b
+    }
+    for_workers(|runtime| {
+        assert_eq!(runtime.run(|| deep(20_000)), 20_000);
+    });
+}
+
+#[test]
+fn many_deferred_at_once_all_run() {
+    /// A chain of halves, of which the innermost waits for all others to have started.
+    fn chain(levels: usize, started: &AtomicUsize, all: usize) {
+        if levels == 0 {
+            return yield_until(|| started.load(Ordering::Relaxed) == all);
+        }
+        join(|| chain(levels - 1, started, all), || _ = started.fetch_add(1, Ordering::Relaxed));
+    }
+    for_workers(|runtime| {
+        for levels in [1, 7, 60, 500] {
+            let started = Default::default();
+            runtime.run(|| chain(levels, &started, levels));
+        }
     });
 }
