@@ -47,8 +47,8 @@ const WORTH_A_THEFT: Duration = Duration::from_micros(5);
 /// log2 of the most lone continuations that are skipped.
 const MOST_FAILURES: u32 = 14;
 
-/// With more ready tasks than this, all picks but one of so many are theirs, before all continuations, the newest
-/// first. A tree whose leaves park, and are woken to end, would otherwise keep all their stacks until its last leaf
+/// With more ready tasks than this, all picks but one of so many are theirs, before continuations if there are any, the
+/// newest first. A tree whose leaves park, and are woken to end, would otherwise keep all their stacks until its last leaf
 /// was started; and it wakes nine while it starts ten.
 const MANY: usize = 128;
 const MANYS_TURNS: u32 = 16;
@@ -128,7 +128,7 @@ impl Queues {
                 private.ready.push_back(task);
             }
             self.handoffs.set(0);
-            if private.ready.len() > MANY && self.goes_first() {
+            if private.ready.len() > MANY && !private.forks.is_empty() && self.goes_first() {
                 return private.ready.pop_back();
             }
             private.forks.pop_back()
