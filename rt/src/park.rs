@@ -279,34 +279,37 @@ impl Retry {
 /// Looking again for a moment at what another OS thread may be about to change. A green thread whose
 /// runtime has one worker does not: the one that it waits for cannot run meanwhile.
 pub(crate) struct Spin {
-    /// Pauses of the processor before the next look.
+    /// Pauses of the processor before the next look; zero if it is the first.
     pauses: u32,
 }
 
 impl Spin {
-    /// Beyond that many, waiting is cheaper done asleep: some 40 ns each.
+    /// After that many at once, waiting is cheaper done asleep: some 40 ns each.
     const MOST: u32 = 4;
 
     /// For the calling thread.
     pub(crate) fn new() -> Self {
-        let alone = current::with(|worker| {
-            worker.is_some_and(|worker| {
-                worker.green().is_some() && worker.sched().config.workers == 1
-            })
-        });
-        Self { pauses: if alone { 2 * Self::MOST } else { 1 } }
+        Self { pauses: 0 }
     }
 
     /// Whether to look again. Waits a little if so.
     pub(crate) fn again(&mut self) -> bool {
-        if self.pauses > Self::MOST {
+        if self.pauses >= Self::MOST || (self.pauses == 0 && Self::is_in_vain()) {
             return false;
         }
+        self.pauses = (2 * self.pauses).max(1);
         for _ in 0..self.pauses {
             hint::spin_loop();
         }
-        self.pauses *= 2;
         true
+    }
+
+    fn is_in_vain() -> bool {
+        current::with(|worker| {
+            worker.is_some_and(|worker| {
+                worker.green().is_some() && worker.sched().config.workers == 1
+            })
+        })
     }
 }
 

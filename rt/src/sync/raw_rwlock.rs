@@ -25,7 +25,7 @@
 //!   seeing that it cannot have the lock. So who has the lock sees `WAITING` when it unlocks.
 //! - `WAITING` and `FAIR` are what the queue says, whenever its word is released: somebody waits; and the first
 //!   is a reader or out of patience, and no writer is on its way.
-//! - `CALLED` is set while one writer that was popped is on its way, and cleared by it alone.
+//! - `CALLED` is set while one writer that was popped is on its way, and cleared by it alone. `FAIR` is not set then.
 //! - While `FAIR`, only those get the lock who are handed it.
 
 use std::panic::Location;
@@ -89,6 +89,13 @@ fn admits_reader(state: u64) -> bool {
     }
 }
 
+/// Whether a reader that comes may have the lock, and need not look twice: there are not too many readers, or there
+/// is nobody. It may last until a writer that was called comes.
+#[inline(always)]
+fn is_open(state: u64) -> bool {
+    state & !CALLED < READERS || state & !(CALLED | WAITING) == 0
+}
+
 /// Whether a writer that comes may have the lock.
 fn admits_writer(state: u64) -> bool {
     !is_held(state) && state & FAIR == 0
@@ -120,8 +127,7 @@ impl RawRwLock {
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
         let state = self.state.load(Ordering::Relaxed);
-        // Not too many readers, and nothing else.
-        if state >= READERS || !self.try_change(state, state + 1) {
+        if !(is_open(state) && self.try_change(state, state + 1)) {
             self.read_contended(site);
         }
     }
@@ -189,7 +195,7 @@ impl RawRwLock {
     #[inline]
     pub(super) fn unlock_read(&self) {
         let before = self.state.fetch_sub(1, Ordering::Release);
-        if before & WAITING != 0 {
+        if before & (WAITING | CALLED) == WAITING {
             self.unlock_contended(before - 1);
         }
     }
@@ -268,7 +274,7 @@ impl RawRwLock {
     #[inline]
     pub(super) fn unlock_write(&self, writer: Writer) {
         let before = self.state.fetch_sub(writer.bits(), Ordering::Release);
-        if before & WAITING != 0 {
+        if before & (WAITING | CALLED) == WAITING {
             self.unlock_contended(before - writer.bits());
         }
     }
@@ -294,10 +300,10 @@ impl RawRwLock {
         unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
     }
 
-    /// One that had the lock has left it in this state, in which somebody waits.
+    /// One that had the lock has left it in this state, in which somebody waits and nobody is on its way.
     #[cold]
     fn unlock_contended(&self, state: u64) {
-        if !is_held(state) && state & (CALLED | FAIR) != CALLED {
+        if !is_held(state) {
             self.wake_next();
         }
     }
@@ -349,7 +355,10 @@ impl RawRwLock {
             (CALLED, WOKEN)
         };
         // Whoever has it, or is on its way to it, will come here.
-        let change = |state| (!is_held(state) && state & CALLED == 0).then_some(state | bits);
+        let change = |state| {
+            debug_assert!(op == HANDED || state & FAIR == 0, "the first has patience");
+            (!is_held(state) && state & CALLED == 0).then_some(state | bits)
+        };
         if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, change).is_ok() {
             wakes.push(queue.claim_first(op).expect("a wait without a deadline is claimed"));
         }
