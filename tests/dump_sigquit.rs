@@ -3,10 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use gthread::{channel, go};
-use gthread_tests::{LIMIT, is_child, until, watchdog};
+use gthread_tests::{LIMIT, Watchdog, is_asleep, is_child, os_thread_id, until, watchdog};
 
 /// Starts the test `name` of this binary as a subprocess, and waits until it says that it is ready.
 fn start(name: &str, variables: &[(&str, &str)]) -> (Child, BufReader<impl Read>) {
@@ -120,6 +120,130 @@ fn a_handler_of_the_program_is_left_alone() {
     watchdog(LIMIT, || {
         let (mut child, _stderr) = start("a_handler_of_the_program_is_left_alone", &[]);
         quit(&child);
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+/// The OS thread of this process with this name, once it is there and asleep.
+fn asleep(name: &str) -> i64 {
+    let named = || {
+        std::fs::read_dir("/proc/self/task").unwrap().flatten().find_map(|task| {
+            let comm = std::fs::read_to_string(task.path().join("comm")).ok()?;
+            (comm.trim() == name).then(|| task.file_name().to_str()?.parse().ok()).flatten()
+        })
+    };
+    until(|| named().is_some_and(is_asleep));
+    named().unwrap()
+}
+
+/// Sends a signal to one OS thread of this process.
+fn signal(thread: i64, signal: libc::c_int) {
+    // SAFETY: the signal has a handler, and the thread lives.
+    let sent = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) };
+    assert_eq!(sent, 0);
+}
+
+/// A handler of the program's interrupts the call that the thread which dumps sleeps in.
+#[test]
+fn another_signal_does_not_end_it() {
+    static CALLED: AtomicI64 = AtomicI64::new(0);
+    extern "C" fn handler(_: libc::c_int) {
+        CALLED.fetch_add(1, Ordering::Relaxed);
+    }
+    if is_child() {
+        // SAFETY: all fields are integers, for which zero is a value: no flags, so no SA_RESTART.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        action.sa_sigaction = handler as *const () as usize;
+        // SAFETY: the handler does what a handler may.
+        let set = unsafe { libc::sigaction(libc::SIGUSR1, &action, std::ptr::null_mut()) };
+        assert_eq!(set, 0);
+        gthread::dump_on_sigquit().unwrap();
+        let _watchdog = Watchdog::new(LIMIT, "the child");
+        for n in 1..=20 {
+            signal(asleep("gthread-dump"), libc::SIGUSR1);
+            until(|| CALLED.load(Ordering::Relaxed) == n);
+        }
+        return wait_for_input();
+    }
+    watchdog(LIMIT, || {
+        let (mut child, mut stderr) = start("another_signal_does_not_end_it", &[]);
+        quit(&child);
+        read_to(&mut stderr, "SIGQUIT: all green threads");
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+/// What the program's threads block in goes on: a green one's, and an OS thread's.
+#[test]
+fn it_interrupts_no_call() {
+    /// Reads one byte, by the system call itself, which std would take up again.
+    fn read(pipe: &impl std::os::fd::AsRawFd, reader: &AtomicI64) {
+        let mut byte = [0_u8];
+        reader.store(os_thread_id(), Ordering::Relaxed);
+        // SAFETY: the byte is ours.
+        let count = unsafe { libc::read(pipe.as_raw_fd(), byte.as_mut_ptr().cast(), 1) };
+        assert_eq!((count, byte), (1, *b"x"), "{}", std::io::Error::last_os_error());
+    }
+    if is_child() {
+        static READERS: [AtomicI64; 2] = [const { AtomicI64::new(0) }; 2];
+        let _watchdog = Watchdog::new(LIMIT, "the child");
+        gthread::dump_on_sigquit().unwrap();
+        let runtime = gthread::Runtime::builder().workers(1).build().unwrap();
+        let [(green_end, mut to_green), (os_end, mut to_os)] =
+            [(); 2].map(|()| std::io::pipe().unwrap());
+        eprintln!("ready");
+        let green = runtime.spawn(move || gthread::blocking(|| read(&green_end, &READERS[0])));
+        let os = std::thread::spawn(move || read(&os_end, &READERS[1]));
+        for reader in READERS.iter().cycle().take(20) {
+            let id = || reader.load(Ordering::Relaxed);
+            until(|| id() != 0 && is_asleep(id()) || green.is_finished() || os.is_finished());
+            if green.is_finished() || os.is_finished() {
+                break;
+            }
+            signal(id(), libc::SIGQUIT);
+        }
+        for pipe in [&mut to_green, &mut to_os] {
+            let _ = std::io::Write::write_all(pipe, b"x");
+        }
+        green.join().unwrap();
+        os.join().unwrap();
+        return;
+    }
+    watchdog(LIMIT, || {
+        let (mut child, mut stderr) = start("it_interrupts_no_call", &[]);
+        // To its end, so that it never waits for us.
+        stderr.read_to_end(&mut Vec::new()).unwrap();
+        assert!(child.wait().unwrap().success());
+    });
+}
+
+/// The handler finds no room for its byte, because nobody reads the dumps: errno is what it was, and the
+/// program goes on.
+#[test]
+fn it_leaves_errno_alone() {
+    if is_child() {
+        const ODD: i32 = 12_345;
+        gthread::dump_on_sigquit().unwrap();
+        eprintln!("ready");
+        // SAFETY: this thread's errno.
+        let errno = || unsafe { libc::__errno_location() };
+        for _ in 0..200_000 {
+            // SAFETY: as above; the signal has a handler.
+            let after = unsafe {
+                *errno() = ODD;
+                libc::raise(libc::SIGQUIT);
+                *errno()
+            };
+            // Nobody reads what a panic would say, or libtest: they would wait for that.
+            if after != ODD {
+                std::process::exit(1);
+            }
+        }
+        std::process::exit(0);
+    }
+    watchdog(LIMIT, || {
+        let (mut child, _unread) = start("it_leaves_errno_alone", &[]);
         assert!(child.wait().unwrap().success());
     });
 }

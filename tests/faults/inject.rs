@@ -37,9 +37,11 @@ pub(crate) enum Call {
     Barrier,
     /// `pthread_create`.
     Thread,
+    /// `poll`.
+    Poll,
 }
 
-const CALLS: usize = Call::Thread as usize + 1;
+const CALLS: usize = Call::Poll as usize + 1;
 
 /// What is done with the calls of one kind.
 struct Fault {
@@ -257,6 +259,17 @@ unsafe extern "C" fn pthread_create(
     let next = next(c"pthread_create");
     // SAFETY: as above.
     unsafe { transmute::<*mut c_void, PthreadCreate>(next)(thread, attributes, body, argument) }
+}
+
+type Poll = unsafe extern "C" fn(*mut libc::pollfd, libc::nfds_t, c_int) -> c_int;
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn poll(files: *mut libc::pollfd, count: libc::nfds_t, timeout: c_int) -> c_int {
+    if fails(Call::Poll) {
+        return -1;
+    }
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Poll>(next(c"poll"))(files, count, timeout) }
 }
 
 type Syscall =

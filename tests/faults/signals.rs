@@ -1,9 +1,11 @@
-//! The handler that explains overflows, and the stacks it runs on.
+//! The handler that explains overflows, and the stacks it runs on; calls that a signal interrupts.
 
 use std::os::unix::process::ExitStatusExt;
 
 use gthread::go;
-use gthread_tests::{LIMIT, is_child, rerun, runtime, stderr, use_stack, watchdog};
+use gthread_tests::{
+    LIMIT, assert_passed, is_child, rerun, runtime, stderr, until, use_stack, watchdog,
+};
 
 use crate::inject::{Call, refuse};
 
@@ -53,4 +55,27 @@ fn alternate_stacks_are_refused() {
 #[test]
 fn handlers_are_refused() {
     overflows("signals::handlers_are_refused", Call::Handle, libc::EINVAL, libc::SIGSEGV, None);
+}
+
+/// What asks whether stderr takes a line is interrupted: the line comes all the same.
+#[test]
+fn a_line_is_not_lost_to_a_signal() {
+    let name = "signals::a_line_is_not_lost_to_a_signal";
+    if is_child() {
+        let runtime = runtime(1);
+        let interrupted = refuse(Call::Poll, libc::EINTR);
+        let panics = runtime.spawn(|| panic!("the message"));
+        until(|| interrupted.count() > 0);
+        drop(interrupted);
+        assert!(panics.join().is_err());
+        return;
+    }
+    watchdog(LIMIT, || {
+        let output = rerun(name, &[]);
+        assert_passed(&output);
+        assert!(
+            stderr(&output).contains(" panicked at ") && stderr(&output).contains("green thread "),
+            "{output:?}"
+        );
+    });
 }

@@ -1,6 +1,7 @@
 //! What the runtime has to say on stderr.
 
 use std::fmt;
+use std::io;
 
 /// Prints a line, if stderr takes it.
 ///
@@ -14,6 +15,12 @@ pub(super) fn line(text: fmt::Arguments<'_>) {
 
 fn is_open() -> bool {
     let mut stderr = libc::pollfd { fd: libc::STDERR_FILENO, events: 0, revents: 0 };
-    // SAFETY: one entry, which is ours. Without a timeout it does not block.
-    unsafe { libc::poll(&raw mut stderr, 1, 0) == 0 }
+    loop {
+        // SAFETY: one entry, which is ours. Without a timeout it does not block.
+        match unsafe { libc::poll(&raw mut stderr, 1, 0) } {
+            // Also without a timeout, by a signal that has just come.
+            -1 if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
+            count => return count == 0,
+        }
+    }
 }

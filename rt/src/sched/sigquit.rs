@@ -29,12 +29,14 @@ pub(crate) fn dump_on_sigquit() -> io::Result<()> {
     unsafe { libc::fcntl(writer, libc::F_SETFL, libc::O_NONBLOCK) };
     let dumps =
         thread::Builder::new().name("gthread-dump".into()).spawn(move || dump_for_each(reader));
+    // Before the handler is there, which could not tell anybody otherwise.
+    PIPE.store(writer, Ordering::Release);
     if let Err(error) = dumps.and_then(|_| install()) {
+        PIPE.store(-1, Ordering::Relaxed);
         // SAFETY: ours, and nobody else has it. The reader ends with it.
         drop(unsafe { OwnedFd::from_raw_fd(writer) });
         return Err(error);
     }
-    PIPE.store(writer, Ordering::Relaxed);
     Ok(())
 }
 
@@ -43,7 +45,13 @@ fn dump_for_each(mut signals: impl Read) {
     let _ignored = Ignored::new();
     // Signals that come faster than dumps are made are one.
     let mut bytes = [0; 64];
-    while signals.read(&mut bytes).is_ok_and(|count| count > 0) {
+    loop {
+        match signals.read(&mut bytes) {
+            Ok(1..) => {}
+            // By another signal of the program's, whose handler does not restart calls.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            _ => return,
+        }
         let dump = Census::take(&live_scheds()).into_dump();
         // Nothing can be done if nobody reads it.
         let _ = write!(io::stderr(), "\nSIGQUIT: all green threads\n\n{dump}");
@@ -93,7 +101,8 @@ fn install() -> io::Result<()> {
     // SAFETY: all fields are integers, for which zero is a value: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_signal as *const () as usize;
-    // On the alternate stack where there is one: a green thread may have little room.
+    // Calls of the program that block go on. On the alternate stack where there is one: a green thread may have
+    // little room.
     action.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
     // SAFETY: the handler does what a handler may.
     match unsafe { libc::sigaction(libc::SIGQUIT, &action, std::ptr::null_mut()) } {
