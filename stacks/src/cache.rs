@@ -8,8 +8,8 @@ const BATCH: usize = 32;
 
 /// One thread's stock of slots of one class, in front of a pool.
 ///
-/// `take` and `put` touch no shared memory while the stock lasts, and move slots from and to the pool
-/// in batches, so a thread that only takes is fed by one that only puts. Slots of other classes pass
+/// `take` and `put` touch no shared memory while the stock lasts, and `refill` and `put` move slots from and to
+/// the pool in batches, so a thread that only takes is fed by one that only puts. Slots of other classes pass
 /// through to the pool. [`Cache::flush`] before dropping: a dropped cache loses its slots.
 #[derive(Debug)]
 pub struct Cache {
@@ -27,19 +27,24 @@ impl Cache {
         Self { class, slots: Vec::with_capacity(2 * BATCH), room: 2 * BATCH, trims: 0 }
     }
 
-    /// A stack of the given class.
+    /// A stack of the given class, if there is one in stock.
+    #[inline]
+    pub fn take(&mut self, class: SizeClass) -> Option<Slot> {
+        if class == self.class { self.slots.pop() } else { None }
+    }
+
+    /// A stack of the given class, of the pool, and some more for the next times.
     ///
     /// # Errors
     ///
     /// As [`Pool::take`].
-    #[inline]
-    pub fn take(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
-        if class == self.class {
-            if let Some(slot) = self.slots.pop() {
-                return Ok(slot);
-            }
+    #[cold]
+    pub fn refill(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
+        if class != self.class {
+            return pool.take(class);
         }
-        self.take_slow(pool, class)
+        pool.take_some(class, BATCH, &mut self.slots)?;
+        Ok(self.slots.pop().expect("it gives one or an error"))
     }
 
     /// Gives a slot back.
@@ -69,15 +74,6 @@ impl Cache {
             self.trims = trims;
             self.room = 0;
         }
-    }
-
-    #[cold]
-    fn take_slow(&mut self, pool: &Pool, class: SizeClass) -> Result<Slot, StackError> {
-        if class != self.class {
-            return pool.take(class);
-        }
-        pool.take_some(class, BATCH, &mut self.slots)?;
-        Ok(self.slots.pop().expect("it gives one or an error"))
     }
 
     #[cold]

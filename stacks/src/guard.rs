@@ -107,6 +107,11 @@ impl Guards {
         self.config.size
     }
 
+    /// Whether guards take no memory maps, of which some might be wanted for something else.
+    pub(crate) fn are_cheap(&self) -> bool {
+        self.state.load(Relaxed) == MADVISE
+    }
+
     /// Makes the lowest [`Guards::size`] bytes of each place fault when touched.
     ///
     /// # Safety

@@ -30,6 +30,8 @@ pub struct Pool {
     shelves: [Mutex<Shelf>; SizeClass::COUNT],
     /// Counts trims that were completed: caches that see it change trim themselves.
     trims: AtomicUsize,
+    /// The number of the class that grows, plus one; zero if none does. A hint.
+    growing: AtomicUsize,
 }
 
 impl Pool {
@@ -40,6 +42,7 @@ impl Pool {
             guards: Guards::new(guard),
             shelves: std::array::from_fn(shelf),
             trims: AtomicUsize::new(0),
+            growing: AtomicUsize::new(0),
         }
     }
 
@@ -72,12 +75,36 @@ impl Pool {
             if !out.is_empty() {
                 return Ok(());
             }
-            let mut places = shelf.take_unready()?;
-            // There may be some of several chunks.
-            places.sort_by_key(|place| !place.guarded);
+            let places = shelf.take_unready()?;
+            if shelf.is_crowded() && self.guards.are_cheap() {
+                self.growing.store(class.index() + 1, Relaxed);
+            }
             places
         };
         self.prepare(class, &places, out)
+    }
+
+    /// Whether many stacks are taken that must be prepared first, so that [`Pool::prepare_ahead`] helps.
+    #[inline]
+    pub fn is_growing(&self) -> bool {
+        self.growing.load(Relaxed) > 0
+    }
+
+    /// Prepares a few stacks if somebody is about to need them: true if it did. For threads that have nothing
+    /// better to do: it takes some ten microseconds.
+    pub fn prepare_ahead(&self) -> bool {
+        let Some(index) = self.growing.load(Relaxed).checked_sub(1) else { return false };
+        let class = SizeClass::from_index(index);
+        let places = self.shelf(class).take_ahead();
+        let mut slots = Vec::new();
+        // An error is the next taker's.
+        let prepared = !places.is_empty() && self.prepare(class, &places, &mut slots).is_ok();
+        if prepared {
+            self.shelf(class).put_rested(&slots);
+        } else {
+            self.growing.store(0, Relaxed);
+        }
+        prepared
     }
 
     /// Makes slots of places, the guarded ones first: guards the others, and backs the page that every

@@ -15,6 +15,15 @@ use crate::{SizeClass, Slot, StackError, advise};
 /// Ready slots that a trim leaves, for the next who come.
 pub(crate) const KEEP: usize = 64;
 
+/// What [`Shelf::batch`] is when a crowd is started: some 200 slots were prepared since the last trim.
+const CROWD: usize = 32 * advise::BATCH;
+/// Stacks that are not too large for that.
+const MANY_OF: usize = 256 << 10;
+/// Slots that are prepared at once ahead of a crowd: few, because whoever does it may be needed elsewhere.
+const AHEAD: usize = 16;
+/// Ready slots that are enough for a crowd.
+const ENOUGH: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Shelf {
     class: SizeClass,
@@ -29,8 +38,8 @@ pub(crate) struct Shelf {
     low: usize,
     /// What is left of the surplus that was found last.
     surplus: usize,
-    /// How many slots are prepared at once: doubles with each time, so that a crowd is served in
-    /// batches and a few are not given memory for many.
+    /// How many slots are prepared at once, if they are not too many: doubles with each time, so that a crowd
+    /// is served in batches and a few are not given memory for many.
     batch: usize,
 }
 
@@ -92,24 +101,40 @@ impl Shelf {
         // Large stacks are few.
         let most = ((8 << 20) / self.class.size()).clamp(1, advise::BATCH);
         let wanted = self.batch.min(most);
-        self.batch = (self.batch * 2).min(advise::BATCH);
+        self.batch = (self.batch * 2).min(CROWD);
+        if self.with_unready.is_empty() {
+            self.grow()?;
+        }
+        Ok(self.take_places(wanted))
+    }
+
+    /// Places for slots that a crowd is about to need, in what is reserved already.
+    pub(crate) fn take_ahead(&mut self) -> Vec<Place> {
+        if self.is_crowded() && self.ready < ENOUGH { self.take_places(AHEAD) } else { Vec::new() }
+    }
+
+    /// Whether many slots were prepared since the last trim, and of a size of which there may be many.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.batch == CROWD && self.class.size() <= MANY_OF
+    }
+
+    /// Up to `wanted` places, the guarded ones first.
+    fn take_places(&mut self, wanted: usize) -> Vec<Place> {
         let mut places = Vec::with_capacity(wanted);
         while places.len() < wanted {
-            let id = match self.with_unready.first() {
-                Some(&id) => id,
-                None if places.is_empty() => self.grow()?,
-                None => break,
-            };
+            let Some(&id) = self.with_unready.first() else { break };
             self.change(id, |chunk| {
                 let left = wanted - places.len();
                 places.extend(std::iter::from_fn(|| chunk.take_unready()).take(left));
             });
         }
-        Ok(places)
+        // There may be some of several chunks.
+        places.sort_by_key(|place| !place.guarded);
+        places
     }
 
     /// Reserves one more chunk.
-    fn grow(&mut self) -> Result<u32, StackError> {
+    fn grow(&mut self) -> Result<(), StackError> {
         let free = self.chunks.iter().position(Option::is_none).unwrap_or(self.chunks.len());
         let id = u32::try_from(free).expect("address space ends before 2^32 chunks");
         let chunk = Some(Chunk::reserve(self.class, id)?);
@@ -119,7 +144,7 @@ impl Shelf {
             self.chunks[free] = chunk
         }
         self.with_unready.insert(id);
-        Ok(id)
+        Ok(())
     }
 
     pub(crate) fn put(&mut self, slots: &[Slot]) {

@@ -6,6 +6,10 @@ fn class() -> SizeClass {
     SizeClass::of_size(64 << 10).unwrap()
 }
 
+fn take(cache: &mut Cache, pool: &Pool, class: SizeClass) -> Slot {
+    cache.take(class).unwrap_or_else(|| cache.refill(pool, class).unwrap())
+}
+
 fn write_and_read(slot: &Slot) {
     let top = slot.top().as_ptr();
     for offset in [1, slot.usable()] {
@@ -43,12 +47,12 @@ fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
     let (mut taker, mut giver) = (Cache::new(class()), Cache::new(class()));
     // One side only takes, the other only gives: the pool must feed one from the other.
     for _ in 0..10_000 {
-        let slot = taker.take(&pool, class()).unwrap();
+        let slot = take(&mut taker, &pool, class());
         giver.put(&pool, slot);
     }
     assert!(pool.outstanding() <= 6 * 32, "the pool grew");
     let other = SizeClass::of_size(1 << 20).unwrap();
-    let slot = taker.take(&pool, other).unwrap();
+    let slot = take(&mut taker, &pool, other);
     assert_eq!(slot.class(), other);
     write_and_read(&slot);
     taker.put(&pool, slot);
@@ -81,4 +85,37 @@ fn touching_a_guard_kills_the_process() {
         assert!(libc::WIFSIGNALED(status), "{kind:?}: no fault");
         assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
     }
+}
+
+#[test]
+fn stacks_are_prepared_ahead_of_a_crowd_and_of_no_one_else() {
+    let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
+    let mut slots: Vec<_> = (0..50).map(|_| pool.take(class()).unwrap()).collect();
+    assert!(!pool.is_growing() && !pool.prepare_ahead(), "a few are no crowd");
+    slots.extend((0..450).map(|_| pool.take(class()).unwrap()));
+    if !pool.is_growing() {
+        // A kernel whose guards take maps: see the next test.
+        return slots.into_iter().for_each(|slot| pool.put(slot));
+    }
+    let more = (0..1_000).take_while(|_| pool.prepare_ahead()).count();
+    assert!((1..=16).contains(&more), "{more} times");
+    assert!(!pool.is_growing(), "enough for now");
+    assert_eq!(pool.outstanding(), 500);
+    slots.extend((0..500).map(|_| pool.take(class()).unwrap()));
+    assert!(pool.is_growing(), "a crowd still");
+    slots.iter().for_each(write_and_read);
+    let mut bottoms: Vec<_> = slots.iter().map(|slot| slot.bottom()).collect();
+    bottoms.sort();
+    bottoms.dedup();
+    assert_eq!(bottoms.len(), 1_000);
+    slots.into_iter().for_each(|slot| pool.put(slot));
+    assert_eq!(pool.outstanding(), 0);
+}
+
+#[test]
+fn guards_that_take_maps_are_not_made_ahead() {
+    let pool = Pool::new(GuardConfig::new(GuardKind::Mprotect));
+    let slots: Vec<_> = (0..500).map(|_| pool.take(class()).unwrap()).collect();
+    assert!(!pool.is_growing() && !pool.prepare_ahead());
+    slots.into_iter().for_each(|slot| pool.put(slot));
 }

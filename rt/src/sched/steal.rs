@@ -91,16 +91,21 @@ impl Worker {
         }
         self.counters().searches.count();
         self.suspect();
-        let mut spins = 1;
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
-        for _ in 0..sweeps {
+        let (mut left, mut spins) = (sweeps, 1);
+        while left > 0 {
             let found = self.steal().or_else(|| self.sched.take_injected());
             let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
                 return found;
             }
+            if self.sched.pool.prepare_ahead() {
+                // Stacks for a crowd that another starts, which takes most of the time that this takes.
+                (left, spins) = (sweeps, 1);
+                continue;
+            }
             (0..spins).for_each(|_| spin_loop());
-            spins = (2 * spins).min(MAX_SPINS);
+            (left, spins) = (left - 1, (2 * spins).min(MAX_SPINS));
         }
         self.rescue()
     }

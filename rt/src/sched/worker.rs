@@ -359,7 +359,21 @@ impl Worker {
 
     #[inline]
     pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
-        self.stacks.borrow_mut().take(&self.sched.pool, class)
+        let in_stock = self.stacks.borrow_mut().take(class);
+        match in_stock {
+            Some(slot) => Ok(slot),
+            None => self.take_slot_of_pool(class),
+        }
+    }
+
+    #[cold]
+    fn take_slot_of_pool(&self, class: SizeClass) -> Result<Slot, StackError> {
+        let slot = self.stacks.borrow_mut().refill(&self.sched.pool, class)?;
+        if self.sched.pool.is_growing() {
+            // Whoever has nothing else to do prepares the next ones (`steal.rs`).
+            self.sched.answer(self.sched.idle.notify());
+        }
+        Ok(slot)
     }
 
     #[inline]
