@@ -133,7 +133,7 @@ where
         // SAFETY: the frame is ours, so nobody else uses the closure.
         let closure = unsafe { (*frame.closure.get()).take() }.expect("started once");
         // SAFETY: the scheduler outlives its tasks. The types are `Send`, and what they borrow outlives the thread:
-        // the frame's function waits for it.
+        // the frame's function waits for it, or the thread never runs again, in the child of a `fork`.
         let task = unsafe { TaskRef::new::<B, RB>(sched, slot, attributes, closure) };
         // SAFETY: the task was made with `RB`, and one of its references is the handle's.
         frame.thread.set(Some(unsafe { JoinHandle::from_ref(task) }));
@@ -179,7 +179,8 @@ where
     let mut a = Some(a);
     let taken = SendPtr(&raw mut a);
     // SAFETY: the types are `Send`, and this function does not return or unwind before the thread was
-    // joined, so `a` and what both closures borrow outlive it.
+    // joined, so `a` and what both closures borrow outlive it. (In the child of a `fork` it does, and the thread
+    // never runs again: `sched/at_fork.rs`.)
     let handle = unsafe {
         start(Options::new(site), move || {
             let taken = taken;

@@ -46,6 +46,7 @@
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
+mod forked;
 mod prim;
 mod spin;
 

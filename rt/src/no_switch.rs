@@ -6,6 +6,7 @@
 
 use std::panic::Location;
 
+use crate::forked;
 use crate::sched::{Worker, current};
 
 /// Runs a closure in which the calling green thread must not be switched, and panics if it would be.
@@ -89,38 +90,57 @@ impl Drop for Region {
     }
 }
 
-/// What a switch inside a `no_switch` would have been.
+/// Why a thread must not wait at a place.
 #[must_use = "a violation is to be reported"]
-pub(crate) struct Violation {
-    entered: &'static Location<'static>,
-    attempted: &'static Location<'static>,
+pub(crate) enum Violation {
+    /// It would be switched inside a `no_switch`.
+    Switch { entered: &'static Location<'static>, attempted: &'static Location<'static> },
+    /// Nobody would wake it in the child of a `fork`.
+    Forked { attempted: &'static Location<'static> },
 }
 
 impl Violation {
     #[cold]
     pub(crate) fn panic(self) -> ! {
-        let Self { entered, attempted } = self;
-        panic!(
-            "a green thread was about to be suspended at {attempted}, inside the no_switch that it \
-             has entered at {entered}"
-        )
+        match self {
+            Self::Switch { entered, attempted } => panic!(
+                "a green thread was about to be suspended at {attempted}, inside the no_switch that it \
+                 has entered at {entered}"
+            ),
+            Self::Forked { attempted } => {
+                panic!("a thread was about to wait at {attempted}, for ever: {}", forked::WHY)
+            }
+        }
+    }
+
+    /// Whether no other green thread runs in this process, nor ever will.
+    pub(crate) fn is_forked(&self) -> bool {
+        matches!(self, Self::Forked { .. })
     }
 }
 
-/// The violation that it would be to suspend the calling thread at `site`.
+/// The violation that it would be if the calling thread waited at `site`.
 #[cold]
 pub(crate) fn violation(site: &'static Location<'static>) -> Option<Violation> {
+    if forked::is_child() {
+        return Some(Violation::Forked { attempted: site });
+    }
+    switch(site)
+}
+
+/// The violation that it would be to suspend the calling thread at `site`.
+fn switch(site: &'static Location<'static>) -> Option<Violation> {
     current::with(|worker| worker.and_then(|worker| violation_on(worker, site)))
 }
 
-/// [`violation`], on the worker that the calling thread runs on.
+/// [`switch`], on the worker that the calling thread runs on.
 pub(crate) fn violation_on(worker: &Worker, site: &'static Location<'static>) -> Option<Violation> {
-    worker.switch_forbidden().map(|entered| Violation { entered, attempted: site })
+    worker.switch_forbidden().map(|entered| Violation::Switch { entered, attempted: site })
 }
 
 /// Panics if the calling thread must not be suspended.
 pub(crate) fn check(site: &'static Location<'static>) {
-    if let Some(violation) = violation(site) {
+    if let Some(violation) = switch(site) {
         violation.panic();
     }
 }

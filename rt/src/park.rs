@@ -377,11 +377,23 @@ pub(crate) fn yield_at(site: &'static Location<'static>) {
     match green() {
         // SAFETY: the task runs here.
         Some(task) => unsafe { task.suspend(Command::YIELDED) },
-        None => {
-            no_switch::check(site);
-            std::thread::yield_now();
+        None => yield_in_place(site),
+    }
+}
+
+/// Of a thread that is not switched.
+#[cold]
+#[inline(never)]
+fn yield_in_place(site: &'static Location<'static>) {
+    no_switch::check(site);
+    // In the child of a fork a green thread has no others to yield to.
+    if current::running().is_some() {
+        if let Some(violation) = no_switch::violation(site).filter(no_switch::Violation::is_forked)
+        {
+            violation.panic();
         }
     }
+    std::thread::yield_now();
 }
 
 /// Blocks until the current thread's token is made available by [`Thread::unpark`](crate::Thread::unpark),

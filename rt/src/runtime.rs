@@ -303,7 +303,8 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for numbers out of range, here or in the
-    /// environment; otherwise what the OS says when it refuses threads.
+    /// environment; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
+    /// a runtime; otherwise what the OS says when it refuses threads.
     pub fn build(self) -> io::Result<Runtime> {
         let config = Config::new(self.wishes)?;
         Ok(Runtime { sched: Sched::start(config)? })

@@ -75,7 +75,8 @@ where
 }
 
 /// Waits for the threads of a scope, whatever comes: they borrow. Where the caller must not be switched it
-/// blocks the OS thread; what to say of that is the result.
+/// blocks the OS thread; what to say of that is the result. In the child of a `fork` they never run again, and
+/// are not waited for.
 fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Violation> {
     if running.is_zero() {
         return None;
@@ -83,6 +84,7 @@ fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Vio
     let violation = no_switch::violation(site);
     match violation {
         None => running.wait(Reason::Scope, site),
+        Some(ref violation) if violation.is_forked() => {}
         Some(_) => park::blocking(|| running.wait(Reason::Scope, site)),
     }
     violation
@@ -127,7 +129,8 @@ impl<'scope> Scope<'scope, '_> {
         };
         // SAFETY: the types are `Send`. What they borrow outlives the scope, which ends only after the
         // thread is counted out, and that is after its closure is gone and its result handed over or
-        // dropped. A handle whose result is left then was leaked: handles cannot leave the scope.
+        // dropped. A handle whose result is left then was leaked: handles cannot leave the scope. In the child of a
+        // `fork` it ends before, but there the thread never runs again (`sched/at_fork.rs`).
         let handle = unsafe { start(options, counted) }?;
         Ok(ScopedJoinHandle { handle, data })
     }

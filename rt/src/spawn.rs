@@ -8,6 +8,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::thread::Result;
 
+use crate::forked;
 use crate::no_switch;
 use crate::park::{Wait, may_suspend};
 use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
@@ -139,6 +140,7 @@ impl Builder {
     /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory) if no stack can be had; the message names the
     ///   limit that was met.
     /// - Whatever the OS says when it refuses threads to the default runtime.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had a runtime.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -255,6 +257,11 @@ where
         .green()
         .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
     if parent.is_none() {
+        if worker.is_held_for_ever() {
+            // SAFETY: nobody else has the child yet, and it has not run.
+            unsafe { child.discard::<F>() };
+            return Err(forked::error());
+        }
         if !options.queued {
             // Asked here, where a plain spawn does not come by.
             if let Some(violation) = no_switch::violation_on(worker, child.site) {
@@ -281,6 +288,7 @@ pub(crate) unsafe fn start_in<F, T>(
 where
     F: FnOnce() -> T,
 {
+    forked::check()?;
     let slot = sched.pool().take(sched.class_for(options.stack_size)?)?;
     let pinned = options.pinned.then(|| sched.any_worker());
     if let Some(home) = pinned {

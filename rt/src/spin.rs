@@ -16,6 +16,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
+use crate::forked;
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 
 const FREE: usize = 0;
@@ -184,6 +185,11 @@ impl Patience {
             self.naps += 1;
         }
         if self.naps > Self::YIELDS {
+            if forked::is_child() {
+                forked::end(format_args!(
+                    "a thread waits for another, which had a lock for some instructions"
+                ));
+            }
             std::thread::sleep(Self::NAP);
         } else {
             self.backoff.snooze();

@@ -11,11 +11,13 @@
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
 //!   the dump then finds, [`peek`] how it looks at what is not stopped; [`sigquit`] dumps when told to.
+//! - [`at_fork`] is what becomes of it in the child of a `fork`.
 //! - [`deadlock`] finds out that nobody will wake anybody any more.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
+mod at_fork;
 mod biased;
 mod census;
 pub(crate) mod chaos;

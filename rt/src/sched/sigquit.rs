@@ -9,11 +9,17 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use super::at_fork::watch_forks;
 use super::deadlock::Ignored;
 use super::{Census, live_scheds};
 
 /// The pipe's end that the handler writes to; negative while there is none.
 static PIPE: AtomicI32 = AtomicI32::new(-1);
+
+/// In the child of a `fork`: the thread at the pipe's other end is the parent's. Does what a signal handler may.
+pub(super) fn forget_pipe() {
+    PIPE.store(-1, Ordering::Relaxed);
+}
 
 /// See [`crate::dump_on_sigquit`].
 pub(crate) fn dump_on_sigquit() -> io::Result<()> {
@@ -23,6 +29,7 @@ pub(crate) fn dump_on_sigquit() -> io::Result<()> {
         return Ok(());
     }
     refuse_to_replace()?;
+    watch_forks();
     let (reader, writer) = io::pipe()?;
     let writer = OwnedFd::from(writer).into_raw_fd();
     // SAFETY: the descriptor is ours. A handler that waits for room could wait for ever.
@@ -58,13 +65,23 @@ fn dump_for_each(mut signals: impl Read) {
     }
 }
 
-extern "C" fn on_signal(_: libc::c_int) {
+extern "C" fn on_signal(signal: libc::c_int) {
+    let pipe = PIPE.load(Ordering::Relaxed);
+    if pipe < 0 {
+        // In the child of a fork: the signal does what it always did. It is blocked until this returns.
+        // SAFETY: both are async-signal-safe.
+        unsafe {
+            libc::signal(signal, libc::SIG_DFL);
+            libc::raise(signal);
+        }
+        return;
+    }
     // SAFETY: errno is the interrupted thread's, and it may be about to read it; `write` is
     // async-signal-safe, and the byte is there.
     unsafe {
         let errno = errno();
         let before = *errno;
-        libc::write(PIPE.load(Ordering::Relaxed), [0_u8].as_ptr().cast(), 1);
+        libc::write(pipe, [0_u8].as_ptr().cast(), 1);
         *errno = before;
     }
 }
@@ -90,6 +107,8 @@ fn refuse_to_replace() -> io::Result<()> {
     // SAFETY: the call has succeeded.
     match unsafe { before.assume_init() }.sa_sigaction {
         libc::SIG_DFL | libc::SIG_IGN => Ok(()),
+        // Ours, in the child of a fork.
+        handler if handler == on_signal as *const () as usize => Ok(()),
         _ => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
             "the program has a handler for SIGQUIT already",

@@ -9,6 +9,7 @@ use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 
+use super::at_fork::watch_forks;
 use super::chaos::Chaos;
 use super::driver::Driver;
 use super::idle::Idle;
@@ -17,6 +18,7 @@ use super::panic_names::name_panics;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, class_of, current, dump_on_sigquit, explain_overflows};
+use crate::forked;
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
@@ -254,8 +256,11 @@ impl Sched {
     ///
     /// # Errors
     ///
-    /// When the OS refuses a thread. Those that were started have ended then.
+    /// When the OS refuses a thread. Those that were started have ended then. In the child of a `fork`, see
+    /// [`forked`].
     pub(crate) fn start(config: Config) -> io::Result<Arc<Self>> {
+        forked::check()?;
+        watch_forks();
         barrier::init();
         explain_overflows();
         if config.on_sigquit {
@@ -291,6 +296,7 @@ impl Sched {
             joiners: Mutex::new(Some(Vec::new())),
             config,
         });
+        forked::count_runtime();
         match sched.start_threads(cores) {
             Ok(()) => {
                 sched.register();
@@ -371,6 +377,10 @@ impl Sched {
     /// finished then never is. Waits for the OS threads, unless called on one of them: then another
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
+        if forked::is_child() {
+            // Its OS threads are not there to end. The parent's are none of our business.
+            return;
+        }
         self.unregister();
         // In a deadlock it was stopped before, and has said why.
         let leaks = if self.stopped.swap(true, Ordering::SeqCst) {
@@ -402,15 +412,20 @@ impl Sched {
     }
 
     fn wait_for_threads(self: &Arc<Self>) {
+        let mut all_ended = true;
         loop {
             // Each time: a thread that was joined may have started another.
             self.wake_all();
             let Some(thread) = lock(&self.threads).pop() else { break };
             if self.is_condemned() && self.is_blocked() {
                 // One of them never ends. The others do, and need not be awaited.
+                all_ended = false;
                 continue;
             }
             thread.join().expect("the runtime's own threads abort rather than panic");
+        }
+        if all_ended {
+            forked::forget_runtime();
         }
         self.abandon_joiners(ABANDONED);
         // Tasks that did not finish keep their slots, and through them use the scheduler.

@@ -32,6 +32,8 @@ pub(super) const FAIRNESS_PERIOD: u32 = 61;
 
 /// In [`Worker::holds`]: the running task is in `no_switch`. Below it counts how deep in `blocking`.
 const NO_SWITCH: u32 = 1 << 31;
+/// There too, as if very deep in `blocking`: for ever, in the child of a `fork`.
+const FOR_EVER: u32 = 1 << 30;
 
 /// The queues of a worker. They outlive a spare worker's OS thread, to serve the next one.
 #[derive(Debug)]
@@ -133,6 +135,7 @@ impl Worker {
                 Next::End => break,
             }
         }
+        self.end_if_child();
         self.flush_stacks();
         self.set_status(SLEEPING);
         self.core.remote.parker.disown();
@@ -318,6 +321,17 @@ impl Worker {
     /// The running task, whether or not it may suspend.
     pub(crate) fn running(&self) -> Option<TaskRef> {
         self.current.get()
+    }
+
+    /// The running task is not to suspend any more.
+    pub(super) fn hold_for_ever(&self) {
+        self.holds.set(self.holds.get() | FOR_EVER);
+    }
+
+    /// Whether the running task is the one that has forked, in the child.
+    #[inline]
+    pub(crate) fn is_held_for_ever(&self) -> bool {
+        self.holds.get() & FOR_EVER != 0
     }
 
     pub(crate) fn sched(&self) -> &Arc<Sched> {

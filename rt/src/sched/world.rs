@@ -46,6 +46,7 @@ use std::time::{Duration, Instant};
 use super::remote::Remote;
 use super::status::{BLOCKING, SLEEPING, Status};
 use super::{Sched, current};
+use crate::forked;
 use crate::prim::{Condvar, Mutex, MutexGuard, barrier, lock};
 use crate::spin::Patience;
 use crate::task::TaskRef;
@@ -161,6 +162,10 @@ impl Sched {
 
 /// Waits for one worker to stop.
 fn wait_for(remote: &Remote, start: Instant) -> Found {
+    if forked::is_child() {
+        // What it was at when its process was forked, nobody can say.
+        return Found::Lost;
+    }
     let mut patience = Patience::new();
     loop {
         if let Some(found) = look_at(&remote.own.status, || remote.current()) {
