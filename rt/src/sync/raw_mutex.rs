@@ -90,15 +90,23 @@ impl RawMutex {
     #[inline]
     pub(super) fn unlock(&self) {
         // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
-        if self.queue.is_idle() {
+        if self.wakes_nobody() {
             self.holder.store(FREE, Ordering::Release);
             fence(Ordering::SeqCst);
-            if !self.queue.is_idle() {
+            if !self.wakes_nobody() {
                 self.call_first();
             }
         } else {
             self.unlock_contended();
         }
+    }
+
+    /// Whether nobody waits, or somebody is on its way already, who may take long: it is here, in the fast path, that
+    /// this is found out.
+    #[inline(always)]
+    fn wakes_nobody(&self) -> bool {
+        let seen = self.queue.glance(Ordering::Relaxed);
+        seen.is_idle() || (seen.has(CALLED) && !seen.has(FAIR))
     }
 
     #[cold]
@@ -156,16 +164,9 @@ impl RawMutex {
         unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
     }
 
-    /// Unlocks, by who has the lock, when the queue is not idle.
+    /// Unlocks, by who has the lock, when somebody may be waiting and nobody is on its way.
     #[cold]
     fn unlock_contended(&self) {
-        let seen = self.queue.glance(Ordering::Relaxed);
-        if seen.is_deserted() || (seen.has(CALLED) && !seen.has(FAIR)) {
-            // Nobody to wake, or somebody is on its way already.
-            self.holder.store(FREE, Ordering::Release);
-            fence(Ordering::SeqCst);
-            return self.call_first();
-        }
         let mut queue = self.queue.take();
         let wake = if queue.has(FAIR) {
             let first = queue.first().expect("who made the lock fair waits first");
@@ -183,10 +184,6 @@ impl RawMutex {
     /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence.
     #[cold]
     fn call_first(&self) {
-        let seen = self.queue.glance(Ordering::Relaxed);
-        if seen.is_deserted() || (seen.has(CALLED) && !seen.has(FAIR)) {
-            return;
-        }
         let mut queue = self.queue.take();
         let wake = if self.holder.load(Ordering::Relaxed) != FREE {
             // Whoever has it now will look.

@@ -67,13 +67,15 @@ pub(super) struct QueueWord(AtomicUsize);
 pub(super) struct Glance(usize);
 
 impl Glance {
-    pub(super) fn has(self, flag: Flag) -> bool {
-        self.0 & flag.0 != 0
+    /// Nobody waits, and no flag is set.
+    #[inline(always)]
+    pub(super) fn is_idle(self) -> bool {
+        self.0 == IDLE
     }
 
-    /// Nobody waits, or is just coming or going.
-    pub(super) fn is_deserted(self) -> bool {
-        self.0 & !FLAGS == 0
+    #[inline(always)]
+    pub(super) fn has(self, flag: Flag) -> bool {
+        self.0 & flag.0 != 0
     }
 }
 
