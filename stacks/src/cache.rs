@@ -33,6 +33,12 @@ impl Cache {
         if class == self.class { self.slots.pop() } else { None }
     }
 
+    /// What the next [`Cache::take`] gives.
+    #[inline]
+    pub fn next(&self) -> Option<&Slot> {
+        self.slots.last()
+    }
+
     /// A stack of the given class, of the pool, and some more for the next times.
     ///
     /// # Errors

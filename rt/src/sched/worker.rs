@@ -373,7 +373,11 @@ impl Worker {
 
     #[inline]
     pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
-        let in_stock = self.stacks.borrow_mut().take(class);
+        let mut stacks = self.stacks.borrow_mut();
+        let in_stock = stacks.take(class);
+        // Many that are started in a row begin with a miss of the TLB each.
+        stacks.next().into_iter().for_each(TaskRef::prefetch_place);
+        drop(stacks);
         match in_stock {
             Some(slot) => Ok(slot),
             None => self.take_slot_of_pool(class),

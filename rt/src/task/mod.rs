@@ -308,6 +308,12 @@ impl TaskRef {
         }
     }
 
+    /// Has the processor find the page that it takes to start a task in a slot, and the first line of it.
+    #[inline(always)]
+    pub(crate) fn prefetch_place(slot: &Slot) {
+        gthread_arch::prefetch(slot.top().as_ptr().wrapping_sub(control_block_of(slot)));
+    }
+
     /// Runs the task until it suspends or finishes.
     ///
     /// # Safety
