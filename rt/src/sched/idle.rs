@@ -123,10 +123,15 @@ impl Idle {
         true
     }
 
-    /// A searching worker has found work. The last one to stop looks for a successor (§4).
-    pub(crate) fn stop_search(&self) -> Summon {
+    /// A searching worker has found work. The last one to stop looks for a successor, unless it alone runs and sees
+    /// that there is nothing more to find (§4).
+    pub(crate) fn stop_search(&self, has_work: impl FnOnce() -> bool) -> Summon {
         let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
-        if before.searching() == 1 { self.notify_outside() } else { Summon::Nobody }
+        if before.searching() > 1 {
+            return Summon::Nobody;
+        }
+        fence(Ordering::SeqCst);
+        if before.running() == 1 && !has_work() { Summon::Nobody } else { self.notify() }
     }
 
     /// A worker without work announces that it goes to sleep. It must then look once more at every
@@ -285,7 +290,8 @@ mod models {
             loop {
                 if self.take() {
                     if searching {
-                        let summon = self.idle.stop_search();
+                        let summon =
+                            self.idle.stop_search(|| self.work.load(Ordering::Relaxed) > 0);
                         self.answer(summon);
                     }
                     return;

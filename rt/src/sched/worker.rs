@@ -153,7 +153,8 @@ impl Worker {
     /// Runs what was found; whoever was searching has stopped.
     fn start(&self, task: TaskRef) {
         if self.searching.replace(false) {
-            self.sched.answer(self.sched.idle.stop_search());
+            let summon = self.sched.idle.stop_search(|| self.sched.has_work());
+            self.sched.answer(summon);
         }
         self.tell_of_timers();
         self.run_task(task);
