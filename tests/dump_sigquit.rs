@@ -1,7 +1,7 @@
 //! A process that is sent SIGQUIT prints a dump and goes on, if it was told to.
 
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
@@ -14,6 +14,14 @@ fn start(name: &str, variables: &[(&str, &str)]) -> (Child, BufReader<impl Read>
     command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
     command.env_remove("GTHREAD_DUMP").env("GTHREAD_TEST_CHILD", "1");
     command.envs(variables.iter().copied()).stdin(Stdio::piped());
+    let not_ignored = || {
+        // SAFETY: has no preconditions.
+        unsafe { libc::signal(libc::SIGQUIT, libc::SIG_DFL) };
+        Ok(())
+    };
+    // A shell that starts something in the background has it ignore the signal, and so all that this starts.
+    // SAFETY: the closure does what may be done between fork and exec.
+    unsafe { command.pre_exec(not_ignored) };
     let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     read_to(&mut stderr, "ready");
