@@ -44,9 +44,10 @@ fn quit(child: &Child) {
 
 /// What the child does: waits for the end of its input.
 fn wait_for_input() {
-    eprintln!("ready");
-    let mut input = Vec::new();
-    gthread::blocking(|| std::io::stdin().read_to_end(&mut input).unwrap());
+    gthread::blocking(|| {
+        eprintln!("ready");
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
+    });
 }
 
 #[test]
@@ -56,8 +57,10 @@ fn each_signal_makes_a_dump_and_the_process_goes_on() {
         gthread::dump_on_sigquit().unwrap();
         return gthread::run(|| {
             let (tx, rx) = channel::bounded::<u32>(0);
-            // Child first: it waits when this goes on.
             let waits = go!(move || rx.recv());
+            // Child first, but not under chaos. A dump that does not have it is not followed by another.
+            let is_parked = || gthread::dump().to_string().contains("is parked in recv");
+            gthread::blocking(|| until(is_parked));
             wait_for_input();
             drop(tx);
             assert!(waits.join().unwrap().is_err());
