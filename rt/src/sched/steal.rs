@@ -73,13 +73,10 @@ impl Worker {
         if self.fire_timers(true) {
             return Next::Pick;
         }
-        match self.search() {
-            Some(task) => Next::Run(task),
-            None => self.sleep(),
-        }
+        self.search().unwrap_or_else(|| self.sleep())
     }
 
-    fn search(&self) -> Option<TaskRef> {
+    fn search(&self) -> Option<Next> {
         if self.must_retire() {
             return None;
         }
@@ -92,22 +89,21 @@ impl Worker {
         self.counters().searches.count();
         self.suspect();
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
-        let (mut left, mut spins) = (sweeps, 1);
-        while left > 0 {
+        let mut spins = 1;
+        for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.sched.take_injected());
             let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
-                return found;
+                return found.map(Next::Run);
             }
             if self.sched.pool.prepare_ahead() {
-                // Stacks for a crowd that another starts, which takes most of the time that this takes.
-                (left, spins) = (sweeps, 1);
-                continue;
+                // Stacks for a crowd that another starts: most of the time that this takes. Then all anew, timers too.
+                return Some(Next::Pick);
             }
             (0..spins).for_each(|_| spin_loop());
-            (left, spins) = (left - 1, (2 * spins).min(MAX_SPINS));
+            spins = (2 * spins).min(MAX_SPINS);
         }
-        self.rescue()
+        self.rescue().map(Next::Run)
     }
 
     /// Suspects some worker with private tasks to be stuck.
