@@ -80,20 +80,11 @@ fn is_held(state: u64) -> bool {
     state & (WRITE | READERS) != 0
 }
 
-/// Whether a reader that comes may have the lock.
-fn admits_reader(state: u64) -> bool {
-    match state & (WRITE | WAITING | FAIR) {
-        0 => true,
-        WAITING => !is_held(state),
-        _ => false,
-    }
-}
-
-/// Whether a reader that comes may have the lock, and need not look twice: there are not too many readers, or there
-/// is nobody. It may last until a writer that was called comes.
+/// Whether a reader that comes may have the lock: readers have it and nobody waits, or it is free and promised to
+/// nobody. A writer that was called may be late, and does not matter.
 #[inline(always)]
-fn is_open(state: u64) -> bool {
-    state & !CALLED < READERS || state & !(CALLED | WAITING) == 0
+fn admits_reader(state: u64) -> bool {
+    state & !CALLED <= READERS || state & !(CALLED | WAITING) == 0
 }
 
 /// Whether a writer that comes may have the lock.
@@ -127,7 +118,7 @@ impl RawRwLock {
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
         let state = self.state.load(Ordering::Relaxed);
-        if !(is_open(state) && self.try_change(state, state + 1)) {
+        if !(admits_reader(state) && self.try_join(state)) {
             self.read_contended(site);
         }
     }

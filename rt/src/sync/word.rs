@@ -89,7 +89,7 @@ impl QueueWord {
     /// Whether nobody waits and no flag is set. Orders nothing.
     #[inline(always)]
     pub(super) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == IDLE
+        self.glance(Ordering::Relaxed).is_idle()
     }
 
     #[inline]
