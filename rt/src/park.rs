@@ -385,13 +385,10 @@ pub(crate) fn yield_at(site: &'static Location<'static>) {
 #[cold]
 #[inline(never)]
 fn yield_in_place(site: &'static Location<'static>) {
-    no_switch::check(site);
-    // In the child of a fork a green thread has no others to yield to.
-    if current::running().is_some() {
-        if let Some(violation) = no_switch::violation(site).filter(no_switch::Violation::is_forked)
-        {
-            violation.panic();
-        }
+    // An OS thread has others to yield to in any case.
+    let violation = current::running().and_then(|_| no_switch::violation(site));
+    if let Some(violation) = violation {
+        violation.panic();
     }
     std::thread::yield_now();
 }
