@@ -6,7 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use gthread::{channel, go};
-use gthread_tests::{LIMIT, Watchdog, is_asleep, is_child, os_thread_id, until, watchdog};
+use gthread_tests::{
+    LIMIT, Watchdog, is_asleep, is_child, named_os_threads, os_thread_id, until, watchdog,
+};
 
 /// Starts the test `name` of this binary as a subprocess, and waits until it says that it is ready.
 fn start(name: &str, variables: &[(&str, &str)]) -> (Child, BufReader<impl Read>) {
@@ -137,12 +139,7 @@ fn a_handler_of_the_program_is_left_alone() {
 
 /// The OS thread of this process with this name, once it is there and asleep.
 fn asleep(name: &str) -> i64 {
-    let named = || {
-        std::fs::read_dir("/proc/self/task").unwrap().flatten().find_map(|task| {
-            let comm = std::fs::read_to_string(task.path().join("comm")).ok()?;
-            (comm.trim() == name).then(|| task.file_name().to_str()?.parse().ok()).flatten()
-        })
-    };
+    let named = || named_os_threads().find_map(|(id, its)| (its == name).then_some(id));
     until(|| named().is_some_and(is_asleep));
     named().unwrap()
 }

@@ -343,12 +343,18 @@ pub fn os_threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
+/// The OS threads of this process: ids and names.
+pub fn named_os_threads() -> impl Iterator<Item = (i64, String)> {
+    std::fs::read_dir("/proc/self/task").unwrap().flatten().filter_map(|task| {
+        // A thread may end between the two reads.
+        let name = std::fs::read_to_string(task.path().join("comm")).ok()?;
+        Some((task.file_name().to_str()?.parse().ok()?, name.trim().to_owned()))
+    })
+}
+
 /// Names of the OS threads of this process.
 pub fn os_thread_names() -> Vec<String> {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
-    // A thread may end between the two reads.
-    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
-    names.map(|name| name.trim().to_owned()).collect()
+    named_os_threads().map(|(_, name)| name).collect()
 }
 
 /// The calling OS thread's id, read anew at every call.
