@@ -259,7 +259,7 @@ impl Sched {
     }
 
     /// How often its workers have picked.
-    fn picks(&self) -> u64 {
+    pub(super) fn picks(&self) -> u64 {
         self.workers().map(|remote| remote.own.counters.picks.get()).sum()
     }
 

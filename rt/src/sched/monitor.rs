@@ -9,8 +9,9 @@
 //! - gives memory of stacks that nobody needs back to the kernel;
 //! - looks, when all is quiet, whether that is a deadlock ([`Watch`]).
 //!
-//! When all workers sleep so does it, without a timeout once all memory is given back; whoever wakes up
-//! stirs it.
+//! When all workers sleep it dozes: it looks ever less often, so that whoever is woken again soon has no
+//! system call to make for it. When nothing has run for some looks it is dormant: it sleeps without a timeout
+//! once all memory is given back, and whoever wakes up stirs it.
 
 use std::sync::Arc;
 use std::thread;
@@ -42,6 +43,10 @@ const MAX_DOUBLINGS: u32 = 7;
 const RESCUE_AFTER: Duration = Duration::from_micros(100);
 /// The longest time between looks while that may come to be needed.
 const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long it dozes when no worker runs: this at first, then twice as long each time; when that is more than
+/// `MAX_INTERVAL`, it is dormant instead. A worker that wakes up and gets stuck meanwhile is seen when the doze ends.
+const DOZE: Duration = Duration::from_millis(1);
 
 /// What stacks were not needed for so long is given back.
 const TRIM_INTERVAL: Duration = Duration::from_millis(100);
@@ -106,6 +111,28 @@ struct Seen {
     since: Instant,
 }
 
+/// How long no worker has run, as far as the monitor has seen.
+struct Rest {
+    picks: u64,
+    doze: Duration,
+}
+
+impl Rest {
+    /// How long to doze; nothing if it is time to be dormant. Called when no worker runs, with how often
+    /// they have picked so far.
+    fn doze(&mut self, picks: u64) -> Option<Duration> {
+        if picks != self.picks {
+            *self = Self { picks, doze: DOZE };
+        }
+        let doze = self.doze;
+        if doze > MAX_INTERVAL {
+            return None;
+        }
+        self.doze *= 2;
+        Some(doze)
+    }
+}
+
 /// The monitor thread.
 pub(super) fn run(sched: &Arc<Sched>) {
     let monitor = &sched.monitor;
@@ -117,6 +144,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
     // The OS has refused the last spare.
     let mut short = false;
     let mut watch = Watch::default();
+    let mut rest = Rest { picks: 0, doze: DOZE };
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             short = !sched.start_spare();
@@ -124,7 +152,10 @@ pub(super) fn run(sched: &Arc<Sched>) {
         sched.advance_clock();
         sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
-        if sleep_while_quiet(sched, trim_at, &mut watch, &mut short) {
+        if sched.idle.is_quiet() {
+            let doze = rest.doze(sched.picks()).or(short.then_some(MAX_INTERVAL));
+            sleep_while_quiet(sched, doze, &mut trim_at, &mut watch);
+            short = short && retry_spare(sched);
             seen.clear();
             interval = MIN_INTERVAL;
             calm = 0;
@@ -164,20 +195,21 @@ fn trim(sched: &Sched, at: Option<Instant>) -> Option<Instant> {
     Some(Instant::now() + after)
 }
 
-/// If no worker runs, sleeps until one does, until a timer is due that no worker keeps, or until
-/// `trim_at`: true.
-///
-/// Where all are blocked and the OS is `short` of threads, nobody else would ask for a spare again: the
-/// work that waits for one may be what the blocked wait for.
+/// No worker runs: dozes, or sleeps until one does; in both cases no longer than until a timer is due that
+/// no worker keeps, or until it is time to trim.
 fn sleep_while_quiet(
     sched: &Arc<Sched>,
-    trim_at: Option<Instant>,
+    doze: Option<Duration>,
+    trim_at: &mut Option<Instant>,
     watch: &mut Watch,
-    short: &mut bool,
-) -> bool {
+) {
     let monitor = &sched.monitor;
-    if !sched.idle.is_quiet() {
-        return false;
+    if let Some(doze) = doze {
+        let now = Instant::now();
+        // Whatever has run leaves stacks behind.
+        let trim_at = *trim_at.get_or_insert(now + TRIM_INTERVAL);
+        monitor.parker.park(sched.watch_timers(Some(trim_at.min(now + doze))));
+        return sched.stop_watching();
     }
     monitor.dormant.store(true, Ordering::Release);
     // With the fence in `stir`: either we see the worker run, or it sees us dormant.
@@ -185,19 +217,21 @@ fn sleep_while_quiet(
     let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
         let look_at = watch.watch(sched);
-        let retry_at = short.then(|| Instant::now() + MAX_INTERVAL);
-        let until = [trim_at, look_at, retry_at].into_iter().flatten().min();
+        let until = [*trim_at, look_at].into_iter().flatten().min();
         monitor.parker.park(sched.watch_timers(until));
         sched.stop_watching();
     }
     monitor.dormant.store(false, Ordering::Relaxed);
-    if quiet && *short {
-        *short = sched.has_work();
-        if *short {
-            sched.answer(sched.idle.notify_outside());
-        }
+}
+
+/// All workers are blocked and the OS had no thread for a spare: nobody else would ask for one again, and the
+/// work that waits for it may be what the blocked wait for. True if it is still wanted.
+fn retry_spare(sched: &Arc<Sched>) -> bool {
+    let wanted = sched.has_work();
+    if wanted {
+        sched.answer(sched.idle.notify_outside());
     }
-    quiet
+    wanted
 }
 
 /// Looks at every worker: true if something had to be done.
