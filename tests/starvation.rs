@@ -150,6 +150,21 @@ fn beside_a_chain_of_successors() {
     });
 }
 
+/// Two whose halves run in their own frames, so that they are never suspended by themselves.
+#[test]
+fn beside_two_that_fork_and_join() {
+    fn tree(depth: u32) {
+        if depth > 0 {
+            gthread::join(|| tree(depth - 1), || tree(depth - 1));
+        }
+    }
+    finishes_beside(|stop| {
+        let forks =
+            |stop: Flag| go!(move || (0..).take_while(|_| !stop.is_up()).for_each(|_| tree(4)));
+        vec![forks(stop.clone()), forks(stop)]
+    });
+}
+
 /// One that forks, wakes and yields all at once, so that no queue is ever empty.
 #[test]
 fn beside_all_of_it() {

@@ -23,9 +23,41 @@ use crate::task::half::HalfRef;
 /// Of a stack, the part that nested `join`s share, as a divisor: each half has the rest to itself.
 const SHARE: usize = 4;
 
-/// For so long, at least, a task that forks and joins goes on before it lets others run: when it is suspended all
-/// that it has deferred must become tasks.
+/// For so long a task that forks and joins goes on before it looks whether others wait, and lets them run: when it
+/// is suspended all that it has deferred must become tasks, and a look at other workers takes their cache lines.
 const QUANTUM: Duration = Duration::from_micros(100);
+
+/// Turns between two looks at the clock, at most.
+const MOST_UNTIMED: u32 = 8;
+
+/// Since a worker has last looked, in a `join`, whether others wait.
+#[derive(Clone, Copy)]
+pub(super) struct Stretch {
+    since: Instant,
+    turns: u32,
+    /// With which turn to look at the clock: the first, the second, the fourth, the eighth, and each eighth then.
+    look_at: u32,
+}
+
+impl Stretch {
+    pub(super) fn new() -> Self {
+        Self { since: Instant::now(), turns: 0, look_at: 1 }
+    }
+
+    /// One more turn. If it was the last: true, and begins anew.
+    fn is_over(&mut self) -> bool {
+        self.turns += 1;
+        if self.turns < self.look_at {
+            return false;
+        }
+        self.look_at = self.turns + self.turns.min(MOST_UNTIMED);
+        let is_over = self.since.elapsed() >= QUANTUM;
+        if is_over {
+            *self = Self::new();
+        }
+        is_over
+    }
+}
 
 /// What becomes of the second half of a `join`.
 #[must_use]
@@ -72,25 +104,27 @@ impl Worker {
     }
 
     /// A fair pick is due. True if the running task may go on all the same: because there is nothing to pick, or
-    /// because it was only just suspended for that.
+    /// because this was only just asked.
     #[cold]
     fn pass_turn(&self) -> bool {
-        let turn = self.fair_turn.get();
-        let others = self.core.queues.has_tasks()
-            || self.has_pinned_work()
-            || self.sched.has_work()
-            || self.sched.is_timer_due();
-        // Each fifth turn is for those who are stuck.
-        let others = others || (turn % 5 == 4 && self.is_suspect_stuck());
-        if others && self.last_later.get().elapsed() >= QUANTUM {
-            self.last_later.set(Instant::now());
+        let mut stretch = self.stretch.get();
+        let is_over = stretch.is_over();
+        self.stretch.set(stretch);
+        if is_over && self.do_others_wait() {
             return false;
         }
-        self.fair_turn.set(turn.wrapping_add(1));
         self.until_fair.set(self.fairness_period);
         self.stacks.borrow_mut().tend(&self.sched.pool);
         self.counters().fair_picks.count();
         true
+    }
+
+    fn do_others_wait(&self) -> bool {
+        self.core.queues.has_others()
+            || self.has_pinned_work()
+            || self.sched.has_work()
+            || self.sched.is_timer_due()
+            || self.is_suspect_stuck()
     }
 
     /// The running task takes back the half that it has deferred last. If another has taken it, or it had to become

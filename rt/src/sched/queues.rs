@@ -76,13 +76,16 @@ pub(super) struct Queues {
     offered: Cell<Option<Instant>>,
     /// Halves that the running task has deferred and not taken back.
     deferred: Cell<u32>,
+    /// The continuation exposed last is such a half, made a task.
+    is_half: Cell<bool>,
 }
 
 impl Queues {
     pub(super) fn new() -> (Self, Arc<Remote>) {
         let (forks, ready) = (Deque::new_lifo(), Deque::new_fifo());
         let remote = Arc::new(Remote::new(forks.stealer(), ready.stealer()));
-        let (handoffs, exposed, turn, skips, failures, offered, deferred) = Default::default();
+        let (handoffs, exposed, turn, skips, failures, offered, deferred, is_half) =
+            Default::default();
         (
             Self {
                 remote: Arc::clone(&remote),
@@ -95,6 +98,7 @@ impl Queues {
                 failures,
                 offered,
                 deferred,
+                is_half,
             },
             remote,
         )
@@ -202,6 +206,7 @@ impl Queues {
     fn expose_fork(&self, task: TaskRef, lone: bool) {
         self.offered.set(lone.then(Instant::now));
         self.exposed.set(true);
+        self.is_half.set(false);
         self.forks.push(task);
     }
 
@@ -253,6 +258,7 @@ impl Queues {
     /// Exposes the task that a half has become, while there are no continuations.
     pub(super) fn offer_started(&self, task: TaskRef) {
         self.expose_fork(task, self.halves(|halves| halves.list.is_empty()));
+        self.is_half.set(true);
     }
 
     #[inline(always)]
@@ -357,9 +363,11 @@ impl Queues {
         exposed.or_else(|| self.private(|private| private.forks.pop_front()))
     }
 
-    /// Whether any task is here.
-    pub(super) fn has_tasks(&self) -> bool {
-        self.remote.has_stealable() || self.private(|private| private.len() > 0)
+    /// Whether any task is here but one half, which the running task will take back if nobody else does.
+    pub(super) fn has_others(&self) -> bool {
+        self.forks.len() > usize::from(self.is_half.get())
+            || !self.ready.is_empty()
+            || self.private(|private| private.len() > 0)
     }
 
     /// How many continuations wait.
@@ -371,6 +379,7 @@ impl Queues {
     #[cold]
     pub(super) fn expose_all(&self) {
         self.exposed.set(true);
+        self.is_half.set(false);
         self.private(|private| {
             private.forks.drain(..).for_each(|task| self.forks.push(task));
             let ready = private.front.drain(..).chain(private.ready.drain(..));

@@ -15,6 +15,7 @@ use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
 use super::counters::Counters;
 use super::driver::Untold;
+use super::halves::Stretch;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::status::{BLOCKING, NORMAL, SLEEPING};
@@ -61,8 +62,8 @@ pub(crate) struct Worker {
     pub(super) fairness_period: u32,
     pub(super) until_fair: Cell<u32>,
     pub(super) fair_turn: Cell<u32>,
-    /// When a `join` has last let others run.
-    pub(super) last_later: Cell<Instant>,
+    /// Since a `join` has last looked whether others wait.
+    pub(super) stretch: Cell<Stretch>,
     /// Its turn at what was injected.
     pub(super) urge: Cell<Option<Urge>>,
     /// When that last ended.
@@ -100,7 +101,7 @@ impl Worker {
             fairness_period,
             until_fair: Cell::new(fairness_period),
             fair_turn: Cell::new(0),
-            last_later: Cell::new(Instant::now()),
+            stretch: Cell::new(Stretch::new()),
             urge: Cell::new(None),
             last_urged: Cell::new(Instant::now()),
             searching: Cell::new(searching),
