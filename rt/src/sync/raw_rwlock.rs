@@ -7,7 +7,9 @@
 //! ```
 //!
 //! **Fast paths.** All that is to be known is in `state`: to lock and to unlock is one atomic operation each,
-//! and who unlocks sees in the result whether anybody waits.
+//! and who unlocks sees in the result whether anybody waits. A reader that may come in adds itself, and sees in the
+//! result whether it still may. If not, it was an *apparent* reader for a moment, and leaves as any reader does: who
+//! else has found the lock held because of it, and left it to the last reader to wake somebody, is answered for.
 //!
 //! **Who gets it next.** A reader that comes joins those who have the lock, unless somebody waits: else a
 //! writer might wait for ever while readers come and go. It queues then, and so does a writer that finds the
@@ -27,6 +29,8 @@
 //!   is a reader or out of patience, and no writer is on its way.
 //! - `CALLED` is set while one writer that was popped is on its way, and cleared by it alone. `FAIR` is not set then.
 //! - While `FAIR`, only those get the lock who are handed it.
+//! - Of the readers in `state`, apparent ones have nothing but the duty to leave. So nobody may conclude from a reader
+//!   that there is no writer, and whoever concludes from one that the lock is held relies on its leaving alone.
 
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -46,6 +50,8 @@ const CALLED: u64 = 1 << 29;
 const FAIR: u64 = 1 << 28;
 /// Those who have the lock for reading.
 const READERS: u64 = FAIR - 1;
+/// Set if there are many more readers than there can be threads.
+const TOO_MANY: u64 = READERS / 2 + 1;
 const HOLDER_SHIFT: u32 = 32;
 
 const POISONED: Flag = Flag::A;
@@ -118,9 +124,21 @@ impl RawRwLock {
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
         let state = self.state.load(Ordering::Relaxed);
-        if !(admits_reader(state) && self.try_join(state)) {
+        if !(admits_reader(state) && self.join(state)) {
             self.read_contended(site);
         }
+    }
+
+    /// One reader more, since the state was this one just now. If it no longer admits readers: one less again, and
+    /// false.
+    #[inline]
+    fn join(&self, state: u64) -> bool {
+        assert!(state & TOO_MANY == 0, "too many readers of an RwLock");
+        let admitted = admits_reader(self.state.fetch_add(1, Ordering::Acquire));
+        if !admitted {
+            self.unlock_read();
+        }
+        admitted
     }
 
     #[inline]
@@ -139,7 +157,7 @@ impl RawRwLock {
     /// One reader more than in `state`, if that still is the state.
     #[inline]
     fn try_join(&self, state: u64) -> bool {
-        assert!(state & READERS != READERS, "too many readers of an RwLock");
+        assert!(state & TOO_MANY == 0, "too many readers of an RwLock");
         self.try_change(state, state + 1)
     }
 
