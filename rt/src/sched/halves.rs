@@ -131,7 +131,9 @@ impl Worker {
     /// a task, its frame says so now; otherwise it is the frame's again.
     #[inline]
     pub(crate) fn take_back(&self, half: HalfRef) {
-        let Some(taken) = self.core.queues.pop_half() else { return };
+        let Some(taken) = self.core.queues.pop_half() else {
+            return self.core.queues.want_started();
+        };
         debug_assert_eq!(taken, half, "halves are taken back in order");
         barrier::light();
         if self.core.remote.own.status.state() == COVERED {

@@ -76,7 +76,7 @@ pub(super) struct Queues {
     offered: Cell<Option<Instant>>,
     /// Halves that the running task has deferred and not taken back.
     deferred: Cell<u32>,
-    /// The continuation exposed last is such a half, made a task.
+    /// The continuation exposed last is such a half, made a task, of a frame that runs its first half still.
     is_half: Cell<bool>,
 }
 
@@ -239,6 +239,12 @@ impl Queues {
     /// None is here any more.
     pub(super) fn forget_deferred(&self) {
         self.deferred.set(0);
+        self.is_half.set(false);
+    }
+
+    /// A frame wants a half that was made a task: that is one more task that waits for its turn.
+    pub(super) fn want_started(&self) {
+        self.is_half.set(false);
     }
 
     /// Whether to offer the oldest half: not a lone one, if such were too short of late.
