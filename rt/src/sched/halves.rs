@@ -11,6 +11,7 @@
 use std::mem::MaybeUninit;
 use std::time::{Duration, Instant};
 
+use super::pick::STUCKS_TURN;
 use super::remote::Remote;
 use super::status::COVERED;
 use super::worker::Worker;
@@ -120,11 +121,16 @@ impl Worker {
     }
 
     fn do_others_wait(&self) -> bool {
-        self.core.queues.has_others()
+        let others = self.core.queues.has_others()
             || self.has_pinned_work()
             || self.sched.has_work()
-            || self.sched.is_timer_due()
-            || self.is_suspect_stuck()
+            || self.sched.is_timer_due();
+        if !others && self.is_suspect_stuck() {
+            // Nothing else is to be picked, so the pick that follows is to be one for the stuck.
+            self.fair_turn.set(STUCKS_TURN);
+            return true;
+        }
+        others
     }
 
     /// The running task takes back the half that it has deferred last. If another has taken it, or it had to become

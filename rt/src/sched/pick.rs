@@ -9,6 +9,10 @@ use crate::task::TaskRef;
 /// once: a chain of threads that each start their successor and end must not pile up.
 const DEEP: usize = 1024;
 
+/// Of so many fair picks one is for those who are stuck, and looks at all timers: this one.
+const TURNS: u32 = 5;
+pub(super) const STUCKS_TURN: u32 = TURNS - 1;
+
 impl Worker {
     /// The next task of this worker's own, or from the injector. None means that it has none left.
     pub(super) fn pick(&self, fair: bool) -> Option<TaskRef> {
@@ -110,12 +114,12 @@ impl Worker {
         self.counters().fair_picks.count();
         let turn = self.fair_turn.get();
         self.fair_turn.set(turn.wrapping_add(1));
-        self.fire_timers(turn % 5 == 4);
+        self.fire_timers(turn % TURNS == STUCKS_TURN);
         self.stacks.borrow_mut().tend(&self.sched.pool);
         if let Some(chaos) = &self.sched.chaos {
             return self.pick_at_random(chaos);
         }
-        if turn % 5 == 4 {
+        if turn % TURNS == STUCKS_TURN {
             return self.steal().or_else(|| self.rescue_stuck());
         }
         (0..4).find_map(|source| match (turn + source) % 4 {
