@@ -135,6 +135,27 @@ fn what_waits_behind_a_hog_is_taken_over() {
 
 /// A hog that another worker covers for already wakes a thread, and waits for it without suspending,
 /// while everything else is asleep.
+/// A worker that takes several at once of a crowd from outside may run a hog before them.
+#[test]
+fn hogs_in_a_crowd_from_outside() {
+    const CROWD: usize = 2000;
+    for_workers(|runtime| {
+        let left = Arc::new(AtomicUsize::new(CROWD));
+        let threads: Vec<_> = (0..CROWD)
+            .map(|n| {
+                let left = Arc::clone(&left);
+                runtime.spawn(move || {
+                    left.fetch_sub(1, Ordering::Relaxed);
+                    if n % 500 == 250 {
+                        hog_until(|| left.load(Ordering::Relaxed) == 0);
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
 #[test]
 fn a_hog_wakes_one_while_all_else_sleeps() {
     for_each_of(&[1, 2], |runtime| {

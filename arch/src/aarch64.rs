@@ -23,3 +23,12 @@ pub fn prefetch(address: *const u8) {
         std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(readonly, nostack, preserves_flags));
     }
 }
+
+/// [`prefetch`], of a line that will be written: others' copies of it are given up already.
+#[inline(always)]
+pub fn prefetch_to_write(address: *const u8) {
+    // SAFETY: a hint without effects that a program can see.
+    unsafe {
+        std::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(readonly, nostack, preserves_flags));
+    }
+}

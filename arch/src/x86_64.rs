@@ -22,3 +22,12 @@ pub fn prefetch(address: *const u8) {
         std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast())
     };
 }
+
+/// [`prefetch`], of a line that will be written: others' copies of it are given up already.
+#[inline(always)]
+pub fn prefetch_to_write(address: *const u8) {
+    // SAFETY: a hint without effects that a program can see; processors that do not know it, do nothing.
+    unsafe {
+        std::arch::asm!("prefetchw [{}]", in(reg) address, options(readonly, nostack, preserves_flags));
+    }
+}

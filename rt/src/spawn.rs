@@ -289,7 +289,9 @@ where
     F: FnOnce() -> T,
 {
     forked::check()?;
-    let slot = sched.pool().take(sched.class_for(options.stack_size)?)?;
+    let (slot, coming) = sched.pool().take_and_look_ahead(sched.class_for(options.stack_size)?)?;
+    // Who starts many from outside begins each in memory that another processor has written last.
+    coming.into_iter().for_each(TaskRef::prefetch_to_make);
     let pinned = options.pinned.then(|| sched.any_worker());
     if let Some(home) = pinned {
         sched.note_pinned(home);

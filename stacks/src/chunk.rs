@@ -99,12 +99,14 @@ impl Chunk {
         for list in [&self.warm, &self.rested, &self.cold, &self.bare] {
             list.iter().for_each(|&number| free[number as usize] = true);
         }
-        let top = move |number| {
-            let bottom = self.bottom(number);
-            // SAFETY: the slot's last byte is in the reservation.
-            unsafe { bottom.add(self.class.size() - colour_of(bottom, self.class)) }
-        };
-        (0..self.cut).filter(move |&number| !free[number as usize]).map(top)
+        (0..self.cut).filter(move |&number| !free[number as usize]).map(|number| self.top(number))
+    }
+
+    /// The top of a slot, less its colour.
+    fn top(&self, number: u32) -> NonNull<u8> {
+        let bottom = self.bottom(number);
+        // SAFETY: the slot's last byte is in the reservation.
+        unsafe { bottom.add(self.class.size() - colour_of(bottom, self.class)) }
     }
 
     fn bottom(&self, number: u32) -> NonNull<u8> {
@@ -129,6 +131,13 @@ impl Chunk {
     pub(crate) fn take_ready(&mut self, guard: usize) -> Option<Slot> {
         let number = self.warm.pop().or_else(|| self.rested.pop())?;
         Some(self.slot(number, guard))
+    }
+
+    /// The slot that [`Chunk::take_ready`] gives after so many others, if it has come back since the last trim: its top,
+    /// less its colour.
+    pub(crate) fn coming(&self, others: usize) -> Option<NonNull<u8>> {
+        let at = self.warm.len().checked_sub(others + 1)?;
+        Some(self.top(self.warm[at]))
     }
 
     /// A slot that came back since the last trim.

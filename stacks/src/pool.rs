@@ -17,6 +17,8 @@ use crate::{GuardConfig, SizeClass, Slot, StackError, advise, page_size};
 
 /// Slots that one trim gives back, of each class, so that whoever trims has time for other things.
 const MOST_GIVEN_BACK: usize = 8192;
+/// How many turns [`Pool::take_and_look_ahead`] looks ahead.
+const AHEAD: usize = 5;
 /// Warm slots that one trim makes rested, of each class.
 const MOST_RESTED: usize = 512;
 
@@ -52,13 +54,33 @@ impl Pool {
     ///
     /// When the kernel gives no more address space or guards.
     pub fn take(&self, class: SizeClass) -> Result<Slot, StackError> {
+        self.take_and_look_ahead(class).map(|(slot, _)| slot)
+    }
+
+    /// [`Pool::take`], and which slot is likely to be taken some turns later: its top, less its colour. The memory
+    /// below may be another's, or not even mapped any more; but a processor can be told to fetch it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Pool::take`].
+    pub fn take_and_look_ahead(
+        &self,
+        class: SizeClass,
+    ) -> Result<(Slot, Option<NonNull<u8>>), StackError> {
+        let ready = {
+            let mut shelf = self.shelf(class);
+            shelf.take_one().map(|slot| (slot, shelf.coming(AHEAD)))
+        };
+        if let Some(ready) = ready {
+            return Ok(ready);
+        }
         let mut slots = Vec::new();
         self.take_some(class, 1, &mut slots)?;
         let slot = slots.pop().expect("it gives one or an error");
         if !slots.is_empty() {
             self.put_all(class, &mut slots);
         }
-        Ok(slot)
+        Ok((slot, None))
     }
 
     /// Puts at least one slot in `out`: as many as `wanted` if so many are ready, else new ones, in a

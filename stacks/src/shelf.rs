@@ -83,6 +83,13 @@ impl Shelf {
         result
     }
 
+    /// A ready slot, if there is one.
+    pub(crate) fn take_one(&mut self) -> Option<Slot> {
+        let &id = self.with_ready.first()?;
+        let guard = self.guard;
+        self.change(id, |chunk| chunk.take_ready(guard))
+    }
+
     /// Moves up to `wanted` ready slots to `out`.
     pub(crate) fn take_ready(&mut self, wanted: usize, out: &mut Vec<Slot>) {
         let guard = self.guard;
@@ -94,6 +101,12 @@ impl Shelf {
                 out.extend(std::iter::from_fn(|| chunk.take_ready(guard)).take(left));
             });
         }
+    }
+
+    /// The slot that is taken after so many others, if nothing happens meanwhile: its top, less its colour.
+    pub(crate) fn coming(&self, others: usize) -> Option<NonNull<u8>> {
+        let &id = self.with_ready.first()?;
+        self.chunks[id as usize].as_ref()?.coming(others)
     }
 
     /// As many places for slots as are to be prepared at once: at least one.

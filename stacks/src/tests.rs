@@ -1,5 +1,7 @@
 //! Tests of pool, cache and guards together.
 
+use std::ptr::NonNull;
+
 use crate::{Cache, GuardConfig, GuardKind, Pool, SizeClass, Slot, page_size};
 
 fn class() -> SizeClass {
@@ -38,6 +40,25 @@ fn slots_are_distinct_writable_and_reused() {
         let again = pool.take(class()).unwrap();
         assert!(bottoms.contains(&again.bottom()));
         pool.put(again);
+    }
+}
+
+#[test]
+fn who_takes_many_sees_what_comes() {
+    let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
+    let slots: Vec<_> = (0..100).map(|_| pool.take(class()).unwrap()).collect();
+    slots.into_iter().for_each(|slot| pool.put(slot));
+    let taken: Vec<_> = (0..100).map(|_| pool.take_and_look_ahead(class()).unwrap()).collect();
+    let top = |slot: &Slot| slot.top().as_ptr().wrapping_sub(slot.colour());
+    let ahead = taken.iter().position(|(slot, _)| Some(top(slot)) == seen(&taken[0]));
+    let ahead = ahead.expect("the first sees one that comes");
+    for (now, later) in taken.iter().zip(&taken[ahead..]) {
+        assert_eq!(seen(now), Some(top(&later.0)));
+    }
+    taken.into_iter().for_each(|(slot, _)| pool.put(slot));
+
+    fn seen(taken: &(Slot, Option<NonNull<u8>>)) -> Option<*mut u8> {
+        taken.1.map(NonNull::as_ptr)
     }
 }
 

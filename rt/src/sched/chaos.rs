@@ -134,7 +134,7 @@ impl Worker {
     pub(super) fn pick_at_random(&self, chaos: &Chaos) -> Option<TaskRef> {
         let me = self.core.index;
         self.decide_on_children();
-        let injected = std::iter::from_fn(|| self.sched.take_injected());
+        let injected = std::iter::from_fn(|| self.take_injected());
         if chaos.strew(self.core.queues.take_all().into_iter().chain(injected)) {
             self.sched.answer(self.sched.idle.notify_outside());
         }

@@ -12,6 +12,8 @@ pub(super) struct Counters {
     /// Turns of waking many; for the monitor only.
     pub(super) turns: Counter,
     pub(super) fair_picks: Counter,
+    /// Tasks out of the injector.
+    pub(super) injected: Counter,
     pub(super) searches: Counter,
     pub(super) steals: Counter,
     pub(super) rescues: Counter,

@@ -54,7 +54,7 @@ use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
-use crossbeam_deque::{Injector, Steal};
+use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
 use gthread_arch::stacks::{Pool, SizeClass, Slot, StackError};
 
@@ -118,8 +118,6 @@ pub(crate) struct Sched {
 /// What is counted but not by a worker. In a line of its own: beside it is what workers read at every pick.
 #[derive(Debug, Default)]
 struct Tally {
-    /// Tasks that came through the injector.
-    injected: AtomicU64,
     /// Times the monitor took tasks from a stuck worker for others.
     moved_on: AtomicU64,
     /// Workers that were woken because there was work.
@@ -143,8 +141,6 @@ impl Sched {
         match task.pinned() {
             Some(home) => self.post(home, task),
             None => {
-                // The push beside it writes to a shared line as well.
-                self.tally.injected.fetch_add(1, Ordering::Relaxed);
                 self.injector.push(task);
                 self.answer(self.idle.notify_outside());
             }
@@ -161,19 +157,6 @@ impl Sched {
                 self.remote(worker).parker.unpark();
             }
             Summon::Spare => self.monitor.request_spare(),
-        }
-    }
-
-    fn take_injected(&self) -> Option<TaskRef> {
-        if self.injector.is_empty() {
-            return None;
-        }
-        loop {
-            match self.injector.steal() {
-                Steal::Success(task) => return Some(task),
-                Steal::Empty => return None,
-                Steal::Retry => {}
-            }
         }
     }
 
@@ -309,8 +292,11 @@ impl Sched {
     /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,
     /// rescues by the monitor.
     pub(crate) fn shared_counts(&self) -> [u64; 3] {
-        let Tally { injected, moved_on, wakes } = &*self.tally;
-        [injected, wakes, moved_on].map(|counter| counter.load(Ordering::Relaxed))
+        // Who injects counts nothing: what is taken out is counted, by who takes it.
+        let taken: u64 = self.workers().map(|worker| worker.own.counters.injected.get()).sum();
+        let injected = taken + self.injector.len() as u64;
+        let Tally { moved_on, wakes } = &*self.tally;
+        [injected, wakes.load(Ordering::Relaxed), moved_on.load(Ordering::Relaxed)]
     }
 }
 

@@ -36,7 +36,7 @@ impl Worker {
             .pop_newest()
             .or_else(|| self.pick_pinned())
             .or_else(|| queues.pop_ready())
-            .or_else(|| self.sched.take_injected())
+            .or_else(|| self.take_of_injected_crowd())
     }
 
     /// Counts a pick: true if it is time for a fair one.
@@ -123,7 +123,7 @@ impl Worker {
             return self.steal().or_else(|| self.rescue_stuck());
         }
         (0..4).find_map(|source| match (turn + source) % 4 {
-            0 => self.sched.take_injected(),
+            0 => self.take_injected(),
             1 => self.core.queues.pop_ready(),
             2 => self.core.queues.oldest_fork(),
             _ => self.pick_pinned(),

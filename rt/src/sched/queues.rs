@@ -14,8 +14,8 @@
 //! by work stealing with private deques".)
 //!
 //! Invariant: everything exposed is older than everything private of its kind, but for the few ready tasks that
-//! the owner has taken back from a *crowd*, those in front, which are older. Of a crowd, each task's stack is
-//! likely to be in no cache, and the processor is told of them some picks ahead.
+//! the owner has taken from a *crowd*, its own or an injected one: those in front, which are older. Of a crowd, each
+//! task's stack is likely to be in no cache, or in another processor's, and the processor is told of them some picks ahead.
 //!
 //! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others.
 //!
@@ -323,6 +323,16 @@ impl Queues {
             private.front.extend(more.inspect(|task| task.prefetch()));
             private.front.pop_front()
         })
+    }
+
+    /// Takes over tasks of a crowd that come from elsewhere, as long as there are some, to be run next. Nothing else is
+    /// ready here.
+    pub(super) fn take_ahead(&self, next: impl Fn() -> Option<TaskRef>) {
+        self.exposed.set(true);
+        for task in std::iter::from_fn(next).take(AHEAD) {
+            task.prefetch();
+            self.private(|private| private.front.push_back(task));
+        }
     }
 
     /// If nothing is runnable here but ready tasks, and nothing is exposed: puts `task` behind them, and gives

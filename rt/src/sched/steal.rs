@@ -21,6 +21,9 @@ const LOOKS: usize = 512;
 /// Pauses between sweeps grow up to this many spins.
 const MAX_SPINS: u32 = 64;
 
+/// So many injected tasks are a crowd.
+const INJECTED_CROWD: usize = 64;
+
 /// What a worker does after it was out of work.
 pub(super) enum Next {
     Run(TaskRef),
@@ -68,6 +71,37 @@ impl Worker {
         None
     }
 
+    /// Takes the oldest task of those that were made runnable outside.
+    pub(super) fn take_injected(&self) -> Option<TaskRef> {
+        // To find nothing costs a fence, but not to look.
+        if self.sched.injector.is_empty() { None } else { self.steal_injected() }
+    }
+
+    fn steal_injected(&self) -> Option<TaskRef> {
+        loop {
+            match self.sched.injector.steal() {
+                Steal::Success(task) => {
+                    self.counters().injected.count();
+                    return Some(task);
+                }
+                Steal::Empty => return None,
+                Steal::Retry => {}
+            }
+        }
+    }
+
+    /// [`Worker::take_injected`], by a worker that has nothing else. Of a crowd it takes some more, for the next turns:
+    /// another processor has written them last.
+    pub(super) fn take_of_injected_crowd(&self) -> Option<TaskRef> {
+        let crowd = self.sched.injector.len() >= INJECTED_CROWD;
+        let task = self.take_injected()?;
+        if crowd {
+            task.prefetch();
+            self.core.queues.take_ahead(|| self.steal_injected());
+        }
+        Some(task)
+    }
+
     /// Fires timers, searches, then sleeps, until there is something to do.
     pub(super) fn wait_for_work(&self) -> Next {
         if self.fire_timers(true) {
@@ -91,7 +125,7 @@ impl Worker {
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
         let mut spins = 1;
         for _ in 0..sweeps {
-            let found = self.steal().or_else(|| self.sched.take_injected());
+            let found = self.steal().or_else(|| self.take_of_injected_crowd());
             let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.sched.is_stopped() {
                 return found.map(Next::Run);

@@ -61,7 +61,7 @@ impl Worker {
         let now = Instant::now();
         let turn = || (now - self.last_urged.get()).clamp(SHORTEST_TURN, LONGEST_TURN);
         let until = urge.until.unwrap_or_else(|| now + turn());
-        let task = if now < until { self.sched.take_injected() } else { None };
+        let task = if now < until { self.take_injected() } else { None };
         if task.is_some() {
             self.urge.set(Some(Urge { until: Some(until), ..urge }));
             self.until_fair.set(1);

@@ -308,6 +308,18 @@ impl TaskRef {
         }
     }
 
+    /// Has the processor fetch what it takes to make a task in a slot with such a top, less its colour, to write it.
+    #[inline]
+    pub(crate) fn prefetch_to_make(top: NonNull<u8>) {
+        const LINE: usize = 64;
+        /// A small closure, and what the fiber begins with.
+        const BELOW: usize = 2 * LINE;
+        let lowest = top.as_ptr().wrapping_sub(size_of::<Task>() + BELOW);
+        for line in (0..BELOW + size_of::<Task>()).step_by(LINE) {
+            gthread_arch::prefetch_to_write(lowest.wrapping_add(line));
+        }
+    }
+
     /// Has the processor find the page that it takes to start a task in a slot, and the first line of it.
     #[inline(always)]
     pub(crate) fn prefetch_place(slot: &Slot) {
