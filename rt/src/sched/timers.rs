@@ -91,12 +91,18 @@ impl Heap {
         self.release(handle);
     }
 
-    /// Takes the earliest timer out, if it is due. Its handle stays in use.
-    pub(super) fn pop_due(&mut self, now: When) -> Option<(Handle, Waiter)> {
+    /// Takes the earliest timer out, if it is due. Its handle stays in use. Who waits the caller will want to know.
+    pub(super) fn pop_due(&mut self, now: When) -> Option<Handle> {
         let handle = self.heap.first().filter(|entry| entry.when <= now)?.handle;
+        gthread_arch::prefetch((&raw const self.waiters[handle as usize]).cast());
         self.take(0);
         self.places[handle as usize] = GONE;
-        Some((handle, self.waiters[handle as usize]))
+        Some(handle)
+    }
+
+    /// Who waits, by a handle in use.
+    pub(super) fn waiter(&self, handle: Handle) -> Waiter {
+        self.waiters[handle as usize]
     }
 
     /// Frees the handle of a timer that was popped.

@@ -41,6 +41,12 @@ impl Waiter {
         }
     }
 
+    /// Has the processor fetch what it takes to claim the thread and to run it.
+    #[inline]
+    pub(crate) fn prefetch(self) {
+        self.task().into_iter().for_each(TaskRef::prefetch);
+    }
+
     /// Tries to end the wait with `op`: `None` if it was over.
     ///
     /// # Safety
