@@ -277,37 +277,39 @@ impl Retry {
 }
 
 /// Looking again for a moment at what another OS thread may be about to change. A green thread whose
-/// runtime has one worker does not: the one that it waits for cannot run meanwhile.
+/// runtime has one worker does not: the one that it waits for cannot run meanwhile. One whose worker has others to run
+/// looks once; else the worker would be idle, and to come back from that takes longer.
 pub(crate) struct Spin {
-    /// Pauses of the processor before the next look; zero if it is the first.
-    pauses: u32,
+    looks: u32,
 }
 
 impl Spin {
-    /// After that many at once, waiting is cheaper done asleep: some 40 ns each.
-    const MOST: u32 = 4;
+    /// After each the pauses are twice as many: 127 in all, which take one to five microseconds. (Loom need not look
+    /// as often to see all that can happen.)
+    const MOST: u32 = if cfg!(loom) { 3 } else { 7 };
 
     /// For the calling thread.
     pub(crate) fn new() -> Self {
-        Self { pauses: 0 }
+        Self { looks: 0 }
     }
 
     /// Whether to look again. Waits a little if so.
     pub(crate) fn again(&mut self) -> bool {
-        if self.pauses >= Self::MOST || (self.pauses == 0 && Self::is_in_vain()) {
+        if self.looks == Self::MOST || (self.looks < 2 && self.is_in_vain()) {
             return false;
         }
-        self.pauses = (2 * self.pauses).max(1);
-        for _ in 0..self.pauses {
+        for _ in 0..1_u32 << self.looks {
             hint::spin_loop();
         }
+        self.looks += 1;
         true
     }
 
-    fn is_in_vain() -> bool {
+    fn is_in_vain(&self) -> bool {
         current::with(|worker| {
             worker.is_some_and(|worker| {
-                worker.green().is_some() && worker.sched().config.workers == 1
+                let alone = worker.sched().config.workers == 1;
+                worker.green().is_some() && (alone || (self.looks > 0 && worker.has_others()))
             })
         })
     }

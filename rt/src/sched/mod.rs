@@ -316,13 +316,21 @@ pub(crate) fn class_of(bytes: usize, guard: usize) -> Result<SizeClass, StackErr
     SizeClass::of_usable(bytes.max(MIN_STACK), guard + ABOVE_STACK)
 }
 
-/// Makes a claimed thread run.
+/// Makes a claimed thread run, on this worker as soon as the running one suspends: likely soon.
 #[inline]
 pub(crate) fn wake(wake: Wake) {
     match wake {
         Wake::Awake => {}
-        Wake::Green(task) => schedule(task),
+        Wake::Green(task) => schedule(task, Worker::push_woken),
         Wake::Os(thread) => thread.unpark(),
+    }
+}
+
+/// [`wake`], by one that goes on, as who unlocks does: if another worker sleeps, it runs the thread at once.
+pub(crate) fn wake_beside(wake: Wake) {
+    match wake {
+        Wake::Green(task) => schedule(task, Worker::push_beside),
+        other => self::wake(other),
     }
 }
 
@@ -336,12 +344,12 @@ pub(crate) fn wake_many(wakes: Vec<Wake>) {
     });
 }
 
-/// Makes a parked task runnable; the caller has claimed it. On a worker of the task's scheduler it
-/// goes to the hand-off slot, from elsewhere to the injector.
-fn schedule(task: TaskRef) {
+/// Makes a parked task runnable; the caller has claimed it. On a worker of the task's scheduler that worker
+/// pushes it, elsewhere it goes to the injector.
+fn schedule(task: TaskRef, push: impl FnOnce(&Worker, TaskRef)) {
     let done = current::with(|worker| match worker {
         Some(worker) if worker.serves(task.sched()) => {
-            worker.push_woken(task);
+            push(worker, task);
             true
         }
         _ => false,

@@ -28,11 +28,11 @@ use super::{MAX_SPARES, Sched, say};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
-/// off, as Go's does.
-const MIN_INTERVAL: Duration = Duration::from_micros(20);
+/// off, as Go's does. Not shorter, since each look takes a processor from whoever runs, who may have a lock.
+const MIN_INTERVAL: Duration = Duration::from_micros(100);
 const MAX_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks at the shortest interval before it grows.
-const CALM_LOOKS: u32 = 50;
+const CALM_LOOKS: u32 = 5;
 
 /// How long a worker must have been stuck before another runs in its place. Doubles with every worker
 /// that is covered already, so that many long computations do not become as many OS threads.
@@ -40,7 +40,7 @@ const COVER_AFTER: Duration = Duration::from_millis(10);
 const MAX_DOUBLINGS: u32 = 7;
 
 /// How long a worker must have been stuck before its private tasks are given to those who have none.
-const RESCUE_AFTER: Duration = Duration::from_micros(100);
+const RESCUE_AFTER: Duration = MIN_INTERVAL;
 /// The longest time between looks while that may come to be needed.
 const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
 

@@ -33,6 +33,12 @@ impl Worker {
         }
     }
 
+    /// Queues a task that was woken by the running one, which goes on.
+    pub(super) fn push_beside(&self, task: TaskRef) {
+        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds.
+        if self.sched.idle.has_room() { self.push_ready(task) } else { self.push_woken(task) }
+    }
+
     /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
     /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
     /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).

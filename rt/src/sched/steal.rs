@@ -24,6 +24,9 @@ const MAX_SPINS: u32 = 64;
 /// So many injected tasks are a crowd.
 const INJECTED_CROWD: usize = 64;
 
+/// How long a worker with private tasks has not moved on before somebody who searches takes some of them.
+const RESCUE_AFTER: Duration = Duration::from_micros(10);
+
 /// What a worker does after it was out of work.
 pub(super) enum Next {
     Run(TaskRef),
@@ -121,9 +124,10 @@ impl Worker {
             return None;
         }
         self.counters().searches.count();
-        self.suspect();
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
         let mut spins = 1;
+        let mut since = Instant::now();
+        self.suspect();
         for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.take_of_injected_crowd());
             let found = found.or_else(|| self.take_strewn());
@@ -136,8 +140,15 @@ impl Worker {
             }
             (0..spins).for_each(|_| spin_loop());
             spins = (2 * spins).min(MAX_SPINS);
+            let now = Instant::now();
+            if self.suspected.get().is_none() || now - since >= RESCUE_AFTER {
+                if let Some(task) = self.rescue_stuck() {
+                    return Some(Next::Run(task));
+                }
+                since = now;
+            }
         }
-        self.rescue().map(Next::Run)
+        None
     }
 
     /// Suspects some worker with private tasks to be stuck.

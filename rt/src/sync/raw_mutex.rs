@@ -178,7 +178,7 @@ impl RawMutex {
             self.call(&mut queue)
         };
         drop(queue);
-        wake.into_iter().for_each(sched::wake);
+        wake.into_iter().for_each(sched::wake_beside);
     }
 
     /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence.
@@ -201,7 +201,7 @@ impl RawMutex {
             self.call(&mut queue)
         };
         drop(queue);
-        wake.into_iter().for_each(sched::wake);
+        wake.into_iter().for_each(sched::wake_beside);
     }
 
     /// Claims the first waiter, to try its luck.

@@ -277,6 +277,6 @@ impl Wakes {
     }
 
     pub(super) fn wake(self) {
-        self.claimed.into_iter().flatten().for_each(sched::wake);
+        self.claimed.into_iter().flatten().for_each(sched::wake_beside);
     }
 }
