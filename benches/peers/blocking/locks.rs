@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
+use peers_kit::kernel::{LOCKED, UNLOCKED, steps};
 use peers_kit::{Job, Report, share, time};
 
 use crate::thread;
@@ -70,6 +71,21 @@ fn together<L: Default + Send + Sync + 'static>(
 pub(crate) fn mutex(job: &Job) -> Report {
     let add = |count: &Mutex<u64>, n| {
         (0..n).for_each(|_| *count.lock().unwrap() += 1);
+        0
+    };
+    together(job, add, |count| *count.lock().unwrap())
+}
+
+/// They compute, for a little while with the lock and for a longer one without.
+pub(crate) fn mutex_work(job: &Job) -> Report {
+    let add = |count: &Mutex<u64>, n| {
+        for _ in 0..n {
+            let mut count = count.lock().unwrap();
+            steps(LOCKED);
+            *count += 1;
+            drop(count);
+            steps(UNLOCKED);
+        }
         0
     };
     together(job, add, |count| *count.lock().unwrap())

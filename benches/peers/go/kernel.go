@@ -17,6 +17,23 @@ func scramble(n uint64) uint64 {
 // burnt keeps what burn computes from being optimised away.
 var burnt uint64
 
+// How many steps of a turn a lock is held for, and how many not.
+const (
+	locked   = 10
+	unlocked = 100
+)
+
+// compute takes so many steps.
+func compute(count int) {
+	n := uint64(1)
+	for range count {
+		n = scramble(n + 1)
+	}
+	if n == 0 {
+		burnt++
+	}
+}
+
 // burn computes for so long, and gives how many steps that were.
 func burn(d time.Duration) (steps uint64) {
 	const betweenLooks = 1000

@@ -98,6 +98,21 @@ func mutex(j job) *report {
 	}, counted)
 }
 
+// mutexWork has them compute, for a little while with the lock and for a longer one
+// without.
+func mutexWork(j job) *report {
+	return together(j, func(shared *counter, n uint64) uint64 {
+		for range n {
+			shared.Lock()
+			compute(locked)
+			shared.count++
+			shared.Unlock()
+			compute(unlocked)
+		}
+		return 0
+	}, counted)
+}
+
 // mutexHeld has them let others run while they hold the lock.
 func mutexHeld(j job) *report {
 	return together(j, func(shared *counter, n uint64) uint64 {

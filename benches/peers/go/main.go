@@ -32,6 +32,7 @@ var workloads = []struct {
 	{"mutex-2", mutex},
 	{"mutex", mutex},
 	{"mutex-64", mutex},
+	{"mutex-work", mutexWork},
 	{"mutex-held", mutexHeld},
 	{"read-alone", readAlone},
 	{"write-alone", writeAlone},

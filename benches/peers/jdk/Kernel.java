@@ -19,6 +19,21 @@ final class Kernel {
         return n ^ n >>> 32;
     }
 
+    /** Steps of a turn in which a lock is held, and of the rest of it. */
+    static final int LOCKED = 10;
+    static final int UNLOCKED = 100;
+
+    /** Computes so many steps. */
+    static void steps(int count) {
+        long n = 1;
+        for (int i = 0; i < count; i++) {
+            n = scramble(n + 1);
+        }
+        if (n == 0) {
+            burnt++;
+        }
+    }
+
     /** Computes for so many nanoseconds, and gives how many steps that were. */
     static long burn(long time) {
         final int betweenLooks = 1000;

@@ -22,6 +22,7 @@ final class Main {
         WORKLOADS.put("mutex-2", Threads::mutex);
         WORKLOADS.put("mutex", Threads::mutex);
         WORKLOADS.put("mutex-64", Threads::mutex);
+        WORKLOADS.put("mutex-work", Threads::mutexWork);
         WORKLOADS.put("fib", Forks::fib);
         WORKLOADS.put("quicksort", Forks::quicksort);
         WORKLOADS.put("matmul", Forks::matmul);

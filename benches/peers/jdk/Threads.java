@@ -69,6 +69,15 @@ final class Threads {
     }
 
     static Report mutex(Job job) throws Exception {
+        return contend(job, 0, 0);
+    }
+
+    /** They compute, for a little while with the lock and for a longer one without. */
+    static Report mutexWork(Job job) throws Exception {
+        return contend(job, Kernel.LOCKED, Kernel.UNLOCKED);
+    }
+
+    private static Report contend(Job job, int locked, int unlocked) throws Exception {
         return job.repeat(n -> Job.time(() -> {
             var lock = new ReentrantLock();
             var count = new Result();
@@ -79,10 +88,12 @@ final class Threads {
                     for (long i = 0; i < share; i++) {
                         lock.lock();
                         try {
+                            Kernel.steps(locked);
                             count.value++;
                         } finally {
                             lock.unlock();
                         }
+                        Kernel.steps(unlocked);
                     }
                 });
             }

@@ -258,6 +258,8 @@ pub(crate) const ALL: &[Workload] = &[
     timed("mutex-2", "mutex, 2 contenders", |_, n| n, &[time(one, None)]).sized(2, 2),
     timed("mutex", "mutex, 8 contenders", |_, n| n, &[time(one, Some([10.0, 20.0]))]).sized(8, 8),
     timed("mutex-64", "mutex, 64 contenders", |_, n| n, &[time(one, None)]).sized(64, 64),
+    timed("mutex-work", "mutex, 8 that compute in between; a turn", |_, n| n, &[time(one, None)])
+        .sized(8, 8),
     timed("mutex-held", "mutex held over a yield, 8 contenders", |_, n| n, &[time(one, None)])
         .sized(8, 8),
     timed("read-alone", "rwlock, uncontended; a read", |_, n| n, &[time(one, None)]),

@@ -10,6 +10,16 @@ pub fn scramble(n: u64) -> u64 {
     n ^ (n >> 32)
 }
 
+/// Computes so many steps.
+pub fn steps(count: u64) {
+    hint::black_box((0..count).fold(hint::black_box(1), |n, _| scramble(n + 1)));
+}
+
+/// Steps of a turn in which a lock is held.
+pub const LOCKED: u64 = 10;
+/// Steps of the rest of the turn.
+pub const UNLOCKED: u64 = 100;
+
 /// Computes for so long, and gives how many steps that were.
 pub fn burn(time: Duration) -> u64 {
     const BETWEEN_LOOKS: u64 = 1000;

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         ("mutex-2", locks::mutex),
         ("mutex", locks::mutex),
         ("mutex-64", locks::mutex),
+        ("mutex-work", locks::mutex_work),
         ("mutex-held", locks::mutex_held),
         ("read-alone", locks::read_alone),
         ("write-alone", locks::write_alone),

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ("mutex-2", tasks::mutex),
         ("mutex", tasks::mutex),
         ("mutex-64", tasks::mutex),
+        ("mutex-work", tasks::mutex_work),
         ("fib", forks::fib),
         ("quicksort", forks::quicksort),
         ("matmul", forks::matmul),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use peers_kit::kernel::{LOCKED, UNLOCKED, steps};
 use peers_kit::{Job, Report, Timed, time};
 use tokio::sync::Mutex;
 use tokio::task::{self, JoinHandle};
@@ -52,19 +53,36 @@ pub(crate) fn yields(job: &Job) -> Report {
 }
 
 pub(crate) fn mutex(job: &Job) -> Report {
+    together(job, |count: Arc<Mutex<u64>>, share| async move {
+        for _ in 0..share {
+            *count.lock().await += 1;
+        }
+    })
+}
+
+/// They compute, for a little while with the lock and for a longer one without.
+pub(crate) fn mutex_work(job: &Job) -> Report {
+    together(job, |count: Arc<Mutex<u64>>, share| async move {
+        for _ in 0..share {
+            let mut count = count.lock().await;
+            steps(LOCKED);
+            *count += 1;
+            drop(count);
+            steps(UNLOCKED);
+        }
+    })
+}
+
+fn together<F>(job: &Job, add: fn(Arc<Mutex<u64>>, u64) -> F) -> Report
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let tasks = job.size as u64;
     repeat(job, move |n| async move {
         let start = Instant::now();
         let count = Arc::new(Mutex::new(0));
         let tasks: Vec<_> = (0..tasks)
-            .map(|id| {
-                let (count, share) = (Arc::clone(&count), peers_kit::share(n, tasks, id));
-                tokio::spawn(async move {
-                    for _ in 0..share {
-                        *count.lock().await += 1;
-                    }
-                })
-            })
+            .map(|id| tokio::spawn(add(Arc::clone(&count), peers_kit::share(n, tasks, id))))
             .collect();
         for task in tasks {
             task.await.unwrap();
