@@ -332,7 +332,7 @@ impl RawRwLock {
             };
             self.note(&queue);
             drop(queue);
-            wakes.wake();
+            wakes.wake_beside();
             if !more {
                 return;
             }

@@ -277,6 +277,11 @@ impl Wakes {
     }
 
     pub(super) fn wake(self) {
+        self.claimed.into_iter().flatten().for_each(sched::wake);
+    }
+
+    /// By one that goes on, see [`sched::wake_beside`].
+    pub(super) fn wake_beside(self) {
         self.claimed.into_iter().flatten().for_each(sched::wake_beside);
     }
 }
