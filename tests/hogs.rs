@@ -133,8 +133,6 @@ fn what_waits_behind_a_hog_is_taken_over() {
     });
 }
 
-/// A hog that another worker covers for already wakes a thread, and waits for it without suspending,
-/// while everything else is asleep.
 /// A worker that takes several at once of a crowd from outside may run a hog before them.
 #[test]
 fn hogs_in_a_crowd_from_outside() {
@@ -156,6 +154,8 @@ fn hogs_in_a_crowd_from_outside() {
     });
 }
 
+/// A hog that another worker covers for already wakes a thread, and waits for it without suspending,
+/// while everything else is asleep.
 #[test]
 fn a_hog_wakes_one_while_all_else_sleeps() {
     for_each_of(&[1, 2], |runtime| {

@@ -17,10 +17,10 @@ use crate::{GuardConfig, SizeClass, Slot, StackError, advise, page_size};
 
 /// Slots that one trim gives back, of each class, so that whoever trims has time for other things.
 const MOST_GIVEN_BACK: usize = 8192;
-/// How many turns [`Pool::take_and_look_ahead`] looks ahead.
-const AHEAD: usize = 5;
 /// Warm slots that one trim makes rested, of each class.
 const MOST_RESTED: usize = 512;
+/// How many turns [`Pool::take_and_look_ahead`] looks ahead.
+const TURNS_AHEAD: usize = 5;
 
 /// Stacks of every size class, shared by all threads.
 ///
@@ -69,7 +69,7 @@ impl Pool {
     ) -> Result<(Slot, Option<NonNull<u8>>), StackError> {
         let ready = {
             let mut shelf = self.shelf(class);
-            shelf.take_one().map(|slot| (slot, shelf.coming(AHEAD)))
+            shelf.take_one().map(|slot| (slot, shelf.coming(TURNS_AHEAD)))
         };
         if let Some(ready) = ready {
             return Ok(ready);

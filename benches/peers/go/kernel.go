@@ -14,7 +14,7 @@ func scramble(n uint64) uint64 {
 	return n ^ n>>32
 }
 
-// burnt keeps what burn computes from being optimised away.
+// burnt keeps what compute and burn do from being optimised away.
 var burnt uint64
 
 // How many steps of a turn a lock is held for, and how many not.

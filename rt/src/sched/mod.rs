@@ -289,8 +289,8 @@ impl Sched {
         self.workers().map(|worker| worker.own.counters.read()).collect()
     }
 
-    /// What is not a worker's to count: tasks that came through the injector so far, wakes of sleeping workers,
-    /// rescues by the monitor.
+    /// What is not, or not only, a worker's to count: tasks that came through the injector so far, wakes of sleeping
+    /// workers, rescues by the monitor.
     pub(crate) fn shared_counts(&self) -> [u64; 3] {
         // Who injects counts nothing: what is taken out is counted, by who takes it.
         let taken: u64 = self.workers().map(|worker| worker.own.counters.injected.get()).sum();

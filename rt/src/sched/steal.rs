@@ -96,9 +96,12 @@ impl Worker {
     /// [`Worker::take_injected`], by a worker that has nothing else. Of a crowd it takes some more, for the next turns:
     /// another processor has written them last.
     pub(super) fn take_of_injected_crowd(&self) -> Option<TaskRef> {
-        let crowd = self.sched.injector.len() >= INJECTED_CROWD;
-        let task = self.take_injected()?;
-        if crowd {
+        let waiting = self.sched.injector.len();
+        if waiting == 0 {
+            return None;
+        }
+        let task = self.steal_injected()?;
+        if waiting >= INJECTED_CROWD {
             task.prefetch();
             self.core.queues.take_ahead(|| self.steal_injected());
         }

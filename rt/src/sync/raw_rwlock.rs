@@ -38,6 +38,7 @@ use std::ptr::NonNull;
 use super::word::{Flag, Place, QueueWord, Taken, Wakes};
 use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
+use crate::sched;
 use crate::task::Reason;
 use crate::task::holder::{self, AwaitedLock};
 use crate::task::state::Op;
@@ -332,7 +333,7 @@ impl RawRwLock {
             };
             self.note(&queue);
             drop(queue);
-            wakes.wake_beside();
+            wakes.wake(sched::wake_beside);
             if !more {
                 return;
             }

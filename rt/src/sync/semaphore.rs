@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use super::word::{Place, QueueWord, Taken, Wakes};
 use crate::park::{Wait, may_suspend};
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
+use crate::sched;
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
 use crate::wait::WOKEN;
@@ -234,7 +235,7 @@ impl Semaphore {
                 self.state.fetch_and(!WAITING, Ordering::Relaxed);
             }
             drop(queue);
-            wakes.wake();
+            wakes.wake(sched::wake);
             if !more {
                 return;
             }

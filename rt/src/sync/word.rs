@@ -220,7 +220,7 @@ impl Taken<'_> {
                 left -= 1;
             }
             drop(self);
-            wakes.wake();
+            wakes.wake(sched::wake);
             self = word.take();
         }
     }
@@ -276,12 +276,8 @@ impl Wakes {
         self.len += 1;
     }
 
-    pub(super) fn wake(self) {
-        self.claimed.into_iter().flatten().for_each(sched::wake);
-    }
-
-    /// By one that goes on, see [`sched::wake_beside`].
-    pub(super) fn wake_beside(self) {
-        self.claimed.into_iter().flatten().for_each(sched::wake_beside);
+    /// With [`sched::wake`], or one of its kind.
+    pub(super) fn wake(self, wake: fn(Wake)) {
+        self.claimed.into_iter().flatten().for_each(wake);
     }
 }

@@ -299,24 +299,27 @@ impl TaskRef {
     /// Has the processor fetch what it takes to resume a small task, and to finish it.
     #[inline]
     pub(crate) fn prefetch(self) {
-        const LINE: usize = 64;
         /// Of the stack, which ends where the control block begins.
-        const FRAMES: usize = 6 * LINE;
-        let lowest = self.as_ptr().cast::<u8>().wrapping_sub(FRAMES);
-        for line in (0..FRAMES + size_of::<Task>()).step_by(LINE) {
-            gthread_arch::prefetch(lowest.wrapping_add(line));
-        }
+        const FRAMES: usize = 6;
+        Self::fetch(self.as_ptr().cast(), FRAMES, gthread_arch::prefetch);
     }
 
     /// Has the processor fetch what it takes to make a task in a slot with such a top, less its colour, to write it.
     #[inline]
     pub(crate) fn prefetch_to_make(top: NonNull<u8>) {
-        const LINE: usize = 64;
         /// A small closure, and what the fiber begins with.
-        const BELOW: usize = 2 * LINE;
-        let lowest = top.as_ptr().wrapping_sub(size_of::<Task>() + BELOW);
-        for line in (0..BELOW + size_of::<Task>()).step_by(LINE) {
-            gthread_arch::prefetch_to_write(lowest.wrapping_add(line));
+        const BELOW: usize = 2;
+        let place = top.as_ptr().wrapping_sub(size_of::<Task>());
+        Self::fetch(place, BELOW, gthread_arch::prefetch_to_write);
+    }
+
+    /// A control block's lines, and so many below it, from the lowest up.
+    #[inline(always)]
+    fn fetch(place: *const u8, below: usize, fetch: fn(*const u8)) {
+        const LINE: usize = align_of::<Task>();
+        let lowest = place.wrapping_sub(below * LINE);
+        for line in (0..below * LINE + size_of::<Task>()).step_by(LINE) {
+            fetch(lowest.wrapping_add(line));
         }
     }
 
