@@ -1,9 +1,9 @@
 //! What a runtime counts.
 
-use gthread::{Metrics, go};
+use gthread::{Metrics, channel, go};
 use gthread_tests::{LIMIT, hog_until, runtime, under_chaos, until, watchdog, yield_often};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 fn assert_adds_up(metrics: &Metrics) {
     let sum =
@@ -50,6 +50,40 @@ fn a_parent_that_goes_on_elsewhere_is_offered_and_taken() {
         assert_adds_up(&metrics);
         assert!(metrics.steals > 0, "{metrics:?}");
         assert!(metrics.searches > 0, "{metrics:?}");
+    });
+}
+
+#[test]
+fn whom_one_wakes_that_goes_on_is_run_by_another_at_once() {
+    const ROUNDS: u64 = 100;
+    if under_chaos("who runs whom") {
+        return;
+    }
+    watchdog(LIMIT, || {
+        let runtime = runtime(2);
+        runtime.run(|| {
+            let (sender, receiver) = channel::unbounded();
+            let seen = Arc::new(AtomicU64::new(0));
+            let consumer = {
+                let seen = Arc::clone(&seen);
+                go!(move || receiver.iter().for_each(|n| seen.store(n, Ordering::Release)))
+            };
+            for n in 1..=ROUNDS {
+                let before = runtime.metrics();
+                sender.send(n).unwrap();
+                // The other worker alone can run the consumer. Then it sleeps again, and has to be woken.
+                hog_until(|| {
+                    seen.load(Ordering::Acquire) == n && runtime.metrics().sleeps > before.sleeps
+                });
+            }
+            drop(sender);
+            consumer.join().unwrap();
+        });
+        let metrics = runtime.metrics();
+        assert_adds_up(&metrics);
+        assert!(metrics.wakes >= ROUNDS / 2, "{metrics:?}");
+        // Otherwise it would take one to find each of them in the hands of the worker that goes on.
+        assert!(metrics.rescues < ROUNDS / 2, "{metrics:?}");
     });
 }
 

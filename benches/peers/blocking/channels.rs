@@ -1,5 +1,6 @@
 //! Threads that talk over channels: the same code for gthread and for `std::thread` with crossbeam-channel.
 
+use peers_kit::kernel::stage;
 use peers_kit::{Job, Report, time};
 
 use crate::channel::{self, Receiver, Sender, bounded};
@@ -45,15 +46,20 @@ pub(crate) fn ring(job: &Job) -> Report {
 }
 
 pub(crate) fn spsc(job: &Job) -> Report {
-    crowd(job, 1)
+    crowd(job, 1, |value| value)
+}
+
+/// Both compute.
+pub(crate) fn pipeline(job: &Job) -> Report {
+    crowd(job, 1, stage)
 }
 
 pub(crate) fn mpmc(job: &Job) -> Report {
-    crowd(job, 4)
+    crowd(job, 4, |value| value)
 }
 
-/// So many producers and as many consumers.
-fn crowd(job: &Job, each: u64) -> Report {
+/// So many producers and as many consumers, each of which does something for each value.
+fn crowd(job: &Job, each: u64, work: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static) -> Report {
     let (runtime, size) = (Runtime::new(job), job.size);
     job.repeat(|n| {
         runtime.run(|| {
@@ -62,14 +68,14 @@ fn crowd(job: &Job, each: u64) -> Report {
                 for id in 0..each {
                     let sender = sender.clone();
                     thread::spawn(move || {
-                        (id..n).step_by(each as usize).for_each(|i| sender.send(i).unwrap());
+                        (id..n).step_by(each as usize).for_each(|i| sender.send(work(i)).unwrap());
                     });
                 }
                 drop(sender);
                 let consumers: Vec<_> = (0..each)
                     .map(|_| {
                         let receiver = receiver.clone();
-                        thread::spawn(move || receiver.iter().sum::<u64>())
+                        thread::spawn(move || receiver.iter().map(work).sum::<u64>())
                     })
                     .collect();
                 consumers.into_iter().map(|consumer| consumer.join().unwrap()).sum()

@@ -88,6 +88,32 @@ func crowd(j job, each uint64) *report {
 	})
 }
 
+// pipeline is a producer and a consumer that compute.
+func pipeline(j job) *report {
+	return j.repeat(func(n uint64) timed {
+		return timing(func() (sum uint64) {
+			values := make(chan uint64, j.size)
+			go func() {
+				for i := range n {
+					compute(stage)
+					values <- i
+				}
+				close(values)
+			}()
+			consumed := make(chan uint64)
+			go func() {
+				var sum uint64
+				for value := range values {
+					compute(stage)
+					sum += value
+				}
+				consumed <- sum
+			}()
+			return <-consumed
+		})
+	})
+}
+
 func selects(j job) *report {
 	if j.size != 4 {
 		log.Fatal("the select is written for four channels")

@@ -23,6 +23,9 @@ const (
 	unlocked = 100
 )
 
+// stage is how many steps a stage of a pipeline takes for a value.
+const stage = 1000
+
 // compute takes so many steps.
 func compute(count int) {
 	n := uint64(1)

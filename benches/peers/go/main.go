@@ -47,6 +47,7 @@ var workloads = []struct {
 	{"ring", ring},
 	{"spsc", spsc},
 	{"mpmc", mpmc},
+	{"pipeline", pipeline},
 	{"select", selects},
 	{"sieve", sieve},
 	{"parked", parked},

@@ -115,6 +115,29 @@ final class Channels {
         }));
     }
 
+    /** A producer and a consumer that compute. */
+    static Report pipeline(Job job) throws Exception {
+        return job.repeat(n -> Job.time(() -> {
+            var values = new ArrayBlockingQueue<Long>(job.size());
+            start(() -> {
+                for (long value = 0; value < n; value++) {
+                    Kernel.steps(Kernel.STAGE);
+                    values.put(value);
+                }
+                values.put(LAST);
+            });
+            var sum = new long[1];
+            var consumer = start(() -> {
+                for (long value; (value = values.take()) != LAST; ) {
+                    Kernel.steps(Kernel.STAGE);
+                    sum[0] += value;
+                }
+            });
+            consumer.join();
+            return sum[0];
+        }));
+    }
+
     /** The sum of the first so many primes. */
     private static long primes(int count) throws InterruptedException {
         var threads = new ArrayList<Thread>();

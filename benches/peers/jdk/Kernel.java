@@ -23,6 +23,9 @@ final class Kernel {
     static final int LOCKED = 10;
     static final int UNLOCKED = 100;
 
+    /** Steps that a stage of a pipeline takes for a value. */
+    static final int STAGE = 1000;
+
     /** Computes so many steps. */
     static void steps(int count) {
         long n = 1;

@@ -32,6 +32,7 @@ final class Main {
         WORKLOADS.put("ring", Channels::ring);
         WORKLOADS.put("spsc", Channels::spsc);
         WORKLOADS.put("mpmc", Channels::mpmc);
+        WORKLOADS.put("pipeline", Channels::pipeline);
         WORKLOADS.put("sieve", Channels::sieve);
         WORKLOADS.put("parked", Parked::parked);
         WORKLOADS.put("wake", Late::wake);

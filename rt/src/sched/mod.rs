@@ -18,6 +18,7 @@
 //! This file has what they share, [`Sched`], how it starts and how it ends.
 
 mod at_fork;
+mod beside;
 mod biased;
 mod census;
 pub(crate) mod chaos;

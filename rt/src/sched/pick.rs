@@ -92,6 +92,9 @@ impl Worker {
         if status.is_asked() {
             self.sched.world.pass_gate(status);
         }
+        if status.is_timed() {
+            self.judge_wake();
+        }
         if status.is_urged() {
             self.heed_urge();
         }

@@ -16,8 +16,20 @@ impl Worker {
         }
     }
 
-    /// Queues a task that was woken by the running one: it runs next.
+    /// Queues a task that was woken by the running one: it runs next, or beside it.
+    #[inline]
     pub(super) fn push_woken(&self, task: TaskRef) {
+        if self.wakes_beside() { self.push_ready(task) } else { self.push_next(task) }
+    }
+
+    /// Queues a task that was woken by the running one, which goes on, but for a moment only.
+    pub(super) fn push_beside(&self, task: TaskRef) {
+        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds.
+        if self.sched.idle.has_room() { self.push_ready(task) } else { self.push_next(task) }
+    }
+
+    /// Queues a task that was woken by the running one, to run next.
+    fn push_next(&self, task: TaskRef) {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
@@ -31,12 +43,6 @@ impl Worker {
         if self.is_covered() {
             self.expose_all();
         }
-    }
-
-    /// Queues a task that was woken by the running one, which goes on.
-    pub(super) fn push_beside(&self, task: TaskRef) {
-        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds.
-        if self.sched.idle.has_room() { self.push_ready(task) } else { self.push_woken(task) }
     }
 
     /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will

@@ -17,7 +17,8 @@
 //! the owner has taken from a *crowd*, its own or an injected one: those in front, which are older. Of a crowd, each
 //! task's stack is likely to be in no cache, or in another processor's, and the processor is told of them some picks ahead.
 //!
-//! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others.
+//! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others. (Unless the one that
+//! woke it is likely to go on for long: see `beside`.)
 //!
 //! An owner that is stuck in a task exposes nothing. Then others *rescue* what is private
 //! ([`Remote::rescue`]): a hungry worker that has seen the owner not move for some ten microseconds, or the

@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::driver::Timers;
 use super::parker::Parker;
 use super::status::Status;
-use crate::prim::{AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::half::HalfRef;
 use crate::task::{Task, TaskRef};
 
@@ -81,6 +81,8 @@ pub(super) struct Own {
     halves: AtomicUsize,
     /// What the worker is doing. The owner and the monitor change it.
     pub(super) status: Status,
+    /// Who wakes another here goes on for long; see `beside`. A hint, of the owner and of those who rescue.
+    beside: AtomicBool,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
     current: AtomicPtr<Task>,
 }
@@ -90,6 +92,17 @@ pub(super) struct Own {
 struct Inbox {
     len: AtomicUsize,
     tasks: Mutex<VecDeque<TaskRef>>,
+}
+
+impl Own {
+    #[inline]
+    pub(super) fn wakes_beside(&self) -> bool {
+        self.beside.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_wakes_beside(&self, beside: bool) {
+        self.beside.store(beside, Ordering::Relaxed);
+    }
 }
 
 impl Remote {
@@ -113,6 +126,7 @@ impl Remote {
                 private: AtomicUsize::new(0),
                 halves: AtomicUsize::new(0),
                 status: Status::new(),
+                beside: AtomicBool::new(true),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             timers: CachePadded::new(Timers::new()),
@@ -207,6 +221,9 @@ impl Remote {
                 Rescue::Some => (0, front.len().div_ceil(2), ready.len().div_ceil(2)),
             };
             private.rescued |= some_forks > 0;
+            if handoff.is_some() {
+                self.own.set_wakes_beside(true);
+            }
             let forks = handoff.into_iter().chain(forks.drain(..some_forks));
             let ready = front.drain(..some_front).chain(ready.drain(..some_ready));
             let taken = forks.chain(ready).collect();

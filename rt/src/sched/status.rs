@@ -3,8 +3,8 @@
 //! Invariants:
 //! - The worker itself moves between the states; the monitor alone moves it from `NORMAL` to `COVERED`.
 //! - `ASKED` is set and cleared by whoever dumps, with the world's lock held; `HELD` by the worker, under the
-//!   gate's lock, while it waits there. `URGED` is set by the monitor, and cleared by the worker. No change of
-//!   state loses them.
+//!   gate's lock, while it waits there. `URGED` is set by the monitor, and cleared by the worker; `TIMED` is the
+//!   worker's. No change of state loses them.
 //! - A worker whose state is `SLEEPING` is in no task, and picks before it runs one.
 
 use std::sync::atomic::compiler_fence;
@@ -28,6 +28,9 @@ const HELD: usize = 1 << 3;
 
 /// Injected tasks wait, and nobody is free for them.
 const URGED: usize = 1 << 5;
+
+/// The worker times how long it is until its next pick.
+const TIMED: usize = 1 << 6;
 
 /// Always set where a heavy barrier does not serve for two, so that the worker attends to every pick, and
 /// fences there.
@@ -55,7 +58,7 @@ impl Status {
     /// [`Status::is_plain`], after a barrier of the caller's.
     #[inline]
     pub(super) fn is_undisturbed(&self) -> bool {
-        self.0.load(Ordering::Acquire) & !FENCES == NORMAL
+        self.0.load(Ordering::Acquire) & !(FENCES | TIMED) == NORMAL
     }
 
     /// One of the constants above.
@@ -74,7 +77,8 @@ impl Status {
     /// Marks a worker that is stuck: false if it is not. By the monitor.
     #[must_use]
     pub(super) fn cover(&self) -> bool {
-        let change = |word: usize| (word & !(FENCES | URGED) == NORMAL).then_some(word | COVERED);
+        let change =
+            |word: usize| (word & !(FENCES | URGED | TIMED) == NORMAL).then_some(word | COVERED);
         self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok()
     }
 
@@ -90,6 +94,20 @@ impl Status {
     /// By the worker.
     pub(super) fn take_urge(&self) {
         self.0.fetch_and(!URGED, Ordering::Relaxed);
+    }
+
+    /// By the worker.
+    pub(super) fn time(&self) {
+        self.0.fetch_or(TIMED, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_timed(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & TIMED != 0
+    }
+
+    /// By the worker.
+    pub(super) fn take_timed(&self) {
+        self.0.fetch_and(!TIMED, Ordering::Relaxed);
     }
 
     pub(super) fn ask(&self) {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
 
+use super::beside::Timing;
 use super::counters::Counters;
 use super::driver::Untold;
 use super::halves::Stretch;
@@ -81,6 +82,7 @@ pub(crate) struct Worker {
     pub(super) suspected: Cell<Option<(u32, u64)>>,
     /// Of which timers it has to tell, before it runs anything.
     pub(super) untold: Cell<Untold>,
+    pub(super) timing: Timing,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -111,6 +113,7 @@ impl Worker {
             random: Cell::new(seed | 1),
             suspected: Cell::new(None),
             untold: Cell::new(Untold::Nothing),
+            timing: Timing::default(),
             ids: Cell::new((0, 0)),
             core,
         }

@@ -240,6 +240,13 @@ pub(crate) const ALL: &[Workload] = &[
     )
     .sized(1024, 1024),
     timed(
+        "pipeline",
+        "a producer and a consumer that compute, buffer 128; a value",
+        |_, n| sum_below(n),
+        &[time(one, None)],
+    )
+    .sized(128, 128),
+    timed(
         "select",
         "select over 4 channels, a value",
         |_, n| sum_below(n),

@@ -20,6 +20,15 @@ pub const LOCKED: u64 = 10;
 /// Steps of the rest of the turn.
 pub const UNLOCKED: u64 = 100;
 
+/// Steps that a stage of a pipeline takes for a value.
+pub const STAGE: u64 = 1000;
+
+/// What a stage of a pipeline does: it gives the value.
+pub fn stage(value: u64) -> u64 {
+    steps(STAGE);
+    value
+}
+
 /// Computes for so long, and gives how many steps that were.
 pub fn burn(time: Duration) -> u64 {
     const BETWEEN_LOOKS: u64 = 1000;

@@ -3,6 +3,7 @@
 
 use may::go;
 use may::sync::{mpmc, spsc};
+use peers_kit::kernel::stage;
 use peers_kit::{Job, Report, time};
 
 use crate::Runtime;
@@ -47,13 +48,22 @@ pub(crate) fn ring(job: &Job) -> Report {
 }
 
 pub(crate) fn spsc(job: &Job) -> Report {
+    one_to_one(job, |value| value)
+}
+
+/// Both compute.
+pub(crate) fn pipeline(job: &Job) -> Report {
+    one_to_one(job, stage)
+}
+
+fn one_to_one(job: &Job, work: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static) -> Report {
     let runtime = Runtime::new(job);
     job.repeat(|n| {
         runtime.run(|| {
             time(|| {
                 let (sender, receiver) = spsc::channel();
-                go!(move || (0..n).for_each(|i| sender.send(i).unwrap()));
-                go!(move || receiver.iter().sum::<u64>()).join().unwrap()
+                go!(move || (0..n).for_each(|i| sender.send(work(i)).unwrap()));
+                go!(move || receiver.iter().map(work).sum::<u64>()).join().unwrap()
             })
         })
     })

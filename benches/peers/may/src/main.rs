@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         ("ring", channels::ring),
         ("spsc", channels::spsc),
         ("mpmc", channels::mpmc),
+        ("pipeline", channels::pipeline),
         ("parked", parked::parked),
         ("wake", waits::wake),
         ("timers", waits::timers),

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use peers_kit::kernel::stage;
 use peers_kit::{Job, Report, Timed};
 use tokio::sync::mpsc::{self, Receiver, Sender, channel};
 
@@ -50,19 +51,28 @@ pub(crate) fn ring(job: &Job) -> Report {
 }
 
 pub(crate) fn spsc(job: &Job) -> Report {
+    one_to_one(job, |value| value)
+}
+
+/// Both compute.
+pub(crate) fn pipeline(job: &Job) -> Report {
+    one_to_one(job, stage)
+}
+
+fn one_to_one(job: &Job, work: impl Fn(u64) -> u64 + Copy + Send + Sync + 'static) -> Report {
     let size = job.size;
     repeat(job, move |n| async move {
         let start = Instant::now();
         let (sender, mut receiver) = channel(size);
         tokio::spawn(async move {
             for i in 0..n {
-                sender.send(i).await.unwrap();
+                sender.send(work(i)).await.unwrap();
             }
         });
         let consumer = tokio::spawn(async move {
             let mut sum = 0;
             while let Some(value) = receiver.recv().await {
-                sum += value;
+                sum += work(value);
             }
             sum
         });

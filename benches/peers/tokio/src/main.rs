@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         ("ring", channels::ring),
         ("spsc", channels::spsc),
         ("mpmc", channels::mpmc),
+        ("pipeline", channels::pipeline),
         ("select", channels::select),
         ("sieve", channels::sieve),
         ("parked", parked::parked),
