@@ -7,9 +7,9 @@
 //! ```
 //!
 //! **Fast paths.** All that is to be known is in `state`: to lock and to unlock is one atomic operation each,
-//! and who unlocks sees in the result whether anybody waits. A reader that may come in adds itself, and sees in the
-//! result whether it still may. If not, it was an *apparent* reader for a moment, and leaves as any reader does: who
-//! else has found the lock held because of it, and left it to the last reader to wake somebody, is answered for.
+//! and who unlocks sees in the result whether anybody waits. A reader adds itself, and sees in the result whether it
+//! may come in. If not, it was an *apparent* reader for a moment, and leaves as any reader does: who else has found the lock
+//! held because of it, and left it to the last reader to wake somebody, is answered for. It looks before it tries again.
 //!
 //! **Who gets it next.** A reader that comes joins those who have the lock, unless somebody waits: else a
 //! writer might wait for ever while readers come and go. It queues then, and so does a writer that finds the
@@ -94,6 +94,11 @@ fn admits_reader(state: u64) -> bool {
     state & !CALLED <= READERS || state & !(CALLED | WAITING) == 0
 }
 
+#[inline]
+fn assert_not_too_many(state: u64) {
+    assert!(state & TOO_MANY == 0, "too many readers of an RwLock");
+}
+
 /// Whether a writer that comes may have the lock.
 fn admits_writer(state: u64) -> bool {
     !is_held(state) && state & FAIR == 0
@@ -124,22 +129,23 @@ impl RawRwLock {
 
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
-        let state = self.state.load(Ordering::Relaxed);
-        if !(admits_reader(state) && self.join(state)) {
-            self.read_contended(site);
+        let before = self.state.fetch_add(1, Ordering::Acquire);
+        if before & !CALLED >= TOO_MANY {
+            self.read_late(before, site);
         }
     }
 
-    /// One reader more, since the state was this one just now. If it no longer admits readers: one less again, and
-    /// false.
-    #[inline]
-    fn join(&self, state: u64) -> bool {
-        assert!(state & TOO_MANY == 0, "too many readers of an RwLock");
-        let admitted = admits_reader(self.state.fetch_add(1, Ordering::Acquire));
-        if !admitted {
+    /// By one that has added itself, but found that readers may not come in, or not as usual.
+    #[cold]
+    fn read_late(&self, before: u64, site: &'static Location<'static>) {
+        if !admits_reader(before) {
             self.unlock_read();
+            return self.read_contended(site);
         }
-        admitted
+        if before & TOO_MANY != 0 {
+            self.unlock_read();
+            assert_not_too_many(before);
+        }
     }
 
     #[inline]
@@ -158,7 +164,7 @@ impl RawRwLock {
     /// One reader more than in `state`, if that still is the state.
     #[inline]
     fn try_join(&self, state: u64) -> bool {
-        assert!(state & TOO_MANY == 0, "too many readers of an RwLock");
+        assert_not_too_many(state);
         self.try_change(state, state + 1)
     }
 
