@@ -4,6 +4,7 @@ use gthread::{Metrics, channel, go};
 use gthread_tests::{LIMIT, hog_until, runtime, under_chaos, until, watchdog, yield_often};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 fn assert_adds_up(metrics: &Metrics) {
     let sum =
@@ -84,6 +85,22 @@ fn whom_one_wakes_that_goes_on_is_run_by_another_at_once() {
         assert!(metrics.wakes >= ROUNDS / 2, "{metrics:?}");
         // Otherwise it would take one to find each of them in the hands of the worker that goes on.
         assert!(metrics.rescues < ROUNDS / 2, "{metrics:?}");
+    });
+}
+
+#[test]
+fn who_is_alone_and_rarely_has_anything_to_do_does_not_search() {
+    const TICKS: u64 = 20;
+    if under_chaos("when a worker waits") {
+        return;
+    }
+    watchdog(LIMIT, || {
+        let runtime = runtime(2);
+        let before = runtime.metrics();
+        runtime.run(|| (0..TICKS).for_each(|_| gthread::sleep(Duration::from_millis(2))));
+        let metrics = runtime.metrics();
+        assert!(metrics.sleeps - before.sleeps >= TICKS, "{metrics:?}");
+        assert!(metrics.searches - before.searches < TICKS / 2, "{metrics:?}");
     });
 }
 

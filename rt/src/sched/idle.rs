@@ -200,6 +200,11 @@ impl Idle {
         self.counts().running() < self.limit
     }
 
+    /// Whether no other worker runs. A hint, for one that does.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.counts().running() <= 1
+    }
+
     /// Whether somebody looks for work, or sleeps though one more may run. A hint.
     #[inline]
     pub(crate) fn is_hungry(&self) -> bool {

@@ -24,6 +24,10 @@ const MAX_SPINS: u32 = 64;
 /// So many injected tasks are a crowd.
 const INJECTED_CROWD: usize = 64;
 
+/// Whoever is out of work while no other runs does not search, unless it last waited for no longer than this. All that it
+/// could find comes from outside.
+const BRIEF: Duration = Duration::from_micros(100);
+
 /// How long a worker with private tasks has not moved on before somebody who searches takes some of them.
 const RESCUE_AFTER: Duration = Duration::from_micros(10);
 
@@ -113,11 +117,14 @@ impl Worker {
         if self.fire_timers(true) {
             return Next::Pick;
         }
-        self.search().unwrap_or_else(|| self.sleep())
+        let since = Instant::now();
+        let next = self.search().unwrap_or_else(|| self.sleep());
+        self.last_wait.set(since.elapsed());
+        next
     }
 
     fn search(&self) -> Option<Next> {
-        if self.must_retire() {
+        if self.must_retire() || self.sched.idle.is_alone() && self.last_wait.get() > BRIEF {
             return None;
         }
         if !self.searching.get() {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gthread_arch::Switch;
 use gthread_arch::stacks::{AlternateStack, Cache, SizeClass, Slot, StackError};
@@ -83,6 +83,8 @@ pub(crate) struct Worker {
     /// Of which timers it has to tell, before it runs anything.
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
+    /// How long it was out of work when it last was.
+    pub(super) last_wait: Cell<Duration>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -114,6 +116,7 @@ impl Worker {
             suspected: Cell::new(None),
             untold: Cell::new(Untold::Nothing),
             timing: Timing::default(),
+            last_wait: Cell::new(Duration::ZERO),
             ids: Cell::new((0, 0)),
             core,
         }

@@ -398,6 +398,27 @@ fn waited_for(state: u64, first: usize) -> u64 {
     state | WAITING | if fair { FAIR } else { 0 }
 }
 
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    #[test]
+    fn one_reader_too_many_panics_and_is_none() {
+        let lock = RawRwLock::new();
+        let site = Location::caller();
+        lock.state.store(TOO_MANY - 1, Ordering::Relaxed);
+        lock.read(site);
+        let reads: [&dyn Fn(); 2] = [&|| lock.read(site), &|| assert!(!lock.try_read())];
+        for read in reads {
+            catch_unwind(AssertUnwindSafe(read)).expect_err("there are too many");
+            assert_eq!(lock.state.load(Ordering::Relaxed), TOO_MANY);
+        }
+        lock.unlock_read();
+        assert!(lock.try_read());
+    }
+}
+
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
