@@ -32,6 +32,13 @@ pub(super) struct Timing {
     woke_at: Cell<Option<Instant>>,
 }
 
+impl Timing {
+    /// To look at each wake from now on, or only at one of some.
+    fn look_at_each(&self, each: bool) {
+        self.skips.set(if each { 0 } else { PERIOD - 1 });
+    }
+}
+
 impl Worker {
     /// Whether the task that is being woken should be run by another worker.
     #[inline]
@@ -49,7 +56,7 @@ impl Worker {
     fn look_at_wake(&self) -> bool {
         let Self { timing, core, .. } = self;
         let beside = core.remote.own.wakes_beside();
-        timing.skips.set(if beside { 0 } else { PERIOD - 1 });
+        timing.look_at_each(beside);
         // A worker that wakes somebody between two tasks is about to pick.
         if self.running().is_none() || !self.sched.idle.is_hungry() {
             return false;
@@ -68,7 +75,7 @@ impl Worker {
         if let Some(woke_at) = timing.woke_at.take() {
             let beside = woke_at.elapsed() >= WORTH_A_WAKE;
             core.remote.own.set_wakes_beside(beside);
-            timing.skips.set(if beside { 0 } else { PERIOD - 1 });
+            timing.look_at_each(beside);
         }
     }
 }

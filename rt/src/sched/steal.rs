@@ -118,12 +118,13 @@ impl Worker {
             return Next::Pick;
         }
         let since = Instant::now();
-        let next = self.search().unwrap_or_else(|| self.sleep());
+        let next = self.search(since).unwrap_or_else(|| self.sleep());
         self.last_wait.set(since.elapsed());
         next
     }
 
-    fn search(&self) -> Option<Next> {
+    /// Looks for work elsewhere, out of its own since just now.
+    fn search(&self, mut since: Instant) -> Option<Next> {
         if self.must_retire() || self.sched.idle.is_alone() && self.last_wait.get() > BRIEF {
             return None;
         }
@@ -136,7 +137,6 @@ impl Worker {
         self.counters().searches.count();
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
         let mut spins = 1;
-        let mut since = Instant::now();
         self.suspect();
         for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.take_of_injected_crowd());
