@@ -39,6 +39,7 @@ mod queues;
 mod registry;
 mod remote;
 mod say;
+mod share;
 mod sigquit;
 mod start;
 mod status;
@@ -66,6 +67,7 @@ use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
+use share::Offers;
 use worker::Core;
 use world::World;
 
@@ -104,6 +106,7 @@ pub(crate) struct Sched {
     /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
     pool: Pool,
+    offers: Offers,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,

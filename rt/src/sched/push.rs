@@ -76,7 +76,7 @@ impl Worker {
     /// Lets others take what is ready.
     #[cold]
     fn offer_ready(&self) {
-        if self.core.queues.offer_ready() {
+        if self.shares() && self.core.queues.offer_ready() {
             self.tell_of_offer();
         }
     }
@@ -91,7 +91,7 @@ impl Worker {
     #[cold]
     pub(super) fn feed(&self) {
         let fork = self.core.queues.offer_fork();
-        if self.core.queues.offer_ready() || fork {
+        if self.shares() && self.core.queues.offer_ready() || fork {
             self.tell_of_offer();
         }
     }

@@ -9,6 +9,7 @@ use super::biased::Biased;
 use super::counters::Counters;
 use super::driver::Timers;
 use super::parker::Parker;
+use super::share::Offer;
 use super::status::Status;
 use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::half::HalfRef;
@@ -83,6 +84,8 @@ pub(super) struct Own {
     pub(super) status: Status,
     /// Who wakes another here goes on for long; see `beside`. A hint, of the owner and of those who rescue.
     beside: AtomicBool,
+    /// What became of the ready tasks that it last let others take.
+    pub(super) offer: Offer,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
     current: AtomicPtr<Task>,
 }
@@ -127,6 +130,7 @@ impl Remote {
                 halves: AtomicUsize::new(0),
                 status: Status::new(),
                 beside: AtomicBool::new(true),
+                offer: Offer::new(),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             timers: CachePadded::new(Timers::new()),

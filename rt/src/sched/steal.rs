@@ -54,6 +54,7 @@ impl Worker {
         while retry {
             retry = false;
             for victim in (start..count).chain(0..start) {
+                let index = victim as u32;
                 let Some(victim) = remotes[victim].get() else { continue };
                 // Asked first, because an attempt enters crossbeam's epoch, which every 128th time looks at all
                 // threads: with as many workers, several times a sweep.
@@ -62,7 +63,13 @@ impl Worker {
                 }
                 // One after the other: a second success would be a task in nobody's hands.
                 let attempt = match victim.forks.steal() {
-                    Steal::Empty => victim.ready.steal_batch_and_pop(self.core.queues.loot()),
+                    Steal::Empty => {
+                        let attempt = victim.ready.steal_batch_and_pop(self.core.queues.loot());
+                        if attempt.is_success() && self.searching.get() {
+                            self.note_theft(index);
+                        }
+                        attempt
+                    }
                     attempt => attempt,
                 };
                 match attempt {
@@ -118,8 +125,11 @@ impl Worker {
             return Next::Pick;
         }
         let since = Instant::now();
+        self.judge_offers(since);
         let next = self.search(since).unwrap_or_else(|| self.sleep());
-        self.last_wait.set(since.elapsed());
+        let waited = since.elapsed();
+        self.last_wait.set(waited);
+        self.note_wait(waited);
         next
     }
 

@@ -19,6 +19,7 @@ use super::driver::Untold;
 use super::halves::Stretch;
 use super::queues::Queues;
 use super::remote::Remote;
+use super::share::Sharing;
 use super::status::{BLOCKING, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::urge::Urge;
@@ -83,6 +84,7 @@ pub(crate) struct Worker {
     /// Of which timers it has to tell, before it runs anything.
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
+    pub(super) sharing: Sharing,
     /// How long it was out of work when it last was.
     pub(super) last_wait: Cell<Duration>,
     /// The next thread id and the end of the batch reserved for this worker.
@@ -116,6 +118,7 @@ impl Worker {
             suspected: Cell::new(None),
             untold: Cell::new(Untold::Nothing),
             timing: Timing::default(),
+            sharing: Sharing::default(),
             last_wait: Cell::new(Duration::ZERO),
             ids: Cell::new((0, 0)),
             core,
