@@ -67,7 +67,7 @@ use driver::Driver;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
-use share::Offers;
+use share::Quiet;
 use worker::Core;
 use world::World;
 
@@ -106,7 +106,7 @@ pub(crate) struct Sched {
     /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
     pool: Pool,
-    offers: Offers,
+    quiet: Quiet,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,

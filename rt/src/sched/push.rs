@@ -19,13 +19,13 @@ impl Worker {
     /// Queues a task that was woken by the running one: it runs next, or beside it.
     #[inline]
     pub(super) fn push_woken(&self, task: TaskRef) {
-        if self.wakes_beside() { self.push_ready(task) } else { self.push_next(task) }
+        if self.wakes_beside() { self.push_apart(task) } else { self.push_next(task) }
     }
 
     /// Queues a task that was woken by the running one, which goes on, but for a moment only.
     pub(super) fn push_beside(&self, task: TaskRef) {
         // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds.
-        if self.sched.idle.has_room() { self.push_ready(task) } else { self.push_next(task) }
+        if self.sched.idle.has_room() { self.push_apart(task) } else { self.push_next(task) }
     }
 
     /// Queues a task that was woken by the running one, to run next.
@@ -56,13 +56,23 @@ impl Worker {
 
     /// Queues a task for this or any other worker.
     pub(crate) fn push_ready(&self, task: TaskRef) {
+        self.push_for_others(task, Self::shares);
+    }
+
+    /// Queues a task that another worker is to run beside the running one.
+    fn push_apart(&self, task: TaskRef) {
+        self.push_for_others(task, |_| true);
+    }
+
+    #[inline]
+    fn push_for_others(&self, task: TaskRef, shares: impl FnOnce(&Self) -> bool) {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
         self.core.queues.push_ready(task);
         if self.is_covered() {
             self.expose_all();
-        } else if self.sched.idle.is_hungry() {
+        } else if self.sched.idle.is_hungry() && shares(self) {
             self.offer_ready();
         }
     }
@@ -76,7 +86,7 @@ impl Worker {
     /// Lets others take what is ready.
     #[cold]
     fn offer_ready(&self) {
-        if self.shares() && self.core.queues.offer_ready() {
+        if self.core.queues.offer_ready() {
             self.tell_of_offer();
         }
     }
@@ -91,7 +101,8 @@ impl Worker {
     #[cold]
     pub(super) fn feed(&self) {
         let fork = self.core.queues.offer_fork();
-        if self.shares() && self.core.queues.offer_ready() || fork {
+        let ready = self.shares() && self.core.queues.offer_ready();
+        if ready || fork {
             self.tell_of_offer();
         }
     }
@@ -114,7 +125,7 @@ impl Worker {
         }
         // Alone, it is about to be picked again, and nobody need be woken for it.
         let alone = self.core.queues.push_ready(task);
-        if !alone && self.sched.idle.is_hungry() {
+        if !alone && self.sched.idle.is_hungry() && self.shares() {
             self.offer_ready();
         }
     }

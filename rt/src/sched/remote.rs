@@ -9,7 +9,6 @@ use super::biased::Biased;
 use super::counters::Counters;
 use super::driver::Timers;
 use super::parker::Parker;
-use super::share::Offer;
 use super::status::Status;
 use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::half::HalfRef;
@@ -84,8 +83,8 @@ pub(super) struct Own {
     pub(super) status: Status,
     /// Who wakes another here goes on for long; see `beside`. A hint, of the owner and of those who rescue.
     beside: AtomicBool,
-    /// What became of the ready tasks that it last let others take.
-    pub(super) offer: Offer,
+    /// It lets others take what is ready, to see whether that is worth it; see `share`. A hint, of the owner and of thieves.
+    on_trial: AtomicBool,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
     current: AtomicPtr<Task>,
 }
@@ -105,6 +104,14 @@ impl Own {
 
     pub(super) fn set_wakes_beside(&self, beside: bool) {
         self.beside.store(beside, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on_trial(&self) -> bool {
+        self.on_trial.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_on_trial(&self, on_trial: bool) {
+        self.on_trial.store(on_trial, Ordering::Relaxed);
     }
 }
 
@@ -130,7 +137,7 @@ impl Remote {
                 halves: AtomicUsize::new(0),
                 status: Status::new(),
                 beside: AtomicBool::new(true),
-                offer: Offer::new(),
+                on_trial: AtomicBool::new(false),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             timers: CachePadded::new(Timers::new()),

@@ -1,15 +1,15 @@
-//! Whether it is worth it that others take what is ready.
+//! Whether it is worth it that others take some of what is ready.
 //!
 //! Tasks that soon wait for each other again are run fastest by one worker: whoever takes one of them brings its stack
 //! over, is out of work after a moment, and brings the next one back. Others wait seldom, and a worker that has taken one
-//! is busy for good. Which it is, is found out by trial, as for lone continuations (`queues`):
+//! has work from then on. Which it is, is found out by trial, as for lone continuations (`queues`):
 //!
-//! - An offer to whoever is hungry was worth it if those who gave and took were both busy for some time from then on.
-//! - If not, all workers are *quiet*: they make no offers for a while, twice as long each time that this happens again.
-//! - Meanwhile each sees for how long its picks run, which it could not if others took some, because bringing stacks over
-//!   is a part of that then. Tasks that run long are offered all the same.
+//! - What a worker lets others take was worth it, if for some time neither it nor who took of it was out of work.
+//! - If not, all workers are *quiet*: they let nobody take anything, for twice as long each time that this happens again.
+//! - Meanwhile each sees how long its tasks run until they wait. Only then it can: otherwise bringing stacks over is a part
+//!   of that. One whose tasks run for long lets others take them all the same.
 //!
-//! A worker that does not move on is rescued as ever. All of this are hints, and any of it may be lost.
+//! A worker that does not move on is rescued as ever, so all of this are hints: nothing hangs on them but time.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -19,184 +19,239 @@ use crossbeam_utils::CachePadded;
 use super::worker::Worker;
 use crate::prim::{AtomicU32, AtomicU64, Ordering};
 
-/// For so long both must be busy.
+/// For so long both must have work.
 const WORTH_A_THEFT: Duration = Duration::from_micros(20);
-/// Tasks that run for so long at a time are long.
-const LONG: Duration = Duration::from_nanos(400);
+
 /// How long workers are quiet the first time, and log2 of how many times as long at most.
 const QUIET: Duration = Duration::from_micros(16);
-const MOST: u32 = 6;
-/// A worker looks at the clock with one of so many chances to make an offer.
-const UNTIMED: u32 = 16;
-const STRETCH: Duration = Duration::from_micros(8);
-const HOLDS: Duration = Duration::from_millis(8);
+const MOST_DOUBLINGS: u32 = 6;
 
-/// What the workers of a scheduler know together.
-pub(super) struct Offers {
+/// Tasks run for long if it is so much, on average over a stretch, in so many stretches in a row. (In one an interrupt may
+/// come; and the first begins with stacks that were brought over before.)
+const LONG: Duration = Duration::from_nanos(400);
+const STRETCH: Duration = Duration::from_micros(8);
+const STRETCHES: u32 = 3;
+/// For how long that then holds.
+const LONG_HOLDS: Duration = Duration::from_millis(8);
+
+/// A worker looks at the clock with each chance to let others take something, or with one of so many if they come often.
+const MOST_UNTIMED: u32 = 16;
+
+/// When the workers of a scheduler are quiet.
+pub(super) struct Quiet {
     start: Instant,
-    /// In nanoseconds from the start.
+    /// In nanoseconds from then.
     until: CachePadded<AtomicU64>,
-    /// log2 of how many times as long as the first the next quiet is.
-    times: AtomicU32,
+    doublings: AtomicU32,
 }
 
-impl Offers {
+impl Quiet {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
             until: CachePadded::new(AtomicU64::new(0)),
-            times: AtomicU32::new(0),
+            doublings: AtomicU32::new(0),
         }
     }
 
-    fn nanos(&self, now: Instant) -> u64 {
-        (now - self.start).as_nanos() as u64
-    }
-
-    /// The end of the quiet, if it is not over.
+    /// The end, if it is not over.
     fn until(&self, now: Instant) -> Option<u64> {
         let until = self.until.load(Ordering::Relaxed);
         (self.nanos(now) < until).then_some(until)
     }
 
-    /// Says what came of an offer.
-    fn judge(&self, worth_it: bool, now: Instant) {
-        let times = self.times.load(Ordering::Relaxed);
-        if worth_it {
-            self.times.store(times.saturating_sub(1), Ordering::Relaxed);
+    /// One trial is over.
+    fn judge(&self, was_worth_it: bool, now: Instant) {
+        let doublings = self.doublings.load(Ordering::Relaxed);
+        if was_worth_it {
+            self.doublings.store(doublings.saturating_sub(1), Ordering::Relaxed);
         } else if self.until(now).is_none() {
-            let until = self.nanos(now + QUIET * (1 << times));
-            self.until.store(until, Ordering::Relaxed);
-            self.times.store(MOST.min(times + 1), Ordering::Relaxed);
+            self.until.store(self.nanos(now + QUIET * (1 << doublings)), Ordering::Relaxed);
+            self.doublings.store(MOST_DOUBLINGS.min(doublings + 1), Ordering::Relaxed);
         }
     }
-}
 
-/// An offer: a hint for who takes of it.
-#[derive(Debug)]
-pub(super) struct Offer(AtomicU32);
-
-/// None is made, or it is settled what came of it.
-const SETTLED: u32 = 0;
-/// Nothing was taken yet.
-const OPEN: u32 = 1;
-const TAKEN: u32 = 2;
-
-impl Offer {
-    pub(super) fn new() -> Self {
-        Self(AtomicU32::new(SETTLED))
-    }
-
-    fn is_settled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == SETTLED
-    }
-
-    fn set(&self, state: u32) {
-        self.0.store(state, Ordering::Relaxed);
+    fn nanos(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.start).as_nanos() as u64
     }
 }
 
-/// What a worker knows of its own.
+/// What a worker knows of its trials. Whether one is on is in [`Own`](super::remote::Own).
 #[derive(Debug, Default)]
 pub(super) struct Sharing {
-    /// Chances to pass without a look at the clock, and what to do with them.
-    skips: Cell<u32>,
+    /// What is done with the next chances, so many, without a look at the clock.
     shares: Cell<bool>,
-    /// The quiet in which picks are measured.
-    quiet: Cell<u64>,
-    /// Since when, and from which pick on.
-    measured: Cell<Option<(Instant, u64)>>,
-    looks: Cell<u32>,
-    /// Stretches in a row with long picks.
-    long: Cell<u32>,
-    long_until: Cell<Option<Instant>>,
-    /// When the last offer was made.
+    skips: Cell<u32>,
+    /// Since when others may take what is ready here, and since when this worker has what it took, from which other.
     offered: Cell<Option<Instant>>,
-    /// From whom something was taken, and when.
-    taken: Cell<Option<(u32, Instant)>>,
+    taken: Cell<Option<(Instant, u32)>>,
+    stretches: Stretches,
+    /// Tasks run for long here, until then.
+    long_until: Cell<Option<Instant>>,
+}
+
+/// How long tasks run while all are quiet.
+#[derive(Debug, Default)]
+struct Stretches {
+    /// The quiet of this one, by its end.
+    quiet: Cell<u64>,
+    /// When it began, less what the worker was out of work meanwhile, and how many picks there were before.
+    began: Cell<Option<(Instant, u64)>>,
+    /// With which chance from now on to look again.
+    untimed: Cell<u32>,
+    /// How many in a row, up to the one before, were of tasks that run for long.
+    long: Cell<u32>,
+}
+
+impl Stretches {
+    /// Begins with the first call in each quiet. True if tasks were found to run for long.
+    fn look(&self, quiet: u64, now: Instant, picks: u64) -> bool {
+        if self.quiet.replace(quiet) != quiet {
+            self.began.set(None);
+            self.untimed.set(1);
+        }
+        let Some((began, before)) = self.began.get() else {
+            self.began.set(Some((now, picks)));
+            return false;
+        };
+        let took = now.saturating_duration_since(began);
+        if took < STRETCH {
+            self.untimed.set(MOST_UNTIMED.min(2 * self.untimed.get()));
+        } else {
+            let is_long = took.as_nanos() as u64 >= LONG.as_nanos() as u64 * (picks - before);
+            self.long.set(if is_long { self.long.get() + 1 } else { 0 });
+            self.began.set(Some((now, picks)));
+            self.untimed.set(1.max(self.untimed.get() / 2));
+        }
+        self.long.get() >= STRETCHES
+    }
 }
 
 impl Worker {
     /// Whether to let others take what is ready, now that somebody is hungry.
     pub(super) fn shares(&self) -> bool {
-        let Self { sharing, core, .. } = self;
-        let skips = sharing.skips.get();
-        if skips > 0 {
-            sharing.skips.set(skips - 1);
-            return sharing.shares.get();
+        let sharing = &self.sharing;
+        match sharing.skips.get() {
+            0 => {
+                let (shares, skips) = self.decide();
+                sharing.shares.set(shares);
+                sharing.skips.set(skips);
+                shares
+            }
+            left => {
+                sharing.skips.set(left - 1);
+                sharing.shares.get()
+            }
         }
-        let offer = &core.remote.own.offer;
-        if !offer.is_settled() {
-            return true;
+    }
+
+    /// What to do with this chance, and with so many more.
+    fn decide(&self) -> (bool, u32) {
+        let Self { sharing, sched, core, .. } = self;
+        if core.remote.own.is_on_trial() || sched.chaos.is_some() {
+            return (true, 0);
         }
         let now = Instant::now();
         if sharing.long_until.get().is_some_and(|until| now < until) {
-            sharing.skips.set(UNTIMED - 1);
-            sharing.shares.set(true);
-            return true;
+            return (true, MOST_UNTIMED - 1);
         }
-        if let Some(quiet) = self.sched.offers.until(now) {
-            let shares = self.runs_long(quiet, now);
-            if shares {
-                sharing.long_until.set(Some(now + HOLDS));
+        if let Some(quiet) = sched.quiet.until(now) {
+            let stretches = &sharing.stretches;
+            let long = stretches.look(quiet, now, self.counters().picks.get());
+            if long {
+                sharing.long_until.set(Some(now + LONG_HOLDS));
             }
-            sharing.shares.set(shares);
-            return shares;
+            return (long, stretches.untimed.get() - 1);
         }
         sharing.offered.set(Some(now));
-        offer.set(OPEN);
-        true
+        core.remote.own.set_on_trial(true);
+        (true, 0)
     }
 
-    fn runs_long(&self, quiet: u64, now: Instant) -> bool {
-        let sharing = &self.sharing;
-        let picks = self.counters().picks.get();
-        if sharing.quiet.replace(quiet) != quiet {
-            sharing.measured.set(Some((now, picks)));
-            sharing.looks.set(1);
-            return false;
-        }
-        let looks = UNTIMED.min(2 * sharing.looks.get());
-        sharing.looks.set(looks);
-        sharing.skips.set(looks - 1);
-        if let Some((since, before)) = sharing.measured.get() {
-            let took = now.saturating_duration_since(since);
-            if took >= STRETCH {
-                let long = took >= LONG * (picks - before) as u32;
-                sharing.long.set(if long { sharing.long.get() + 1 } else { 0 });
-                sharing.measured.set(Some((now, picks)));
-            }
-        }
-        sharing.long.get() >= 3
-    }
-
-    /// Ready tasks of another worker were taken.
+    /// This worker, being out of work, has taken ready tasks of another.
     pub(super) fn note_theft(&self, victim: u32) {
-        self.sched.remote(victim).own.offer.set(TAKEN);
-        self.sharing.taken.set(Some((victim, Instant::now())));
+        if self.sched.remote(victim).own.is_on_trial() {
+            self.sharing.taken.set(Some((Instant::now(), victim)));
+        }
     }
 
-    /// This worker is out of work.
-    pub(super) fn judge_offers(&self, now: Instant) {
+    /// It is out of work now. Of the two in a trial the first that is ends it.
+    pub(super) fn judge_thefts(&self, now: Instant) {
         let Self { sharing, sched, core, .. } = self;
-        if let Some(offered) = sharing.offered.take() {
-            self.settle(&core.remote.own.offer, offered, now);
-        }
-        if let Some((victim, taken)) = sharing.taken.take() {
-            self.settle(&sched.remote(victim).own.offer, taken, now);
+        let offered = sharing.offered.take().map(|since| (since, core.index));
+        for (since, victim) in offered.into_iter().chain(sharing.taken.take()) {
+            let own = &sched.remote(victim).own;
+            if own.is_on_trial() {
+                own.set_on_trial(false);
+                let both_had_work = now.saturating_duration_since(since);
+                sched.quiet.judge(both_had_work >= WORTH_A_THEFT, now);
+            }
         }
     }
 
     /// It was out of work for so long.
     pub(super) fn note_wait(&self, waited: Duration) {
-        let measured = self.sharing.measured.get();
-        self.sharing.measured.set(measured.map(|(since, picks)| (since + waited, picks)));
+        self.last_wait.set(waited);
+        let began = &self.sharing.stretches.began;
+        began.set(began.get().map(|(since, picks)| (since + waited, picks)));
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const MICROSECOND: Duration = Duration::from_micros(1);
+
+    #[test]
+    fn a_quiet_is_longer_each_time() {
+        let quiet = Quiet::new();
+        let mut now = quiet.start;
+        assert_eq!(quiet.until(now), None);
+        for doublings in [0, 1, 2, 3, 4, 5, 6, 6] {
+            quiet.judge(false, now);
+            // Others that were on trial then change nothing.
+            quiet.judge(false, now + MICROSECOND);
+            let end = now + QUIET * (1 << doublings);
+            assert_eq!(quiet.until(end - MICROSECOND), Some(quiet.nanos(end)));
+            assert_eq!(quiet.until(end), None);
+            now = end;
+        }
+        quiet.judge(true, now);
+        assert_eq!(quiet.until(now), None);
+        quiet.judge(false, now);
+        assert!(quiet.until(now + QUIET * 31).is_some());
+        assert_eq!(quiet.until(now + QUIET * 32), None);
     }
 
-    fn settle(&self, offer: &Offer, since: Instant, now: Instant) {
-        if !offer.is_settled() {
-            offer.set(SETTLED);
-            self.sched.offers.judge(now - since >= WORTH_A_THEFT, now);
+    /// Looks with each chance that comes up to the time when tasks are found to run for long, if they are.
+    fn found_long(ran: Duration, ends: &[Duration]) -> Option<Duration> {
+        let (stretches, start) = (Stretches::default(), Instant::now());
+        let mut skips = 0;
+        let mut picks = 0;
+        while ran * picks < *ends.last().unwrap() {
+            let at = ran * picks;
+            if skips == 0 {
+                let quiet = ends.iter().position(|end| at < *end).unwrap() as u64 + 1;
+                if stretches.look(quiet, start + at, u64::from(picks)) {
+                    return Some(at);
+                }
+                skips = stretches.untimed.get();
+            }
+            skips -= 1;
+            picks += 1;
         }
+        None
+    }
+
+    #[test]
+    fn tasks_that_run_for_long_are_told_from_others() {
+        let ends = [4, 8, 16, 2000].map(|ends| ends * STRETCH);
+        assert_eq!(found_long(LONG / 10, &ends), None);
+        assert_eq!(found_long(LONG * 9 / 10, &ends), None);
+        assert!(found_long(LONG, &ends).unwrap() < 8 * STRETCH);
+        assert!(found_long(LONG * 10, &ends).unwrap() < 8 * STRETCH);
+        // So long that there are some in a whole quiet only.
+        assert!(found_long(3 * STRETCH, &ends).unwrap() < 16 * STRETCH);
     }
 }

@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
-use super::share::Offers;
+use super::share::Quiet;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, class_of, current, dump_on_sigquit, explain_overflows};
@@ -278,7 +278,7 @@ impl Sched {
             remote.set(Arc::clone(&core.remote)).expect("each is set once");
         }
         let sched = Arc::new(Self {
-            offers: Offers::new(),
+            quiet: Quiet::new(),
             injector: Injector::new(),
             tally: CachePadded::default(),
             remotes,

@@ -125,11 +125,9 @@ impl Worker {
             return Next::Pick;
         }
         let since = Instant::now();
-        self.judge_offers(since);
+        self.judge_thefts(since);
         let next = self.search(since).unwrap_or_else(|| self.sleep());
-        let waited = since.elapsed();
-        self.last_wait.set(waited);
-        self.note_wait(waited);
+        self.note_wait(since.elapsed());
         next
     }
 
