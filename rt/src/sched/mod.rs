@@ -2,8 +2,9 @@
 //!
 //! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
 //!   worker without work does.
-//! - [`push`] is where a worker puts what becomes runnable, [`beside`] whether others are to run it; [`queues`] are its
-//!   own, [`biased`] the lock of the private ones; [`halves`] has what is not a task yet.
+//! - [`push`] is where a worker puts what becomes runnable, [`beside`] whether others are to run it, [`share`]
+//!   whether they may; [`queues`] are its own, [`biased`] the lock of the private ones; [`halves`] has what is not a
+//!   task yet.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
 //! - [`monitor`] covers for workers that are stuck.
