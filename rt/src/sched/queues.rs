@@ -20,6 +20,8 @@
 //! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others. (Unless the one that
 //! woke it is likely to go on for long: see `beside`.)
 //!
+//! Whether ready tasks are worth it that others take them is found out by trial: see `share`.
+//!
 //! An owner that is stuck in a task exposes nothing. Then others *rescue* what is private
 //! ([`Remote::rescue`]): a hungry worker that has seen the owner not move for some ten microseconds, or the
 //! monitor. What is private is no work in the sense of the sleep protocol; see §6 of
