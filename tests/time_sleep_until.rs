@@ -37,10 +37,9 @@ fn a_moment_that_has_passed_ends_it(on: Way) {
 
 fn work_in_between_does_not_add_up(on: Way) {
     const PERIOD: Duration = Duration::from_millis(2);
-    on.spawn(|| {
+    let ten = || {
         let start = Instant::now();
         let mut next = start;
-        let mut passed = 0;
         for _ in 0..10 {
             next += PERIOD;
             // Takes half of it.
@@ -48,14 +47,14 @@ fn work_in_between_does_not_add_up(on: Way) {
             while Instant::now() < busy {
                 std::hint::spin_loop();
             }
-            passed += u32::from(Instant::now() >= next);
             sleep_until(next);
         }
-        // Ten periods, and not ten halves more; unless the machine was so busy that periods passed.
-        assert!(start.elapsed() >= PERIOD * 10);
-        assert!(passed > 0 || start.elapsed() < PERIOD * 10 + Duration::from_secs(1));
-    })
-    .join();
+        let elapsed = start.elapsed();
+        assert!(elapsed >= PERIOD * 10);
+        elapsed
+    };
+    // Ten periods, and not ten halves more. A busy machine may make it as long, but not always.
+    on.until(|| on.spawn(ten).join() < PERIOD * 15);
 }
 
 /// On an idle machine a sleep ends within a millisecond. This one is not idle: the best of many must.
