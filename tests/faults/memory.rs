@@ -155,9 +155,10 @@ fn cheap_guards_are_unknown() {
 fn some_of_a_batch_are_guarded() {
     alone("memory::some_of_a_batch_are_guarded", &[], || {
         const GUARDED: usize = 5;
+        // Who was refused this once does without from then on.
+        let _batches = refuse(Call::AdviseMany, libc::EPERM);
         let count = unhelped(|runtime| {
             let count = {
-                let _batches = refuse(Call::AdviseMany, libc::EPERM);
                 let _refused = refuse_after(GUARDED, Call::Guard, libc::ENOMEM);
                 runtime.run(|| until_refused(&["cannot guard"]))
             };
