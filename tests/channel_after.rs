@@ -24,8 +24,11 @@ every_way!(
 fn fires_when_due_and_not_before(_: Way) {
     let start = Instant::now();
     let rx = after(SHORT);
-    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
-    let due = rx.recv().unwrap();
+    // A busy machine may come here when it is due already.
+    let due = rx.try_recv().unwrap_or_else(|error| {
+        assert_eq!(error, TryRecvError::Empty);
+        rx.recv().unwrap()
+    });
     assert!(due >= start + SHORT && due <= Instant::now());
     let when = Instant::now() + SHORT;
     let rx = at(when);
@@ -98,11 +101,19 @@ fn far_away_is_never(_: Way) {
 }
 
 fn a_shorter_timeout_wins(_: Way) {
+    let begin = Instant::now();
     let rx = after(3 * SHORT);
-    let start = Instant::now();
-    assert_eq!(rx.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Timeout));
-    let _ = rx.recv_timeout(SHORT);
-    assert!(start.elapsed() >= SHORT);
+    for timeout in [Duration::ZERO, SHORT] {
+        let start = Instant::now();
+        match rx.recv_timeout(timeout) {
+            Err(error) => {
+                assert_eq!(error, RecvTimeoutError::Timeout);
+                assert!(start.elapsed() >= timeout);
+            }
+            // So late that it was due.
+            Ok(due) => assert!(due >= begin + 3 * SHORT && Instant::now() >= due),
+        }
+    }
     let far = after(LONG);
     let start = Instant::now();
     assert_eq!(far.recv_timeout(SHORT), Err(RecvTimeoutError::Timeout));
@@ -149,7 +160,7 @@ fn in_selects(on: Way) {
     let mut list = Select::new();
     list.recv(&rx);
     let due = list.recv(&timer);
-    assert!(list.try_select().is_err() || start.elapsed() >= 2 * SHORT);
+    assert!(list.try_ready().is_err() || start.elapsed() >= 2 * SHORT);
     let operation = list.select();
     assert_eq!(operation.index(), due);
     assert!(operation.recv(&timer).unwrap() >= start + 2 * SHORT);

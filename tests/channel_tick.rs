@@ -23,10 +23,11 @@ every_way!(
 fn a_message_each_period(_: Way) {
     let start = Instant::now();
     let rx = tick(SHORT);
-    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    // A busy machine may come here when the first is due already.
+    let mut first = rx.try_recv().map_err(|error| assert_eq!(error, TryRecvError::Empty)).ok();
     let mut last = start;
     for n in 1..=5 {
-        let due = rx.recv().unwrap();
+        let due = first.take().unwrap_or_else(|| rx.recv().unwrap());
         assert!(due >= last + SHORT, "early");
         assert!(Instant::now() >= due && due >= start + SHORT * n);
         last = due;
@@ -41,13 +42,12 @@ fn missed_ones_do_not_pile_up(on: Way) {
     let rx = tick(SHORT);
     on.sleep(5 * SHORT);
     assert_eq!(rx.len(), 1);
+    let before = Instant::now();
     let first = rx.try_recv().unwrap();
-    let received = Instant::now();
     assert!(first >= start + SHORT);
-    // Not before its time, measured from a moment before the receipt: that is at least after this.
     let second = rx.recv().unwrap();
     assert!(second >= start + 6 * SHORT, "counted from when it was due, not from when received");
-    assert!(Instant::now() >= second && second > received);
+    assert!(Instant::now() >= second && second >= before + SHORT);
     // The one that was late by so much is received as late.
     on.sleep(3 * SHORT);
     let third = rx.recv().unwrap();
@@ -150,17 +150,17 @@ fn in_a_select(on: Way) {
 }
 
 fn against_a_time_limit(_: Way) {
-    let (ticks, limit) = (tick(SHORT), after(6 * SHORT));
     let (start, mut count) = (Instant::now(), 0);
+    let (ticks, limit) = (tick(SHORT), after(6 * SHORT));
     loop {
         select! {
             recv(ticks) -> _ => count += 1,
             recv(limit) -> _ => break,
         }
     }
-    // The moment that they count from is a little before.
-    assert!(start.elapsed() + SHORT >= 6 * SHORT);
-    assert!(count <= start.elapsed().as_millis() / SHORT.as_millis() + 1, "{count}");
+    let elapsed = start.elapsed();
+    assert!(elapsed >= 6 * SHORT);
+    assert!(SHORT * count <= elapsed, "{count} in {elapsed:?}");
 }
 
 fn never_is_never(_: Way) {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gthread::{Builder, Runtime, channel, go, no_switch};
-use gthread_tests::{LIMIT, assert_passed, is_child, os_thread_id, rerun, stderr, watchdog};
+use gthread_tests::{Flag, LIMIT, assert_passed, is_child, os_thread_id, rerun, stderr, watchdog};
 
 fn chaos(workers: usize, seed: u64) -> Runtime {
     Runtime::builder().workers(workers).chaos(seed).build().unwrap()
@@ -23,15 +23,18 @@ fn for_seeds(workers: &[usize], body: impl Fn(&Runtime)) {
 
 #[test]
 fn a_thread_that_suspends_comes_back_elsewhere() {
-    const TIMES: usize = 300;
+    const MOVES: usize = 100;
     for_seeds(&[2, 4], |runtime| {
+        // How often it takes. The watchdog ends it if a kind of suspension does not move.
         let moves = |suspend: &dyn Fn()| {
-            let moved = || {
+            let (mut times, mut moved) = (0, 0);
+            while moved < MOVES {
                 let before = os_thread_id();
                 suspend();
-                usize::from(os_thread_id() != before)
-            };
-            (0..TIMES).map(|_| moved()).sum::<usize>()
+                moved += usize::from(os_thread_id() != before);
+                times += 1;
+            }
+            times
         };
         let (yields, forks, meets) = runtime.run(|| {
             let (tx, rx) = channel::bounded(0);
@@ -43,10 +46,9 @@ fn a_thread_that_suspends_comes_back_elsewhere() {
             sender.join().unwrap();
             (yields, forks, meets)
         });
-        // As a rule nearly all, but half of the receives, which find somebody. On a busy machine the other
-        // workers may be late.
-        println!("moved, of {TIMES}: by yield {yields}, fork {forks}, recv {meets}");
-        assert!(yields + forks + meets > TIMES / 4, "{yields} {forks} {meets}");
+        // As a rule nearly all move, but half of the receives, which find somebody. On a busy machine the
+        // other workers may be late.
+        println!("moved {MOVES} times: of {yields} yields, {forks} forks, {meets} recvs");
     });
 }
 
@@ -142,11 +144,11 @@ fn what_could_suspend_does_so_at_random() {
     for_seeds(&[1, 2], |runtime| {
         runtime.run(|| {
             let (tx, rx) = channel::bounded(1);
-            let others = AtomicUsize::new(0);
+            let (others, done) = (AtomicUsize::new(0), Flag::new());
             gthread::scope(|s| {
                 // Runs when this thread is suspended, and only then, if there is one worker.
                 s.spawn(|| {
-                    while others.load(Ordering::Relaxed) < 1000 {
+                    while !done.is_up() {
                         others.fetch_add(1, Ordering::Relaxed);
                         gthread::yield_now();
                     }
@@ -157,7 +159,7 @@ fn what_could_suspend_does_so_at_random() {
                     tx.send(1).unwrap();
                     assert_eq!(rx.recv(), Ok(1));
                 }
-                others.store(1000, Ordering::Relaxed);
+                done.raise();
             });
             // And so what must not suspend is found where it only could.
             let found = (0..1000).any(|_| {

@@ -3,6 +3,7 @@
 //! Each program runs in a process of its own, whose only OS threads are the runtime's and those that the program
 //! starts: libtest's would count as threads that may wake somebody. So this is a test without libtest.
 
+use std::io::{BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,12 +27,19 @@ struct Program {
     run: fn(),
     check: fn(&Output, &str),
     env: &'static [(&'static str, &'static str)],
-    /// It hangs, and is killed after so long.
-    killed_after: Option<Duration>,
+    /// It hangs when it has said this, if anything: for so long, and then something is done about it.
+    hangs: Option<(&'static str, Duration, Then)>,
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    Killed,
+    /// Its input ends, and it goes on.
+    Told,
 }
 
 const fn program(name: &'static str, run: fn(), check: fn(&Output, &str)) -> Program {
-    Program { name, run, check, env: &[], killed_after: None }
+    Program { name, run, check, env: &[], hangs: None }
 }
 
 const PROGRAMS: &[Program] = &[
@@ -63,7 +71,7 @@ const PROGRAMS: &[Program] = &[
     program("what_was_borrowed_is_never_touched_again", borrowed, reported_and_passed),
     program("every_caller_of_run_is_told", four_callers, reported_and_passed),
     Program {
-        killed_after: Some(Duration::from_secs(1)),
+        hangs: Some(("the process stays as it is", Duration::from_millis(300), Then::Killed)),
         ..program("an_os_thread_that_waits_for_a_green_one", os_recv, |_, text| {
             assert_eq!(text.matches(REPORT).count(), 1, "{text}");
             assert!(text.contains("the process stays as it is"), "{text}");
@@ -83,19 +91,23 @@ const PROGRAMS: &[Program] = &[
         env: &[("GTHREAD_DEADLOCK", "eager")],
         ..program("the_end_of_a_spare_worker", woken_by_the_end_of_a_spare, passed_quietly)
     },
-    program("after_a_while_without_certainty_a_warning", slow_outside, |output, text| {
-        assert!(output.status.success(), "{text}");
-        assert_eq!(text.matches(WARNING).count(), 1, "{text}");
-        assert!(text.contains("slow waker (") && text.contains("is parked in recv"), "{text}");
-        assert!(!text.contains(REPORT), "{text}");
-    }),
+    Program {
+        // However late the warning is. There is not another.
+        hangs: Some((WARNING, Duration::from_secs(3), Then::Told)),
+        ..program("after_a_while_without_certainty_a_warning", slow_outside, |output, text| {
+            assert!(output.status.success(), "{text}");
+            assert_eq!(text.matches(WARNING).count(), 1, "{text}");
+            assert!(text.contains("slow waker (") && text.contains("is parked in recv"), "{text}");
+            assert!(!text.contains(REPORT), "{text}");
+        })
+    },
     Program {
         env: &[("GTHREAD_DEADLOCK", "off")],
-        killed_after: Some(Duration::from_millis(700)),
+        hangs: Some(("", Duration::from_millis(700), Then::Killed)),
         ..program("switched_off_in_the_environment", recv_for_ever, silent)
     },
     Program {
-        killed_after: Some(Duration::from_millis(700)),
+        hangs: Some(("", Duration::from_millis(700), Then::Killed)),
         ..program("switched_off_by_the_builder", switched_off, silent)
     },
     Program {
@@ -170,14 +182,31 @@ fn start(program: &Program) -> Output {
     }
     command.env("GTHREAD_TEST_CHILD", program.name).envs(program.env.iter().copied());
     command.env("RUST_BACKTRACE", "0").stderr(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    if let Some(time) = program.killed_after {
-        // It hangs by design; what it says, it says soon.
-        std::thread::sleep(time);
-        assert!(child.try_wait().unwrap().is_none(), "{} has ended", program.name);
-        child.kill().unwrap();
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let Some((last, time, then)) = program.hangs else {
+        return child.wait_with_output().unwrap();
+    };
+    // Only then is the time its own, however slow the machine is to start it.
+    let (mut from, mut said) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    for what in [chaos_if_any(), last] {
+        while !said.contains(what) {
+            assert_ne!(from.read_line(&mut said).unwrap(), 0, "no {what:?} in {said}");
+        }
     }
-    child.wait_with_output().unwrap()
+    std::thread::sleep(time);
+    assert!(child.try_wait().unwrap().is_none(), "{} has ended", program.name);
+    match then {
+        Then::Killed => child.kill().unwrap(),
+        Then::Told => drop(child.stdin.take()),
+    }
+    from.read_to_string(&mut said).unwrap();
+    Output { stderr: said.into_bytes(), ..child.wait_with_output().unwrap() }
+}
+
+/// What each program says under chaos, before its threads run.
+fn chaos_if_any() -> &'static str {
+    let chaos = std::env::var_os("GTHREAD_CHAOS").is_some_and(|seed| seed != "0");
+    if chaos { "gthread: chaos, GTHREAD_CHAOS=" } else { "" }
 }
 
 fn reported_and_passed(output: &Output, text: &str) {
@@ -191,12 +220,12 @@ fn passed_quietly(output: &Output, text: &str) {
 }
 
 fn silent(_: &Output, text: &str) {
-    match std::env::var("GTHREAD_CHAOS") {
-        Err(_) => assert_eq!(text, ""),
+    match chaos_if_any() {
+        "" => assert_eq!(text, ""),
         // Which says that it is there.
-        Ok(seed) => {
-            let chaos = format!("gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices\n");
-            assert_eq!(text, chaos);
+        chaos => {
+            assert!(text.starts_with(chaos) && text.ends_with(" repeats its choices\n"), "{text}");
+            assert_eq!(text.lines().count(), 1, "{text}");
         }
     }
 }
@@ -389,7 +418,7 @@ fn slow_outside() {
     let waker = std::thread::Builder::new().name("slow waker".into());
     waker
         .spawn(move || {
-            std::thread::sleep(Duration::from_secs(8));
+            std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
             tx.send(1).unwrap();
         })
         .unwrap();
@@ -442,17 +471,16 @@ fn ring() {
         from = next;
     }
     // This OS thread waits for its round as the others do.
-    let rounds = runtimes[0].run(|| {
+    runtimes[0].run(|| {
         let end = Instant::now() + stress_time();
         let mut rounds = 0;
-        while Instant::now() < end {
+        // However slow the machine is: the watchdog says when that is too slow.
+        while Instant::now() < end || rounds <= 100 {
             first.send(0).unwrap();
             assert_eq!(from.recv(), Ok(9));
             rounds += 1;
         }
-        rounds
     });
-    assert!(rounds > 100, "{rounds}");
 }
 
 /// OS threads that live for one wake: there is always one that has just started, or is about to end.

@@ -1,7 +1,9 @@
 //! What a runtime counts.
 
 use gthread::{Metrics, channel, go};
-use gthread_tests::{LIMIT, hog_until, runtime, under_chaos, until, watchdog, yield_often};
+use gthread_tests::{
+    LIMIT, hog_until, runtime, under_chaos, unhelped, until, watchdog, yield_often,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,17 +19,16 @@ fn assert_adds_up(metrics: &Metrics) {
 
 #[test]
 fn one_worker_shares_nothing() {
-    watchdog(LIMIT, || {
-        let runtime = runtime(1);
+    let metrics = unhelped(|runtime| {
         runtime.run(|| (0..1000).for_each(|n| assert_eq!(go!(move || n).join().unwrap(), n)));
-        let metrics = runtime.metrics();
-        assert_adds_up(&metrics);
-        assert!(metrics.picks >= 1000, "{metrics:?}");
-        assert!(metrics.fair_picks >= metrics.picks / 61, "{metrics:?}");
-        assert_eq!((metrics.steals, metrics.rescues, metrics.offers), (0, 0, 0), "{metrics:?}");
-        // The one that `run` started.
-        assert_eq!(metrics.injected, 1, "{metrics:?}");
+        runtime.metrics()
     });
+    assert_adds_up(&metrics);
+    assert!(metrics.picks >= 1000, "{metrics:?}");
+    assert!(metrics.fair_picks >= metrics.picks / 61, "{metrics:?}");
+    assert_eq!((metrics.steals, metrics.rescues, metrics.offers), (0, 0, 0), "{metrics:?}");
+    // The one that `run` started.
+    assert_eq!(metrics.injected, 1, "{metrics:?}");
 }
 
 #[test]
@@ -96,11 +97,17 @@ fn who_is_alone_and_rarely_has_anything_to_do_does_not_search() {
     }
     watchdog(LIMIT, || {
         let runtime = runtime(2);
-        let before = runtime.metrics();
-        runtime.run(|| (0..TICKS).for_each(|_| gthread::sleep(Duration::from_millis(2))));
-        let metrics = runtime.metrics();
-        assert!(metrics.sleeps - before.sleeps >= TICKS, "{metrics:?}");
-        assert!(metrics.searches - before.searches < TICKS / 2, "{metrics:?}");
+        // One that a busy machine runs too late finds its next timer due, does not sleep, and searches. So
+        // some runs may be otherwise, but not all.
+        until(|| {
+            let before = runtime.metrics();
+            runtime.run(|| (0..TICKS).for_each(|_| gthread::sleep(Duration::from_millis(2))));
+            let after = runtime.metrics();
+            let (sleeps, searches) =
+                (after.sleeps - before.sleeps, after.searches - before.searches);
+            println!("{TICKS} ticks: {sleeps} sleeps, {searches} searches");
+            sleeps >= TICKS && searches < TICKS / 2
+        });
     });
 }
 

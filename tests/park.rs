@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gthread::{Thread, channel, go, park, park_timeout};
-use gthread_tests::{Flag, LIMIT, for_workers, runtime, time, watchdog, yield_often};
+use gthread_tests::{Flag, LIMIT, for_workers, runtime, time, watchdog, yield_often, yield_until};
 
 const FOREVER: Duration = Duration::from_secs(3600);
 
@@ -282,6 +282,7 @@ fn a_token_for_one_is_not_another_ones() {
                 })
                 .collect();
             threads[3].thread().unpark();
+            yield_until(|| flags[3].is_up());
             yield_often();
             let up: Vec<_> = (0..10).filter(|&n| flags[n].is_up()).collect();
             assert_eq!(up, [3]);

@@ -2,13 +2,13 @@
 //! docs/soundness.md, checked. What hangs is run in a process of its own, and reported rather than asserted:
 //! it is std's to change.
 
-use std::io::{Error, Read, Write};
+use std::io::{BufRead, BufReader, Error, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Once, mpsc};
 use std::time::{Duration, Instant};
 
-use gthread::{Runtime, go, yield_now};
+use gthread::{Builder, Runtime, channel, go, yield_now};
 use gthread_tests::{Flag, LIMIT, for_workers, is_child, os_thread_id, watchdog, yield_until};
 
 /// Runs `body` where a thread that yields comes back on another OS thread.
@@ -17,16 +17,29 @@ fn moving<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     watchdog(LIMIT, || runtime.run(body))
 }
 
-/// Suspends until on another OS thread. Gives the one that was left.
-fn move_on() -> i64 {
+/// Suspends until on another OS thread.
+fn move_on() {
     let here = os_thread_id();
     yield_until(|| os_thread_id() != here);
-    here
 }
 
-/// Suspends until on this OS thread.
-fn move_back(there: i64) {
+/// Suspends until on the OS thread of a worker that does not end before the result is called, which has `look`
+/// run there: a thread is pinned to it. Another worker may end, if a spare has come in its place.
+fn move_where_one_stays<T: Send + 'static>(
+    look: impl FnOnce() -> T + Send + 'static,
+) -> impl FnOnce() -> T {
+    let ((tell, told), (go, come)) = (channel::bounded(1), channel::bounded::<()>(1));
+    let stays = Builder::new().pinned(true).spawn(move || {
+        tell.send(os_thread_id()).unwrap();
+        come.recv().unwrap();
+        look()
+    });
+    let there = told.recv().unwrap();
     yield_until(|| os_thread_id() == there);
+    move || {
+        go.send(()).unwrap();
+        stays.unwrap().join().unwrap()
+    }
 }
 
 // ---- what belongs to the OS thread ------------------------------------------------------------
@@ -77,12 +90,12 @@ fn the_signal_mask_stays_behind() {
         }
     }
     moving(|| {
+        let unblock = move_where_one_stays(|| blocked(Some(libc::SIG_UNBLOCK)));
         blocked(Some(libc::SIG_BLOCK));
         assert!(blocked(None));
-        let first = move_on();
+        move_on();
         assert!(!blocked(None), "it moved along");
-        move_back(first);
-        assert!(blocked(Some(libc::SIG_UNBLOCK)));
+        assert!(unblock(), "it did not stay");
     });
 }
 
@@ -108,12 +121,15 @@ fn the_rounding_mode_stays_behind() {
         }
     }
     moving(|| {
+        let reset = move_where_one_stays(|| {
+            let mode = mode();
+            set_mode(0);
+            mode
+        });
         set_mode(UP);
-        let first = move_on();
+        move_on();
         assert_eq!(mode(), 0, "it moved along");
-        move_back(first);
-        assert_eq!(mode(), UP, "whoever runs here next has it");
-        set_mode(0);
+        assert_eq!(reset(), UP, "whoever runs here next has it");
     });
 }
 
@@ -186,6 +202,11 @@ fn observe(name: &str) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // Only then does the time begin, however slow the machine is to start it.
+    let (mut from, mut said) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    while !said.contains("as far as the hazard") {
+        assert_ne!(from.read_line(&mut said).unwrap(), 0, "{said}");
+    }
     let end = Instant::now() + Duration::from_secs(2);
     let became = loop {
         match child.try_wait().unwrap() {
@@ -196,10 +217,7 @@ fn observe(name: &str) {
     };
     let _ = child.kill();
     child.wait().unwrap();
-    let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     println!("{name}: {became}");
-    assert!(stderr.contains("as far as the hazard"), "{stderr}");
 }
 
 /// `std::thread::scope` remembers the OS thread that it was called on, and wakes that one at its end.

@@ -238,16 +238,16 @@ fn wait_timeout_while_ends_early(on: Way) {
 fn it_says_so_if_the_mutex_is_poisoned(on: Way) {
     let shared = shared();
     for timed in [false, true] {
+        // Locked before the peer is there: it comes in when this one waits, and not before.
+        let number = shared.number.lock().unwrap_or_else(|error| error.into_inner());
         let peer = {
             let shared = Arc::clone(&shared);
             on.spawn(move || {
-                on.lull();
                 let _number = shared.number.lock();
                 shared.changed.notify_all();
                 resume_unwind(Box::new(()));
             })
         };
-        let number = shared.number.lock().unwrap_or_else(|error| error.into_inner());
         if timed {
             let result = shared.changed.wait_timeout(number, LONG);
             assert!(!result.unwrap_err().into_inner().1.timed_out());

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, TryLockError};
 
 use gthread::sync::{Barrier, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use gthread_tests::{Drops, Flag, Way, every_way, every_way_crowded};
+use gthread_tests::{Drops, Flag, Way, every_way, every_way_crowded, under_chaos, unhelped};
 
 every_way!(
     readers_are_together,
@@ -291,6 +291,21 @@ fn readers_that_wait_come_in_together(on: Way) {
 }
 
 fn a_reader_waits_behind_a_writer(on: Way) {
+    // Whether it was there before the lock was released is luck, if there are others that run.
+    behind_a_writer(on);
+}
+
+#[test]
+fn a_reader_that_waits_behind_a_writer_reads_what_that_wrote() {
+    if under_chaos("how far the reader has come") {
+        return;
+    }
+    // Nobody but the reader could run when it had come, so it has come to its wait.
+    assert_eq!(unhelped(|runtime| runtime.run(|| behind_a_writer(Way::green(1)))), 1);
+}
+
+/// What a reader reads that comes while a writer waits.
+fn behind_a_writer(on: Way) -> i32 {
     let lock = Arc::new(RwLock::new(0));
     let guard = lock.read().unwrap();
     let writer = {
@@ -299,20 +314,24 @@ fn a_reader_waits_behind_a_writer(on: Way) {
     };
     // From when the writer waits nobody comes in.
     on.until(|| lock.try_read().is_err());
-    let came = Flag::new();
+    let (came, released) = (Flag::new(), Flag::new());
     let reader = {
-        let (lock, came) = (Arc::clone(&lock), came.clone());
+        let (lock, came, released) = (Arc::clone(&lock), came.clone(), released.clone());
         on.spawn(move || {
             came.raise();
-            *lock.read().unwrap()
+            let number = lock.read().unwrap();
+            assert!(released.is_up(), "it came in beside the writer that waits");
+            *number
         })
     };
     on.until(|| came.is_up());
     on.lull();
     assert!(!reader.is_finished());
+    released.raise();
     drop(guard);
-    assert_eq!(reader.join(), 1);
+    let number = reader.join();
     writer.join();
+    number
 }
 
 fn statics_are_shared(on: Way) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gthread::sync::Semaphore;
+use gthread::sync::{Barrier, Semaphore};
 use gthread_tests::{Flag, LONG, SHORT, Way, every_way, every_way_crowded};
 
 every_way!(
@@ -26,14 +26,19 @@ every_way_crowded!(timeouts_and_permits_cross);
 fn no_more_at_once_than_permits(on: Way) {
     const PERMITS: usize = 3;
     let shared = Arc::new((Semaphore::new(PERMITS), AtomicUsize::new(0), AtomicUsize::new(0)));
+    let all_at_once = Arc::new(Barrier::new(PERMITS));
     let peers: Vec<_> = (0..10)
-        .map(|_| {
-            let shared = Arc::clone(&shared);
+        .map(|n| {
+            let (shared, all_at_once) = (Arc::clone(&shared), Arc::clone(&all_at_once));
             on.spawn(move || {
-                for _ in 0..30 {
+                for turn in 0..30 {
                     let _permit = shared.0.acquire();
                     let inside = shared.1.fetch_add(1, Ordering::SeqCst) + 1;
                     shared.2.fetch_max(inside, Ordering::SeqCst);
+                    // So many are inside once.
+                    if n < PERMITS && turn == 0 {
+                        all_at_once.wait();
+                    }
                     on.yield_now();
                     shared.1.fetch_sub(1, Ordering::SeqCst);
                 }
@@ -41,7 +46,7 @@ fn no_more_at_once_than_permits(on: Way) {
         })
         .collect();
     peers.into_iter().for_each(|peer| peer.join());
-    assert!((2..=PERMITS).contains(&shared.2.load(Ordering::SeqCst)));
+    assert_eq!(shared.2.load(Ordering::SeqCst), PERMITS);
     assert_eq!(shared.0.available_permits(), PERMITS);
 }
 

@@ -36,26 +36,22 @@ fn a_moment_that_has_passed_ends_it(on: Way) {
 }
 
 fn work_in_between_does_not_add_up(on: Way) {
-    const PERIOD: Duration = Duration::from_millis(2);
-    on.spawn(|| {
+    const PERIOD: Duration = Duration::from_millis(5);
+    let ten = || {
         let start = Instant::now();
         let mut next = start;
-        let mut passed = 0;
         for _ in 0..10 {
             next += PERIOD;
-            // Takes half of it.
-            let busy = Instant::now() + PERIOD / 2;
-            while Instant::now() < busy {
-                std::hint::spin_loop();
-            }
-            passed += u32::from(Instant::now() >= next);
+            // Takes half of it, and no processor: there may be others that want one.
+            std::thread::sleep(PERIOD / 2);
             sleep_until(next);
         }
-        // Ten periods, and not ten halves more; unless the machine was so busy that periods passed.
-        assert!(start.elapsed() >= PERIOD * 10);
-        assert!(passed > 0 || start.elapsed() < PERIOD * 10 + Duration::from_secs(1));
-    })
-    .join();
+        let elapsed = start.elapsed();
+        assert!(elapsed >= PERIOD * 10);
+        elapsed
+    };
+    // Ten periods, and not ten halves more. A busy machine may make it as long, but not always.
+    on.until(|| on.spawn(ten).join() < PERIOD * 15);
 }
 
 /// On an idle machine a sleep ends within a millisecond. This one is not idle: the best of many must.

@@ -4,17 +4,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gthread::go;
-use gthread_tests::{Flag, LIMIT, for_workers, runtime, under_chaos, watchdog};
+use gthread_tests::{Flag, LIMIT, for_workers, under_chaos, unhelped, watchdog};
 
 #[test]
 fn yielders_take_turns() {
     if under_chaos("the order of turns") {
         return;
     }
-    watchdog(LIMIT, || {
-        let runtime = runtime(1);
-        let turns = runtime.run(|| {
-            let turns = Arc::new(Mutex::new(Vec::new()));
+    let turns = unhelped(|runtime| {
+        let turns = Arc::new(Mutex::new(Vec::new()));
+        runtime.run(|| {
             // All are there before the first turn is taken.
             let begun = Flag::new();
             let threads: Vec<_> = (0..4)
@@ -31,18 +30,18 @@ fn yielders_take_turns() {
                 .collect();
             begun.raise();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
-            Arc::into_inner(turns).unwrap().into_inner().unwrap()
         });
-        assert_eq!(turns.len(), 400);
-        // At any time nobody is far ahead. Not exactly even: now and then a worker looks elsewhere.
-        let mut taken = [0_i32; 4];
-        for &n in &turns {
-            taken[n] += 1;
-            let (least, most) = (taken.iter().min().unwrap(), taken.iter().max().unwrap());
-            let all_run = taken.iter().all(|&turns| turns < 100);
-            assert!(!all_run || most - least <= 20, "unfair: {taken:?} in {turns:?}");
-        }
+        Arc::into_inner(turns).unwrap().into_inner().unwrap()
     });
+    assert_eq!(turns.len(), 400);
+    // At any time nobody is far ahead. Not exactly even: now and then a worker looks elsewhere.
+    let mut taken = [0_i32; 4];
+    for &n in &turns {
+        taken[n] += 1;
+        let (least, most) = (taken.iter().min().unwrap(), taken.iter().max().unwrap());
+        let all_run = taken.iter().all(|&turns| turns < 100);
+        assert!(!all_run || most - least <= 20, "unfair: {taken:?} in {turns:?}");
+    }
 }
 
 #[test]

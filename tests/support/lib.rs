@@ -133,6 +133,25 @@ pub fn for_each_of(workers: &[usize], body: impl Fn(&Runtime)) {
     }
 }
 
+/// Gives what `body` gives with a runtime of one worker, which was the only one to run anything: what it then
+/// says of turns and counts is exact.
+///
+/// A machine that stalls the worker for some 10 ms has the monitor cover for it: tasks are moved away, and a
+/// spare goes on with them. Then `body` has said nothing, and is asked again. A runtime in which that
+/// always happens ends in the watchdog.
+pub fn unhelped<T>(body: impl Fn(&Runtime) -> T) -> T {
+    let _watchdog = Watchdog::new(LIMIT, "one worker was never left alone");
+    loop {
+        let runtime = runtime(1);
+        let result = body(&runtime);
+        let metrics = runtime.metrics();
+        if metrics.rescues == 0 && metrics.spare_workers == 0 {
+            return result;
+        }
+        println!("helped: {} rescues, {} spares", metrics.rescues, metrics.spare_workers);
+    }
+}
+
 // ---- waiting for events -----------------------------------------------------------------------
 
 /// Blocks the OS thread until `event`.
