@@ -35,7 +35,7 @@ impl Worker {
         }
         if self.must_not_suspend() {
             // The running task holds the OS thread: the hand-off would wait for it.
-            return self.push_ready(task);
+            return self.push_apart(task);
         }
         if let Some(before) = self.core.queues.hand_off(task) {
             return self.push_ready(before);

@@ -146,6 +146,7 @@ impl Worker {
     }
 
     /// What to do with this chance, and with so many more.
+    #[cold]
     fn decide(&self) -> (bool, u32) {
         let Self { sharing, sched, core, .. } = self;
         if core.remote.own.is_on_trial() || sched.chaos.is_some() {
