@@ -1,7 +1,7 @@
 //! What is ready is run by one worker or by several, whichever is faster.
 
-use gthread::{Runtime, channel, go, yield_now};
-use gthread_tests::{LIMIT, runtime, under_chaos, until, watchdog};
+use gthread::{Builder, Runtime, channel, go};
+use gthread_tests::{Flag, LIMIT, runtime, under_chaos, until, watchdog, yield_until};
 
 /// So many jobs for a pool of threads that do next to nothing with each, and hand it on.
 fn jobs(count: u64) {
@@ -47,21 +47,37 @@ fn picks(runtime: &Runtime) -> Vec<u64> {
 
 #[test]
 fn threads_that_never_wait_are_shared() {
-    const TURNS: u64 = 10_000;
+    // Sooner or later a stopped worker is rescued, and what it had is shared without an offer: not so often.
+    const ROUNDS: u32 = 20;
+    const TURNS: u64 = 1000;
     if under_chaos("who runs what") {
         return;
     }
     watchdog(LIMIT, || {
         let runtime = runtime(2);
-        until(|| {
+        for _ in 0..ROUNDS {
+            let done = Flag::new();
             let before = picks(&runtime);
-            runtime.run(|| {
-                let threads: Vec<_> =
-                    (0..4).map(|_| go!(|| (0..TURNS).for_each(|_| yield_now()))).collect();
-                threads.into_iter().for_each(|thread| thread.join().unwrap());
+            let parent = runtime.spawn({
+                let done = done.clone();
+                move || {
+                    // Queued: a continuation would be stolen, and what it forks is where it is.
+                    let start = |_| {
+                        let done = done.clone();
+                        Builder::new().queued(true).spawn(move || yield_until(|| done.is_up()))
+                    };
+                    let threads: Vec<_> = (0..4).map(start).collect();
+                    threads.into_iter().for_each(|thread| thread.unwrap().join().unwrap());
+                }
             });
-            let after = picks(&runtime);
-            after.iter().zip(&before).all(|(after, before)| after - before > TURNS)
-        });
+            // Two of them, of which one may be a spare by now.
+            until(|| {
+                let now = picks(&runtime);
+                let before = before.iter().copied().chain(std::iter::repeat(0));
+                now.iter().zip(before).filter(|(now, before)| *now - before > TURNS).count() >= 2
+            });
+            done.raise();
+            parent.join().unwrap();
+        }
     });
 }
