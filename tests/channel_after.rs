@@ -101,18 +101,23 @@ fn far_away_is_never(_: Way) {
 }
 
 fn a_shorter_timeout_wins(_: Way) {
-    let begin = Instant::now();
-    let rx = after(3 * SHORT);
-    for timeout in [Duration::ZERO, SHORT] {
-        let start = Instant::now();
-        match rx.recv_timeout(timeout) {
-            Err(error) => {
-                assert_eq!(error, RecvTimeoutError::Timeout);
-                assert!(start.elapsed() >= timeout);
+    // A busy machine may come so late that it is due, but not each time.
+    let mut were_shorter = false;
+    while !were_shorter {
+        let begin = Instant::now();
+        let rx = after(3 * SHORT);
+        were_shorter = [Duration::ZERO, SHORT].into_iter().all(|timeout| {
+            let start = Instant::now();
+            match rx.recv_timeout(timeout) {
+                Ok(due) => assert!(due >= begin + 3 * SHORT && Instant::now() >= due),
+                Err(error) => {
+                    assert_eq!(error, RecvTimeoutError::Timeout);
+                    assert!(start.elapsed() >= timeout);
+                    return true;
+                }
             }
-            // So late that it was due.
-            Ok(due) => assert!(due >= begin + 3 * SHORT && Instant::now() >= due),
-        }
+            false
+        });
     }
     let far = after(LONG);
     let start = Instant::now();
