@@ -3,7 +3,7 @@
 //! Each program runs in a process of its own, whose only OS threads are the runtime's and those that the program
 //! starts: libtest's would count as threads that may wake somebody. So this is a test without libtest.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use gthread::channel::{self, Receiver, Sender};
 use gthread::{Builder, JoinHandle, Runtime, go};
-use gthread_tests::{Random, Watchdog};
+use gthread_tests::{Random, Watchdog, is_chaos, read_to};
 
 const REPORT: &str = "all green threads are asleep - deadlock!";
 const WARNING: &str = "warning: all green threads have been asleep";
@@ -189,9 +189,7 @@ fn start(program: &Program) -> Output {
     // Only then is the time its own, however slow the machine is to start it.
     let (mut from, mut said) = (BufReader::new(child.stderr.take().unwrap()), String::new());
     for what in [chaos_if_any(), last] {
-        while !said.contains(what) {
-            assert_ne!(from.read_line(&mut said).unwrap(), 0, "no {what:?} in {said}");
-        }
+        said += &read_to(&mut from, what);
     }
     std::thread::sleep(time);
     assert!(child.try_wait().unwrap().is_none(), "{} has ended", program.name);
@@ -205,8 +203,7 @@ fn start(program: &Program) -> Output {
 
 /// What each program says under chaos, before its threads run.
 fn chaos_if_any() -> &'static str {
-    let chaos = std::env::var_os("GTHREAD_CHAOS").is_some_and(|seed| seed != "0");
-    if chaos { "gthread: chaos, GTHREAD_CHAOS=" } else { "" }
+    if is_chaos() { "gthread: chaos, GTHREAD_CHAOS=" } else { "" }
 }
 
 fn reported_and_passed(output: &Output, text: &str) {

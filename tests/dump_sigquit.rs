@@ -1,13 +1,13 @@
 //! A process that is sent SIGQUIT prints a dump and goes on, if it was told to.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 use gthread::{channel, go};
 use gthread_tests::{
-    LIMIT, Watchdog, is_asleep, is_child, named_os_threads, os_thread_id, until, watchdog,
+    LIMIT, Watchdog, is_asleep, is_child, named_os_threads, os_thread_id, read_to, until, watchdog,
 };
 
 /// Starts the test `name` of this binary as a subprocess, and waits until it says that it is ready.
@@ -28,15 +28,6 @@ fn start(name: &str, variables: &[(&str, &str)]) -> (Child, BufReader<impl Read>
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     read_to(&mut stderr, "ready");
     (child, stderr)
-}
-
-/// Reads lines up to one that contains `word`.
-fn read_to(from: &mut impl BufRead, word: &str) -> String {
-    let mut text = String::new();
-    while !text.contains(word) {
-        assert_ne!(from.read_line(&mut text).unwrap(), 0, "no {word:?} in {text}");
-    }
-    text
 }
 
 fn quit(child: &Child) {

@@ -2,14 +2,16 @@
 //! docs/soundness.md, checked. What hangs is run in a process of its own, and reported rather than asserted:
 //! it is std's to change.
 
-use std::io::{BufRead, BufReader, Error, Write};
+use std::io::{BufReader, Error, Write};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Once, mpsc};
 use std::time::{Duration, Instant};
 
 use gthread::{Builder, Runtime, channel, go, yield_now};
-use gthread_tests::{Flag, LIMIT, for_workers, is_child, os_thread_id, watchdog, yield_until};
+use gthread_tests::{
+    Flag, LIMIT, for_workers, is_child, os_thread_id, read_to, watchdog, yield_until,
+};
 
 /// Runs `body` where a thread that yields comes back on another OS thread.
 fn moving<T: Send>(body: impl FnOnce() -> T + Send) -> T {
@@ -203,10 +205,8 @@ fn observe(name: &str) {
         .spawn()
         .unwrap();
     // Only then does the time begin, however slow the machine is to start it.
-    let (mut from, mut said) = (BufReader::new(child.stderr.take().unwrap()), String::new());
-    while !said.contains("as far as the hazard") {
-        assert_ne!(from.read_line(&mut said).unwrap(), 0, "{said}");
-    }
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    read_to(&mut stderr, "as far as the hazard");
     let end = Instant::now() + Duration::from_secs(2);
     let became = loop {
         match child.try_wait().unwrap() {

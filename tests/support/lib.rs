@@ -4,7 +4,7 @@
 //! the [`Watchdog`] decides that it takes too long.
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -407,9 +407,23 @@ pub fn times_slept() -> i64 {
     usage.ru_nvcsw
 }
 
-/// Whether `GTHREAD_CHAOS` is set, so that a test of `what` has nothing to test: it says so.
+/// Reads lines of a child up to one that contains `word`.
+pub fn read_to(from: &mut impl BufRead, word: &str) -> String {
+    let mut text = String::new();
+    while !text.contains(word) {
+        assert_ne!(from.read_line(&mut text).unwrap(), 0, "no {word:?} in {text}");
+    }
+    text
+}
+
+/// Whether `GTHREAD_CHAOS` is set.
+pub fn is_chaos() -> bool {
+    std::env::var_os("GTHREAD_CHAOS").is_some_and(|seed| seed != "0")
+}
+
+/// Whether it is, so that a test of `what` has nothing to test: it says so.
 pub fn under_chaos(what: impl Display) -> bool {
-    let chaos = std::env::var_os("GTHREAD_CHAOS").is_some_and(|seed| seed != "0");
+    let chaos = is_chaos();
     if chaos {
         println!("not under chaos: {what}");
     }
