@@ -254,7 +254,11 @@ impl Sched {
             }
         }
         let posted = self.workers().any(|remote| remote.has_post());
-        let idle = !self.has_timers() && !self.has_work() && !self.has_private() && !posted;
+        let idle = self.hogs.nobody_waits()
+            && !self.has_timers()
+            && !self.has_work()
+            && !self.has_private()
+            && !posted;
         idle.then_some(())
     }
 

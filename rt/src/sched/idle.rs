@@ -140,9 +140,14 @@ impl Idle {
         let mut sleepers = lock(&self.sleepers);
         sleepers.push(worker);
         let change = SLEEPING.wrapping_sub(RUNNING).wrapping_sub(u64::from(was_searching));
-        self.word.fetch_add(change, Ordering::SeqCst);
+        let before = Counts(self.word.fetch_add(change, Ordering::SeqCst));
         drop(sleepers);
-        barrier::heavy();
+        if before.running() == 1 {
+            // Who pushes now does not run, and so fences as well.
+            fence(Ordering::SeqCst);
+        } else {
+            barrier::heavy();
+        }
     }
 
     /// A worker that announced its sleep has work to look at, or its time is over. True if it is

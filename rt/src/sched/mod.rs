@@ -7,7 +7,7 @@
 //!   task yet.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
-//! - [`monitor`] covers for workers that are stuck.
+//! - [`monitor`] covers for workers that are stuck, [`hogs`] has those that will be run beside them.
 //! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what
@@ -28,6 +28,7 @@ pub(crate) mod current;
 mod deadlock;
 mod driver;
 mod halves;
+mod hogs;
 mod idle;
 mod monitor;
 mod overflow;
@@ -65,6 +66,7 @@ use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, lock};
 use crate::task::{ABOVE_STACK, TaskRef, Waiter, Wake};
 use chaos::Chaos;
 use driver::Driver;
+use hogs::Hogs;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
@@ -75,6 +77,7 @@ use world::World;
 pub(crate) use census::Census;
 pub use counters::WorkerMetrics;
 pub(crate) use halves::Deferred;
+pub(crate) use hogs::Hog;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
@@ -101,6 +104,7 @@ pub(crate) struct Sched {
     idle: Idle,
     driver: Driver,
     monitor: Monitor,
+    hogs: Hogs,
     /// For tests: instead of the usual order. Boxed, because it is rarely there.
     chaos: Option<Box<Chaos>>,
     world: World,

@@ -24,7 +24,7 @@ use super::idle::Summon;
 use super::parker::Parker;
 use super::remote::{Remote, Rescue};
 use super::status::{COVERED, NORMAL};
-use super::{MAX_SPARES, Sched, say};
+use super::{MAX_SPARES, Sched, hogs, say};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
@@ -35,7 +35,8 @@ const MAX_INTERVAL: Duration = Duration::from_millis(10);
 const CALM_LOOKS: u32 = 5;
 
 /// How long a worker must have been stuck before another runs in its place. Doubles with every worker
-/// that is covered already, so that many long computations do not become as many OS threads.
+/// that is covered already, beyond as many as there are processors for, so that many long computations do not become
+/// as many OS threads; nor many workers that the machine has no processor for, and that only look stuck.
 const COVER_AFTER: Duration = Duration::from_millis(10);
 const MAX_DOUBLINGS: u32 = 7;
 
@@ -63,11 +64,15 @@ pub(super) struct Monitor {
     spares_wanted: AtomicUsize,
     /// It has said on stderr that a spare could not be started; once is enough.
     complained: AtomicBool,
+    /// So many workers are covered without growing patience.
+    at_once: u32,
 }
 
 impl Monitor {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(workers: u32) -> Self {
+        let processors = thread::available_parallelism().map_or(1, |n| n.get() as u32);
         Self {
+            at_once: workers.min(processors),
             parker: Parker::new(),
             dormant: AtomicBool::new(false),
             spares_wanted: AtomicUsize::new(0),
@@ -145,6 +150,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
     let mut short = false;
     let mut watch = Watch::default();
     let mut rest = Rest { picks: 0, doze: DOZE };
+    let mut hogs = hogs::Watch::new();
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             short = !sched.start_spare();
@@ -152,7 +158,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
         sched.advance_clock();
         sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
-        if sched.idle.is_quiet() {
+        if sched.is_quiet() {
             let doze = rest.doze(sched.picks()).or(short.then_some(MAX_INTERVAL));
             sleep_while_quiet(sched, doze, &mut trim_at, &mut watch);
             short = short && retry_spare(sched);
@@ -163,6 +169,9 @@ pub(super) fn run(sched: &Arc<Sched>) {
         }
         // Whatever runs leaves stacks behind.
         trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
+        if let Some(hog) = hogs.look(&sched.hogs) {
+            sched.inject(hog);
+        }
         if look(sched, &mut seen) {
             interval = MIN_INTERVAL;
             calm = 0;
@@ -214,7 +223,7 @@ fn sleep_while_quiet(
     monitor.dormant.store(true, Ordering::Release);
     // With the fence in `stir`: either we see the worker run, or it sees us dormant.
     fence(Ordering::SeqCst);
-    let quiet = sched.idle.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
+    let quiet = sched.is_quiet() && monitor.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !sched.is_stopped() {
         let look_at = watch.watch(sched);
         let until = [*trim_at, look_at].into_iter().flatten().min();
@@ -238,7 +247,7 @@ fn retry_spare(sched: &Arc<Sched>) -> bool {
 fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
     let now = Instant::now();
     let mut acted = false;
-    let mut covered = 0;
+    let mut covered: u32 = 0;
     let mut private = false;
     let mut stuck: Option<(usize, Duration)> = None;
     for (index, remote) in sched.workers().enumerate() {
@@ -280,7 +289,10 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
         // A spare may not be had, so asking for one is no reason to look again at once.
         return acted || matches!(summon, Summon::Worker(_));
     }
-    let patience = COVER_AFTER * 2_u32.pow(u32::min(covered, MAX_DOUBLINGS));
+    // Those that gave up their places themselves are no more than may.
+    let covered = covered.saturating_sub(sched.hogs.running() as u32);
+    let beyond = covered.saturating_sub(sched.monitor.at_once - 1);
+    let patience = COVER_AFTER * 2_u32.pow(u32::min(beyond, MAX_DOUBLINGS));
     match stuck {
         Some((index, time)) if time >= patience => cover(sched, index) || acted,
         _ => acted,
@@ -290,6 +302,8 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
 /// Lets another worker run in the place of a stuck one.
 fn cover(sched: &Arc<Sched>, index: usize) -> bool {
     let Some(remote) = sched.remotes()[index].get() else { return false };
+    // Before: who sees that it is covered sees this.
+    remote.own.begin_cover(hogs::time_used(remote));
     if !remote.own.status.cover() {
         return false;
     }

@@ -105,6 +105,7 @@ impl Worker {
     pub(super) fn set_status(&self, status: usize) {
         if self.core.remote.own.status.enter(status) == COVERED {
             self.sched.idle.unblock();
+            self.end_turn();
             // All others may have fallen asleep meanwhile, and the monitor with them.
             self.sched.monitor.stir();
         }

@@ -120,8 +120,12 @@ impl Worker {
     }
 
     pub(super) fn push_yielded(&self, task: TaskRef) {
+        self.note_hog(task);
         if task.pinned().is_some() {
             return self.pinned.borrow_mut().push_back(task);
+        }
+        if self.lines_up(task) {
+            return;
         }
         // Alone, it is about to be picked again, and nobody need be woken for it.
         let alone = self.core.queues.push_ready(task);

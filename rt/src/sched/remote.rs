@@ -1,6 +1,7 @@
 //! What of a worker the other threads see.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crossbeam_deque::Stealer;
 use crossbeam_utils::CachePadded;
@@ -10,7 +11,7 @@ use super::counters::Counters;
 use super::driver::Timers;
 use super::parker::Parker;
 use super::status::Status;
-use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, Ordering, fence, lock};
+use crate::prim::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::task::half::HalfRef;
 use crate::task::{Task, TaskRef};
 
@@ -85,6 +86,8 @@ pub(super) struct Own {
     beside: AtomicBool,
     /// It lets others take what is ready, to see whether that is worth it; see `share`. A hint, of the owner and of thieves.
     on_trial: AtomicBool,
+    /// The processor time that the OS thread had used when the worker was covered; see `hogs`.
+    used_at_cover: AtomicU64,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
     current: AtomicPtr<Task>,
 }
@@ -97,6 +100,16 @@ struct Inbox {
 }
 
 impl Own {
+    /// Before the worker is covered, with the processor time that its OS thread has used.
+    pub(super) fn begin_cover(&self, used: u64) {
+        self.used_at_cover.store(used, Ordering::Relaxed);
+    }
+
+    /// How much it has used since, for one that is covered.
+    pub(super) fn used_since_cover(&self, used: u64) -> Duration {
+        Duration::from_nanos(used.saturating_sub(self.used_at_cover.load(Ordering::Relaxed)))
+    }
+
     #[inline]
     pub(super) fn wakes_beside(&self) -> bool {
         self.beside.load(Ordering::Relaxed)
@@ -138,6 +151,7 @@ impl Remote {
                 status: Status::new(),
                 beside: AtomicBool::new(true),
                 on_trial: AtomicBool::new(false),
+                used_at_cover: AtomicU64::new(0),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             timers: CachePadded::new(Timers::new()),

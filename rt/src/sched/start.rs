@@ -12,6 +12,7 @@ use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
 use super::at_fork::watch_forks;
 use super::chaos::Chaos;
 use super::driver::Driver;
+use super::hogs::Hogs;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
@@ -285,7 +286,8 @@ impl Sched {
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),
             driver: Driver::new(),
-            monitor: Monitor::new(),
+            monitor: Monitor::new(workers),
+            hogs: Hogs::new(workers),
             chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),
             clock: CachePadded::new(AtomicU64::new(0)),

@@ -1,7 +1,7 @@
 //! The status word of a worker: what it is doing, and whether a dump wants it to stop.
 //!
 //! Invariants:
-//! - The worker itself moves between the states; the monitor alone moves it from `NORMAL` to `COVERED`.
+//! - The worker itself moves between the states; the monitor too moves it from `NORMAL` to `COVERED`.
 //! - `ASKED` is set and cleared by whoever dumps, with the world's lock held; `HELD` by the worker, under the
 //!   gate's lock, while it waits there. `URGED` is set by the monitor, and cleared by the worker; `TIMED` is the
 //!   worker's. No change of state loses them.
@@ -15,7 +15,7 @@ use crate::prim::{AtomicUsize, Ordering, barrier};
 pub(super) const NORMAL: usize = 0;
 /// In `blocking`, by its own account: not counted as running.
 pub(super) const BLOCKING: usize = 1;
-/// Found stuck in one task by the monitor: not counted as running until it picks again.
+/// Found stuck in one task by the monitor, or expected to be (`hogs.rs`): not counted as running until it picks again.
 pub(super) const COVERED: usize = 2;
 /// Asleep, or about to be, or not started, or ended.
 pub(super) const SLEEPING: usize = 3;

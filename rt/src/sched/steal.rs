@@ -133,7 +133,10 @@ impl Worker {
 
     /// Looks for work elsewhere, out of its own since just now.
     fn search(&self, mut since: Instant) -> Option<Next> {
-        if self.must_retire() || self.sched.idle.is_alone() && self.last_wait.get() > BRIEF {
+        let idle = &self.sched.idle;
+        if self.must_retire()
+            || idle.is_alone() && (self.last_wait.get() > BRIEF || self.sched.hogs.running() > 0)
+        {
             return None;
         }
         if !self.searching.get() {
@@ -259,7 +262,9 @@ impl Worker {
         let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
-            let timer = self.keep_timers();
+            // With as many awake as may be, the timers are theirs, and the monitor's: who wakes up for them is one too many.
+            let timer =
+                if sched.idle.has_room() { self.keep_timers() } else { self.leave_timers() };
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {

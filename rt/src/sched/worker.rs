@@ -17,6 +17,7 @@ use super::beside::Timing;
 use super::counters::Counters;
 use super::driver::Untold;
 use super::halves::Stretch;
+use super::hogs::Hog;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::share::Sharing;
@@ -85,6 +86,8 @@ pub(crate) struct Worker {
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
     pub(super) sharing: Sharing,
+    /// What it runs is a hog that has its turn.
+    pub(super) turn: Cell<bool>,
     /// How long it was out of work when it last was.
     pub(super) last_wait: Cell<Duration>,
     /// The next thread id and the end of the batch reserved for this worker.
@@ -119,6 +122,7 @@ impl Worker {
             untold: Cell::new(Untold::Nothing),
             timing: Timing::default(),
             sharing: Sharing::default(),
+            turn: Cell::new(false),
             last_wait: Cell::new(Duration::ZERO),
             ids: Cell::new((0, 0)),
             core,
@@ -167,7 +171,7 @@ impl Worker {
             self.sched.answer(summon);
         }
         self.tell_of_timers();
-        self.run_task(task);
+        if task.hog.get() == Hog::No { self.run_task(task) } else { self.run_hog(task) }
     }
 
     /// Says what runs now: to whoever asks on this worker, and to dumps.
@@ -178,7 +182,8 @@ impl Worker {
     }
 
     /// Runs a task, and the children it forks, until it parks, yields or ends.
-    fn run_task(&self, mut task: TaskRef) {
+    #[inline(always)]
+    pub(super) fn run_task(&self, mut task: TaskRef) {
         self.set_current(Some(task));
         loop {
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
@@ -203,6 +208,7 @@ impl Worker {
                     }
                     Action::Parked => {
                         self.set_current(None);
+                        self.note_hog(task);
                         match task.wait.commit() {
                             Commit::Parked => {}
                             Commit::Selected => {
@@ -213,6 +219,7 @@ impl Worker {
                     }
                     Action::ParkedHolding(lock) => {
                         self.set_current(None);
+                        self.note_hog(task);
                         // SAFETY: the lock belongs to what the task waits for, and lives as long as the
                         // task's borrow of it; nobody can wake the task before the lock is free.
                         unsafe { lock.release() }
@@ -428,13 +435,8 @@ impl Worker {
             return;
         }
         self.start_halves();
-        self.core.queues.expose_all();
-        if self.core.remote.own.status.enter(BLOCKING) == NORMAL {
-            self.sched.idle.block();
-        }
-        if self.core.remote.has_stealable() || self.sched.has_work() {
-            self.sched.answer(self.sched.idle.notify_outside());
-        }
+        self.step_aside(BLOCKING);
+        self.end_turn();
     }
 
     /// The running task has its OS thread back.

@@ -45,7 +45,7 @@ use gthread_arch::stacks::Slot;
 use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
 
 use crate::dump::Errand;
-use crate::sched::Sched;
+use crate::sched::{Hog, Sched};
 use command::Command;
 use join::JoinWord;
 use locals::Locals;
@@ -114,12 +114,14 @@ pub(crate) struct Body {
     joiner: UnsafeCell<Option<Waiter>>,
     slot: Cell<Option<Slot>>,
     after: Cell<Option<After>>,
-    /// Finishing the task is a matter of its join word alone: it is not pinned, and nothing comes after.
-    pub(crate) plain: bool,
     pub(crate) id: NonZeroU64,
     pub(crate) site: &'static Location<'static>,
     pub(crate) name: Option<Box<str>>,
     pinned: Option<u32>,
+    /// Finishing the task is a matter of its join word alone: it is not pinned, and nothing comes after.
+    pub(crate) plain: bool,
+    /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
+    pub(crate) hog: Cell<Hog>,
     /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
     /// one: a task that never waits does not pay for them.
@@ -227,6 +229,7 @@ impl TaskRef {
         let stack = unsafe { FiberStack::new(&slot, above) };
         // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new(stack, packet.vtable().entry, place.as_ptr().cast()) };
+        let plain = attributes.pinned.is_none() && attributes.after.is_none();
         let body = Body {
             wait: WaitCell::new(),
             fiber: UnsafeCell::new(fiber),
@@ -237,11 +240,12 @@ impl TaskRef {
             packet,
             joiner: UnsafeCell::new(None),
             slot: Cell::new(Some(slot)),
-            plain: attributes.pinned.is_none() && attributes.after.is_none(),
             after: Cell::new(attributes.after),
             id: attributes.id,
             site: attributes.site,
             name: attributes.name,
+            plain,
+            hog: Cell::new(Hog::No),
             pinned: attributes.pinned,
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),

@@ -1,0 +1,411 @@
+//! Tasks that are known to compute for long without a pause run beside the workers.
+//!
+//! There is no preemption, so a task that computes keeps its worker, and whoever waits there, until the monitor has
+//! another run in its place: ten milliseconds at least, each time. A task that was found so is a *known hog* from then
+//! on. When one is picked, its worker gives its place up at once, as if the task had announced
+//! [`blocking`](crate::blocking), and another serves the rest; it is the kernel that then divides the processors
+//! between them, and it does preempt. (Erlang's dirty CPU schedulers are the like: so many threads for what is long, beside
+//! as many for the rest.)
+//!
+//! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
+//! ends a turn lets the next in. That may take for ever, where a hog does not compute but waits for one in the line without
+//! saying so; therefore the monitor lets in one more when nobody has been for some time.
+//!
+//! To be a hog is forgotten at the beginning of each turn, and known again at its end if it took long: of processor time,
+//! since one that keeps its worker by waiting for the kernel is no hog, and any number of those may run at once.
+//!
+//! Invariants (of [`Line`], under its lock):
+//! - `running` counts the tasks that were let in and whose turn is not over, be it that they are still on their way in
+//!   a queue. Each has left the line marked [`Hog::Admitted`], or never was in it.
+//! - While any wait, `running` is at least `limit`; or one waits alone, which yielded and was put there by the worker whose
+//!   turn that ends. So there is a turn whose end lets the next in, and nobody in the line relies on a worker that sleeps.
+//! - A worker has a turn (`Worker::turn`) only while it is covered, or in `blocking` just after: its first move ends both.
+//! - The monitor is not dormant while any wait. Who put the task there was running and so had stirred it, and stops to run
+//!   only afterwards; the monitor looks at who runs first, and then into the line.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::Sched;
+use super::remote::Remote;
+use super::status::{COVERED, NORMAL};
+use super::worker::Worker;
+use crate::prim::{Mutex, lock};
+use crate::task::TaskRef;
+
+/// What is known of a task. Belongs to whoever has it as runnable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Hog {
+    #[default]
+    No,
+    Known,
+    /// It has been in the line, and was let in.
+    Admitted,
+}
+
+/// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
+pub(super) const SHORTEST: Duration = Duration::from_millis(2);
+
+/// How long nobody was let in, though some wait, before the monitor lets in one more. Doubles with each of those.
+const PATIENCE: Duration = Duration::from_millis(100);
+const MAX_DOUBLINGS: usize = 6;
+
+/// The hogs of a scheduler.
+#[derive(Debug)]
+pub(super) struct Hogs {
+    /// How many may run at once.
+    limit: usize,
+    line: Mutex<Line<TaskRef>>,
+}
+
+#[derive(Debug)]
+struct Line<T> {
+    running: usize,
+    /// Changes when one is let in.
+    turns: u64,
+    waiting: VecDeque<T>,
+}
+
+impl<T> Line<T> {
+    const fn new() -> Self {
+        Self { running: 0, turns: 0, waiting: VecDeque::new() }
+    }
+
+    /// Gives the hog back if it may run now; it is in the line otherwise.
+    fn enter(&mut self, hog: T, limit: usize) -> Option<T> {
+        if self.running < limit {
+            self.let_in();
+            return Some(hog);
+        }
+        self.waiting.push_back(hog);
+        None
+    }
+
+    fn let_in(&mut self) {
+        self.running += 1;
+        self.turns = self.turns.wrapping_add(1);
+    }
+
+    /// A turn is over: who is next.
+    fn leave(&mut self, limit: usize) -> Option<T> {
+        self.running -= 1;
+        if self.running < limit { self.admit() } else { None }
+    }
+
+    /// Lets the next in, whatever the limit.
+    fn admit(&mut self) -> Option<T> {
+        let next = self.waiting.pop_front();
+        if next.is_some() {
+            self.let_in();
+        }
+        next
+    }
+}
+
+impl Hogs {
+    pub(super) fn new(limit: u32) -> Self {
+        Self { limit: limit as usize, line: Mutex::new(Line::new()) }
+    }
+
+    /// True if it may run at once; it is in the line otherwise, and not the caller's any more.
+    fn enter(&self, task: TaskRef) -> bool {
+        lock(&self.line).enter(task, self.limit).is_some()
+    }
+
+    /// A turn is over: who is next, for the caller to make runnable.
+    fn leave(&self) -> Option<TaskRef> {
+        lock(&self.line).leave(self.limit).inspect(|task| task.hog.set(Hog::Admitted))
+    }
+
+    /// A hog whose turn is about to end waits for the next.
+    fn line_up(&self, task: TaskRef) {
+        lock(&self.line).waiting.push_back(task);
+    }
+
+    /// Whether none waits in the line. Who stopped to run before this has put nobody there since.
+    pub(super) fn nobody_waits(&self) -> bool {
+        lock(&self.line).waiting.is_empty()
+    }
+
+    /// How many have been let in whose turn is not over.
+    pub(super) fn running(&self) -> usize {
+        lock(&self.line).running
+    }
+}
+
+/// What the monitor remembers of the line.
+#[derive(Debug)]
+pub(super) struct Watch {
+    turns: u64,
+    since: Instant,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self { turns: 0, since: Instant::now() }
+    }
+
+    /// Lets one more in if nobody has been for some time: it is the caller's to make runnable.
+    pub(super) fn look(&mut self, hogs: &Hogs) -> Option<TaskRef> {
+        let mut line = lock(&hogs.line);
+        let now = Instant::now();
+        if self.turns != line.turns || line.waiting.is_empty() {
+            *self = Self { turns: line.turns, since: now };
+            return None;
+        }
+        let beyond = line.running.saturating_sub(hogs.limit).min(MAX_DOUBLINGS);
+        if now - self.since < PATIENCE * 2_u32.pow(beyond as u32) {
+            return None;
+        }
+        line.admit().inspect(|task| task.hog.set(Hog::Admitted))
+    }
+}
+
+impl Worker {
+    /// Runs a known hog when it has its turn, and those whose turn is next. This worker gives up its place meanwhile.
+    #[cold]
+    pub(super) fn run_hog(&self, task: TaskRef) {
+        let mut next = self.begin_turn(task).then_some(task);
+        while let Some(task) = next {
+            self.run_task(task);
+            next = self.pass_turn_on();
+        }
+    }
+
+    /// Whether the hog is to run now; it is in the line otherwise.
+    fn begin_turn(&self, task: TaskRef) -> bool {
+        if task.pinned().is_some() {
+            // No other worker could go on with it after it was in the line.
+            task.hog.set(Hog::No);
+            return true;
+        }
+        if task.hog.get() == Hog::Known && !self.sched.hogs.enter(task) {
+            return false;
+        }
+        self.note_turn(task);
+        self.step_aside(COVERED);
+        true
+    }
+
+    fn note_turn(&self, task: TaskRef) {
+        task.hog.set(Hog::No);
+        self.turn.set(true);
+        self.core.remote.own.begin_cover(thread_time(OWN));
+    }
+
+    /// The running task suspends, and is still ours. Notes whether it was long.
+    #[inline]
+    pub(super) fn note_hog(&self, task: TaskRef) {
+        if self.core.remote.own.status.state() == COVERED {
+            self.judge_turn(task);
+        }
+    }
+
+    #[cold]
+    fn judge_turn(&self, task: TaskRef) {
+        let long = self.core.remote.own.used_since_cover(thread_time(OWN)) >= SHORTEST;
+        task.hog.set(if long { Hog::Known } else { Hog::No });
+    }
+
+    /// The running task has yielded: if it is a hog that has a turn, it waits for its next.
+    #[inline]
+    pub(super) fn lines_up(&self, task: TaskRef) -> bool {
+        self.turn.get() && self.line_up(task)
+    }
+
+    #[cold]
+    fn line_up(&self, task: TaskRef) -> bool {
+        let is_hog = task.hog.get() == Hog::Known;
+        if is_hog {
+            self.sched.hogs.line_up(task);
+        }
+        is_hog
+    }
+
+    /// The hog has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
+    fn pass_turn_on(&self) -> Option<TaskRef> {
+        let Self { sched, core, turn, .. } = self;
+        let back = !turn.get()
+            || core.remote.own.status.is_asked()
+            || core.remote.has_private()
+            || self.has_pinned_work()
+            || sched.idle.has_room() && sched.has_work()
+            || sched.is_stopped();
+        if back {
+            return None;
+        }
+        turn.set(false);
+        let next = sched.hogs.leave()?;
+        self.note_turn(next);
+        self.counters().picks.count();
+        Some(next)
+    }
+
+    /// The worker is not covered any more. If it had a turn that is over, and the next is let in.
+    #[cold]
+    pub(super) fn end_turn(&self) {
+        if self.turn.replace(false) {
+            self.sched.hogs.leave().into_iter().for_each(|next| self.sched.inject(next));
+        }
+    }
+
+    /// The task that runs now, or next, will keep this OS thread: lets another take this worker's place.
+    pub(super) fn step_aside(&self, status: usize) {
+        self.core.queues.expose_all();
+        if self.core.remote.own.status.enter(status) == NORMAL {
+            self.sched.idle.block();
+        }
+        if self.core.remote.has_stealable() || self.sched.has_work() {
+            self.sched.answer(self.sched.idle.notify_outside());
+        }
+    }
+}
+
+/// The monitor's part.
+impl Sched {
+    /// Whether no worker runs, and no hog waits for its turn.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.idle.is_quiet() && self.hogs.nobody_waits()
+    }
+}
+
+/// The clock of the OS thread that asks.
+const OWN: libc::clockid_t = libc::CLOCK_THREAD_CPUTIME_ID;
+
+/// The processor time, in nanoseconds, that a worker has used before it was found stuck in a task: zero if that cannot
+/// be told. If it is in none, what it runs next is not to blame.
+pub(super) fn time_used(remote: &Remote) -> u64 {
+    if remote.current().is_none() {
+        return u64::MAX;
+    }
+    if cfg!(target_os = "linux") { thread_time(clock_of(remote.parker.thread_id())) } else { 0 }
+}
+
+/// Linux's number for the processor clock of a thread of this process, as `pthread_getcpuclockid` makes it. That one must
+/// not be asked about a thread that has ended; the kernel may.
+const fn clock_of(thread: i32) -> libc::clockid_t {
+    const PER_THREAD: libc::clockid_t = 6;
+    (!thread << 3) | PER_THREAD
+}
+
+/// What such a clock shows, in nanoseconds; zero if there is none.
+fn thread_time(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the call writes to `time` only.
+    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
+        0 => Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_nanos() as u64,
+        _ => 0,
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 2;
+
+    #[test]
+    fn as_many_run_as_may_and_the_others_come_in_order() {
+        let mut line = Line::new();
+        assert_eq!(line.enter('a', LIMIT), Some('a'));
+        assert_eq!(line.enter('b', LIMIT), Some('b'));
+        assert_eq!(line.enter('c', LIMIT), None);
+        assert_eq!(line.enter('d', LIMIT), None);
+        // `a` has yielded.
+        line.waiting.push_back('a');
+        assert_eq!([line.leave(LIMIT), line.leave(LIMIT)], [Some('c'), Some('d')]);
+        assert_eq!(line.running, LIMIT);
+        assert_eq!(
+            [line.leave(LIMIT), line.leave(LIMIT), line.leave(LIMIT)],
+            [Some('a'), None, None]
+        );
+        assert_eq!(line.running, 0);
+    }
+
+    #[test]
+    fn one_that_was_let_in_beyond_the_limit_lets_nobody_in() {
+        let mut line = Line::new();
+        (0..5).for_each(|hog| _ = line.enter(hog, LIMIT));
+        assert_eq!(line.admit(), Some(2));
+        assert_eq!(line.leave(LIMIT), None);
+        assert_eq!(line.leave(LIMIT), Some(3));
+        assert_eq!(line.admit(), Some(4));
+        assert_eq!(line.admit(), None);
+        assert_eq!(line.running, LIMIT + 1);
+    }
+
+    #[test]
+    fn the_clock_of_a_thread_can_be_read_by_another() {
+        let number = crate::task::os_thread_number();
+        let of_this = move || thread_time(clock_of(number));
+        let before = of_this();
+        let end = Instant::now() + Duration::from_secs(10);
+        while cfg!(target_os = "linux") && of_this() < before + 1_000_000 {
+            assert!(Instant::now() < end, "it stands still");
+        }
+        let seen = std::thread::spawn(of_this).join().unwrap();
+        assert!(seen >= before && thread_time(OWN) >= seen);
+        /// Linux numbers no thread so high.
+        const NONE: i32 = 1 << 22;
+        assert_eq!(thread_time(clock_of(NONE)), 0);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::{AtomicUsize, Ordering};
+    use crate::sched::idle::Idle;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// Two hogs come to a line that lets one run, and each yields once: none is forgotten, and no two run at once.
+    #[test]
+    fn whoever_ends_a_turn_lets_the_next_in() {
+        loom::model(|| {
+            let line = Arc::new(Mutex::new(Line::new()));
+            let (at_once, turns) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+            let workers: Vec<_> = (0..2)
+                .map(|hog| {
+                    let (line, at_once, turns) = (line.clone(), at_once.clone(), turns.clone());
+                    thread::spawn(move || {
+                        let mut next = lock(&line).enter((hog, 1), 1);
+                        while let Some((hog, yields)) = next {
+                            assert_eq!(at_once.fetch_add(1, Ordering::Relaxed), 0);
+                            turns.fetch_add(1, Ordering::Relaxed);
+                            at_once.fetch_sub(1, Ordering::Relaxed);
+                            if yields > 0 {
+                                lock(&line).waiting.push_back((hog, yields - 1));
+                            }
+                            next = lock(&line).leave(1);
+                        }
+                    })
+                })
+                .collect();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
+            assert_eq!(turns.load(Ordering::Relaxed), 4);
+            assert_eq!(lock(&line).running, 0);
+        });
+    }
+
+    /// Who puts a hog in the line and stops to run is not overlooked by the monitor that then sees nobody run.
+    #[test]
+    fn the_monitor_sees_who_waits() {
+        loom::model(|| {
+            let world = Arc::new((Idle::new(1), Mutex::new(Line::new())));
+            let worker = {
+                let world = world.clone();
+                thread::spawn(move || {
+                    let (idle, line) = &*world;
+                    lock(line).waiting.push_back(());
+                    idle.block();
+                })
+            };
+            let (idle, line) = &*world;
+            if idle.is_quiet() {
+                assert!(!lock(line).waiting.is_empty(), "overlooked");
+            }
+            worker.join().unwrap();
+        });
+    }
+}
