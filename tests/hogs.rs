@@ -331,3 +331,131 @@ fn those_that_compute_between_yields() {
     stop.raise();
     hogs.into_iter().for_each(|hog| hog.join().unwrap());
 }
+
+/// How long hogs compute between two yields here: well beyond what it takes to be found.
+const LONG: Duration = Duration::from_millis(40);
+
+fn compute(time: Duration) {
+    let end = Instant::now() + time;
+    hog_until(|| Instant::now() >= end);
+}
+
+/// Hogs that are known give their places up, so that others are served all the time.
+#[test]
+fn those_that_sleep_for_a_moment_do_not_wait_for_known_hogs() {
+    /// If each round waited for a hog, as many bursts would go by.
+    const ROUNDS: usize = 60;
+    for_each_of(&[1, 2], |runtime| {
+        let (stop, bursts) = (Flag::new(), Arc::new(AtomicUsize::new(0)));
+        let hogs: Vec<_> = (0..4)
+            .map(|n| {
+                let (stop, bursts) = (stop.clone(), Arc::clone(&bursts));
+                runtime.spawn(move || {
+                    while !stop.is_up() {
+                        compute(LONG);
+                        bursts.fetch_add(1, Ordering::Relaxed);
+                        // Those that wait in between too.
+                        if n % 2 == 0 {
+                            gthread::yield_now();
+                        } else {
+                            gthread::sleep(Duration::from_micros(100));
+                        }
+                    }
+                })
+            })
+            .collect();
+        // Each is found once.
+        gthread_tests::until(|| bursts.load(Ordering::Relaxed) >= 8);
+        let before = bursts.load(Ordering::Relaxed);
+        let beside = runtime.spawn(move || {
+            for _ in 0..ROUNDS {
+                gthread::sleep(Duration::from_micros(500));
+            }
+        });
+        beside.join().unwrap();
+        let waited = bursts.load(Ordering::Relaxed) - before;
+        stop.raise();
+        hogs.into_iter().for_each(|hog| hog.join().unwrap());
+        println!("{waited} bursts");
+        assert!(waited < ROUNDS / 2, "{waited} bursts went by in {ROUNDS} rounds");
+    });
+}
+
+/// One that has its turn waits, computing, for one that waits for its own: the monitor lets that one in.
+#[test]
+fn a_known_hog_that_waits_for_another() {
+    for_each_of(&[1, 2], |runtime| {
+        let count = runtime.metrics().workers + 2;
+        let flags: Vec<_> = (0..=count).map(|_| Flag::new()).collect();
+        let known = Arc::new(AtomicUsize::new(0));
+        let hogs: Vec<_> = (0..count)
+            .map(|n| {
+                let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
+                let known = Arc::clone(&known);
+                runtime.spawn(move || {
+                    // Until all are known, more or less.
+                    while known.load(Ordering::Relaxed) < 3 * count {
+                        compute(LONG);
+                        known.fetch_add(1, Ordering::Relaxed);
+                        gthread::yield_now();
+                    }
+                    mine.raise();
+                    hog_until(|| next.is_up());
+                })
+            })
+            .collect();
+        flags[count].raise();
+        hogs.into_iter().for_each(|hog| hog.join().unwrap());
+    });
+}
+
+/// Known hogs fork, join, block, wake others and are pinned: nobody is left behind, and no place is lost.
+#[test]
+fn known_hogs_that_do_what_others_do() {
+    for_each_of(&[1, 2], |runtime| {
+        let start = |n| {
+            Builder::new()
+                .pinned(n == 5)
+                .spawn(move || {
+                    for round in 0..4 {
+                        compute(LONG / 2);
+                        match (n + round) % 6 {
+                            0 => assert_eq!(go!(move || round).join().unwrap(), round),
+                            1 => assert_eq!(gthread::join(|| 1, || 2), (1, 2)),
+                            2 => gthread::blocking(|| std::thread::sleep(LONG / 8)),
+                            3 => {
+                                let (tx, rx) = channel::bounded(1);
+                                let receiver = go!(move || rx.recv());
+                                gthread::yield_now();
+                                compute(LONG / 2);
+                                tx.send(round).unwrap();
+                                compute(LONG / 8);
+                                assert_eq!(receiver.join().unwrap(), Ok(round));
+                            }
+                            4 => gthread::sleep(Duration::from_millis(1)),
+                            _ => {}
+                        }
+                        gthread::yield_now();
+                    }
+                })
+                .unwrap()
+        };
+        let hogs: Vec<_> = runtime.run(|| (0..6).map(start).collect());
+        hogs.into_iter().for_each(|hog| hog.join().unwrap());
+        // All places are there again: as many run as may, each waiting for the next.
+        let count = runtime.metrics().workers;
+        let flags: Vec<_> = (0..=count).map(|_| Flag::new()).collect();
+        let chain: Vec<_> = (0..count)
+            .map(|n| {
+                let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
+                runtime.spawn(move || {
+                    mine.raise();
+                    gthread_tests::until(|| next.is_up());
+                })
+            })
+            .collect();
+        flags[count].raise();
+        chain.into_iter().for_each(|thread| thread.join().unwrap());
+        runtime.spawn(yield_often).join().unwrap();
+    });
+}
