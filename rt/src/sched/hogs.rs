@@ -8,8 +8,8 @@
 //! as many for the rest.)
 //!
 //! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
-//! ends a turn lets the next in. That may take for ever, where a hog does not compute but waits for one in the line without
-//! saying so; therefore the monitor lets in one more when nobody has been for some time.
+//! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without
+//! saying so, or never pauses; therefore the monitor lets in one more when nobody has been for some time.
 //!
 //! To be a hog is forgotten at the beginning of each turn, and known again at its end if it took long: of processor time,
 //! since one that keeps its worker by waiting for the kernel is no hog, and any number of those may run at once.
@@ -17,7 +17,7 @@
 //! Invariants (of [`Line`], under its lock):
 //! - `running` counts the tasks that were let in and whose turn is not over, be it that they are still on their way in
 //!   a queue. Each has left the line marked [`Hog::Admitted`], or never was in it.
-//! - While any wait, `running` is at least `limit`; or one waits alone, which yielded and was put there by the worker whose
+//! - While any wait, `running` is at least `limit + extra`; or one waits alone, which yielded and was put there by the worker whose
 //!   turn that ends. So there is a turn whose end lets the next in, and nobody in the line relies on a worker that sleeps.
 //! - A worker has a turn (`Worker::turn`) only while it is covered, or in `blocking` just after: its first move ends both.
 //! - The monitor is not dormant while any wait. Who put the task there was running and so had stirred it, and stops to run
@@ -46,7 +46,8 @@ pub(crate) enum Hog {
 /// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
 pub(super) const SHORTEST: Duration = Duration::from_millis(2);
 
-/// How long nobody was let in, though some wait, before the monitor lets in one more. Doubles with each of those.
+/// How long nobody was let in, though some wait, before a turn seems to have no end and the monitor lets in one more. Doubles
+/// with each of those.
 const PATIENCE: Duration = Duration::from_millis(100);
 const MAX_DOUBLINGS: usize = 6;
 
@@ -61,6 +62,8 @@ pub(super) struct Hogs {
 #[derive(Debug)]
 struct Line<T> {
     running: usize,
+    /// So many turns are not counted, because they seem to have no end.
+    extra: usize,
     /// Changes when one is let in.
     turns: u64,
     waiting: VecDeque<T>,
@@ -68,12 +71,12 @@ struct Line<T> {
 
 impl<T> Line<T> {
     const fn new() -> Self {
-        Self { running: 0, turns: 0, waiting: VecDeque::new() }
+        Self { running: 0, extra: 0, turns: 0, waiting: VecDeque::new() }
     }
 
     /// Gives the hog back if it may run now; it is in the line otherwise.
     fn enter(&mut self, hog: T, limit: usize) -> Option<T> {
-        if self.running < limit {
+        if self.running < limit + self.extra {
             self.let_in();
             return Some(hog);
         }
@@ -86,13 +89,24 @@ impl<T> Line<T> {
         self.turns = self.turns.wrapping_add(1);
     }
 
-    /// A turn is over: who is next.
-    fn leave(&mut self, limit: usize) -> Option<T> {
+    /// A turn is over, `long` if it seemed to have no end: who is next.
+    fn leave(&mut self, limit: usize, long: bool) -> Option<T> {
         self.running -= 1;
-        if self.running < limit { self.admit() } else { None }
+        match self.running {
+            0 => self.extra = 0,
+            _ if long => self.extra = self.extra.saturating_sub(1),
+            _ => {}
+        }
+        if self.running < limit + self.extra { self.admit() } else { None }
     }
 
-    /// Lets the next in, whatever the limit.
+    /// One more turn seems to have no end, so there is room for another: who is next.
+    fn widen(&mut self) -> Option<T> {
+        self.extra += 1;
+        self.admit()
+    }
+
+    /// Lets the next in.
     fn admit(&mut self) -> Option<T> {
         let next = self.waiting.pop_front();
         if next.is_some() {
@@ -112,9 +126,10 @@ impl Hogs {
         lock(&self.line).enter(task, self.limit).is_some()
     }
 
-    /// A turn is over: who is next, for the caller to make runnable.
-    fn leave(&self) -> Option<TaskRef> {
-        lock(&self.line).leave(self.limit).inspect(|task| task.hog.set(Hog::Admitted))
+    /// A turn that began then is over: who is next, for the caller to make runnable.
+    fn leave(&self, began: Instant) -> Option<TaskRef> {
+        let long = began.elapsed() >= PATIENCE;
+        lock(&self.line).leave(self.limit, long).inspect(|task| task.hog.set(Hog::Admitted))
     }
 
     /// A hog whose turn is about to end waits for the next.
@@ -153,11 +168,11 @@ impl Watch {
             *self = Self { turns: line.turns, since: now };
             return None;
         }
-        let beyond = line.running.saturating_sub(hogs.limit).min(MAX_DOUBLINGS);
+        let beyond = line.extra.min(MAX_DOUBLINGS);
         if now - self.since < PATIENCE * 2_u32.pow(beyond as u32) {
             return None;
         }
-        line.admit().inspect(|task| task.hog.set(Hog::Admitted))
+        line.widen().inspect(|task| task.hog.set(Hog::Admitted))
     }
 }
 
@@ -189,7 +204,7 @@ impl Worker {
 
     fn note_turn(&self, task: TaskRef) {
         task.hog.set(Hog::No);
-        self.turn.set(true);
+        self.turn.set(Some(Instant::now()));
         self.core.remote.own.begin_cover(thread_time(OWN));
     }
 
@@ -210,7 +225,7 @@ impl Worker {
     /// The running task has yielded: if it is a hog that has a turn, it waits for its next.
     #[inline]
     pub(super) fn lines_up(&self, task: TaskRef) -> bool {
-        self.turn.get() && self.line_up(task)
+        self.turn.get().is_some() && self.line_up(task)
     }
 
     #[cold]
@@ -224,19 +239,21 @@ impl Worker {
 
     /// The hog has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
     fn pass_turn_on(&self) -> Option<TaskRef> {
-        let Self { sched, core, turn, .. } = self;
-        let back = !turn.get()
-            || core.remote.own.status.is_asked()
+        let Self { sched, core, .. } = self;
+        let began = self.turn.get()?;
+        let back = core.remote.own.status.is_asked()
             || core.remote.has_private()
+            || core.remote.has_stealable()
             || self.has_pinned_work()
             || sched.idle.has_room() && sched.has_work()
             || sched.is_stopped();
         if back {
             return None;
         }
-        turn.set(false);
-        let next = sched.hogs.leave()?;
+        self.turn.set(None);
+        let next = sched.hogs.leave(began)?;
         self.note_turn(next);
+        self.tell_of_timers();
         self.counters().picks.count();
         Some(next)
     }
@@ -244,8 +261,8 @@ impl Worker {
     /// The worker is not covered any more. If it had a turn that is over, and the next is let in.
     #[cold]
     pub(super) fn end_turn(&self) {
-        if self.turn.replace(false) {
-            self.sched.hogs.leave().into_iter().for_each(|next| self.sched.inject(next));
+        if let Some(began) = self.turn.take() {
+            self.sched.hogs.leave(began).into_iter().for_each(|next| self.sched.inject(next));
         }
     }
 
@@ -313,25 +330,27 @@ mod tests {
         assert_eq!(line.enter('d', LIMIT), None);
         // `a` has yielded.
         line.waiting.push_back('a');
-        assert_eq!([line.leave(LIMIT), line.leave(LIMIT)], [Some('c'), Some('d')]);
+        let mut leave = || line.leave(LIMIT, false);
+        assert_eq!([leave(), leave()], [Some('c'), Some('d')]);
         assert_eq!(line.running, LIMIT);
-        assert_eq!(
-            [line.leave(LIMIT), line.leave(LIMIT), line.leave(LIMIT)],
-            [Some('a'), None, None]
-        );
+        let mut leave = || line.leave(LIMIT, false);
+        assert_eq!([leave(), leave(), leave()], [Some('a'), None, None]);
         assert_eq!(line.running, 0);
     }
 
     #[test]
-    fn one_that_was_let_in_beyond_the_limit_lets_nobody_in() {
+    fn turns_without_an_end_are_not_counted() {
         let mut line = Line::new();
-        (0..5).for_each(|hog| _ = line.enter(hog, LIMIT));
-        assert_eq!(line.admit(), Some(2));
-        assert_eq!(line.leave(LIMIT), None);
-        assert_eq!(line.leave(LIMIT), Some(3));
-        assert_eq!(line.admit(), Some(4));
-        assert_eq!(line.admit(), None);
-        assert_eq!(line.running, LIMIT + 1);
+        (0..6).for_each(|hog| _ = line.enter(hog, LIMIT));
+        assert_eq!(line.widen(), Some(2));
+        // One of those that pause; the other two do not.
+        assert_eq!(line.leave(LIMIT, false), Some(3));
+        assert_eq!(line.leave(LIMIT, false), Some(4));
+        // They do.
+        assert_eq!(line.leave(LIMIT, true), None);
+        assert_eq!(line.leave(LIMIT, true), Some(5));
+        assert_eq!([line.leave(LIMIT, false), line.leave(LIMIT, false)], [None, None]);
+        assert_eq!((line.running, line.extra), (0, 0));
     }
 
     #[test]
@@ -377,7 +396,7 @@ mod models {
                             if yields > 0 {
                                 lock(&line).waiting.push_back((hog, yields - 1));
                             }
-                            next = lock(&line).leave(1);
+                            next = lock(&line).leave(1, false);
                         }
                     })
                 })

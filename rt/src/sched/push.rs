@@ -94,7 +94,9 @@ impl Worker {
     #[cold]
     pub(super) fn tell_of_offer(&self) {
         self.counters().offers.count();
-        self.sched.answer(self.sched.idle.notify());
+        // One that is covered does not count as running, so others rely on its fence (`Idle::sleep`).
+        let idle = &self.sched.idle;
+        self.sched.answer(if self.is_covered() { idle.notify_outside() } else { idle.notify() });
     }
 
     /// Lets others take what is private, but for a lone continuation that is not worth it.

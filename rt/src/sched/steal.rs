@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
+use super::Sched;
 use super::remote::Rescue;
 use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
@@ -133,10 +134,10 @@ impl Worker {
 
     /// Looks for work elsewhere, out of its own since just now.
     fn search(&self, mut since: Instant) -> Option<Next> {
-        let idle = &self.sched.idle;
-        if self.must_retire()
-            || idle.is_alone() && (self.last_wait.get() > BRIEF || self.sched.hogs.running() > 0)
-        {
+        let Sched { idle, hogs, .. } = &*self.sched;
+        // What waits where hogs compute is not far, and the processor not free for a search.
+        let computing = || hogs.running() > 0 && !self.sched.has_work();
+        if self.must_retire() || idle.is_alone() && (self.last_wait.get() > BRIEF || computing()) {
             return None;
         }
         if !self.searching.get() {

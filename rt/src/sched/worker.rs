@@ -86,8 +86,8 @@ pub(crate) struct Worker {
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
     pub(super) sharing: Sharing,
-    /// What it runs is a hog that has its turn.
-    pub(super) turn: Cell<bool>,
+    /// What it runs is a hog, whose turn has begun then.
+    pub(super) turn: Cell<Option<Instant>>,
     /// How long it was out of work when it last was.
     pub(super) last_wait: Cell<Duration>,
     /// The next thread id and the end of the batch reserved for this worker.
@@ -122,7 +122,7 @@ impl Worker {
             untold: Cell::new(Untold::Nothing),
             timing: Timing::default(),
             sharing: Sharing::default(),
-            turn: Cell::new(false),
+            turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             ids: Cell::new((0, 0)),
             core,
