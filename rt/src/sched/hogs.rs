@@ -31,17 +31,7 @@ use super::remote::Remote;
 use super::status::{COVERED, NORMAL};
 use super::worker::Worker;
 use crate::prim::{Mutex, lock};
-use crate::task::TaskRef;
-
-/// What is known of a task. Belongs to whoever has it as runnable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Hog {
-    #[default]
-    No,
-    Known,
-    /// It has been in the line, and was let in.
-    Admitted,
-}
+use crate::task::{Hog, TaskRef};
 
 /// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
 pub(super) const SHORTEST: Duration = Duration::from_millis(2);

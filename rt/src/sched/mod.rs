@@ -77,7 +77,6 @@ use world::World;
 pub(crate) use census::Census;
 pub use counters::WorkerMetrics;
 pub(crate) use halves::Deferred;
-pub(crate) use hogs::Hog;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;

@@ -17,7 +17,6 @@ use super::beside::Timing;
 use super::counters::Counters;
 use super::driver::Untold;
 use super::halves::Stretch;
-use super::hogs::Hog;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::share::Sharing;
@@ -25,10 +24,10 @@ use super::status::{BLOCKING, NORMAL, SLEEPING};
 use super::steal::Next;
 use super::urge::Urge;
 use super::{Sched, current, next_ids};
-use crate::task::TaskRef;
 use crate::task::command::Action;
 use crate::task::join::Finish;
 use crate::task::state::Commit;
+use crate::task::{Hog, TaskRef};
 
 /// Every so many picks the worker looks elsewhere first: at the injector, at its own oldest work, at
 /// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.

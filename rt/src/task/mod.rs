@@ -24,6 +24,7 @@
 pub(crate) mod command;
 mod debugger;
 pub(crate) mod half;
+mod hog;
 pub(crate) mod holder;
 pub(crate) mod join;
 pub(crate) mod locals;
@@ -45,12 +46,13 @@ use gthread_arch::stacks::Slot;
 use gthread_arch::{Fiber, FiberStack, Suspender, Switch};
 
 use crate::dump::Errand;
-use crate::sched::{Hog, Sched};
+use crate::sched::Sched;
 use command::Command;
 use join::JoinWord;
 use locals::Locals;
 use state::WaitCell;
 
+pub(crate) use hog::Hog;
 pub(crate) use note::Target;
 pub(crate) use os::{OsThread, os_locals, os_thread_number};
 use packet::Packet;
