@@ -8,8 +8,8 @@
 //! as many for the rest.)
 //!
 //! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
-//! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without
-//! saying so, or never pauses; therefore the monitor lets in one more when nobody has been for some time.
+//! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without saying so, or never
+//! pauses; therefore the monitor lets in one more when nobody has been for some time.
 //!
 //! To be a hog is forgotten at the beginning of each turn, and known again at its end if it took long: of processor time,
 //! since one that keeps its worker by waiting for the kernel is no hog, and any number of those may run at once.
@@ -17,8 +17,9 @@
 //! Invariants (of [`Line`], under its lock):
 //! - `running` counts the tasks that were let in and whose turn is not over, be it that they are still on their way in
 //!   a queue. Each has left the line marked [`Hog::Admitted`], or never was in it.
-//! - While any wait, `running` is at least `limit + extra`; or one waits alone, which yielded and was put there by the worker whose
-//!   turn that ends. So there is a turn whose end lets the next in, and nobody in the line relies on a worker that sleeps.
+//! - While any wait, `running` is at least `limit + extra`; or one waits alone, which yielded and was put there by the
+//!   worker whose turn that ends. So there is a turn whose end lets the next in, and nobody in the line relies on a
+//!   worker that sleeps.
 //! - A worker has a turn (`Worker::turn`) only while it is covered, or in `blocking` just after: its first move ends both.
 //! - The monitor is not dormant while any wait. Who put the task there was running and so had stirred it, and stops to run
 //!   only afterwards; the monitor looks at who runs first, and then into the line.
@@ -34,7 +35,7 @@ use crate::prim::{Mutex, lock};
 use crate::task::{Hog, TaskRef};
 
 /// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
-pub(super) const SHORTEST: Duration = Duration::from_millis(2);
+const SHORTEST: Duration = Duration::from_millis(2);
 
 /// How long nobody was let in, though some wait, before a turn seems to have no end and the monitor lets in one more. Doubles
 /// with each of those.
