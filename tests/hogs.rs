@@ -5,7 +5,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use gthread::{Builder, channel, go};
-use gthread_tests::{Flag, for_each_of, for_workers, hog_until, yield_often};
+use gthread_tests::{Flag, compute, for_each_of, for_workers, hog_until, is_chaos, yield_often};
 
 #[test]
 fn one_that_sleeps_in_the_kernel() {
@@ -335,11 +335,6 @@ fn those_that_compute_between_yields() {
 /// How long hogs compute between two yields here: well beyond what it takes to be found.
 const LONG: Duration = Duration::from_millis(40);
 
-fn compute(time: Duration) {
-    let end = Instant::now() + time;
-    hog_until(|| Instant::now() >= end);
-}
-
 /// Hogs that are known give their places up, so that others are served all the time.
 #[test]
 fn those_that_sleep_for_a_moment_do_not_wait_for_known_hogs() {
@@ -354,12 +349,11 @@ fn those_that_sleep_for_a_moment_do_not_wait_for_known_hogs() {
                     while !stop.is_up() {
                         compute(LONG);
                         bursts.fetch_add(1, Ordering::Relaxed);
-                        // Those that wait in between too.
-                        if n % 2 == 0 {
-                            gthread::yield_now();
-                        } else {
+                        // Those too that wait in between, more than once.
+                        for _ in 0..n {
                             gthread::sleep(Duration::from_micros(100));
                         }
+                        gthread::yield_now();
                     }
                 })
             })
@@ -377,7 +371,8 @@ fn those_that_sleep_for_a_moment_do_not_wait_for_known_hogs() {
         stop.raise();
         hogs.into_iter().for_each(|hog| hog.join().unwrap());
         println!("{waited} bursts");
-        assert!(waited < ROUNDS / 2, "{waited} bursts went by in {ROUNDS} rounds");
+        // Chaos has no order that could be relied on.
+        assert!(waited < ROUNDS / 2 || is_chaos(), "{waited} bursts went by in {ROUNDS} rounds");
     });
 }
 

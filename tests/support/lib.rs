@@ -391,9 +391,20 @@ pub fn is_asleep(id: i64) -> bool {
 
 /// CPU time that this process has used, of all threads.
 pub fn cpu_time() -> Duration {
+    read_clock(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+/// Computes, on one OS thread, until that has used so much CPU time.
+pub fn compute(time: Duration) {
+    let used = || read_clock(libc::CLOCK_THREAD_CPUTIME_ID);
+    let end = used() + time;
+    hog_until(|| used() >= end);
+}
+
+fn read_clock(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a place for the answer.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &mut time) };
+    let result = unsafe { libc::clock_gettime(clock, &mut time) };
     assert_eq!(result, 0);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

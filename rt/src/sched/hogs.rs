@@ -11,8 +11,9 @@
 //! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without saying so, or never
 //! pauses; therefore the monitor lets in one more when nobody has been for some time.
 //!
-//! To be a hog is forgotten at the beginning of each turn, and known again at its end if it took long: of processor time,
-//! since one that keeps its worker by waiting for the kernel is no hog, and any number of those may run at once.
+//! To be a hog is forgotten when a turn ends otherwise than by suspending, as by a fork, and after some turns that were
+//! short: of processor time, since one that keeps its worker by waiting for the kernel is no hog, and any number of those
+//! may run at once.
 //!
 //! Invariants (of [`Line`], under its lock):
 //! - `running` counts the tasks that were let in and whose turn is not over, be it that they are still on their way in
@@ -37,8 +38,11 @@ use crate::task::{Hog, TaskRef};
 /// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
 const SHORTEST: Duration = Duration::from_millis(2);
 
-/// How long nobody was let in, though some wait, before a turn seems to have no end and the monitor lets in one more. Doubles
-/// with each of those.
+/// A hog is known for so many short turns, since it may wait in between to pass on what it has computed.
+const CREDIT: u8 = 8;
+
+/// How long nobody was let in, though some wait, before a turn seems to have no end and the monitor lets in one more.
+/// Doubles with each of those.
 const PATIENCE: Duration = Duration::from_millis(100);
 const MAX_DOUBLINGS: usize = 6;
 
@@ -120,7 +124,7 @@ impl Hogs {
     /// A turn that began then is over: who is next, for the caller to make runnable.
     fn leave(&self, began: Instant) -> Option<TaskRef> {
         let long = began.elapsed() >= PATIENCE;
-        lock(&self.line).leave(self.limit, long).inspect(|task| task.hog.set(Hog::Admitted))
+        lock(&self.line).leave(self.limit, long).inspect(|&task| mark_admitted(task))
     }
 
     /// A hog whose turn is about to end waits for the next.
@@ -163,8 +167,20 @@ impl Watch {
         if now - self.since < PATIENCE * 2_u32.pow(beyond as u32) {
             return None;
         }
-        line.widen().inspect(|task| task.hog.set(Hog::Admitted))
+        line.widen().inspect(|&task| mark_admitted(task))
     }
+}
+
+fn mark_admitted(task: TaskRef) {
+    task.hog.set(Hog::Admitted(task.hog.get().credit()));
+}
+
+/// The turn of a hog that a worker runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Turn {
+    began: Instant,
+    /// What the hog had left when it began.
+    credit: u8,
 }
 
 impl Worker {
@@ -185,7 +201,7 @@ impl Worker {
             task.hog.set(Hog::No);
             return true;
         }
-        if task.hog.get() == Hog::Known && !self.sched.hogs.enter(task) {
+        if matches!(task.hog.get(), Hog::Known(_)) && !self.sched.hogs.enter(task) {
             return false;
         }
         self.note_turn(task);
@@ -194,8 +210,8 @@ impl Worker {
     }
 
     fn note_turn(&self, task: TaskRef) {
-        task.hog.set(Hog::No);
-        self.turn.set(Some(Instant::now()));
+        let credit = task.hog.replace(Hog::No).credit();
+        self.turn.set(Some(Turn { began: Instant::now(), credit }));
         self.core.remote.own.begin_cover(thread_time(OWN));
     }
 
@@ -210,7 +226,8 @@ impl Worker {
     #[cold]
     fn judge_turn(&self, task: TaskRef) {
         let long = self.core.remote.own.used_since_cover(thread_time(OWN)) >= SHORTEST;
-        task.hog.set(if long { Hog::Known } else { Hog::No });
+        let left = self.turn.get().map_or(0, |turn| turn.credit.saturating_sub(1));
+        task.hog.set(Hog::known(if long { CREDIT } else { left }));
     }
 
     /// The running task has yielded: if it is a hog that has a turn, it waits for its next.
@@ -221,7 +238,7 @@ impl Worker {
 
     #[cold]
     fn line_up(&self, task: TaskRef) -> bool {
-        let is_hog = task.hog.get() == Hog::Known;
+        let is_hog = task.hog.get() != Hog::No;
         if is_hog {
             self.sched.hogs.line_up(task);
         }
@@ -231,7 +248,7 @@ impl Worker {
     /// The hog has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
     fn pass_turn_on(&self) -> Option<TaskRef> {
         let Self { sched, core, .. } = self;
-        let began = self.turn.get()?;
+        let Turn { began, .. } = self.turn.get()?;
         let back = core.remote.own.status.is_asked()
             || core.remote.has_private()
             || core.remote.has_stealable()
@@ -252,7 +269,7 @@ impl Worker {
     /// The worker is not covered any more. If it had a turn that is over, and the next is let in.
     #[cold]
     pub(super) fn end_turn(&self) {
-        if let Some(began) = self.turn.take() {
+        if let Some(Turn { began, .. }) = self.turn.take() {
             self.sched.hogs.leave(began).into_iter().for_each(|next| self.sched.inject(next));
         }
     }

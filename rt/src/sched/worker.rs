@@ -17,6 +17,7 @@ use super::beside::Timing;
 use super::counters::Counters;
 use super::driver::Untold;
 use super::halves::Stretch;
+use super::hogs::Turn;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::share::Sharing;
@@ -85,8 +86,8 @@ pub(crate) struct Worker {
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
     pub(super) sharing: Sharing,
-    /// What it runs is a hog, whose turn has begun then.
-    pub(super) turn: Cell<Option<Instant>>,
+    /// What it runs is a hog, and this is its turn.
+    pub(super) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
     pub(super) last_wait: Cell<Duration>,
     /// The next thread id and the end of the batch reserved for this worker.
