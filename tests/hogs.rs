@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use gthread::{Builder, channel, go};
+use gthread::{Builder, JoinHandle, Runtime, channel, go};
 use gthread_tests::{Flag, compute, for_each_of, for_workers, hog_until, is_chaos, yield_often};
 
 #[test]
@@ -61,22 +61,30 @@ fn one_that_spins() {
     });
 }
 
+/// Waits for a flag, and keeps the OS thread.
+fn await_flag(flag: &Flag) {
+    gthread_tests::until(|| flag.is_up());
+}
+
+/// Starts threads that each raise a flag and wait for that of the next; the last waits for the flag that is given back.
+fn chain(runtime: &Runtime, length: usize, wait: fn(&Flag)) -> (Flag, Vec<JoinHandle<()>>) {
+    let flags: Vec<_> = (0..=length).map(|_| Flag::new()).collect();
+    let start = |pair: &[Flag]| {
+        let (mine, next) = (pair[0].clone(), pair[1].clone());
+        runtime.spawn(move || {
+            mine.raise();
+            wait(&next);
+        })
+    };
+    (flags[length].clone(), flags.windows(2).map(start).collect())
+}
+
 /// As many hogs as there are workers, each waiting for the next to start.
 #[test]
 fn as_many_as_there_are_workers_and_more() {
     for_workers(|runtime| {
-        let count = runtime.metrics().workers + 3;
-        let flags: Vec<_> = (0..=count).map(|_| Flag::new()).collect();
-        let hogs: Vec<_> = (0..count)
-            .map(|n| {
-                let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
-                runtime.spawn(move || {
-                    mine.raise();
-                    gthread_tests::until(|| next.is_up());
-                })
-            })
-            .collect();
-        flags[count].raise();
+        let (last, hogs) = chain(runtime, runtime.metrics().workers + 3, await_flag);
+        last.raise();
         hogs.into_iter().for_each(|hog| hog.join().unwrap());
     });
 }
@@ -194,17 +202,8 @@ fn hogs_after_spares_have_slept() {
         for round in 0..6 {
             println!("round {round}");
             // Some that block in a chain, so that as many spares are needed.
-            let flags: Vec<_> = (0..5).map(|_| Flag::new()).collect();
-            let chain: Vec<_> = (0..4)
-                .map(|n| {
-                    let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
-                    runtime.spawn(move || {
-                        mine.raise();
-                        gthread::blocking(|| gthread_tests::until(|| next.is_up()));
-                    })
-                })
-                .collect();
-            flags[4].raise();
+            let (last, chain) = chain(runtime, 4, |next| gthread::blocking(|| await_flag(next)));
+            last.raise();
             chain.into_iter().for_each(|thread| thread.join().unwrap());
             // One that is not announced, with work waiting: somebody else must run in its place.
             let stop = Flag::new();
@@ -234,18 +233,9 @@ fn hogs_after_spares_have_ended() {
                 let names = gthread_tests::os_thread_names();
                 names.iter().filter(|name| name.starts_with("gthread")).count()
             };
-            let flags: Vec<_> = (0..5).map(|_| Flag::new()).collect();
-            let chain: Vec<_> = (0..4)
-                .map(|n| {
-                    let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
-                    runtime.spawn(move || {
-                        mine.raise();
-                        gthread::blocking(|| gthread_tests::until(|| next.is_up()));
-                    })
-                })
-                .collect();
+            let (last, chain) = chain(runtime, 4, |next| gthread::blocking(|| await_flag(next)));
             let busy = names();
-            flags[4].raise();
+            last.raise();
             chain.into_iter().for_each(|thread| thread.join().unwrap());
             println!("{busy} OS threads");
             // The keepalive of spares, and some.
@@ -438,18 +428,8 @@ fn known_hogs_that_do_what_others_do() {
         let hogs: Vec<_> = runtime.run(|| (0..6).map(start).collect());
         hogs.into_iter().for_each(|hog| hog.join().unwrap());
         // All places are there again: as many run as may, each waiting for the next.
-        let count = runtime.metrics().workers;
-        let flags: Vec<_> = (0..=count).map(|_| Flag::new()).collect();
-        let chain: Vec<_> = (0..count)
-            .map(|n| {
-                let (mine, next) = (flags[n].clone(), flags[n + 1].clone());
-                runtime.spawn(move || {
-                    mine.raise();
-                    gthread_tests::until(|| next.is_up());
-                })
-            })
-            .collect();
-        flags[count].raise();
+        let (last, chain) = chain(runtime, runtime.metrics().workers, await_flag);
+        last.raise();
         chain.into_iter().for_each(|thread| thread.join().unwrap());
         runtime.spawn(yield_often).join().unwrap();
     });

@@ -288,12 +288,6 @@ impl Worker {
         until.and_then(|until| sched.driver.instant(until))
     }
 
-    /// The worker goes to sleep, and will not be the keeper.
-    pub(super) fn leave_timers(&self) -> Option<Instant> {
-        self.tell_of_timers();
-        None
-    }
-
     /// The worker is awake, and if it was the keeper it will have to tell.
     pub(super) fn unkeep_timers(&self) {
         if self.sched.driver.watch.unkeep(self.index()) {

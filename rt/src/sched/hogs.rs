@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 
 use super::Sched;
 use super::remote::Remote;
-use super::status::{COVERED, NORMAL};
+use super::status::COVERED;
 use super::worker::Worker;
 use crate::prim::{Mutex, lock};
 use crate::task::{Hog, TaskRef};
@@ -49,13 +49,13 @@ const MAX_DOUBLINGS: usize = 6;
 /// The hogs of a scheduler.
 #[derive(Debug)]
 pub(super) struct Hogs {
-    /// How many may run at once.
-    limit: usize,
     line: Mutex<Line<TaskRef>>,
 }
 
 #[derive(Debug)]
 struct Line<T> {
+    /// How many may run at once.
+    limit: usize,
     running: usize,
     /// So many turns are not counted, because they seem to have no end.
     extra: usize,
@@ -65,18 +65,22 @@ struct Line<T> {
 }
 
 impl<T> Line<T> {
-    const fn new() -> Self {
-        Self { running: 0, extra: 0, turns: 0, waiting: VecDeque::new() }
+    const fn new(limit: usize) -> Self {
+        Self { limit, running: 0, extra: 0, turns: 0, waiting: VecDeque::new() }
     }
 
     /// Gives the hog back if it may run now; it is in the line otherwise.
-    fn enter(&mut self, hog: T, limit: usize) -> Option<T> {
-        if self.running < limit + self.extra {
+    fn enter(&mut self, hog: T) -> Option<T> {
+        if self.has_room() {
             self.let_in();
             return Some(hog);
         }
         self.waiting.push_back(hog);
         None
+    }
+
+    const fn has_room(&self) -> bool {
+        self.running < self.limit + self.extra
     }
 
     fn let_in(&mut self) {
@@ -85,14 +89,14 @@ impl<T> Line<T> {
     }
 
     /// A turn is over, `long` if it seemed to have no end: who is next.
-    fn leave(&mut self, limit: usize, long: bool) -> Option<T> {
+    fn leave(&mut self, long: bool) -> Option<T> {
         self.running -= 1;
         match self.running {
             0 => self.extra = 0,
             _ if long => self.extra = self.extra.saturating_sub(1),
             _ => {}
         }
-        if self.running < limit + self.extra { self.admit() } else { None }
+        if self.has_room() { self.admit() } else { None }
     }
 
     /// One more turn seems to have no end, so there is room for another: who is next.
@@ -113,18 +117,18 @@ impl<T> Line<T> {
 
 impl Hogs {
     pub(super) fn new(limit: u32) -> Self {
-        Self { limit: limit as usize, line: Mutex::new(Line::new()) }
+        Self { line: Mutex::new(Line::new(limit as usize)) }
     }
 
     /// True if it may run at once; it is in the line otherwise, and not the caller's any more.
     fn enter(&self, task: TaskRef) -> bool {
-        lock(&self.line).enter(task, self.limit).is_some()
+        lock(&self.line).enter(task).is_some()
     }
 
     /// A turn that began then is over: who is next, for the caller to make runnable.
     fn leave(&self, began: Instant) -> Option<TaskRef> {
         let long = began.elapsed() >= PATIENCE;
-        lock(&self.line).leave(self.limit, long).inspect(|&task| mark_admitted(task))
+        lock(&self.line).leave(long).inspect(|&task| mark_admitted(task))
     }
 
     /// A hog whose turn is about to end waits for the next.
@@ -145,12 +149,12 @@ impl Hogs {
 
 /// What the monitor remembers of the line.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct SeenLine {
     turns: u64,
     since: Instant,
 }
 
-impl Watch {
+impl SeenLine {
     pub(super) fn new() -> Self {
         Self { turns: 0, since: Instant::now() }
     }
@@ -273,17 +277,6 @@ impl Worker {
             self.sched.hogs.leave(began).into_iter().for_each(|next| self.sched.inject(next));
         }
     }
-
-    /// The task that runs now, or next, will keep this OS thread: lets another take this worker's place.
-    pub(super) fn step_aside(&self, status: usize) {
-        self.core.queues.expose_all();
-        if self.core.remote.own.status.enter(status) == NORMAL {
-            self.sched.idle.block();
-        }
-        if self.core.remote.has_stealable() || self.sched.has_work() {
-            self.sched.answer(self.sched.idle.notify_outside());
-        }
-    }
 }
 
 /// The monitor's part.
@@ -331,33 +324,33 @@ mod tests {
 
     #[test]
     fn as_many_run_as_may_and_the_others_come_in_order() {
-        let mut line = Line::new();
-        assert_eq!(line.enter('a', LIMIT), Some('a'));
-        assert_eq!(line.enter('b', LIMIT), Some('b'));
-        assert_eq!(line.enter('c', LIMIT), None);
-        assert_eq!(line.enter('d', LIMIT), None);
+        let mut line = Line::new(LIMIT);
+        assert_eq!(line.enter('a'), Some('a'));
+        assert_eq!(line.enter('b'), Some('b'));
+        assert_eq!(line.enter('c'), None);
+        assert_eq!(line.enter('d'), None);
         // `a` has yielded.
         line.waiting.push_back('a');
-        let mut leave = || line.leave(LIMIT, false);
+        let mut leave = || line.leave(false);
         assert_eq!([leave(), leave()], [Some('c'), Some('d')]);
         assert_eq!(line.running, LIMIT);
-        let mut leave = || line.leave(LIMIT, false);
+        let mut leave = || line.leave(false);
         assert_eq!([leave(), leave(), leave()], [Some('a'), None, None]);
         assert_eq!(line.running, 0);
     }
 
     #[test]
     fn turns_without_an_end_are_not_counted() {
-        let mut line = Line::new();
-        (0..6).for_each(|hog| _ = line.enter(hog, LIMIT));
+        let mut line = Line::new(LIMIT);
+        (0..6).for_each(|hog| _ = line.enter(hog));
         assert_eq!(line.widen(), Some(2));
         // One of those that pause; the other two do not.
-        assert_eq!(line.leave(LIMIT, false), Some(3));
-        assert_eq!(line.leave(LIMIT, false), Some(4));
+        assert_eq!(line.leave(false), Some(3));
+        assert_eq!(line.leave(false), Some(4));
         // They do.
-        assert_eq!(line.leave(LIMIT, true), None);
-        assert_eq!(line.leave(LIMIT, true), Some(5));
-        assert_eq!([line.leave(LIMIT, false), line.leave(LIMIT, false)], [None, None]);
+        assert_eq!(line.leave(true), None);
+        assert_eq!(line.leave(true), Some(5));
+        assert_eq!([line.leave(false), line.leave(false)], [None, None]);
         assert_eq!((line.running, line.extra), (0, 0));
     }
 
@@ -390,13 +383,13 @@ mod models {
     #[test]
     fn whoever_ends_a_turn_lets_the_next_in() {
         loom::model(|| {
-            let line = Arc::new(Mutex::new(Line::new()));
+            let line = Arc::new(Mutex::new(Line::new(1)));
             let (at_once, turns) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let workers: Vec<_> = (0..2)
                 .map(|hog| {
                     let (line, at_once, turns) = (line.clone(), at_once.clone(), turns.clone());
                     thread::spawn(move || {
-                        let mut next = lock(&line).enter((hog, 1), 1);
+                        let mut next = lock(&line).enter((hog, 1));
                         while let Some((hog, yields)) = next {
                             assert_eq!(at_once.fetch_add(1, Ordering::Relaxed), 0);
                             turns.fetch_add(1, Ordering::Relaxed);
@@ -404,7 +397,7 @@ mod models {
                             if yields > 0 {
                                 lock(&line).waiting.push_back((hog, yields - 1));
                             }
-                            next = lock(&line).leave(1, false);
+                            next = lock(&line).leave(false);
                         }
                     })
                 })
@@ -419,7 +412,7 @@ mod models {
     #[test]
     fn the_monitor_sees_who_waits() {
         loom::model(|| {
-            let world = Arc::new((Idle::new(1), Mutex::new(Line::new())));
+            let world = Arc::new((Idle::new(1), Mutex::new(Line::new(1))));
             let worker = {
                 let world = world.clone();
                 thread::spawn(move || {

@@ -4,6 +4,7 @@
 //! - gives what is private to a worker that is stuck to those that have no work;
 //! - lets another worker run in the place of one that has been stuck in a task for some time while
 //!   work waits, starting a spare OS thread if there is none asleep;
+//! - lets known hogs have their turns where those of others have no end;
 //! - fires timers that no worker is free to fire;
 //! - starts the spares that others ask for;
 //! - gives memory of stacks that nobody needs back to the kernel;
@@ -150,7 +151,7 @@ pub(super) fn run(sched: &Arc<Sched>) {
     let mut short = false;
     let mut watch = Watch::default();
     let mut rest = Rest { picks: 0, doze: DOZE };
-    let mut hogs = hogs::Watch::new();
+    let mut hogs = hogs::SeenLine::new();
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
             short = !sched.start_spare();

@@ -264,8 +264,12 @@ impl Worker {
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
             // With as many awake as may be, the timers are theirs, and the monitor's: who wakes up for them is one too many.
-            let timer =
-                if sched.idle.has_room() { self.keep_timers() } else { self.leave_timers() };
+            let timer = if sched.idle.has_room() {
+                self.keep_timers()
+            } else {
+                self.tell_of_timers();
+                None
+            };
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {

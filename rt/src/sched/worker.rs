@@ -439,6 +439,17 @@ impl Worker {
         self.end_turn();
     }
 
+    /// The task that runs now, or next, will keep this OS thread: lets another take this worker's place.
+    pub(super) fn step_aside(&self, status: usize) {
+        self.core.queues.expose_all();
+        if self.core.remote.own.status.enter(status) == NORMAL {
+            self.sched.idle.block();
+        }
+        if self.core.remote.has_stealable() || self.sched.has_work() {
+            self.sched.answer(self.sched.idle.notify_outside());
+        }
+    }
+
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
         self.sched.stay_if_condemned();
