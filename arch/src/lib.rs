@@ -17,7 +17,7 @@ mod cpu;
 mod fiber;
 mod stack;
 
-pub use cpu::{SWITCH_FRAME, prefetch, prefetch_to_write, stack_pointer};
+pub use cpu::{SWITCH_FRAME, os_thread, prefetch, prefetch_to_write, stack_pointer};
 pub use fiber::{Fiber, Suspender, Switch};
 pub use gthread_stacks as stacks;
 pub use stack::{FiberStack, STACK_ALIGN, on_stack};

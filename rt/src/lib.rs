@@ -48,6 +48,7 @@
 
 mod forked;
 mod prim;
+mod sole;
 mod spin;
 
 mod dump;

@@ -1,4 +1,5 @@
-//! A lock for a few instructions: one atomic read-modify-write to take, a store to release.
+//! A lock for a few instructions: one atomic read-modify-write to take, a store to release. (Whoever is alone with
+//! it takes it without: `sole.rs`.)
 //!
 //! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
 //! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has
@@ -19,12 +20,12 @@ use std::ptr::NonNull;
 use crate::forked;
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 
-const FREE: usize = 0;
+pub(crate) const FREE: usize = 0;
 /// The bit that is set while the lock is taken.
 pub(crate) const TAKEN: usize = 1;
 
 /// Invariant: whoever changed `state` from `FREE` to `TAKEN` has `value` to itself until it stores
-/// `FREE`, or someone does in its name.
+/// `FREE`, or someone does in its name. So has whoever got a guard by another word, as it has to know.
 pub(crate) struct SpinLock<T> {
     state: AtomicUsize,
     value: UnsafeCell<T>,
@@ -47,7 +48,18 @@ impl<T> SpinLock<T> {
         if !self.try_take() {
             self.lock_contended();
         }
-        SpinGuard { lock: self }
+        // SAFETY: we have taken it.
+        unsafe { self.guard_by(&self.state) }
+    }
+
+    /// The right to the value, which ends when `word` no longer says [`TAKEN`].
+    ///
+    /// # Safety
+    ///
+    /// Until then nobody else has it.
+    #[inline]
+    pub(crate) unsafe fn guard_by<'a>(&'a self, word: &'a AtomicUsize) -> SpinGuard<'a, T> {
+        SpinGuard { word, value: &self.value }
     }
 
     #[inline]
@@ -75,7 +87,9 @@ impl<T> fmt::Debug for SpinLock<T> {
 
 /// The right to use the value of a [`SpinLock`].
 pub(crate) struct SpinGuard<'a, T> {
-    lock: &'a SpinLock<T>,
+    /// Is [`TAKEN`] while this lives.
+    word: &'a AtomicUsize,
+    value: &'a UnsafeCell<T>,
 }
 
 /// A guard whose lock may stay taken without it.
@@ -87,7 +101,7 @@ pub(crate) trait Guard {
 impl<T> Guard for SpinGuard<'_, T> {
     #[inline]
     fn into_held(self) -> Held {
-        let held = Held::new(&self.lock.state);
+        let held = Held::new(self.word);
         std::mem::forget(self);
         held
     }
@@ -98,7 +112,7 @@ impl<T> Deref for SpinGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard's owner has the value to itself.
-        unsafe { &*self.lock.value.get() }
+        unsafe { &*self.value.get() }
     }
 }
 
@@ -106,14 +120,14 @@ impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as for `deref`.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { &mut *self.value.get() }
     }
 }
 
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.state.store(FREE, Ordering::Release);
+        self.word.store(FREE, Ordering::Release);
     }
 }
 

@@ -284,7 +284,8 @@ impl Queue {
 /// The Dekker pattern: who waits enters the queue, fences, and looks at the condition again; who
 /// changes the condition does so with a sequentially consistent operation, and looks with another
 /// whether anyone waits. (The condition is read with sequentially consistent loads too. On x86 all of
-/// this but the waiter's fence is free.)
+/// this but the waiter's fence is free.) A condition may also be changed inside a
+/// [`Sole`](crate::sole::Sole), if those who wait come to it when they look again.
 #[derive(Debug)]
 pub(crate) struct WaitList {
     /// How many nodes there are, to be read without the lock.
@@ -363,7 +364,7 @@ impl WaitList {
         self.count(&queues);
     }
 
-    /// The condition has changed for one waiter, by a sequentially consistent operation.
+    /// The condition has changed for one waiter, as the head of this type asks.
     #[inline]
     pub(crate) fn notify_one(&self) {
         sequentially_consistent();

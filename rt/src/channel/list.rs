@@ -12,7 +12,9 @@
 //!   the one who took the last slot leaves the head behind it before it counts its own value. So when
 //!   all are counted nobody can reach the block, and whoever counts last frees it.
 //! - `next` is set before the last slot's mark, so it is there for whoever has seen the mark.
-//! - Head and tail move with sequentially consistent operations: see `WaitList`.
+//! - Whoever changes head or tail, or is about to sleep for what they are, comes first, and leaves after
+//!   ([`Sole`]). If it is not alone, head and tail move with sequentially consistent operations: see
+//!   `WaitList`.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -22,6 +24,7 @@ use crossbeam_utils::CachePadded;
 
 use super::buffer::{Buffer, Peek, Pop, PushError};
 use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use crate::sole::{Entry, Sole};
 use crate::spin::Patience;
 
 /// Slots of a block.
@@ -38,6 +41,7 @@ const ONE: usize = 2;
 pub(super) struct List<T> {
     head: CachePadded<End<T>>,
     tail: CachePadded<End<T>>,
+    sole: Sole,
 }
 
 /// One end: the position, and the block that it is in. The block is right for the position unless that
@@ -88,14 +92,13 @@ impl<T> List<T> {
                 block: AtomicPtr::new(ptr::null_mut()),
             })
         };
-        Self { head: end(), tail: end() }
+        Self { head: end(), tail: end(), sole: Sole::new() }
     }
 
-    /// Makes the first block: gives the tail's block, and a block that is left over if another thread
-    /// was faster.
+    /// Makes `new` the first block: gives the tail's block, and a block that is left over if another
+    /// thread was faster.
     #[cold]
-    fn first_block(&self) -> (*mut Block<T>, *mut Block<T>) {
-        let new = Block::new();
+    fn first_block(&self, new: *mut Block<T>) -> (*mut Block<T>, *mut Block<T>) {
         let tail = &self.tail.block;
         match tail.compare_exchange(ptr::null_mut(), new, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => {
@@ -107,9 +110,10 @@ impl<T> List<T> {
     }
 
     fn push(&self, value: T) -> Result<(), T> {
+        let mut entry = self.sole.enter();
         let mut patience = Patience::new();
         let mut position = self.tail.position.load(Ordering::Acquire);
-        let mut next = ptr::null_mut();
+        let mut next: *mut Block<T> = ptr::null_mut();
         let result = loop {
             let mut block = self.tail.block.load(Ordering::Acquire);
             if position & CLOSED != 0 {
@@ -121,17 +125,20 @@ impl<T> List<T> {
                 position = self.tail.position.load(Ordering::Acquire);
                 continue;
             }
-            if block.is_null() {
-                (block, next) = self.first_block();
-            }
-            if index + 1 == SLOTS && next.is_null() {
-                // Before the tail stands at the end, where others wait.
+            if next.is_null() && (block.is_null() || index + 1 == SLOTS) {
+                // Before the tail stands at the end, where others wait; and outside, since it may take long.
+                drop(entry);
                 next = Block::new();
+                entry = self.sole.enter();
+                position = self.tail.position.load(Ordering::Acquire);
+                continue;
             }
-            let (new, old) = (Ordering::SeqCst, Ordering::Acquire);
+            if block.is_null() {
+                (block, next) = self.first_block(next);
+            }
             let tail = &self.tail.position;
-            match tail.compare_exchange_weak(position, position + ONE, new, old) {
-                Ok(_) => {
+            match entry.exchange(tail, position, position + ONE) {
+                Ok(()) => {
                     // SAFETY: the tail's block is right for a position before its end, and has not
                     // changed while the position has not. It stays until our slot is taken.
                     let block = unsafe { &*block };
@@ -154,21 +161,15 @@ impl<T> List<T> {
                 }
             }
         };
+        drop(entry);
         if !next.is_null() {
             // SAFETY: made above, and linked nowhere.
             drop(unsafe { Box::from_raw(next) });
         }
         result
     }
-}
 
-impl<T> Buffer<T> for List<T> {
-    #[inline]
-    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
-        self.push(value).map_err(|value| (PushError::Closed, value))
-    }
-
-    fn try_pop(&self) -> Pop<T> {
+    fn pop(&self, entry: Entry<'_>) -> Pop<T> {
         let mut patience = Patience::new();
         let mut position = self.head.position.load(Ordering::Acquire);
         loop {
@@ -190,10 +191,9 @@ impl<T> Buffer<T> for List<T> {
                 position = self.head.position.load(Ordering::Acquire);
                 continue;
             }
-            let (new, old) = (Ordering::SeqCst, Ordering::Acquire);
             let head = &self.head.position;
-            match head.compare_exchange_weak(position, next_position, new, old) {
-                Ok(_) => {
+            match entry.exchange(head, position, next_position) {
+                Ok(()) => {
                     // SAFETY: as in `push`: the block is right for the position, and stays until we
                     // have counted our value.
                     let slot = &unsafe { &*block }.slots[index];
@@ -212,12 +212,12 @@ impl<T> Buffer<T> for List<T> {
                         let first = (position & !MORE) + 2 * ONE;
                         head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
                     }
-                    // SAFETY: as above, up to the addition; if ours was the last value, nobody else
-                    // reaches the block any more.
-                    unsafe {
-                        if (*block).taken.fetch_add(1, Ordering::AcqRel) + 1 == SLOTS {
-                            drop(Box::from_raw(block));
-                        }
+                    // SAFETY: as above, up to the addition.
+                    let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
+                    drop(entry);
+                    if taken == SLOTS {
+                        // SAFETY: ours was the last value, so nobody else reaches the block any more.
+                        drop(unsafe { Box::from_raw(block) });
                     }
                     return Pop::Value(value);
                 }
@@ -228,18 +228,31 @@ impl<T> Buffer<T> for List<T> {
             }
         }
     }
+}
+
+impl<T> Buffer<T> for List<T> {
+    #[inline]
+    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
+        self.push(value).map_err(|value| (PushError::Closed, value))
+    }
+
+    fn try_pop(&self) -> Pop<T> {
+        self.pop(self.sole.enter())
+    }
 
     fn can_push(&self) -> bool {
         true
     }
 
     fn peek(&self) -> Peek {
+        let _entry = self.sole.enter();
         let head = self.head.position.load(Ordering::SeqCst) & !MORE;
         let tail = self.tail.position.load(Ordering::SeqCst);
         if tail == head { Peek::Empty } else { Peek::Ready }
     }
 
     fn close(&self) -> bool {
+        let _entry = self.sole.enter();
         self.tail.position.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
     }
 
@@ -269,7 +282,7 @@ impl<T> Buffer<T> for List<T> {
 
 impl<T> Drop for List<T> {
     fn drop(&mut self) {
-        while let Pop::Value(value) = self.try_pop() {
+        while let Pop::Value(value) = self.pop(Entry::of_owner()) {
             drop(value);
         }
         let block = self.head.block.load(Ordering::Relaxed);

@@ -19,8 +19,9 @@
 //! - Between moving the head or tail and storing the stamp there are a few instructions and nothing that
 //!   could suspend a green thread, so others may wait for it by spinning. What may take long, a select
 //!   between its choice and its value, is PENDING instead, and nobody spins on that.
-//! - Head and tail move, and are read by those who are about to sleep, with sequentially consistent
-//!   operations: see `WaitList`.
+//! - Whoever changes head or tail, or is about to sleep for what they are, comes first, and leaves after
+//!   ([`Sole`]). If it is not alone, head and tail move, and are read by those who are about to sleep, with
+//!   sequentially consistent operations: see `WaitList`.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -29,6 +30,7 @@ use crossbeam_utils::CachePadded;
 
 use super::buffer::{Buffer, Peek, Pop, PushError};
 use crate::prim::{AtomicUsize, Ordering};
+use crate::sole::{Entry, Sole};
 use crate::spin::Patience;
 
 const FILLED: usize = 1;
@@ -42,6 +44,7 @@ pub(super) struct Ring<T> {
     head: CachePadded<AtomicUsize>,
     tail: CachePadded<AtomicUsize>,
     slots: Box<[Slot<T>]>,
+    sole: Sole,
     /// A power of two, so that laps and indices do not mix.
     lap: usize,
 }
@@ -83,6 +86,7 @@ impl<T> Ring<T> {
             head: CachePadded::new(AtomicUsize::new(0)),
             tail: CachePadded::new(AtomicUsize::new(0)),
             slots,
+            sole: Sole::new(),
             lap,
         }
     }
@@ -107,7 +111,7 @@ impl<T> Ring<T> {
 
     /// Takes the slot at the tail, to be stamped soon.
     #[inline]
-    fn take_tail(&self) -> Result<usize, PushError> {
+    fn take_tail(&self, entry: &Entry<'_>) -> Result<usize, PushError> {
         let mut tail = self.tail.load(Ordering::Acquire);
         let mut patience = Patience::new();
         loop {
@@ -115,14 +119,8 @@ impl<T> Ring<T> {
                 return Err(PushError::Closed);
             }
             if self.slot(tail).stamp.load(Ordering::Acquire) == tail {
-                let next = self.next(tail);
-                match self.tail.compare_exchange_weak(
-                    tail,
-                    next,
-                    Ordering::SeqCst,
-                    Ordering::Acquire,
-                ) {
-                    Ok(_) => return Ok(tail),
+                match entry.exchange(&self.tail, tail, self.next(tail)) {
+                    Ok(()) => return Ok(tail),
                     Err(now) => {
                         tail = now;
                         patience.lost();
@@ -141,7 +139,8 @@ impl<T> Ring<T> {
 
     /// Reserves a slot for a value that comes later, or never.
     pub(super) fn reserve(&self) -> Result<Reserved, PushError> {
-        let position = self.take_tail()?;
+        let entry = self.sole.enter();
+        let position = self.take_tail(&entry)?;
         self.slot(position).stamp.store(position | PENDING, Ordering::Release);
         Ok(Reserved(position))
     }
@@ -170,13 +169,13 @@ impl<T> Ring<T> {
 
     /// Frees the slot at the head if it is one that was given up.
     pub(super) fn pass_hole(&self) -> bool {
+        let entry = self.sole.enter();
         let head = self.head.load(Ordering::Acquire);
         let slot = self.slot(head);
         if slot.stamp.load(Ordering::Acquire) != head | HOLE {
             return false;
         }
-        let (new, old) = (Ordering::SeqCst, Ordering::Relaxed);
-        if self.head.compare_exchange(head, self.next(head), new, old).is_err() {
+        if entry.exchange(&self.head, head, self.next(head)).is_err() {
             return false;
         }
         slot.stamp.store(head.wrapping_add(self.lap), Ordering::Release);
@@ -187,7 +186,8 @@ impl<T> Ring<T> {
 impl<T> Buffer<T> for Ring<T> {
     #[inline]
     fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
-        match self.take_tail() {
+        let entry = self.sole.enter();
+        match self.take_tail(&entry) {
             Ok(position) => {
                 // SAFETY: just taken.
                 unsafe { self.publish(position, value) };
@@ -199,6 +199,7 @@ impl<T> Buffer<T> for Ring<T> {
 
     #[inline]
     fn try_pop(&self) -> Pop<T> {
+        let entry = self.sole.enter();
         let mut head = self.head.load(Ordering::Acquire);
         let mut patience = Patience::new();
         loop {
@@ -206,10 +207,8 @@ impl<T> Buffer<T> for Ring<T> {
             let state = slot.stamp.load(Ordering::Acquire).wrapping_sub(head);
             match state {
                 FILLED | HOLE => {
-                    let next = self.next(head);
-                    let (new, old) = (Ordering::SeqCst, Ordering::Acquire);
-                    match self.head.compare_exchange_weak(head, next, new, old) {
-                        Ok(_) => {
+                    match entry.exchange(&self.head, head, self.next(head)) {
+                        Ok(()) => {
                             // SAFETY: the slot is ours. The value is there if the state says so.
                             let value = (state == FILLED)
                                 .then(|| unsafe { (*slot.value.get()).assume_init_read() });
@@ -236,6 +235,7 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn can_push(&self) -> bool {
+        let _entry = self.sole.enter();
         let head = self.head.load(Ordering::SeqCst);
         let tail = self.tail.load(Ordering::SeqCst);
         // The head may have moved on since, and the tail after it: then there was room.
@@ -243,6 +243,7 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn peek(&self) -> Peek {
+        let _entry = self.sole.enter();
         let mut patience = Patience::new();
         loop {
             let head = self.head.load(Ordering::SeqCst);
@@ -259,6 +260,7 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn close(&self) -> bool {
+        let _entry = self.sole.enter();
         self.tail.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
     }
 
@@ -307,6 +309,8 @@ impl<T> Drop for Ring<T> {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use crate::prim::fence;
+    use crate::wait::sequentially_consistent;
     use loom::sync::Arc;
     use loom::thread;
 
@@ -356,6 +360,38 @@ mod models {
                 out.into_iter().flatten().chain(pop(&ring)).chain(pop(&ring)).collect();
             assert_eq!(out, [5]);
             assert_eq!(ring.len(), 0);
+        });
+    }
+
+    /// Who is alone sends without a fence; another is about to sleep. (Compare `a_receiver_that_sleeps_…`.)
+    #[test]
+    fn who_comes_to_sleep_sees_what_was_sent_alone() {
+        loom::model(|| {
+            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
+            let (ring, waiting) = &*world;
+            assert!(ring.try_push(1).is_ok());
+            assert_eq!(pop(ring), Some(1));
+            let receiver = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, waiting) = &*world;
+                    waiting.store(1, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    ring.peek() == Peek::Empty
+                })
+            };
+            let entry = ring.sole.enter();
+            let alone = entry.is_alone();
+            let position = ring.take_tail(&entry).unwrap_or_else(|_| unreachable!("room"));
+            // SAFETY: just taken.
+            unsafe { ring.publish(position, 2) };
+            drop(entry);
+            if !alone {
+                sequentially_consistent();
+            }
+            let seen = waiting.load(Ordering::SeqCst) > 0;
+            assert!(seen || !receiver.join().unwrap(), "asleep, and nobody knows");
+            assert_eq!(pop(ring), Some(2));
         });
     }
 
