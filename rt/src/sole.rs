@@ -25,28 +25,28 @@
 //! - Whoever is about to sleep until something changes comes, after it has said so, and looks once more. So what t
 //!   changes inside needs no fence before it looks whether anyone sleeps: either the sleeper finds it, or t works as one
 //!   of many.
-//! - Inside are a few instructions, or a switch after which the worker leaves in the name of who entered
-//!   ([`Held`](crate::spin::Held)); no user code, but for an allocator under a [`SoleLock`]. Who comes again from inside
-//!   waits for itself, as with any lock.
+//! - Inside are a few instructions: no user code, no allocator, no switch. (Who came again from inside would wait for
+//!   itself.)
 //! - The number of an OS thread that has ended may be another's later. What the one did has happened before the other,
 //!   which goes on in its name, but not if the one is still inside: in the child of a process that has forked.
 //!
 //! (Biased locking, as Java's monitors had it until it was found that most are shared. Hence the counting: what is shared
 //! early costs nobody a barrier, and when it was shared late, others have to come alone twice as often.)
 
-use std::fmt;
-
-use crate::prim::{AtomicU32, AtomicUsize, Ordering, barrier};
-use crate::spin::{FREE, Patience, SpinGuard, SpinLock, TAKEN};
+use crate::prim::{AtomicUsize, Ordering, barrier};
+use crate::spin::Patience;
 
 const SHARED: usize = 0;
 const FIRST: usize = 1;
 const ALONE: usize = 2;
 const ENDING: usize = 4;
 
+const OUTSIDE: usize = 0;
+const INSIDE: usize = usize::MAX;
+
 /// So often, and each time as often again, its first user sees whether to enter from now on. Few enough times, where
 /// speed is not asked for, that every test has both.
-const OFTEN: u32 = if cfg!(loom) {
+const OFTEN: usize = if cfg!(loom) {
     1
 } else if cfg!(debug_assertions) {
     8
@@ -68,10 +68,8 @@ fn os_thread() -> usize {
 /// Whether something is used by one OS thread alone.
 pub(crate) struct Sole {
     user: AtomicUsize,
-    /// [`TAKEN`] while the user is inside, else [`FREE`].
+    /// If FIRST, how often the first user has come; if ALONE, [`INSIDE`] or [`OUTSIDE`]. It alone writes this.
     inside: AtomicUsize,
-    /// How often the first user has come. It alone writes this.
-    times: AtomicU32,
 }
 
 /// Whoever has come. Who is alone is inside while this lives.
@@ -82,45 +80,61 @@ impl Sole {
     /// The calling OS thread is its first user.
     pub(crate) fn new() -> Self {
         let numbered = cfg!(any(target_os = "linux", loom));
-        Self {
-            user: AtomicUsize::new(if numbered { os_thread() | FIRST } else { SHARED }),
-            inside: AtomicUsize::new(FREE),
-            times: AtomicU32::new(0),
-        }
+        let user = if numbered { os_thread() | FIRST } else { SHARED };
+        Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(OUTSIDE) }
     }
 
     /// Comes, and enters if alone. May wait for another OS thread's few instructions.
     #[inline(always)]
     pub(crate) fn enter(&self) -> Entry<'_> {
-        Entry(self.try_enter().then_some(&self.inside))
+        Entry(self.comes_alone().then_some(&self.inside))
     }
 
     #[inline(always)]
-    fn try_enter(&self) -> bool {
+    fn comes_alone(&self) -> bool {
         let user = self.user.load(Ordering::Acquire);
         if user == SHARED {
             return false;
         }
         let me = os_thread();
         if user == me | ALONE {
-            if self.inside.load(Ordering::Acquire) == FREE {
-                self.inside.store(TAKEN, Ordering::Relaxed);
-                barrier::light();
-                if self.user.load(Ordering::Relaxed) == user {
-                    return true;
-                }
-                self.inside.store(FREE, Ordering::Release);
-                return false;
+            if self.inside.load(Ordering::Acquire) == OUTSIDE {
+                return self.try_inside(user);
             }
-        } else if user == me | FIRST {
-            let times = self.times.load(Ordering::Relaxed).wrapping_add(1);
-            self.times.store(times, Ordering::Relaxed);
-            if !times.is_multiple_of(OFTEN) {
-                return false;
-            }
+        } else if user == me | FIRST && !self.count() {
+            return false;
         }
         self.come(user);
         false
+    }
+
+    /// By the user, that is ALONE by the look of it, and outside.
+    #[inline(always)]
+    fn try_inside(&self, user: usize) -> bool {
+        self.inside.store(INSIDE, Ordering::Relaxed);
+        barrier::light();
+        let is_alone = self.user.load(Ordering::Relaxed) == user;
+        if !is_alone {
+            self.inside.store(OUTSIDE, Ordering::Release);
+        }
+        is_alone
+    }
+
+    /// By the first user: true if it is to see whether it had better be alone.
+    #[inline(always)]
+    fn count(&self) -> bool {
+        let times = self.inside.load(Ordering::Relaxed) + 1;
+        self.inside.store(times, Ordering::Relaxed);
+        times.is_multiple_of(OFTEN)
+    }
+
+    /// By the first user: whether it is to be alone from now on. Then nothing is counted any more.
+    fn may_be_alone(&self) -> bool {
+        let may = regrets::allow(self.inside.load(Ordering::Relaxed));
+        if may {
+            self.inside.store(OUTSIDE, Ordering::Relaxed);
+        }
+        may
     }
 
     /// Comes without entering.
@@ -129,7 +143,7 @@ impl Sole {
         let me = os_thread();
         while user != SHARED {
             let next = if user == me | FIRST {
-                if !regrets::allow(self.times.load(Ordering::Relaxed)) {
+                if !self.may_be_alone() {
                     return;
                 }
                 me | ALONE
@@ -138,9 +152,11 @@ impl Sole {
             } else if user & ALONE != 0 {
                 ENDING
             } else {
-                return self.end();
+                self.wait_until_outside();
+                SHARED
             };
             match self.user.compare_exchange(user, next, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(ENDING) => return regrets::add(),
                 Ok(_) if next == me | ALONE => return,
                 Ok(_) => user = next,
                 Err(now) => user = now,
@@ -148,16 +164,13 @@ impl Sole {
         }
     }
 
-    /// It is `ENDING`: waits until nobody is inside.
-    fn end(&self) {
+    /// It is ENDING.
+    fn wait_until_outside(&self) {
         barrier::heavy();
         let mut patience = Patience::new();
         // Acquire: what was done inside.
-        while self.inside.load(Ordering::Acquire) != FREE {
+        while self.inside.load(Ordering::Acquire) == INSIDE {
             patience.wait();
-        }
-        if self.user.swap(SHARED, Ordering::AcqRel) == ENDING {
-            regrets::add();
         }
     }
 }
@@ -167,12 +180,6 @@ impl Drop for Sole {
         if self.user.load(Ordering::Relaxed) & ALONE != 0 {
             regrets::take_back();
         }
-    }
-}
-
-impl fmt::Debug for Sole {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("Sole { .. }")
     }
 }
 
@@ -189,7 +196,7 @@ mod regrets {
     const MOST: u32 = 8;
 
     /// Whether who has come so often, alone, may enter.
-    pub(super) fn allow(times: u32) -> bool {
+    pub(super) fn allow(times: usize) -> bool {
         if cfg!(loom) {
             return true;
         }
@@ -248,37 +255,8 @@ impl Drop for Entry<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(inside) = self.0 {
-            inside.store(FREE, Ordering::Release);
+            inside.store(OUTSIDE, Ordering::Release);
         }
-    }
-}
-
-/// A [`SpinLock`] that who uses it alone takes by entering.
-pub(crate) struct SoleLock<T> {
-    sole: Sole,
-    lock: SpinLock<T>,
-}
-
-impl<T> SoleLock<T> {
-    /// The calling OS thread is its first user.
-    pub(crate) fn new(value: T) -> Self {
-        Self { sole: Sole::new(), lock: SpinLock::new(value) }
-    }
-
-    #[inline]
-    pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
-        if self.sole.try_enter() {
-            // SAFETY: who is inside has the value to itself, until the word says that it has left.
-            unsafe { self.lock.guard_by(&self.sole.inside) }
-        } else {
-            self.lock.lock()
-        }
-    }
-}
-
-impl<T> fmt::Debug for SoleLock<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad("SoleLock { .. }")
     }
 }
 
@@ -289,28 +267,21 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    fn add(lock: &SoleLock<Checked<usize>>) {
-        // SAFETY: the lock is held; loom checks it.
-        lock.lock().with_mut(|n| unsafe { *n += 1 });
-    }
-
-    fn value(lock: &SoleLock<Checked<usize>>) -> usize {
-        // SAFETY: as above.
-        lock.lock().with(|n| unsafe { *n })
-    }
-
     /// One that was first becomes alone and enters, while another comes.
     #[test]
-    fn nobody_is_inside_while_another_has_the_lock() {
+    fn what_is_done_alone_is_not_overwritten() {
         loom::model(|| {
-            let lock = Arc::new(SoleLock::new(Checked::new(0)));
-            let other = {
-                let lock = Arc::clone(&lock);
-                thread::spawn(move || add(&lock))
+            let world = Arc::new((Sole::new(), AtomicUsize::new(0)));
+            let add = |(sole, n): &(Sole, AtomicUsize)| {
+                sole.enter().add(n, 1);
             };
-            (0..3).for_each(|_| add(&lock));
+            let other = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || add(&world))
+            };
+            (0..3).for_each(|_| add(&world));
             other.join().unwrap();
-            assert_eq!(value(&lock), 4);
+            assert_eq!(world.1.load(Ordering::Relaxed), 4);
         });
     }
 
@@ -356,53 +327,45 @@ mod tests {
 
     use super::*;
 
-    fn user_of<T>(lock: &SoleLock<T>) -> usize {
-        lock.sole.user.load(Ordering::Relaxed)
-    }
-
-    fn use_alone(lock: &SoleLock<u64>) {
-        // More often than the most regrets ask for.
-        while user_of(lock) & ALONE == 0 {
-            *lock.lock() += 1;
-        }
+    /// True if it can be alone at all.
+    fn come_until_alone(sole: &Sole) -> bool {
+        barrier::init();
+        // So often that no regrets keep it.
+        (0..1 << 20).any(|_| sole.enter().is_alone())
     }
 
     #[test]
     fn the_first_user_enters_until_another_comes() {
-        barrier::init();
-        if !barrier::is_asymmetric() {
-            return;
-        }
-        let lock = SoleLock::new(0);
-        use_alone(&lock);
-        let guard = lock.lock();
-        assert_eq!(lock.sole.inside.load(Ordering::Relaxed), TAKEN);
+        let sole = Sole::new();
+        assert_eq!(come_until_alone(&sole), barrier::is_asymmetric());
+        let entry = sole.enter();
         thread::scope(|scope| {
-            let other = scope.spawn(|| *lock.lock() = 1);
-            while user_of(&lock) != ENDING {
-                thread::yield_now();
+            let other = scope.spawn(|| sole.enter().is_alone());
+            if entry.is_alone() {
+                while sole.user.load(Ordering::Relaxed) != ENDING {
+                    thread::yield_now();
+                }
+                assert!(!other.is_finished());
             }
-            assert!(!other.is_finished());
-            assert_ne!(*guard, 1);
-            drop(guard);
+            drop(entry);
+            assert!(!other.join().unwrap());
         });
-        assert_eq!(user_of(&lock), SHARED);
-        assert_eq!(*lock.lock(), 1);
-        assert_eq!(lock.sole.inside.load(Ordering::Relaxed), FREE);
+        assert_eq!(sole.user.load(Ordering::Relaxed), SHARED);
+        assert!(!sole.enter().is_alone());
     }
 
     /// The second comes at any moment of the first one's being alone.
     #[test]
     fn nothing_is_lost_when_another_comes() {
-        barrier::init();
-        for round in 0..if cfg!(debug_assertions) { 200 } else { 20 } {
-            let lock = SoleLock::new(0);
-            if barrier::is_asymmetric() {
-                use_alone(&lock);
-            }
-            let before = *lock.lock();
+        for round in 0..200 {
+            let (sole, n) = (Sole::new(), AtomicUsize::new(0));
+            come_until_alone(&sole);
             let start = Barrier::new(2);
-            let add = |times| (0..times).for_each(|_| *lock.lock() += 1);
+            let add = |times| {
+                for _ in 0..times {
+                    sole.enter().add(&n, 1);
+                }
+            };
             thread::scope(|scope| {
                 scope.spawn(|| {
                     start.wait();
@@ -412,7 +375,7 @@ mod tests {
                 start.wait();
                 add(1_000);
             });
-            assert_eq!(*lock.lock(), before + 2_000);
+            assert_eq!(n.load(Ordering::Relaxed), 2_000);
         }
     }
 }

@@ -1,5 +1,4 @@
-//! A lock for a few instructions: one atomic read-modify-write to take, a store to release. (Whoever is alone with
-//! it takes it without: `sole.rs`.)
+//! A lock for a few instructions: one atomic read-modify-write to take, a store to release.
 //!
 //! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
 //! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has
@@ -20,12 +19,12 @@ use std::ptr::NonNull;
 use crate::forked;
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 
-pub(crate) const FREE: usize = 0;
+const FREE: usize = 0;
 /// The bit that is set while the lock is taken.
 pub(crate) const TAKEN: usize = 1;
 
 /// Invariant: whoever changed `state` from `FREE` to `TAKEN` has `value` to itself until it stores
-/// `FREE`, or someone does in its name. So has whoever got a guard by another word, as it has to know.
+/// `FREE`, or someone does in its name.
 pub(crate) struct SpinLock<T> {
     state: AtomicUsize,
     value: UnsafeCell<T>,
@@ -48,18 +47,7 @@ impl<T> SpinLock<T> {
         if !self.try_take() {
             self.lock_contended();
         }
-        // SAFETY: we have taken it.
-        unsafe { self.guard_by(&self.state) }
-    }
-
-    /// The right to the value, which ends when `word` no longer says [`TAKEN`].
-    ///
-    /// # Safety
-    ///
-    /// Until then nobody else has it.
-    #[inline]
-    pub(crate) unsafe fn guard_by<'a>(&'a self, word: &'a AtomicUsize) -> SpinGuard<'a, T> {
-        SpinGuard { word, value: &self.value }
+        SpinGuard { lock: self }
     }
 
     #[inline]
@@ -87,9 +75,7 @@ impl<T> fmt::Debug for SpinLock<T> {
 
 /// The right to use the value of a [`SpinLock`].
 pub(crate) struct SpinGuard<'a, T> {
-    /// Is [`TAKEN`] while this lives.
-    word: &'a AtomicUsize,
-    value: &'a UnsafeCell<T>,
+    lock: &'a SpinLock<T>,
 }
 
 /// A guard whose lock may stay taken without it.
@@ -101,7 +87,7 @@ pub(crate) trait Guard {
 impl<T> Guard for SpinGuard<'_, T> {
     #[inline]
     fn into_held(self) -> Held {
-        let held = Held::new(self.word);
+        let held = Held::new(&self.lock.state);
         std::mem::forget(self);
         held
     }
@@ -112,7 +98,7 @@ impl<T> Deref for SpinGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard's owner has the value to itself.
-        unsafe { &*self.value.get() }
+        unsafe { &*self.lock.value.get() }
     }
 }
 
@@ -120,14 +106,14 @@ impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as for `deref`.
-        unsafe { &mut *self.value.get() }
+        unsafe { &mut *self.lock.value.get() }
     }
 }
 
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.word.store(FREE, Ordering::Release);
+        self.lock.state.store(FREE, Ordering::Release);
     }
 }
 

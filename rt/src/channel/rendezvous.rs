@@ -18,14 +18,13 @@ use std::sync::Arc;
 
 use super::exchange::Exchange;
 use crate::sched;
-use crate::sole::SoleLock;
-use crate::spin::SpinGuard;
+use crate::spin::{SpinGuard, SpinLock};
 use crate::task::{Waiter, Wake};
 use crate::wait::{DISCONNECTED, EXCHANGE, Node, Queue, WOKEN};
 
 /// The meeting place of one channel. It knows nothing of the values' type but while two pair up.
 pub(super) struct Rendezvous {
-    meeting: SoleLock<Meeting>,
+    meeting: SpinLock<Meeting>,
 }
 
 /// Those who wait for a partner.
@@ -191,7 +190,7 @@ unsafe fn promise<T>(mut node: NonNull<Node>) -> Option<(Arc<Exchange<T>>, Wake)
 impl Rendezvous {
     pub(super) fn new() -> Self {
         Self {
-            meeting: SoleLock::new(Meeting {
+            meeting: SpinLock::new(Meeting {
                 senders: Queue::new(),
                 receivers: Queue::new(),
                 disconnected: false,
