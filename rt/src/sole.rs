@@ -13,6 +13,9 @@
 //!   FIRST -> ALONE -> ENDING -> SHARED,  FIRST -> SHARED
 //! ```
 //!
+//! In the word of a [`SoleLock`] is besides whether the lock is taken, by whoever has not entered; not while it is
+//! ENDING. Who makes it SHARED has taken it.
+//!
 //! Invariants:
 //! - `user` is changed by atomic read-modify-writes, in the order above. Only t makes ALONE(t) of FIRST(t), so nobody
 //!   else has come when it does.
@@ -25,24 +28,24 @@
 //! - Whoever is about to sleep until something changes comes, after it has said so, and looks once more. So what t
 //!   changes inside needs no fence before it looks whether anyone sleeps: either the sleeper finds it, or t works as one
 //!   of many.
-//! - Inside are a few instructions: no user code, no allocator, no switch. (Who came again from inside would wait for
-//!   itself.)
+//! - Inside are a few instructions, without user code; with a [`SoleLock`] maybe an allocator, and a switch, after which
+//!   the worker leaves in the name of who entered ([`Held`](crate::spin::Held)). Who comes again from inside waits for
+//!   itself, as with any lock.
 //! - The number of an OS thread that has ended may be another's later. What the one did has happened before the other,
 //!   which goes on in its name, but not if the one is still inside: in the child of a process that has forked.
 //!
 //! (Biased locking, as Java's monitors had it until it was found that most are shared. Hence the counting: what is shared
 //! early costs nobody a barrier, and when it was shared late, others have to come alone twice as often.)
 
+use std::cell::UnsafeCell;
+
 use crate::prim::{AtomicUsize, Ordering, barrier};
-use crate::spin::Patience;
+use crate::spin::{FREE, Patience, SpinGuard, TAKEN};
 
-const SHARED: usize = 0;
-const FIRST: usize = 1;
-const ALONE: usize = 2;
-const ENDING: usize = 4;
-
-const OUTSIDE: usize = 0;
-const INSIDE: usize = usize::MAX;
+const SHARED: usize = FREE;
+const FIRST: usize = 2;
+const ALONE: usize = 4;
+const ENDING: usize = 8;
 
 /// So often, and each time as often again, its first user sees whether to enter from now on. Few enough times, where
 /// speed is not asked for, that every test has both.
@@ -62,13 +65,13 @@ fn os_thread() -> usize {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     loom::thread::current().id().hash(&mut hasher);
-    hasher.finish() as usize & !7
+    hasher.finish() as usize & !15
 }
 
 /// Whether something is used by one OS thread alone.
 pub(crate) struct Sole {
     user: AtomicUsize,
-    /// If FIRST, how often the first user has come; if ALONE, [`INSIDE`] or [`OUTSIDE`]. It alone writes this.
+    /// If FIRST, twice how often the first user has come; if ALONE, [`TAKEN`] while it is inside. It alone writes this.
     inside: AtomicUsize,
 }
 
@@ -81,7 +84,7 @@ impl Sole {
     pub(crate) fn new() -> Self {
         let numbered = cfg!(any(target_os = "linux", loom));
         let user = if numbered { os_thread() | FIRST } else { SHARED };
-        Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(OUTSIDE) }
+        Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(FREE) }
     }
 
     /// Comes, and enters if alone. May wait for another OS thread's few instructions.
@@ -98,7 +101,7 @@ impl Sole {
         }
         let me = os_thread();
         if user == me | ALONE {
-            if self.inside.load(Ordering::Acquire) == OUTSIDE {
+            if self.inside.load(Ordering::Acquire) == FREE {
                 return self.try_inside(user);
             }
         } else if user == me | FIRST && !self.count() {
@@ -111,11 +114,11 @@ impl Sole {
     /// By the user, that is ALONE by the look of it, and outside.
     #[inline(always)]
     fn try_inside(&self, user: usize) -> bool {
-        self.inside.store(INSIDE, Ordering::Relaxed);
+        self.inside.store(TAKEN, Ordering::Relaxed);
         barrier::light();
         let is_alone = self.user.load(Ordering::Relaxed) == user;
         if !is_alone {
-            self.inside.store(OUTSIDE, Ordering::Release);
+            self.inside.store(FREE, Ordering::Release);
         }
         is_alone
     }
@@ -123,16 +126,16 @@ impl Sole {
     /// By the first user: true if it is to see whether it had better be alone.
     #[inline(always)]
     fn count(&self) -> bool {
-        let times = self.inside.load(Ordering::Relaxed) + 1;
-        self.inside.store(times, Ordering::Relaxed);
+        let times = self.inside.load(Ordering::Relaxed) / 2 + 1;
+        self.inside.store(times * 2, Ordering::Relaxed);
         times.is_multiple_of(OFTEN)
     }
 
     /// By the first user: whether it is to be alone from now on. Then nothing is counted any more.
     fn may_be_alone(&self) -> bool {
-        let may = regrets::allow(self.inside.load(Ordering::Relaxed));
+        let may = regrets::allow(self.inside.load(Ordering::Relaxed) / 2);
         if may {
-            self.inside.store(OUTSIDE, Ordering::Relaxed);
+            self.inside.store(FREE, Ordering::Relaxed);
         }
         may
     }
@@ -169,7 +172,7 @@ impl Sole {
         barrier::heavy();
         let mut patience = Patience::new();
         // Acquire: what was done inside.
-        while self.inside.load(Ordering::Acquire) == INSIDE {
+        while self.inside.load(Ordering::Acquire) == TAKEN {
             patience.wait();
         }
     }
@@ -255,7 +258,95 @@ impl Drop for Entry<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         if let Some(inside) = self.0 {
-            inside.store(OUTSIDE, Ordering::Release);
+            inside.store(FREE, Ordering::Release);
+        }
+    }
+}
+
+/// A lock like [`SpinLock`](crate::spin::SpinLock), that who is alone takes by entering. The lock and what it is for
+/// begin one line of cache.
+#[repr(C, align(64))]
+pub(crate) struct SoleLock<T> {
+    sole: Sole,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached by the holder of the lock alone, on one thread at a time.
+unsafe impl<T: Send> Send for SoleLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for SoleLock<T> {}
+
+impl<T> SoleLock<T> {
+    /// The calling OS thread is its first user.
+    pub(crate) fn new(value: T) -> Self {
+        Self { sole: Sole::new(), value: UnsafeCell::new(value) }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
+        // If another has written the line, a look alone would bring it over to be read, and then again to be written.
+        #[cfg(not(loom))]
+        gthread_arch::prefetch_to_write((&raw const self.sole.user).cast());
+        let user = self.sole.user.load(Ordering::Relaxed);
+        let word = self.try_lock(user).unwrap_or_else(|| self.lock_slowly());
+        // SAFETY: just taken.
+        unsafe { SpinGuard::new(word, &self.value) }
+    }
+
+    /// Gives the word that was taken, if no more is needed than one instruction.
+    #[inline(always)]
+    fn try_lock(&self, user: usize) -> Option<&AtomicUsize> {
+        let Sole { user: word, inside } = &self.sole;
+        let take = || {
+            let (new, old) = (Ordering::Acquire, Ordering::Relaxed);
+            word.compare_exchange(user, user | TAKEN, new, old).is_ok().then_some(word)
+        };
+        if user == SHARED {
+            return take();
+        }
+        let me = os_thread();
+        if user == me | ALONE {
+            let enters = inside.load(Ordering::Acquire) == FREE && self.sole.try_inside(user);
+            return enters.then_some(inside);
+        }
+        if user == me | FIRST {
+            let taken = take();
+            if taken.is_some() && self.sole.count() && self.sole.may_be_alone() {
+                word.store(me | ALONE | TAKEN, Ordering::Relaxed);
+            }
+            return taken;
+        }
+        None
+    }
+
+    #[cold]
+    fn lock_slowly(&self) -> &AtomicUsize {
+        let word = &self.sole.user;
+        let exchange = |old, new| {
+            word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed).is_ok()
+        };
+        let mut patience = Patience::new();
+        loop {
+            let user = word.load(Ordering::Acquire);
+            if let Some(taken) = self.try_lock(user) {
+                return taken;
+            }
+            let me = os_thread();
+            if user == ENDING {
+                self.sole.wait_until_outside();
+                if exchange(ENDING, TAKEN) {
+                    regrets::add();
+                    return word;
+                }
+            } else if user & (FIRST | TAKEN) == FIRST && user != me | FIRST {
+                if exchange(user, TAKEN) {
+                    return word;
+                }
+            } else if user & (ALONE | TAKEN) == ALONE && user != me | ALONE {
+                exchange(user, ENDING);
+            } else {
+                patience.wait();
+            }
         }
     }
 }
@@ -282,6 +373,26 @@ mod models {
             (0..3).for_each(|_| add(&world));
             other.join().unwrap();
             assert_eq!(world.1.load(Ordering::Relaxed), 4);
+        });
+    }
+
+    /// The same with a lock, of which who is alone has another word.
+    #[test]
+    fn one_at_a_time_has_the_lock() {
+        loom::model(|| {
+            let lock = Arc::new(SoleLock::new(Checked::new(0)));
+            let add = |lock: &SoleLock<Checked<usize>>| {
+                // SAFETY: the lock is held; loom checks it.
+                lock.lock().with_mut(|n| unsafe { *n += 1 });
+            };
+            let other = {
+                let lock = Arc::clone(&lock);
+                thread::spawn(move || add(&lock))
+            };
+            (0..3).for_each(|_| add(&lock));
+            other.join().unwrap();
+            // SAFETY: as above.
+            assert_eq!(lock.lock().with(|n| unsafe { *n }), 4);
         });
     }
 
@@ -359,11 +470,14 @@ mod tests {
     fn nothing_is_lost_when_another_comes() {
         for round in 0..200 {
             let (sole, n) = (Sole::new(), AtomicUsize::new(0));
+            let lock = SoleLock::new(0);
             come_until_alone(&sole);
+            (0..1 << 12).for_each(|_| drop(lock.lock()));
             let start = Barrier::new(2);
             let add = |times| {
                 for _ in 0..times {
                     sole.enter().add(&n, 1);
+                    *lock.lock() += 1;
                 }
             };
             thread::scope(|scope| {
@@ -375,7 +489,7 @@ mod tests {
                 start.wait();
                 add(1_000);
             });
-            assert_eq!(n.load(Ordering::Relaxed), 2_000);
+            assert_eq!((n.load(Ordering::Relaxed), *lock.lock()), (2_000, 2_000));
         }
     }
 }

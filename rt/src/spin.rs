@@ -1,4 +1,5 @@
-//! A lock for a few instructions: one atomic read-modify-write to take, a store to release.
+//! A lock for a few instructions: one atomic read-modify-write to take, a store to release. ([`SoleLock`](crate::sole::SoleLock)
+//! is one that whoever is alone with it takes without.)
 //!
 //! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
 //! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has
@@ -19,7 +20,7 @@ use std::ptr::NonNull;
 use crate::forked;
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 
-const FREE: usize = 0;
+pub(crate) const FREE: usize = 0;
 /// The bit that is set while the lock is taken.
 pub(crate) const TAKEN: usize = 1;
 
@@ -47,7 +48,8 @@ impl<T> SpinLock<T> {
         if !self.try_take() {
             self.lock_contended();
         }
-        SpinGuard { lock: self }
+        // SAFETY: just taken.
+        unsafe { SpinGuard::new(&self.state, &self.value) }
     }
 
     #[inline]
@@ -73,9 +75,20 @@ impl<T> fmt::Debug for SpinLock<T> {
     }
 }
 
-/// The right to use the value of a [`SpinLock`].
+/// The right to use the value of a lock, of which one bit of a word is [`TAKEN`].
 pub(crate) struct SpinGuard<'a, T> {
-    lock: &'a SpinLock<T>,
+    word: &'a AtomicUsize,
+    value: &'a UnsafeCell<T>,
+}
+
+impl<'a, T> SpinGuard<'a, T> {
+    /// # Safety
+    ///
+    /// The word is [`TAKEN`], in the caller's name; until it is not, nobody else writes it or has the value.
+    #[inline]
+    pub(crate) unsafe fn new(word: &'a AtomicUsize, value: &'a UnsafeCell<T>) -> Self {
+        Self { word, value }
+    }
 }
 
 /// A guard whose lock may stay taken without it.
@@ -87,7 +100,7 @@ pub(crate) trait Guard {
 impl<T> Guard for SpinGuard<'_, T> {
     #[inline]
     fn into_held(self) -> Held {
-        let held = Held::new(&self.lock.state);
+        let held = Held::new(self.word);
         std::mem::forget(self);
         held
     }
@@ -98,7 +111,7 @@ impl<T> Deref for SpinGuard<'_, T> {
     #[inline]
     fn deref(&self) -> &T {
         // SAFETY: the guard's owner has the value to itself.
-        unsafe { &*self.lock.value.get() }
+        unsafe { &*self.value.get() }
     }
 }
 
@@ -106,14 +119,15 @@ impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
         // SAFETY: as for `deref`.
-        unsafe { &mut *self.lock.value.get() }
+        unsafe { &mut *self.value.get() }
     }
 }
 
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        self.lock.state.store(FREE, Ordering::Release);
+        // SAFETY: the guard's; and it borrows the lock.
+        unsafe { Held::new(self.word).release() };
     }
 }
 

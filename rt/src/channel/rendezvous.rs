@@ -18,16 +18,18 @@ use std::sync::Arc;
 
 use super::exchange::Exchange;
 use crate::sched;
-use crate::spin::{SpinGuard, SpinLock};
+use crate::sole::SoleLock;
+use crate::spin::SpinGuard;
 use crate::task::{Waiter, Wake};
 use crate::wait::{DISCONNECTED, EXCHANGE, Node, Queue, WOKEN};
 
 /// The meeting place of one channel. It knows nothing of the values' type but while two pair up.
 pub(super) struct Rendezvous {
-    meeting: SpinLock<Meeting>,
+    meeting: SoleLock<Meeting>,
 }
 
-/// Those who wait for a partner.
+/// Those who wait for a partner. Both queues are in the lock's line of cache.
+#[repr(C)]
 pub(super) struct Meeting {
     senders: Queue,
     receivers: Queue,
@@ -190,7 +192,7 @@ unsafe fn promise<T>(mut node: NonNull<Node>) -> Option<(Arc<Exchange<T>>, Wake)
 impl Rendezvous {
     pub(super) fn new() -> Self {
         Self {
-            meeting: SpinLock::new(Meeting {
+            meeting: SoleLock::new(Meeting {
                 senders: Queue::new(),
                 receivers: Queue::new(),
                 disconnected: false,
