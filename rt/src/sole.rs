@@ -13,34 +13,30 @@
 //!   FIRST -> ALONE -> ENDING -> SHARED,  FIRST -> SHARED
 //! ```
 //!
-//! In the word of a [`SoleLock`] is besides whether the lock is taken, by whoever has not entered; not while it is
-//! ENDING. Who makes it SHARED has taken it.
-//!
 //! Invariants:
 //! - `user` is changed by atomic read-modify-writes, in the order above. Only t makes ALONE(t) of FIRST(t), so nobody
 //!   else has come when it does.
 //! - `inside` is written by t alone, who sets it, passes the light side of an asymmetric barrier, and looks whether it
-//!   is still ALONE: else t steps back, and has not entered. Others find or make it ENDING, pass the heavy side, and wait
-//!   until `inside` is not set. So once it is SHARED, t is outside, never enters again, and all that it did inside has
-//!   happened before.
+//!   is still ALONE: else t steps back, and has not entered. Others make it ENDING, and whoever finds it so passes the
+//!   heavy side and waits until `inside` is not set. So once it is SHARED, t is outside, never enters again, and all that
+//!   it did inside has happened before.
 //! - Whoever comes and does not enter works as one of many, with atomic read-modify-writes: once it is SHARED, or if it
 //!   is t.
 //! - Whoever is about to sleep until something changes comes, after it has said so, and looks once more. So what t
 //!   changes inside needs no fence before it looks whether anyone sleeps: either the sleeper finds it, or t works as one
 //!   of many.
-//! - Inside are a few instructions, without user code; with a [`SoleLock`] maybe an allocator, and a switch, after which
-//!   the worker leaves in the name of who entered ([`Held`](crate::spin::Held)). Who comes again from inside waits for
-//!   itself, as with any lock.
+//! - Inside are a few instructions, without user code. Who comes again from inside waits for itself, as with any lock.
 //! - The number of an OS thread that has ended may be another's later. What the one did has happened before the other,
 //!   which goes on in its name, but not if the one is still inside: in the child of a process that has forked.
 //!
 //! (Biased locking, as Java's monitors had it until it was found that most are shared. Hence the counting: what is shared
-//! early costs nobody a barrier, and when it was shared late, others have to come alone twice as often.)
+//! early costs nobody a barrier, and after each that was shared late all have to be used twice as often.)
 
-use std::cell::UnsafeCell;
+mod lock;
 
 use crate::prim::{AtomicUsize, Ordering, barrier};
-use crate::spin::{FREE, Patience, SpinGuard, TAKEN};
+use crate::spin::{FREE, Patience, TAKEN};
+pub(crate) use lock::SoleLock;
 
 const SHARED: usize = FREE;
 const FIRST: usize = 2;
@@ -65,13 +61,13 @@ fn os_thread() -> usize {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     loom::thread::current().id().hash(&mut hasher);
-    hasher.finish() as usize & !15
+    hasher.finish() as usize & !7
 }
 
 /// Whether something is used by one OS thread alone.
 pub(crate) struct Sole {
     user: AtomicUsize,
-    /// If FIRST, twice how often the first user has come; if ALONE, [`TAKEN`] while it is inside. It alone writes this.
+    /// If FIRST, twice how often t has come. If ALONE or ENDING, [`TAKEN`] while t is inside. Only t writes this.
     inside: AtomicUsize,
 }
 
@@ -167,7 +163,8 @@ impl Sole {
         }
     }
 
-    /// It is ENDING.
+    /// It is ENDING, as the caller has seen with acquire: t has seen that there is a heavy barrier before it was ALONE, so
+    /// the caller sees that too.
     fn wait_until_outside(&self) {
         barrier::heavy();
         let mut patience = Patience::new();
@@ -193,9 +190,9 @@ mod regrets {
     use super::OFTEN;
     use crate::prim::barrier;
 
-    /// How many more were shared than remained with one user to the end, up to a limit.
+    /// How many more were shared than remained with one user to the end; from zero to `MOST`.
     static REGRETS: AtomicU32 = AtomicU32::new(0);
-    /// With so many, whoever has to come so often pays for a barrier with a hundredth of what it took.
+    /// So many ask for 65,536 times, which take a millisecond: a barrier is a hundredth of that.
     const MOST: u32 = 8;
 
     /// Whether who has come so often, alone, may enter.
@@ -225,12 +222,12 @@ impl Entry<'_> {
         Self(None)
     }
 
-    /// Changes `word` from `old`, which it just was, to `new`, or gives what it is now. Of those who are not alone each
-    /// does so in a sequentially consistent way.
+    /// Changes `word` from `old`, as it was read after this entry, to `new`, or gives what it is now. Sequentially
+    /// consistent, unless alone.
     #[inline(always)]
     pub(crate) fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
         if self.is_alone() {
-            // Nobody else changes it.
+            debug_assert_eq!(word.load(Ordering::Relaxed), old, "nobody else changes it");
             word.store(new, Ordering::Release);
             return Ok(());
         }
@@ -263,94 +260,6 @@ impl Drop for Entry<'_> {
     }
 }
 
-/// A lock like [`SpinLock`](crate::spin::SpinLock), that who is alone takes by entering. The lock and what it is for
-/// begin one line of cache.
-#[repr(C, align(64))]
-pub(crate) struct SoleLock<T> {
-    sole: Sole,
-    value: UnsafeCell<T>,
-}
-
-// SAFETY: the value is reached by the holder of the lock alone, on one thread at a time.
-unsafe impl<T: Send> Send for SoleLock<T> {}
-// SAFETY: as above.
-unsafe impl<T: Send> Sync for SoleLock<T> {}
-
-impl<T> SoleLock<T> {
-    /// The calling OS thread is its first user.
-    pub(crate) fn new(value: T) -> Self {
-        Self { sole: Sole::new(), value: UnsafeCell::new(value) }
-    }
-
-    #[inline]
-    pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
-        // If another has written the line, a look alone would bring it over to be read, and then again to be written.
-        #[cfg(not(loom))]
-        gthread_arch::prefetch_to_write((&raw const self.sole.user).cast());
-        let user = self.sole.user.load(Ordering::Relaxed);
-        let word = self.try_lock(user).unwrap_or_else(|| self.lock_slowly());
-        // SAFETY: just taken.
-        unsafe { SpinGuard::new(word, &self.value) }
-    }
-
-    /// Gives the word that was taken, if no more is needed than one instruction.
-    #[inline(always)]
-    fn try_lock(&self, user: usize) -> Option<&AtomicUsize> {
-        let Sole { user: word, inside } = &self.sole;
-        let take = || {
-            let (new, old) = (Ordering::Acquire, Ordering::Relaxed);
-            word.compare_exchange(user, user | TAKEN, new, old).is_ok().then_some(word)
-        };
-        if user == SHARED {
-            return take();
-        }
-        let me = os_thread();
-        if user == me | ALONE {
-            let enters = inside.load(Ordering::Acquire) == FREE && self.sole.try_inside(user);
-            return enters.then_some(inside);
-        }
-        if user == me | FIRST {
-            let taken = take();
-            if taken.is_some() && self.sole.count() && self.sole.may_be_alone() {
-                word.store(me | ALONE | TAKEN, Ordering::Relaxed);
-            }
-            return taken;
-        }
-        None
-    }
-
-    #[cold]
-    fn lock_slowly(&self) -> &AtomicUsize {
-        let word = &self.sole.user;
-        let exchange = |old, new| {
-            word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed).is_ok()
-        };
-        let mut patience = Patience::new();
-        loop {
-            let user = word.load(Ordering::Acquire);
-            if let Some(taken) = self.try_lock(user) {
-                return taken;
-            }
-            let me = os_thread();
-            if user == ENDING {
-                self.sole.wait_until_outside();
-                if exchange(ENDING, TAKEN) {
-                    regrets::add();
-                    return word;
-                }
-            } else if user & (FIRST | TAKEN) == FIRST && user != me | FIRST {
-                if exchange(user, TAKEN) {
-                    return word;
-                }
-            } else if user & (ALONE | TAKEN) == ALONE && user != me | ALONE {
-                exchange(user, ENDING);
-            } else {
-                patience.wait();
-            }
-        }
-    }
-}
-
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
@@ -373,26 +282,6 @@ mod models {
             (0..3).for_each(|_| add(&world));
             other.join().unwrap();
             assert_eq!(world.1.load(Ordering::Relaxed), 4);
-        });
-    }
-
-    /// The same with a lock, of which who is alone has another word.
-    #[test]
-    fn one_at_a_time_has_the_lock() {
-        loom::model(|| {
-            let lock = Arc::new(SoleLock::new(Checked::new(0)));
-            let add = |lock: &SoleLock<Checked<usize>>| {
-                // SAFETY: the lock is held; loom checks it.
-                lock.lock().with_mut(|n| unsafe { *n += 1 });
-            };
-            let other = {
-                let lock = Arc::clone(&lock);
-                thread::spawn(move || add(&lock))
-            };
-            (0..3).for_each(|_| add(&lock));
-            other.join().unwrap();
-            // SAFETY: as above.
-            assert_eq!(lock.lock().with(|n| unsafe { *n }), 4);
         });
     }
 
@@ -472,7 +361,7 @@ mod tests {
             let (sole, n) = (Sole::new(), AtomicUsize::new(0));
             let lock = SoleLock::new(0);
             come_until_alone(&sole);
-            (0..1 << 12).for_each(|_| drop(lock.lock()));
+            (0..1 << 17).for_each(|_| drop(lock.lock()));
             let start = Barrier::new(2);
             let add = |times| {
                 for _ in 0..times {

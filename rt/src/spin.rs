@@ -1,5 +1,5 @@
-//! A lock for a few instructions: one atomic read-modify-write to take, a store to release. ([`SoleLock`](crate::sole::SoleLock)
-//! is one that whoever is alone with it takes without.)
+//! A lock for a few instructions: one atomic read-modify-write to take, a store to release. (`sole.rs` has one that
+//! whoever is alone with it takes by stores.)
 //!
 //! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
 //! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has
@@ -9,7 +9,7 @@
 //! A green thread may suspend while it holds the lock; its worker releases it after the switch
 //! ([`Guard::into_held`]). That is how a thread becomes visible as parked only once it is.
 //!
-//! The lock is one bit of a word, and only its holder writes that word: the other bits may mean
+//! The lock is one bit of a word, and only its holder writes that word while it is taken: the other bits may mean
 //! something (`sync::word` keeps a queue there).
 
 use std::cell::UnsafeCell;

@@ -364,7 +364,7 @@ impl WaitList {
         self.count(&queues);
     }
 
-    /// The condition has changed for one waiter, as the head of this type asks.
+    /// The condition has changed for one waiter, as described at [`WaitList`].
     #[inline]
     pub(crate) fn notify_one(&self) {
         sequentially_consistent();

@@ -32,7 +32,7 @@ pub(super) enum Peek {
 ///
 /// Changes, and the questions `can_push` and `peek`, are sequentially consistent with each other and
 /// with other such operations, as [`WaitList`](crate::wait::WaitList) needs; but as long as one OS thread
-/// alone uses it ([`Sole`](crate::sole::Sole)) they are only that thread's.
+/// alone uses it ([`Sole`](crate::sole::Sole)) they are ordered for that thread only.
 pub(super) trait Buffer<T> {
     /// Adds a value at the tail.
     fn try_push(&self, value: T) -> Result<(), (PushError, T)>;

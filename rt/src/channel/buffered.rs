@@ -5,10 +5,11 @@
 //!
 //! Why no wake is lost: a receiver enters the wait list, fences, and looks at the buffer once more
 //! before it sleeps; a sender puts its value in and looks at the list, both with sequentially consistent
-//! operations, or while nobody has come to the buffer from another OS thread (`sole.rs`). One of them sees
-//! the other. Each value wakes one receiver at most, and a woken receiver always looks at the buffer before
-//! it gives up, a woken select at this one before all others: so a value cannot sit there while the receiver
-//! that was woken for it leaves. The same holds with the roles exchanged.
+//! operations. Or the sender is alone (`sole.rs`): then the receiver's second look comes to the buffer, and
+//! finds all that was done alone. So one of them sees the other. Each value wakes one receiver at most, and a
+//! woken receiver always looks at the buffer before it gives up, a woken select at this one before all others:
+//! so a value cannot sit there while the receiver that was woken for it leaves. The same holds with the roles
+//! exchanged.
 //!
 //! One more thing can keep receivers waiting: a slot that a select has reserved and not filled yet, with
 //! values behind it whose wakes may be spent. Receivers that come upon it leave a mark, and for a mark

@@ -214,6 +214,7 @@ impl<T> List<T> {
                     }
                     // SAFETY: as above, up to the addition.
                     let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
+                    // Freeing may take long.
                     drop(entry);
                     if taken == SLOTS {
                         // SAFETY: ours was the last value, so nobody else reaches the block any more.
