@@ -33,12 +33,13 @@ pub fn prefetch_to_write(address: *const u8) {
 }
 
 /// A number that no other running OS thread of this process has, and that takes no call to get: the address
-/// that its thread-locals are found by. Divisible by eight. For Linux alone. Of the OS thread that runs, whatever has been
-/// switched before: the compiler keeps no copy.
+/// that its thread-locals are found by. Divisible by eight. For Linux alone. Of the OS thread that runs, whatever
+/// has been switched before: the compiler keeps no copy.
 #[inline(always)]
 pub fn os_thread() -> usize {
     let thread: usize;
-    // SAFETY: by Linux's ABI for thread-locals the thread pointer points to itself. Not `pure`, so it is read where it stands.
+    // SAFETY: by Linux's ABI for thread-locals the thread pointer points to itself. Not `pure`, so it is read
+    // where it stands.
     unsafe {
         std::arch::asm!("mov {}, fs:[0]", out(reg) thread, options(readonly, nostack, preserves_flags));
     }

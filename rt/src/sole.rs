@@ -76,10 +76,11 @@ pub(crate) struct Sole {
 pub(crate) struct Entry<'a>(Option<&'a AtomicUsize>);
 
 impl Sole {
-    /// The calling OS thread is its first user.
+    /// The calling OS thread is its first user. Where the light barrier is a fence too, to enter costs what it saves, so
+    /// there it is SHARED.
     pub(crate) fn new() -> Self {
-        let numbered = cfg!(any(target_os = "linux", loom));
-        let user = if numbered { os_thread() | FIRST } else { SHARED };
+        let pays = cfg!(loom) || barrier::is_asymmetric();
+        let user = if pays { os_thread() | FIRST } else { SHARED };
         Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(FREE) }
     }
 
@@ -97,8 +98,8 @@ impl Sole {
         }
         let me = os_thread();
         if user == me | ALONE {
-            if self.inside.load(Ordering::Acquire) == FREE {
-                return self.try_inside(user);
+            if self.try_inside(user) {
+                return true;
             }
         } else if user == me | FIRST && !self.count() {
             return false;
@@ -107,9 +108,12 @@ impl Sole {
         false
     }
 
-    /// By the user, that is ALONE by the look of it, and outside.
+    /// By the user, that is ALONE by the look of it: true if it has entered.
     #[inline(always)]
     fn try_inside(&self, user: usize) -> bool {
+        if self.inside.load(Ordering::Acquire) == TAKEN {
+            return false;
+        }
         self.inside.store(TAKEN, Ordering::Relaxed);
         barrier::light();
         let is_alone = self.user.load(Ordering::Relaxed) == user;
@@ -163,8 +167,8 @@ impl Sole {
         }
     }
 
-    /// It is ENDING, as the caller has seen with acquire: t has seen that there is a heavy barrier before it was ALONE, so
-    /// the caller sees that too.
+    /// It is ENDING, as the caller has seen with acquire: t had seen that there is a heavy barrier, so the caller sees that
+    /// too.
     fn wait_until_outside(&self) {
         barrier::heavy();
         let mut patience = Patience::new();
@@ -188,7 +192,6 @@ mod regrets {
     use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
     use super::OFTEN;
-    use crate::prim::barrier;
 
     /// How many more were shared than remained with one user to the end; from zero to `MOST`.
     static REGRETS: AtomicU32 = AtomicU32::new(0);
@@ -197,12 +200,7 @@ mod regrets {
 
     /// Whether who has come so often, alone, may enter.
     pub(super) fn allow(times: usize) -> bool {
-        if cfg!(loom) {
-            return true;
-        }
-        let enough = cfg!(debug_assertions) || times >> REGRETS.load(Relaxed) >= OFTEN;
-        // Where the light barrier is a fence too, to enter costs what it saves.
-        enough && barrier::is_asymmetric()
+        cfg!(any(loom, debug_assertions)) || times >> REGRETS.load(Relaxed) >= OFTEN
     }
 
     pub(super) fn add() {
@@ -329,13 +327,13 @@ mod tests {
 
     /// True if it can be alone at all.
     fn come_until_alone(sole: &Sole) -> bool {
-        barrier::init();
         // So often that no regrets keep it.
         (0..1 << 20).any(|_| sole.enter().is_alone())
     }
 
     #[test]
     fn the_first_user_enters_until_another_comes() {
+        barrier::init();
         let sole = Sole::new();
         assert_eq!(come_until_alone(&sole), barrier::is_asymmetric());
         let entry = sole.enter();
@@ -357,6 +355,7 @@ mod tests {
     /// The second comes at any moment of the first one's being alone.
     #[test]
     fn nothing_is_lost_when_another_comes() {
+        barrier::init();
         for round in 0..200 {
             let (sole, n) = (Sole::new(), AtomicUsize::new(0));
             let lock = SoleLock::new(0);

@@ -28,7 +28,7 @@ pub(super) struct Rendezvous {
     meeting: SoleLock<Meeting>,
 }
 
-/// Those who wait for a partner. Both queues are in the lock's line of cache.
+/// Those who wait for a partner. Both queues come right behind the lock.
 #[repr(C)]
 pub(super) struct Meeting {
     senders: Queue,

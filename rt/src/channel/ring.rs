@@ -20,8 +20,9 @@
 //!   could suspend a green thread, so others may wait for it by spinning. What may take long, a select
 //!   between its choice and its value, is PENDING instead, and nobody spins on that.
 //! - Whoever changes head or tail, or is about to sleep for what they are, comes first, and leaves after
-//!   ([`Sole`]). (Who fills a reserved slot does not: `buffered` fences for those who wait for that.) If it is not alone, head and tail move, and are read by those who are about to sleep, with
-//!   sequentially consistent operations: see `WaitList`.
+//!   ([`Sole`]). If it is not alone, head and tail move, and are read by those who are about to sleep, with
+//!   sequentially consistent operations: see `WaitList`. (Who fills a reserved slot does not come: `buffered`
+//!   fences for those who wait for that.)
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;

@@ -11,7 +11,7 @@ use std::cell::UnsafeCell;
 
 use super::{ALONE, ENDING, FIRST, SHARED, Sole, os_thread, regrets};
 use crate::prim::{AtomicUsize, Ordering};
-use crate::spin::{FREE, Patience, SpinGuard, TAKEN};
+use crate::spin::{Patience, SpinGuard, TAKEN};
 
 /// The lock, and then what it is for: as much as possible in one line of cache. (Aligned to one, it would take an
 /// allocator hundreds of nanoseconds more to make a channel.)
@@ -59,8 +59,7 @@ impl<T> SoleLock<T> {
         }
         let me = os_thread();
         if user == me | ALONE {
-            let enters = inside.load(Ordering::Acquire) == FREE && self.sole.try_inside(user);
-            return enters.then_some(inside);
+            return self.sole.try_inside(user).then_some(inside);
         }
         if user == me | FIRST {
             let taken = take();
