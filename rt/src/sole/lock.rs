@@ -34,9 +34,6 @@ impl<T> SoleLock<T> {
 
     #[inline]
     pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
-        // If another has written the line, a look alone would bring it over to be read, and then again to be written.
-        #[cfg(not(loom))]
-        gthread_arch::prefetch_to_write((&raw const self.sole.user).cast());
         let user = self.sole.user.load(Ordering::Relaxed);
         let word = self.try_lock(user).unwrap_or_else(|| self.lock_slowly());
         // SAFETY: just taken.
