@@ -1,0 +1,178 @@
+//! How a task ends: what it leaves to others, and how its memory is given back.
+//!
+//! Invariants:
+//! - Whoever gives up the last reference (`join.rs`) frees the control block, and gives the slot back.
+//! - By then the task has finished, on its stack too, and its result was taken or dropped. One that was never made
+//!   runnable has its closure instead, and is discarded.
+//! - The scheduler is there until it has the slot back.
+
+use std::ptr::NonNull;
+
+use super::{TaskRef, Waiter};
+
+/// Something to do once a task has finished and its result is handed over or dropped: runs when this
+/// is dropped, on the worker's stack, and must not block.
+pub(crate) struct After {
+    run: unsafe fn(NonNull<()>),
+    data: NonNull<()>,
+}
+
+impl After {
+    /// # Safety
+    ///
+    /// `run(data)` may be called once, on any thread.
+    pub(crate) unsafe fn new(run: unsafe fn(NonNull<()>), data: NonNull<()>) -> Self {
+        Self { run, data }
+    }
+}
+
+impl Drop for After {
+    fn drop(&mut self) {
+        // SAFETY: `new` allows one call, and a value is dropped once.
+        unsafe { (self.run)(self.data) };
+    }
+}
+
+impl TaskRef {
+    /// Gives up one reference, freeing the slot with the last.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the reference, and does not use the task afterwards.
+    pub(crate) unsafe fn release(self) {
+        if self.join.release() {
+            // SAFETY: that was the last reference.
+            unsafe { self.free() };
+        }
+    }
+
+    /// [`TaskRef::release`], of a reference that is likely the last: no atomic write if it is.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::release`].
+    #[inline]
+    pub(crate) unsafe fn release_last(self) {
+        // SAFETY: the caller's.
+        unsafe {
+            if self.join.is_unique() {
+                self.free();
+            } else {
+                self.release();
+            }
+        }
+    }
+
+    /// Marks a task done whose result was dropped, and gives up its own reference.
+    ///
+    /// # Safety
+    ///
+    /// As [`TaskRef::release`], by the worker that finishes the task.
+    pub(crate) unsafe fn end(self) {
+        if self.join.end() {
+            // SAFETY: that was the last reference.
+            unsafe { self.free() };
+        }
+    }
+
+    /// Frees the control block and gives its slot back.
+    ///
+    /// # Safety
+    ///
+    /// No reference is left, or the caller's is the only one; the result was dropped or taken.
+    #[inline]
+    pub(crate) unsafe fn free(self) {
+        let sched = self.sched;
+        let slot = self.slot.take().expect("a task is freed once");
+        let site = self.site;
+        // SAFETY: nobody else has the task. It has finished, so its fiber has; the copy is the only one
+        // used, because a fiber's drop does nothing. The packet's content is gone.
+        unsafe {
+            self.fiber.get().read().retire();
+            (*self.0.as_ptr()).body.packet.free();
+            self.0.drop_in_place();
+        }
+        // SAFETY: the scheduler outlives its tasks, and this one is counted until its slot is back.
+        let sched = unsafe { sched.as_ref() };
+        if sched.config.profile_stacks {
+            sched.profile_stack(site, &slot);
+        }
+        sched.put_slot(slot);
+    }
+
+    /// Gives up a task that was never made runnable, and its closure with it.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else has the task, and it was made with `F`. Its scheduler stays until this returns.
+    #[cold]
+    pub(crate) unsafe fn discard<F>(self) {
+        let sched = self.sched;
+        let slot = self.slot.take().expect("a task is freed once");
+        // SAFETY: the scheduler outlives its tasks.
+        let sched = unsafe { sched.as_ref() };
+        if let Some(home) = self.pinned {
+            sched.forget_pinned(home);
+        }
+        // SAFETY: the caller's: the closure is still there, and the fiber was never resumed. Each is taken
+        // out once; nothing is left in the packet, nor in the fiber, whose drop does nothing.
+        let closure = unsafe {
+            self.fiber.get().read().discard();
+            let closure = self.packet.take_closure::<F>();
+            // For dumps, which look for control blocks: this is none any more.
+            let _ = self.join.end();
+            (*self.0.as_ptr()).body.packet.free();
+            self.0.drop_in_place();
+            closure
+        };
+        sched.pool().put(slot);
+        drop(closure);
+    }
+
+    /// Takes the result out.
+    ///
+    /// # Safety
+    ///
+    /// The task is done, the caller holds the join handle's reference, `T` is the type it was made
+    /// with, and the result was neither taken nor dropped.
+    pub(crate) unsafe fn take_result<T>(self) -> std::thread::Result<T> {
+        // SAFETY: the caller's.
+        unsafe { self.packet.take_result() }
+    }
+
+    /// Drops the result where it is. Aborts the process if that panics, as std does.
+    ///
+    /// # Safety
+    ///
+    /// As for [`TaskRef::take_result`].
+    pub(crate) unsafe fn drop_result(self) {
+        // SAFETY: the caller's.
+        unsafe { (self.packet.vtable().drop_result)(self.packet.content()) };
+    }
+
+    /// What is to be done after the task has finished. By the worker that finishes it.
+    #[inline]
+    pub(crate) fn take_after(self) -> Option<After> {
+        self.after.take()
+    }
+
+    /// Leaves the joiner's waiter for the finisher.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the join handle and has not registered yet.
+    pub(crate) unsafe fn set_joiner(self, waiter: Waiter) {
+        // SAFETY: the field is the handle holder's until it is registered.
+        unsafe { *self.joiner.get() = Some(waiter) };
+    }
+
+    /// The waiter that [`set_joiner`](Self::set_joiner) left.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the finisher, and saw the joiner registered; the joiner has not been woken yet.
+    pub(crate) unsafe fn joiner(self) -> Waiter {
+        // SAFETY: registered, so the field is ours.
+        unsafe { *self.joiner.get() }.expect("a registered joiner is set")
+    }
+}
