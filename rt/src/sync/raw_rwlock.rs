@@ -11,16 +11,9 @@
 //! may come in. If not, it was an *apparent* reader for a moment, and leaves as any reader does: who else has found the lock
 //! held because of it, and left it to the last reader to wake somebody, is answered for. It looks before it tries again.
 //!
-//! **Who gets it next.** A reader that comes joins those who have the lock, unless somebody waits: else a
-//! writer might wait for ever while readers come and go. It queues then, and so does a writer that finds the
-//! lock taken. When the lock is free, the first in the queue gets it:
-//! - Readers get it all together, as many as stand at the front: nobody can be quicker than they (`FAIR`).
-//! - A writer is woken to try its luck (`CALLED`), while whoever comes may be quicker, as with a mutex, and for
-//!   the same reasons (`raw_mutex.rs`). When it has lost [`PATIENCE`] times, nobody may (`FAIR`), and it is
-//!   handed the lock.
-//!
-//! **Fairness.** So a reader waits for the writers before it in the queue, and a writer for readers and writers
-//! before it, each with its bounded number of tries. Neither readers nor writers starve the other.
+//! **Waiting.** A reader that comes joins those who have the lock, unless somebody waits: else a writer might wait for
+//! ever while readers come and go. It queues then, and so does a writer that finds the lock taken. Who in the queue gets
+//! the lock next, and whether others may be quicker, is in [`next`].
 //!
 //! Invariants:
 //! - A thread enters the queue, with the word of the queue taken, after it has set `WAITING` in one step with
@@ -32,17 +25,18 @@
 //! - Of the readers in `state`, apparent ones have nothing but the duty to leave. So nobody may conclude from a reader
 //!   that there is no writer, and whoever concludes from one that the lock is held relies on its leaving alone.
 
+mod next;
+
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use super::word::{Flag, Place, QueueWord, Taken, Wakes};
+use super::word::{Flag, Place, QueueWord};
 use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
-use crate::sched;
 use crate::task::Reason;
 use crate::task::holder::{self, AwaitedLock};
 use crate::task::state::Op;
-use crate::wait::WOKEN;
+use next::waited_for;
 
 /// Somebody has the lock for writing; who, is in the upper half.
 const WRITE: u64 = 1 << 31;
@@ -57,8 +51,6 @@ const HOLDER_SHIFT: u32 = 32;
 
 const POISONED: Flag = Flag::A;
 
-/// So often a writer finds the lock taken again before it is handed over to it.
-const PATIENCE: usize = 2;
 /// What readers note in their places. Writers note how often they have lost.
 const READS: usize = usize::MAX;
 
@@ -315,87 +307,6 @@ impl RawRwLock {
         // SAFETY: `holder` takes what it is given here.
         unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
     }
-
-    /// One that had the lock has left it in this state, in which somebody waits and nobody is on its way.
-    #[cold]
-    fn unlock_contended(&self, state: u64) {
-        if !is_held(state) {
-            self.wake_next();
-        }
-    }
-
-    /// Gives the lock to who is next, if it can be had.
-    fn wake_next(&self) {
-        loop {
-            let mut queue = self.queue.take();
-            let mut wakes = Wakes::new();
-            let more = match queue.first_note() {
-                None => false,
-                Some(READS) => self.admit_readers(&mut queue, &mut wakes),
-                Some(lost) => {
-                    self.call_writer(&mut queue, lost, &mut wakes);
-                    false
-                }
-            };
-            self.note(&queue);
-            drop(queue);
-            wakes.wake(sched::wake_beside);
-            if !more {
-                return;
-            }
-        }
-    }
-
-    /// Hands the lock to the readers at the front: true if there may be more than can be woken at once.
-    fn admit_readers(&self, queue: &mut Taken<'_>, wakes: &mut Wakes) -> bool {
-        while queue.first_note() == Some(READS) {
-            if wakes.is_full() {
-                return true;
-            }
-            // Whoever has it for writing will come here.
-            let join = |state| (state & WRITE == 0).then_some(state + 1);
-            if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, join).is_err() {
-                return false;
-            }
-            wakes.push(queue.claim_first(HANDED).expect("a wait without a deadline is claimed"));
-        }
-        false
-    }
-
-    /// Wakes the writer at the front, with the lock if it was woken in vain often enough.
-    fn call_writer(&self, queue: &mut Taken<'_>, lost: usize, wakes: &mut Wakes) {
-        let (bits, op) = if lost >= PATIENCE {
-            let first = queue.first().expect("it has made a note");
-            (Writer(holder::of(first.as_ptr())).bits(), HANDED)
-        } else {
-            (CALLED, WOKEN)
-        };
-        // Whoever has it, or is on its way to it, will come here.
-        let change = |state| {
-            debug_assert!(op == HANDED || state & FAIR == 0, "the first has patience");
-            (!is_held(state) && state & CALLED == 0).then_some(state | bits)
-        };
-        if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, change).is_ok() {
-            wakes.push(queue.claim_first(op).expect("a wait without a deadline is claimed"));
-        }
-    }
-
-    /// Brings the flags in line with the queue.
-    fn note(&self, queue: &Taken<'_>) {
-        let first = queue.first_note();
-        let noted = |state: u64| {
-            let rest = state & !(WAITING | FAIR);
-            let noted = first.map_or(rest, |first| waited_for(rest, first));
-            (noted != state).then_some(noted)
-        };
-        let _ = self.state.fetch_update(Ordering::Relaxed, Ordering::Relaxed, noted);
-    }
-}
-
-/// The state when somebody waits, and the first in the queue has made this note.
-fn waited_for(state: u64, first: usize) -> u64 {
-    let fair = first >= PATIENCE && state & CALLED == 0;
-    state | WAITING | if fair { FAIR } else { 0 }
 }
 
 #[cfg(all(test, not(loom)))]
