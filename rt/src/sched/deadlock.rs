@@ -65,7 +65,7 @@ use std::sync::atomic::AtomicI32;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::start::Detection;
+use super::config::Detection;
 use super::status::{BLOCKING, COVERED, SLEEPING};
 use super::{Census, DEADLOCKED, Sched, live_scheds};
 use crate::prim::{Ordering, barrier, lock};

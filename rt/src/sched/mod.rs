@@ -1,5 +1,6 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
+//! - [`config`] is what one is started with, [`start`] how it starts and how it ends.
 //! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
 //!   worker without work does.
 //! - [`push`] is where a worker puts what becomes runnable, [`beside`] whether others are to run it, [`share`]
@@ -16,13 +17,14 @@
 //! - [`deadlock`] finds out that nobody will wake anybody any more.
 //! - [`current`] is the only reader of the runtime's thread-local.
 //!
-//! This file has what they share, [`Sched`], how it starts and how it ends.
+//! This file has what they share: [`Sched`].
 
 mod at_fork;
 mod beside;
 mod biased;
 mod census;
 pub(crate) mod chaos;
+mod config;
 mod counters;
 pub(crate) mod current;
 mod deadlock;
@@ -75,13 +77,14 @@ use worker::Core;
 use world::World;
 
 pub(crate) use census::Census;
+pub use config::Leaks;
+pub(crate) use config::{Config, Wishes, guard};
 pub use counters::WorkerMetrics;
 pub(crate) use halves::Deferred;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
-pub use start::Leaks;
-pub(crate) use start::{Config, DEADLOCKED, Wishes, default_sched, guard};
+pub(crate) use start::{DEADLOCKED, default_sched};
 pub(crate) use worker::Worker;
 
 /// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.

@@ -1,16 +1,16 @@
 //! How a scheduler starts, and how it ends.
 
-use std::hash::BuildHasher;
 use std::io::{self, Write as _};
-use std::sync::{Arc, LazyLock, Once, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
-use gthread_arch::stacks::{GuardConfig, GuardKind, Pool, SizeClass};
+use gthread_arch::stacks::Pool;
 
 use super::at_fork::watch_forks;
 use super::chaos::Chaos;
+use super::config::{Config, Leaks, Wishes};
 use super::driver::Driver;
 use super::hogs::Hogs;
 use super::idle::Idle;
@@ -19,216 +19,16 @@ use super::panic_names::name_panics;
 use super::share::Quiet;
 use super::worker::{Core, Worker};
 use super::world::World;
-use super::{Census, MAX_SPARES, Sched, class_of, current, dump_on_sigquit, explain_overflows};
+use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
 use crate::forked;
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
 
-/// Address space of a green thread's stack if nobody says otherwise, guard included.
-const DEFAULT_STACK: usize = 256 << 10;
-
 /// The operation that wakes a joiner when the scheduler stops.
 pub(crate) const ABANDONED: Op = 1;
 /// The one that wakes it when all green threads are asleep for ever.
 pub(crate) const DEADLOCKED: Op = 2;
-
-/// What a scheduler is started with.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) workers: u32,
-    /// The size of stacks that are not asked for by size.
-    pub(crate) class: SizeClass,
-    pub(crate) guard: GuardConfig,
-    /// Notes how much of its stack each thread used.
-    pub(crate) profile_stacks: bool,
-    pub(super) detection: Detection,
-    /// SIGQUIT makes a dump.
-    on_sigquit: bool,
-    /// What happens if threads are left when the runtime is dropped.
-    pub(crate) leaks: Leaks,
-    /// Panic messages name the green thread.
-    pub(crate) name_panics: bool,
-    /// Chaos, and its seed.
-    pub(crate) chaos: Option<u64>,
-    /// Worker OS threads are called this, a dash, and their number.
-    pub(crate) name: String,
-}
-
-/// Whether deadlocks are looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Detection {
-    On,
-    Off,
-    /// All the time while it is quiet: to test the looking.
-    Eager,
-}
-
-/// What a [`Runtime`](crate::Runtime) does when it is dropped while green threads of it have not ended: they are
-/// leaked, with all they own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Leaks {
-    /// Nothing.
-    Ignore,
-    /// Prints to stderr how many there are, where they were spawned, and where they wait for what.
-    #[default]
-    Print,
-    /// Prints that with their calls, and panics: so that a test fails. (Not while unwinding.)
-    Panic,
-}
-
-/// What a `RuntimeBuilder` was told.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wishes {
-    pub(crate) workers: Option<usize>,
-    pub(crate) stack_size: Option<usize>,
-    pub(crate) guard_size: Option<usize>,
-    pub(crate) profile_stacks: Option<bool>,
-    pub(crate) detect_deadlocks: Option<bool>,
-    pub(crate) leaks: Option<Leaks>,
-    pub(crate) name_panics: Option<bool>,
-    pub(crate) chaos: Option<u64>,
-    pub(crate) name: Option<String>,
-}
-
-impl Config {
-    /// What the builder was told, else the environment, else the machine.
-    pub(crate) fn new(wishes: Wishes) -> io::Result<Self> {
-        let workers = match wishes.workers {
-            Some(workers) => workers,
-            None => match from_env("GTHREAD_WORKERS")? {
-                Some(workers) => workers,
-                None => thread::available_parallelism().map_or(1, usize::from),
-            },
-        };
-        let workers = match u32::try_from(workers) {
-            Ok(workers @ 1..=MAX_WORKERS) => workers,
-            _ => return Err(invalid(format!("workers must be 1 to {MAX_WORKERS}, not {workers}"))),
-        };
-        let guard = guard(wishes.guard_size)?;
-        let stack_size = match wishes.stack_size {
-            Some(bytes) => Some(bytes),
-            None => from_env("GTHREAD_STACK_SIZE")?,
-        };
-        let class = match stack_size {
-            // At least half of it is stack, however large the guard.
-            None => SizeClass::of_size(DEFAULT_STACK.max(2 * guard.size()))?,
-            Some(bytes) => class_of(bytes, guard.size())?,
-        };
-        let profile_stacks = match wishes.profile_stacks {
-            Some(profile) => profile,
-            None => choice_from_env("GTHREAD_STACK_PROFILE", &[("0", false), ("1", true)])?,
-        };
-        let detection = match wishes.detect_deadlocks {
-            Some(true) => Detection::On,
-            Some(false) => Detection::Off,
-            None => choice_from_env(
-                "GTHREAD_DEADLOCK",
-                &[("on", Detection::On), ("off", Detection::Off), ("eager", Detection::Eager)],
-            )?,
-        };
-        let on_sigquit = choice_from_env("GTHREAD_DUMP", &[("never", false), ("sigquit", true)])?;
-        let leaks = match wishes.leaks {
-            Some(leaks) => leaks,
-            None => {
-                let ways =
-                    [("print", Leaks::Print), ("panic", Leaks::Panic), ("ignore", Leaks::Ignore)];
-                choice_from_env("GTHREAD_LEAKS", &ways)?
-            }
-        };
-        let name_panics = match wishes.name_panics {
-            Some(name_panics) => name_panics,
-            None => choice_from_env("GTHREAD_NAME_PANICS", &[("1", true), ("0", false)])?,
-        };
-        let chaos = match wishes.chaos {
-            Some(seed) => seed,
-            None => chaos_from_env()?,
-        };
-        let name = wishes.name.unwrap_or_else(|| "gthread".into());
-        Ok(Self {
-            workers,
-            class,
-            guard,
-            profile_stacks,
-            detection,
-            on_sigquit,
-            leaks,
-            name_panics,
-            chaos: (chaos != 0).then_some(chaos),
-            name,
-        })
-    }
-}
-
-/// How stacks are guarded: as asked for, else as the environment says.
-pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
-    let kinds = [("auto", GuardKind::Auto), ("mprotect", GuardKind::Mprotect)];
-    let kind = choice_from_env("GTHREAD_GUARD", &kinds)?;
-    let size = match size {
-        Some(bytes) => bytes,
-        None => from_env("GTHREAD_GUARD_SIZE")?.unwrap_or(0),
-    };
-    let mut guard = GuardConfig::new(kind).at_least(size)?;
-    guard.max_maps = from_env("GTHREAD_MAX_MAPS")?;
-    Ok(guard)
-}
-
-/// More workers than this are a mistake.
-const MAX_WORKERS: u32 = 1024;
-
-fn from_env(name: &str) -> io::Result<Option<usize>> {
-    match std::env::var(name) {
-        Ok(value) => match value.trim().parse() {
-            Ok(number) if number > 0 => Ok(Some(number)),
-            _ => Err(invalid(format!("{name} must be a positive number, not {value:?}"))),
-        },
-        Err(std::env::VarError::NotPresent) => Ok(None),
-        Err(error) => Err(invalid(format!("{name}: {error}"))),
-    }
-}
-
-/// The seed that `GTHREAD_CHAOS` asks for, one for the process: zero for none. Says which, once.
-fn chaos_from_env() -> io::Result<u64> {
-    const NAME: &str = "GTHREAD_CHAOS";
-    static RANDOM: LazyLock<u64> =
-        LazyLock::new(|| std::hash::RandomState::new().hash_one(NAME) | 1);
-    static SAID: Once = Once::new();
-    let seed = match std::env::var(NAME).as_deref().map(str::trim) {
-        Err(std::env::VarError::NotPresent) => 0,
-        Ok("random") => *RANDOM,
-        wrong_or_seed => {
-            wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
-                invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
-            })?
-        }
-    };
-    if seed != 0 {
-        // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
-        SAID.call_once(|| {
-            let _ =
-                writeln!(io::stderr(), "gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices");
-        });
-    }
-    Ok(seed)
-}
-
-/// One of some values, by what they are called in the environment; the first if nothing is said.
-fn choice_from_env<T: Copy>(name: &str, values: &[(&str, T)]) -> io::Result<T> {
-    let said = match std::env::var(name) {
-        Err(std::env::VarError::NotPresent) => return Ok(values[0].1),
-        said => said,
-    };
-    let value = values.iter().find(|(value, _)| said.as_deref() == Ok(value));
-    value.map(|&(_, value)| value).ok_or_else(|| {
-        let names: Vec<_> = values.iter().map(|(value, _)| *value).collect();
-        invalid(format!("{name} is {}, not {said:?}", names.join(" or ")))
-    })
-}
-
-fn invalid(message: String) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, message)
-}
 
 /// The scheduler of green threads that are started outside any runtime. Starts at the first use and
 /// never ends.
