@@ -72,7 +72,7 @@ use hogs::Hogs;
 use idle::{Idle, Summon};
 use monitor::Monitor;
 use remote::Remote;
-use share::Quiet;
+use share::SharingPause;
 use worker::Core;
 use world::World;
 
@@ -113,7 +113,7 @@ pub(crate) struct Sched {
     /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
     pool: Pool,
-    quiet: Quiet,
+    sharing_pause: SharingPause,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,

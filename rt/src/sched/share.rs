@@ -37,15 +37,15 @@ const LONG_HOLDS: Duration = Duration::from_millis(8);
 /// A worker looks at the clock with each chance to let others take something, or with one of so many if they come often.
 const MOST_UNTIMED: u32 = 16;
 
-/// When the workers of a scheduler are quiet.
-pub(super) struct Quiet {
+/// When the workers of a scheduler are quiet: the pause that is on or was the last, and how long the next will be.
+pub(super) struct SharingPause {
     start: Instant,
     /// In nanoseconds from then.
     until: CachePadded<AtomicU64>,
     doublings: AtomicU32,
 }
 
-impl Quiet {
+impl SharingPause {
     pub(super) fn new() -> Self {
         Self {
             start: Instant::now(),
@@ -156,7 +156,7 @@ impl Worker {
         if sharing.long_until.get().is_some_and(|until| now < until) {
             return (true, MOST_UNTIMED - 1);
         }
-        if let Some(quiet) = sched.quiet.until(now) {
+        if let Some(quiet) = sched.sharing_pause.until(now) {
             let stretches = &sharing.stretches;
             let long = stretches.look(quiet, now, self.counters().picks.get());
             if long {
@@ -185,7 +185,7 @@ impl Worker {
             if own.is_on_trial() {
                 own.set_on_trial(false);
                 let both_had_work = now.saturating_duration_since(since);
-                sched.quiet.judge(both_had_work >= WORTH_A_THEFT, now);
+                sched.sharing_pause.judge(both_had_work >= WORTH_A_THEFT, now);
             }
         }
     }
@@ -205,24 +205,24 @@ mod tests {
     const MICROSECOND: Duration = Duration::from_micros(1);
 
     #[test]
-    fn a_quiet_is_longer_each_time() {
-        let quiet = Quiet::new();
-        let mut now = quiet.start;
-        assert_eq!(quiet.until(now), None);
+    fn a_pause_is_longer_each_time() {
+        let pause = SharingPause::new();
+        let mut now = pause.start;
+        assert_eq!(pause.until(now), None);
         for doublings in [0, 1, 2, 3, 4, 5, 6, 6] {
-            quiet.judge(false, now);
+            pause.judge(false, now);
             // Others that were on trial then change nothing.
-            quiet.judge(false, now + MICROSECOND);
+            pause.judge(false, now + MICROSECOND);
             let end = now + QUIET * (1 << doublings);
-            assert_eq!(quiet.until(end - MICROSECOND), Some(quiet.nanos(end)));
-            assert_eq!(quiet.until(end), None);
+            assert_eq!(pause.until(end - MICROSECOND), Some(pause.nanos(end)));
+            assert_eq!(pause.until(end), None);
             now = end;
         }
-        quiet.judge(true, now);
-        assert_eq!(quiet.until(now), None);
-        quiet.judge(false, now);
-        assert!(quiet.until(now + QUIET * 31).is_some());
-        assert_eq!(quiet.until(now + QUIET * 32), None);
+        pause.judge(true, now);
+        assert_eq!(pause.until(now), None);
+        pause.judge(false, now);
+        assert!(pause.until(now + QUIET * 31).is_some());
+        assert_eq!(pause.until(now + QUIET * 32), None);
     }
 
     /// Looks with each chance that comes up to the time when tasks are found to run for long, if they are.

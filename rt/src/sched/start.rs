@@ -16,7 +16,7 @@ use super::hogs::Hogs;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
-use super::share::Quiet;
+use super::share::SharingPause;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
@@ -79,7 +79,7 @@ impl Sched {
             remote.set(Arc::clone(&core.remote)).expect("each is set once");
         }
         let sched = Arc::new(Self {
-            quiet: Quiet::new(),
+            sharing_pause: SharingPause::new(),
             injector: Injector::new(),
             tally: CachePadded::default(),
             remotes,
