@@ -1,8 +1,12 @@
-//! Channels that one OS thread alone uses for a while, until others come at any moment:
-//! `GTHREAD_STRESS_SECS`, one second if not set. Prints its seed; `GTHREAD_TEST_SEED` runs it again with the
+//! Channels that one OS thread alone uses for a while, and mutexes that nobody waits for, until others come at any
+//! moment: `GTHREAD_STRESS_SECS`, one second if not set. Prints its seed; `GTHREAD_TEST_SEED` runs it again with the
 //! same choices (not the same timing).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use gthread::channel::{self, Receiver, Sender};
+use gthread::sync::Mutex;
 use gthread_tests::{Flag, Random, stress, yield_until};
 
 /// What one thread has sent and received.
@@ -89,5 +93,47 @@ fn others_come_at_any_moment() {
         });
         let count = first.join().unwrap();
         assert_eq!(count.sent, count.received);
+    });
+}
+
+/// The first who ever waits for a mutex is not forgotten, whatever its holder is about to do.
+#[test]
+fn the_first_waits_at_any_moment() {
+    stress(|runtime, random| {
+        // Each has its turn, and the mutex of that turn.
+        let mutexes: Arc<[Mutex<u64>; 20]> = Arc::default();
+        let (turn, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let calm = if random.one_in(4) { 5_000 } else { random.below(20) };
+        let mut delays = random.fork();
+        let waiter = {
+            let (mutexes, turn, over) = (mutexes.clone(), turn.clone(), over.clone());
+            move || {
+                for (n, mutex) in mutexes.iter().enumerate() {
+                    yield_until(|| turn.load(Ordering::Acquire) > n);
+                    *mutex.lock().unwrap() += 1;
+                    over.store(n + 1, Ordering::Release);
+                }
+            }
+        };
+        let holder = move || {
+            for (n, mutex) in mutexes.iter().enumerate() {
+                (0..calm).for_each(|_| *mutex.lock().unwrap() += 1);
+                let mut held = mutex.lock().unwrap();
+                turn.store(n + 1, Ordering::Release);
+                spin(delays.below(200));
+                *held += 1;
+                drop(held);
+                // Nobody unlocks it again: one that was forgotten waits for ever.
+                yield_until(|| over.load(Ordering::Acquire) > n);
+            }
+            mutexes.iter().for_each(|mutex| assert_eq!(*mutex.lock().unwrap(), calm + 2));
+        };
+        let holder = runtime.spawn(holder);
+        if random.one_in(2) {
+            runtime.spawn(waiter).join().unwrap();
+        } else {
+            waiter();
+        }
+        holder.join().unwrap();
     });
 }

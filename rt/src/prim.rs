@@ -6,12 +6,16 @@
 #[cfg(loom)]
 pub(crate) use loom::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{
+        AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    },
 };
 #[cfg(not(loom))]
 pub(crate) use std::sync::{
     Condvar, Mutex, MutexGuard,
-    atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    atomic::{
+        AtomicBool, AtomicPtr, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    },
 };
 
 /// OS threads, as far as one parks.
@@ -76,6 +80,11 @@ pub(crate) mod barrier {
     /// Whether `light` is free, and `heavy` serves for both sides.
     pub(crate) fn is_asymmetric() -> bool {
         membarrier::AVAILABLE.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Whether it gains anything to use both sides and not a fence each time. In a model always, which is to see it.
+    pub(crate) fn pays() -> bool {
+        cfg!(loom) || is_asymmetric()
     }
 
     /// Finds out, once, whether the kernel has `membarrier`. Until called, `light` is a fence.

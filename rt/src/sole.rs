@@ -79,8 +79,7 @@ impl Sole {
     /// The calling OS thread is its first user. Where the light barrier is a fence too, to enter costs what it saves, so
     /// there it is SHARED.
     pub(crate) fn new() -> Self {
-        let pays = cfg!(loom) || barrier::is_asymmetric();
-        let user = if pays { os_thread() | FIRST } else { SHARED };
+        let user = if barrier::pays() { os_thread() | FIRST } else { SHARED };
         Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(FREE) }
     }
 

@@ -3,12 +3,17 @@
 //! ```text
 //!   holder   FREE, or who has the lock (task/holder.rs)
 //!   queue    who waits (word.rs), and the flags CALLED and FAIR
+//!   calm     how often it was unlocked since somebody was to be woken; CALM and no more
 //! ```
 //!
 //! **Fast paths.** To lock is one compare-and-swap of `holder`. To unlock is a store to `holder`, a fence,
 //! and a look at `queue`: Dekker's pattern with those who wait, who enter the queue, fence, and look at
 //! `holder`. One of the two sees the other. The lock is not touched after that by a thread that does not
 //! have it, unless it is borrowed still.
+//!
+//! A fence costs as much as all the rest. So in a lock that is `CALM` it is the light side of an asymmetric barrier, which
+//! costs nothing, and who waits passes the heavy side, some microseconds. A lock becomes calm once it was unlocked
+//! so often that those microseconds are little, while nobody was to be woken, and is calm until somebody is.
 //!
 //! **Who gets it next.** Whoever comes: a lock that is free is free for all (*barging*), since the thread
 //! that runs can use it at once, and the one that was woken cannot yet. Handing it over at each unlock
@@ -30,14 +35,22 @@
 //! - `CALLED` is set while one thread that was popped is on its way, and cleared by it alone.
 //! - `FAIR` is set while the first in the queue has lost too often. While it is, nobody is woken in vain, so
 //!   there is no `CALLED`.
+//! - A waiter is *seen to* while the first in the queue is it, or before it, and has been called.
+//!   Else who unlocks must see it; also the one that was called, once it has come and cleared `CALLED`.
+//! - `calm` is written by the one that has the lock alone. `CALM` remains if after it was written the word is found
+//!   free, with no waiter that is not seen to: whoever takes the word later sees it. Who unlocks without a fence
+//!   has seen `CALM` that remains, and has seen before and after that nobody is to be woken.
+//! - Who waits and is not seen to, but was the first such, looks at `calm` before `holder`. If it sees `CALM`, and passes the
+//!   heavy barrier, it sees `FREE`, or who unlocks sees it. If not, all that were unlocked without a fence have been so
+//!   before (release and acquire, of `calm`), and none will be until it is seen to or has the lock.
 
 use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::poison::Poison;
-use super::word::{Flag, Place, QueueWord, Taken};
+use super::word::{Flag, Glance, Place, QueueWord, Taken};
 use crate::park::{Spin, Wait};
-use crate::prim::{AtomicU32, Ordering, const_unless_loom, fence};
+use crate::prim::{AtomicU16, AtomicU32, Ordering, barrier, const_unless_loom, fence};
 use crate::sched;
 use crate::task::holder::{self, AwaitedLock, FREE};
 use crate::task::state::Op;
@@ -50,6 +63,15 @@ const FAIR: Flag = Flag::B;
 /// So often a waiter finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
 
+/// After so many turns a lock is calm. Few, where speed is not asked for, so that every test has both.
+const CALM: u16 = if cfg!(loom) {
+    1
+} else if cfg!(debug_assertions) {
+    8
+} else {
+    1 << 13
+};
+
 /// The outcome of a wait whose waker has given the lock away: the waiter has it.
 const HANDED: Op = 1;
 
@@ -58,7 +80,11 @@ pub(super) struct RawMutex {
     holder: AtomicU32,
     /// Not the lock's business, but here it takes no room.
     pub(super) poison: Poison,
+    /// Neither does this.
+    calm: AtomicU16,
     queue: QueueWord,
+    #[cfg(all(test, loom))]
+    seen: models::Seen,
 }
 
 impl RawMutex {
@@ -67,7 +93,10 @@ impl RawMutex {
             Self {
                 holder: AtomicU32::new(FREE),
                 poison: Poison::new(),
+                calm: AtomicU16::new(0),
                 queue: QueueWord::new(),
+                #[cfg(all(test, loom))]
+                seen: models::Seen::default(),
             }
         }
     }
@@ -90,23 +119,51 @@ impl RawMutex {
     #[inline]
     pub(super) fn unlock(&self) {
         // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
-        if self.wakes_nobody() {
-            self.holder.store(FREE, Ordering::Release);
-            fence(Ordering::SeqCst);
-            if !self.wakes_nobody() {
-                self.call_first();
-            }
+        let seen = self.queue.glance(Ordering::Relaxed);
+        if !wakes_nobody(seen) {
+            return self.unlock_contended();
+        }
+        let is_calm = self.is_calm(seen);
+        self.holder.store(FREE, Ordering::Release);
+        if is_calm {
+            barrier::light();
         } else {
-            self.unlock_contended();
+            fence(Ordering::SeqCst);
+        }
+        if !wakes_nobody(self.queue.glance(Ordering::Relaxed)) {
+            self.call_first();
         }
     }
 
-    /// Whether nobody waits, or somebody is on its way already, who may take long: it is here, in the fast path, that
-    /// this is found out.
+    /// By who has the lock and found the queue like this, with nobody to wake: whether it needs no fence.
     #[inline(always)]
-    fn wakes_nobody(&self) -> bool {
-        let seen = self.queue.glance(Ordering::Relaxed);
-        seen.is_idle() || (seen.has(CALLED) && !seen.has(FAIR))
+    fn is_calm(&self, queue: Glance) -> bool {
+        let turns = self.calm.load(Ordering::Relaxed);
+        if turns + 1 < CALM {
+            self.calm.store(turns + 1, Ordering::Release);
+        } else if turns < CALM {
+            self.calm_down(queue);
+        }
+        let is_calm = turns == CALM;
+        #[cfg(all(test, loom))]
+        self.seen.unlock(is_calm);
+        is_calm
+    }
+
+    #[cold]
+    fn calm_down(&self, queue: Glance) {
+        self.calm.store(CALM, Ordering::Release);
+        if !barrier::pays() || !self.queue.still_is(queue) {
+            self.calm.store(0, Ordering::Release);
+        }
+    }
+
+    /// By who has the lock, when somebody waits who is not seen to.
+    #[inline(always)]
+    fn stir(&self) {
+        #[cfg(all(test, loom))]
+        self.seen.stirred();
+        self.calm.store(0, Ordering::Release);
     }
 
     #[cold]
@@ -126,13 +183,21 @@ impl RawMutex {
     /// Enters the queue, unless the lock is free, and sleeps: true if the caller has the lock then.
     fn wait(&self, lost: usize, site: &'static Location<'static>) -> bool {
         let mut queue = self.queue.take();
+        let is_first = lost > 0 || queue.is_idle();
         if lost > 0 {
             queue.clear(CALLED);
             queue.publish();
         }
-        // With the fence after the store of who unlocks: we see `FREE`, or it sees the queue taken.
+        // With the barrier after the store of who unlocks: we see `FREE`, or it sees the queue taken.
         sequentially_consistent();
+        let is_calm = is_first && self.calm.load(Ordering::Acquire) == CALM;
+        if is_calm {
+            barrier::heavy();
+        }
+        #[cfg(all(test, loom))]
+        self.seen.wait(is_first, is_calm);
         if self.holder.load(Ordering::SeqCst) == FREE && self.try_lock() {
+            self.stir();
             return true;
         }
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
@@ -167,6 +232,7 @@ impl RawMutex {
     /// Unlocks, by who has the lock, when somebody may be waiting and nobody is on its way.
     #[cold]
     fn unlock_contended(&self) {
+        self.stir();
         let mut queue = self.queue.take();
         let wake = if queue.has(FAIR) {
             let first = queue.first().expect("who made the lock fair waits first");
@@ -211,14 +277,25 @@ impl RawMutex {
         }
         let wake = queue.claim_first(WOKEN)?;
         queue.set(CALLED);
+        #[cfg(all(test, loom))]
+        self.seen.seen_to();
         Some(wake)
     }
 
     /// Claims the first waiter, which has the lock now.
     fn hand_over(&self, queue: &mut Taken<'_>) -> Option<Wake> {
         queue.clear(FAIR);
+        #[cfg(all(test, loom))]
+        self.seen.seen_to();
         queue.claim_first(HANDED)
     }
+}
+
+/// Whether nobody waits, or somebody is on its way already, who may take long: it is in the fast path that this is
+/// found out.
+#[inline(always)]
+fn wakes_nobody(queue: Glance) -> bool {
+    queue.is_idle() || (queue.has(CALLED) && !queue.has(FAIR))
 }
 
 #[cfg(all(test, loom))]
@@ -227,6 +304,43 @@ mod models {
     use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+    /// Both sides of the barrier are fences in a model, so one that is missing does no harm. But that is seen: of an
+    /// unlock without a fence and a wait without the heavy barrier each must know that the other is over.
+    #[derive(Debug, Default)]
+    pub(super) struct Seen {
+        no_fence: AtomicBool,
+        no_heavy_barrier: AtomicBool,
+    }
+
+    impl Seen {
+        pub(super) fn unlock(&self, is_calm: bool) {
+            if is_calm {
+                assert!(!self.no_heavy_barrier.load(Relaxed), "who waits might be forgotten");
+                self.no_fence.store(true, Relaxed);
+            }
+        }
+
+        pub(super) fn wait(&self, is_first: bool, is_calm: bool) {
+            if is_calm {
+                self.no_fence.store(false, Relaxed);
+            } else if is_first {
+                assert!(!self.no_fence.load(Relaxed), "it might be free, unseen");
+                self.no_heavy_barrier.store(true, Relaxed);
+            }
+        }
+
+        /// Somebody has the lock who knows of those before.
+        pub(super) fn stirred(&self) {
+            self.no_fence.store(false, Relaxed);
+            self.seen_to();
+        }
+
+        pub(super) fn seen_to(&self) {
+            self.no_heavy_barrier.store(false, Relaxed);
+        }
+    }
 
     struct Counter {
         lock: RawMutex,

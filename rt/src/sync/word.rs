@@ -92,6 +92,13 @@ impl QueueWord {
         self.glance(Ordering::Relaxed).is_idle()
     }
 
+    /// Whether it is as somebody saw it, and nobody has it. If so, whoever takes it later sees all that the caller did
+    /// before.
+    pub(super) fn still_is(&self, seen: Glance) -> bool {
+        let free = seen.0 & !TAKEN;
+        self.0.compare_exchange(free, free, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
     #[inline]
     pub(super) fn glance(&self, ordering: Ordering) -> Glance {
         Glance(self.0.load(ordering))
@@ -153,6 +160,11 @@ impl Taken<'_> {
     /// Lets others see the flags, while the word stays taken. Sequentially consistent.
     pub(super) fn publish(&self) {
         self.word.0.store(self.flags | TAKEN, Ordering::SeqCst);
+    }
+
+    /// Nobody waits, and no flag is set.
+    pub(super) fn is_idle(&self) -> bool {
+        self.flags == 0 && self.queue.first().is_none()
     }
 
     pub(super) fn len(&self) -> usize {
