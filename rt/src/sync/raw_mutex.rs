@@ -3,7 +3,7 @@
 //! ```text
 //!   holder   FREE, or who has the lock (task/holder.rs)
 //!   queue    who waits (word.rs), and the flags CALLED and FAIR
-//!   calm     how often it was unlocked since somebody was to be woken; CALM and no more
+//!   turns    how often it was unlocked with nobody to be woken, since there was somebody; STEADY and no more
 //! ```
 //!
 //! **Fast paths.** To lock is one compare-and-swap of `holder`. To unlock is a store to `holder`, a fence,
@@ -11,9 +11,9 @@
 //! `holder`. One of the two sees the other. The lock is not touched after that by a thread that does not
 //! have it, unless it is borrowed still.
 //!
-//! A fence costs as much as all the rest. So in a lock that is `CALM` it is the light side of an asymmetric barrier, which
-//! costs nothing, and who waits passes the heavy side, some microseconds. A lock becomes calm once it was unlocked
-//! so often that those microseconds are little, while nobody was to be woken, and is calm until somebody is.
+//! A fence costs as much as all the rest. So where the lock is `STEADY` the fence is the light side of an asymmetric
+//! barrier, which costs nothing, and who is about to wait passes the heavy side, some microseconds. It takes so many
+//! turns to become steady that those microseconds are little.
 //!
 //! **Who gets it next.** Whoever comes: a lock that is free is free for all (*barging*), since the thread
 //! that runs can use it at once, and the one that was woken cannot yet. Handing it over at each unlock
@@ -35,14 +35,16 @@
 //! - `CALLED` is set while one thread that was popped is on its way, and cleared by it alone.
 //! - `FAIR` is set while the first in the queue has lost too often. While it is, nobody is woken in vain, so
 //!   there is no `CALLED`.
-//! - A waiter is *seen to* while the first in the queue is it, or before it, and has been called.
-//!   Else who unlocks must see it; also the one that was called, once it has come and cleared `CALLED`.
-//! - `calm` is written by the one that has the lock alone. `CALM` remains if after it was written the word is found
-//!   free, with no waiter that is not seen to: whoever takes the word later sees it. Who unlocks without a fence
-//!   has seen `CALM` that remains, and has seen before and after that nobody is to be woken.
-//! - Who waits and is not seen to, but was the first such, looks at `calm` before `holder`. If it sees `CALM`, and passes the
-//!   heavy barrier, it sees `FREE`, or who unlocks sees it. If not, all that were unlocked without a fence have been so
-//!   before (release and acquire, of `calm`), and none will be until it is seen to or has the lock.
+//! - A waiter is *covered* while one that was called is on its way: that one will look at the lock and at the
+//!   queue. Who unlocks must see all others, of whom the first has looked at `holder` last: the one that found the queue
+//!   idle, or one that was called and has come.
+//! - That first one looks at `turns` before `holder`, and if it sees `STEADY` passes the heavy barrier in between. So it
+//!   sees `FREE`, or who unlocks without a fence sees its word.
+//! - If it does not see `STEADY`, nobody unlocks without a fence until it is covered or has the lock. For `turns` is
+//!   written by the one that has the lock alone, and *becomes* `STEADY` by a store and then a compare-and-swap of the word for
+//!   itself, which succeeds only if the word is free and nobody waits who is not covered: whoever takes the word later
+//!   sees `STEADY`. (If it fails, `STEADY` was to be seen for a moment, which costs somebody a barrier.)
+//! - To be no longer steady costs a fence and nothing else, so whoever has the lock may say so.
 
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -63,8 +65,8 @@ const FAIR: Flag = Flag::B;
 /// So often a waiter finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
 
-/// After so many turns a lock is calm. Few, where speed is not asked for, so that every test has both.
-const CALM: u16 = if cfg!(loom) {
+/// After so many turns a lock is steady. Few, where speed is not asked for, so that every test has both.
+const STEADY: u16 = if cfg!(loom) {
     1
 } else if cfg!(debug_assertions) {
     8
@@ -81,7 +83,7 @@ pub(super) struct RawMutex {
     /// Not the lock's business, but here it takes no room.
     pub(super) poison: Poison,
     /// Neither does this.
-    calm: AtomicU16,
+    turns: AtomicU16,
     queue: QueueWord,
     #[cfg(all(test, loom))]
     seen: models::Seen,
@@ -93,7 +95,7 @@ impl RawMutex {
             Self {
                 holder: AtomicU32::new(FREE),
                 poison: Poison::new(),
-                calm: AtomicU16::new(0),
+                turns: AtomicU16::new(0),
                 queue: QueueWord::new(),
                 #[cfg(all(test, loom))]
                 seen: models::Seen::default(),
@@ -120,12 +122,17 @@ impl RawMutex {
     pub(super) fn unlock(&self) {
         // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
         let seen = self.queue.glance(Ordering::Relaxed);
-        if !wakes_nobody(seen) {
+        let is_steady = if wakes_nobody(seen) {
+            self.is_steady(seen)
+        } else if seen.is_taken() && !seen.has(FAIR) {
+            // By one that is about to look whether it must wait, and may just have the lock.
+            self.unsettle();
+            false
+        } else {
             return self.unlock_contended();
-        }
-        let is_calm = self.is_calm(seen);
+        };
         self.holder.store(FREE, Ordering::Release);
-        if is_calm {
+        if is_steady {
             barrier::light();
         } else {
             fence(Ordering::SeqCst);
@@ -137,33 +144,34 @@ impl RawMutex {
 
     /// By who has the lock and found the queue like this, with nobody to wake: whether it needs no fence.
     #[inline(always)]
-    fn is_calm(&self, queue: Glance) -> bool {
-        let turns = self.calm.load(Ordering::Relaxed);
-        if turns + 1 < CALM {
-            self.calm.store(turns + 1, Ordering::Release);
-        } else if turns < CALM {
-            self.calm_down(queue);
+    fn is_steady(&self, queue: Glance) -> bool {
+        let turns = self.turns.load(Ordering::Relaxed);
+        if turns + 1 < STEADY {
+            self.turns.store(turns + 1, Ordering::Release);
+        } else if turns < STEADY {
+            self.become_steady(queue);
         }
-        let is_calm = turns == CALM;
+        let is_steady = turns == STEADY;
         #[cfg(all(test, loom))]
-        self.seen.unlock(is_calm);
-        is_calm
+        self.seen.unlock(is_steady);
+        is_steady
     }
 
     #[cold]
-    fn calm_down(&self, queue: Glance) {
-        self.calm.store(CALM, Ordering::Release);
+    fn become_steady(&self, queue: Glance) {
+        self.turns.store(STEADY, Ordering::Release);
+        // In this order: who sees `STEADY` then sees that there is a heavy barrier.
         if !barrier::pays() || !self.queue.still_is(queue) {
-            self.calm.store(0, Ordering::Release);
+            self.turns.store(0, Ordering::Release);
         }
     }
 
-    /// By who has the lock, when somebody waits who is not seen to.
+    /// By who has the lock, when somebody is to be woken, or was about to wait.
     #[inline(always)]
-    fn stir(&self) {
+    fn unsettle(&self) {
         #[cfg(all(test, loom))]
-        self.seen.stirred();
-        self.calm.store(0, Ordering::Release);
+        self.seen.unsettled();
+        self.turns.store(0, Ordering::Release);
     }
 
     #[cold]
@@ -190,14 +198,16 @@ impl RawMutex {
         }
         // With the barrier after the store of who unlocks: we see `FREE`, or it sees the queue taken.
         sequentially_consistent();
-        let is_calm = is_first && self.calm.load(Ordering::Acquire) == CALM;
-        if is_calm {
+        let is_steady = is_first && self.turns.load(Ordering::Acquire) == STEADY;
+        if is_steady {
             barrier::heavy();
         }
         #[cfg(all(test, loom))]
-        self.seen.wait(is_first, is_calm);
+        self.seen.wait(lost > 0 || queue.is_idle(), is_steady);
         if self.holder.load(Ordering::SeqCst) == FREE && self.try_lock() {
-            self.stir();
+            self.unsettle();
+            #[cfg(all(test, loom))]
+            self.seen.covered();
             return true;
         }
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
@@ -232,7 +242,7 @@ impl RawMutex {
     /// Unlocks, by who has the lock, when somebody may be waiting and nobody is on its way.
     #[cold]
     fn unlock_contended(&self) {
-        self.stir();
+        self.unsettle();
         let mut queue = self.queue.take();
         let wake = if queue.has(FAIR) {
             let first = queue.first().expect("who made the lock fair waits first");
@@ -247,7 +257,7 @@ impl RawMutex {
         wake.into_iter().for_each(sched::wake_beside);
     }
 
-    /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence.
+    /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence, or the light barrier.
     #[cold]
     fn call_first(&self) {
         let mut queue = self.queue.take();
@@ -278,7 +288,7 @@ impl RawMutex {
         let wake = queue.claim_first(WOKEN)?;
         queue.set(CALLED);
         #[cfg(all(test, loom))]
-        self.seen.seen_to();
+        self.seen.covered();
         Some(wake)
     }
 
@@ -286,7 +296,7 @@ impl RawMutex {
     fn hand_over(&self, queue: &mut Taken<'_>) -> Option<Wake> {
         queue.clear(FAIR);
         #[cfg(all(test, loom))]
-        self.seen.seen_to();
+        self.seen.covered();
         queue.claim_first(HANDED)
     }
 }
@@ -315,15 +325,15 @@ mod models {
     }
 
     impl Seen {
-        pub(super) fn unlock(&self, is_calm: bool) {
-            if is_calm {
+        pub(super) fn unlock(&self, is_steady: bool) {
+            if is_steady {
                 assert!(!self.no_heavy_barrier.load(Relaxed), "who waits might be forgotten");
                 self.no_fence.store(true, Relaxed);
             }
         }
 
-        pub(super) fn wait(&self, is_first: bool, is_calm: bool) {
-            if is_calm {
+        pub(super) fn wait(&self, is_first: bool, is_steady: bool) {
+            if is_steady {
                 self.no_fence.store(false, Relaxed);
             } else if is_first {
                 assert!(!self.no_fence.load(Relaxed), "it might be free, unseen");
@@ -332,12 +342,12 @@ mod models {
         }
 
         /// Somebody has the lock who knows of those before.
-        pub(super) fn stirred(&self) {
+        pub(super) fn unsettled(&self) {
             self.no_fence.store(false, Relaxed);
-            self.seen_to();
         }
 
-        pub(super) fn seen_to(&self) {
+        /// Nobody waits who is first, but one that was called, or who has the lock.
+        pub(super) fn covered(&self) {
             self.no_heavy_barrier.store(false, Relaxed);
         }
     }

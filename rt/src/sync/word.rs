@@ -73,6 +73,12 @@ impl Glance {
         self.0 == IDLE
     }
 
+    /// Somebody has the word.
+    #[inline(always)]
+    pub(super) fn is_taken(self) -> bool {
+        self.0 & TAKEN != 0
+    }
+
     #[inline(always)]
     pub(super) fn has(self, flag: Flag) -> bool {
         self.0 & flag.0 != 0
