@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use gthread::sync::Mutex;
 use gthread::{Builder, Runtime, blocking, channel, go};
 use gthread_tests::{
     Drops, Flag, LIMIT, assert_passed, is_child, os_threads, rerun, runtime, stderr, until,
@@ -141,18 +142,24 @@ fn barriers_are_refused() {
         let _refused = refuse(Call::Barrier, libc::ENOSYS);
         gthread_tests::for_workers(|runtime| {
             let (tx, rx) = channel::bounded(1);
+            let turns = Arc::new(Mutex::new(0));
             let sum: u64 = runtime.run(|| {
                 for n in 0..200_u64 {
-                    let tx = tx.clone();
+                    let (tx, turns) = (tx.clone(), turns.clone());
                     drop(go!(move || {
                         gthread::sleep(Duration::from_micros(n % 7));
+                        (0..20).for_each(|_| *turns.lock().unwrap() += 1);
+                        let mut held = turns.lock().unwrap();
+                        gthread::yield_now();
+                        *held += 1;
+                        drop(held);
                         tx.send(n).unwrap();
                     }));
                 }
                 drop(tx);
                 rx.iter().sum()
             });
-            assert_eq!(sum, 199 * 100);
+            assert_eq!((sum, *turns.lock().unwrap()), (199 * 100, 200 * 21));
         });
     });
 }
