@@ -104,7 +104,7 @@ fn the_first_waits_at_any_moment() {
         let mutexes: Arc<[Mutex<u64>; 20]> = Arc::default();
         let (turn, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         // Often enough to be unlocked without a fence, in release too (8,192) or in debug (8); or not.
-        let often = if random.one_in(4) { 8_180 + random.below(20) } else { random.below(20) };
+        let often = if random.one_in(2) { 8_191 + random.below(4) } else { random.below(20) };
         let mut delays = random.fork();
         let waiter = {
             let (mutexes, turn, over) = (mutexes.clone(), turn.clone(), over.clone());
