@@ -56,8 +56,9 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 ///
 /// If one thread writes A, calls [`light`](barrier::light) and reads B, and another writes B, calls
 /// [`heavy`](barrier::heavy) and reads A, at least one of them sees the other's write, as if both had
-/// called `fence(SeqCst)`: where `light` relied on there being a heavy side, who calls `heavy` must know that too. Linux's
-/// `membarrier(2)` makes the light side free; where the kernel lacks it both sides are fences. (The idea is folly's `AsymmetricThreadFence` and C++'s P1202.)
+/// called `fence(SeqCst)`: where `light` relied on there being a heavy side, who calls `heavy` must know that
+/// too. Linux's `membarrier(2)` makes the light side free; where the kernel lacks it both sides are fences.
+/// (The idea is folly's `AsymmetricThreadFence` and C++'s P1202.)
 pub(crate) mod barrier {
     use super::{Ordering, fence};
 

@@ -123,7 +123,7 @@ impl RawMutex {
         // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
         let seen = self.queue.glance(Ordering::Relaxed);
         let is_steady = if wakes_nobody(seen) {
-            self.is_steady(seen)
+            self.count_turn(seen)
         } else if seen.is_taken() && !seen.has(FAIR) {
             // By one that is about to look whether it must wait, and may just have the lock.
             self.unsettle();
@@ -142,9 +142,9 @@ impl RawMutex {
         }
     }
 
-    /// By who has the lock and found the queue like this, with nobody to wake: whether it needs no fence.
+    /// One turn more, by who has the lock and found the queue like this, with nobody to wake: true if it was steady before.
     #[inline(always)]
-    fn is_steady(&self, queue: Glance) -> bool {
+    fn count_turn(&self, queue: Glance) -> bool {
         let turns = self.turns.load(Ordering::Relaxed);
         if turns + 1 < STEADY {
             self.turns.store(turns + 1, Ordering::Release);
