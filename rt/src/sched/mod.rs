@@ -233,9 +233,16 @@ impl Sched {
     /// Takes the slot of a finished task back.
     #[inline]
     pub(crate) fn put_slot(&self, slot: Slot) {
+        self.put_slot_and(slot, || ());
+    }
+
+    /// [`put_slot`](Self::put_slot), and `outside` before it, if the caller is not on a worker of ours.
+    #[inline]
+    pub(crate) fn put_slot_and(&self, slot: Slot, outside: impl FnOnce()) {
         current::with(|worker| match worker {
             Some(worker) if worker.serves(self) => worker.put_slot(slot),
             _ => {
+                outside();
                 // SAFETY: schedulers live in an `Arc`, and this one is alive until the slot is back.
                 // The count keeps it until `put` has returned.
                 let this = unsafe {

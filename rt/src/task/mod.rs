@@ -88,6 +88,7 @@ pub(crate) struct Body {
     errand: Cell<Option<NonNull<Errand>>>,
     /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
     /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
+    /// Before it forks: where one that is started from outside is likely to have its successor, or null.
     last_child: Cell<*const Task>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
     sched: NonNull<Sched>,
@@ -296,6 +297,20 @@ impl TaskRef {
         const BELOW: usize = 2;
         let place = top.as_ptr().wrapping_sub(size_of::<Task>());
         Self::fetch(place, BELOW, gthread_arch::prefetch_to_write);
+    }
+
+    /// Notes where a task is likely to be made some turns later: at such a top, less its colour. By who makes both from
+    /// outside, before anybody else has this one.
+    pub(crate) fn note_successor(self, top: NonNull<u8>) {
+        self.last_child.set(top.as_ptr().wrapping_sub(size_of::<Task>()).cast());
+    }
+
+    /// Has the processor fetch what it takes to join a task, if there is one in this place.
+    #[inline]
+    fn prefetch_to_join(place: *const Task) {
+        /// A small result.
+        const BELOW: usize = 1;
+        Self::fetch(place.cast(), BELOW, gthread_arch::prefetch);
     }
 
     /// A control block's lines, and so many below it, from the lowest up.
