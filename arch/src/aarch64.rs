@@ -1,9 +1,5 @@
 //! aarch64: what the switch needs of the processor.
 
-/// Bytes that a suspending fiber stores below its stack pointer: `x19`, `x29`, `lr`, and padding to
-/// keep the stack pointer aligned to 16.
-pub const SWITCH_FRAME: usize = 4 * 8;
-
 /// The stack pointer of the caller, to find out which stack it runs on.
 #[inline(always)]
 pub fn stack_pointer() -> usize {

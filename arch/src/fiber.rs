@@ -1,11 +1,7 @@
 //! Create, resume, suspend, finish.
 
-use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
-
-use corosensei::{Coroutine, CoroutineResult, Yielder};
-
 use crate::FiberStack;
+use crate::switch;
 
 /// How a [`Fiber::resume`] came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,17 +12,18 @@ pub enum Switch<C> {
     Finished,
 }
 
+/// What a fiber begins with. It must not unwind.
+pub type Entry<C> = unsafe extern "C" fn(Suspender<C>, *mut ());
+
 /// A computation on a stack of its own, which speaks to whoever resumes it in commands `C`.
 ///
 /// A fiber is never unwound from outside and its drop does nothing: a suspended fiber that is dropped
 /// leaks what its frames own, as a detached OS thread does at process exit.
 ///
-/// `C` should be no larger than a register: a larger command goes through memory.
-pub struct Fiber<C: 'static> {
-    coroutine: ManuallyDrop<Coroutine<(), C, (), FiberStack>>,
-}
+/// `C` must be no larger than a register.
+pub struct Fiber<C: Copy + 'static>(switch::Fiber<C>);
 
-// SAFETY: corosensei leaves `Coroutine` !Send because the frames on its stack may hold values that
+// SAFETY: what is under a fiber is !Send because the frames on its stack may hold values that
 // must stay on their thread. Here:
 // - The closure that starts a fiber is `Send`: gthread's spawn functions demand it.
 // - What the running fiber *then* puts in its frames may be !Send (an `Rc`, a `MutexGuard`), and does
@@ -37,9 +34,9 @@ pub struct Fiber<C: 'static> {
 //   that is, references into its thread-locals. Rust cannot rule these out today; gthread's
 //   docs/soundness.md states it beside `go!`, and pinned green threads are exempt.
 // - The switch saves registers to the fiber's own stack; it keeps nothing in OS-thread state.
-unsafe impl<C: Send> Send for Fiber<C> {}
+unsafe impl<C: Copy + Send> Send for Fiber<C> {}
 
-impl<C> Fiber<C> {
+impl<C: Copy> Fiber<C> {
     /// A fiber that will call `entry(suspender, data)` on `stack` when first resumed.
     ///
     /// # Safety
@@ -47,17 +44,10 @@ impl<C> Fiber<C> {
     /// - `entry` must not unwind.
     /// - `data` must be what `entry` expects, from now until `entry` has returned.
     #[inline]
-    pub unsafe fn new(
-        stack: FiberStack,
-        entry: unsafe fn(Suspender<C>, *mut ()),
-        data: *mut (),
-    ) -> Self {
-        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), C>, ()| {
-            let suspender = Suspender(NonNull::from(yielder));
-            // SAFETY: the caller of `new` vouches for `entry` and `data`.
-            unsafe { entry(suspender, data) }
-        });
-        Self { coroutine: ManuallyDrop::new(coroutine) }
+    pub unsafe fn new(stack: FiberStack, entry: Entry<C>, data: *mut ()) -> Self {
+        const { assert!(size_of::<C>() <= size_of::<usize>(), "a command is passed in a register") };
+        // SAFETY: the caller's.
+        Self(unsafe { switch::Fiber::new(stack, entry, data) })
     }
 
     /// Runs the fiber until it suspends or finishes. A switch there and back.
@@ -67,19 +57,14 @@ impl<C> Fiber<C> {
     /// If the fiber has finished.
     #[inline]
     pub fn resume(&mut self) -> Switch<C> {
-        match self.coroutine.resume(()) {
-            CoroutineResult::Yield(command) => Switch::Suspended(command),
-            CoroutineResult::Return(()) => Switch::Finished,
-        }
+        self.0.resume()
     }
 
     /// Whether the fiber is suspended somewhere: it has been resumed, and has not finished.
     pub fn is_suspended(&self) -> bool {
-        self.coroutine.started() && !self.coroutine.done()
+        self.0.is_suspended()
     }
-}
 
-impl<C> Fiber<C> {
     /// Gives up a fiber that has finished, so that its stack may be used for something else. Only
     /// AddressSanitizer needs this: it remembers where the frames of the fiber had variables.
     ///
@@ -88,7 +73,7 @@ impl<C> Fiber<C> {
     /// If the fiber has not finished.
     #[inline]
     pub fn retire(self) {
-        let _stack = ManuallyDrop::into_inner(self.coroutine).into_stack();
+        self.0.retire();
     }
 
     /// Gives up a fiber that was never resumed: its entry is not called.
@@ -97,37 +82,37 @@ impl<C> Fiber<C> {
     ///
     /// If the fiber was resumed.
     pub fn discard(self) {
-        assert!(!self.coroutine.started(), "a fiber that was resumed has frames");
-        drop(ManuallyDrop::into_inner(self.coroutine));
+        self.0.discard();
     }
 }
 
 /// The running fiber's way back to whoever resumed it.
 ///
-/// It lies at a fixed place of the fiber's stack, so it stays valid from the first resume until the
+/// It points to a fixed place of the fiber's stack, so it stays valid from the first resume until the
 /// entry function returns, on whichever OS thread the fiber runs.
 #[derive(Debug)]
-pub struct Suspender<C>(NonNull<Yielder<(), C>>);
+#[repr(transparent)]
+pub struct Suspender<C: Copy + 'static>(pub(crate) switch::Suspender<C>);
 
-impl<C> Clone for Suspender<C> {
+impl<C: Copy> Clone for Suspender<C> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<C> Copy for Suspender<C> {}
+impl<C: Copy> Copy for Suspender<C> {}
 
-impl<C> Suspender<C> {
+impl<C: Copy> Suspender<C> {
     /// Suspends the running fiber: `command` is what its [`Fiber::resume`] returns. Comes back when
     /// it is resumed, perhaps on another OS thread.
     ///
     /// # Safety
     ///
     /// Called on the fiber that this suspender was made for, while it runs.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn suspend(self, command: C) {
-        // SAFETY: the yielder lives at the base of the stack that the caller is running on.
-        unsafe { self.0.as_ref() }.suspend(command);
+        // SAFETY: the caller's.
+        unsafe { self.0.suspend(command) };
     }
 }
 
@@ -143,7 +128,7 @@ mod tests {
         pool.put(slot);
     }
 
-    unsafe fn count_to(suspender: Suspender<usize>, limit: *mut ()) {
+    unsafe extern "C" fn count_to(suspender: Suspender<usize>, limit: *mut ()) {
         // SAFETY: the tests below pass a `usize` that outlives the fiber.
         let limit = unsafe { *limit.cast::<usize>() };
         for n in 0..limit {
@@ -173,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_fiber_that_is_given_up_does_not_run() {
-        unsafe fn entry(_: Suspender<usize>, _: *mut ()) {
+        unsafe extern "C" fn entry(_: Suspender<usize>, _: *mut ()) {
             unreachable!("it was not resumed");
         }
         on_slot(|slot| {
@@ -207,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_stack_pointer_is_in_the_fiber_stack() {
-        unsafe fn entry(_: Suspender<usize>, out: *mut ()) {
+        unsafe extern "C" fn entry(_: Suspender<usize>, out: *mut ()) {
             // SAFETY: the test passes a `usize`.
             unsafe { *out.cast::<usize>() = crate::stack_pointer() };
         }

@@ -1,5 +1,7 @@
 //! A slot as the switch sees it.
 
+use std::ptr::NonNull;
+
 use corosensei::stack::{self, StackPointer};
 use gthread_stacks::Slot;
 
@@ -17,8 +19,8 @@ pub const STACK_ALIGN: usize = stack::STACK_ALIGNMENT;
 /// ```
 #[derive(Debug)]
 pub struct FiberStack {
-    base: StackPointer,
-    limit: StackPointer,
+    base: NonNull<u8>,
+    limit: NonNull<u8>,
 }
 
 impl FiberStack {
@@ -34,20 +36,26 @@ impl FiberStack {
     /// If less than [`corosensei`]'s minimum of 4 KiB would be left of the stack.
     #[inline]
     pub unsafe fn new(slot: &Slot, above: usize) -> Self {
-        let limit = slot.bottom().addr();
         assert!(
             above <= slot.usable() - stack::MIN_STACK_SIZE,
             "{above} bytes at the top of a stack slot of {} leave no stack",
             slot.usable()
         );
-        let base = (slot.top().addr().get() - above) & !(STACK_ALIGN - 1);
-        let base = StackPointer::new(base).expect("the base lies above the limit");
-        Self { base, limit }
+        let top = slot.top();
+        let rounded = above + ((top.addr().get() - above) & (STACK_ALIGN - 1));
+        // SAFETY: above the guard, by the assertion: a slot's bounds are aligned, and so is the minimum.
+        Self { base: unsafe { top.sub(rounded) }, limit: slot.bottom() }
+    }
+
+    /// Where the stack begins, and grows down from.
+    #[inline]
+    pub(crate) fn base(&self) -> NonNull<u8> {
+        self.base
     }
 
     /// Whether `address` lies in this stack or its guard.
     pub fn contains(&self, address: usize) -> bool {
-        (self.limit.get()..=self.base.get()).contains(&address)
+        (self.limit.addr().get()..=self.base.addr().get()).contains(&address)
     }
 }
 
@@ -56,12 +64,12 @@ impl FiberStack {
 unsafe impl stack::Stack for FiberStack {
     #[inline]
     fn base(&self) -> StackPointer {
-        self.base
+        self.base.addr()
     }
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        self.limit
+        self.limit.addr()
     }
 }
 

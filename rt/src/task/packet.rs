@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::thread;
 
-use gthread_arch::Suspender;
+use gthread_arch::{Entry, Suspender};
 
 use super::{Command, Task};
 
@@ -19,7 +19,7 @@ union Content<F, T> {
 /// What can be done with a packet whose types are forgotten.
 pub(crate) struct VTable {
     /// Runs the closure and stores its result. The fiber's entry; its argument is the task.
-    pub(crate) entry: unsafe fn(Suspender<Command>, *mut ()),
+    pub(crate) entry: Entry<Command>,
     /// Drops the stored result.
     pub(crate) drop_result: unsafe fn(NonNull<()>),
     /// Frees the packet's memory, if it is on the heap.
@@ -143,7 +143,7 @@ where
     /// # Safety
     ///
     /// `task` points to the task whose packet has these types, on whose stack this runs, once.
-    unsafe fn entry(suspender: Suspender<Command>, task: *mut ()) {
+    unsafe extern "C" fn entry(suspender: Suspender<Command>, task: *mut ()) {
         // SAFETY: the caller's.
         let task = unsafe { &*task.cast::<Task>() };
         task.suspender.set(MaybeUninit::new(suspender));

@@ -1,0 +1,73 @@
+//! The switch by corosensei: on every processor that it knows, and known to AddressSanitizer.
+
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+
+use corosensei::{Coroutine, CoroutineResult, Yielder};
+
+use crate::fiber::{Entry, Switch};
+use crate::{FiberStack, fiber};
+
+pub(crate) struct Fiber<C: 'static> {
+    coroutine: ManuallyDrop<Coroutine<(), C, (), FiberStack>>,
+}
+
+impl<C: Copy> Fiber<C> {
+    /// # Safety
+    ///
+    /// As [`fiber::Fiber::new`].
+    #[inline]
+    pub(crate) unsafe fn new(stack: FiberStack, entry: Entry<C>, data: *mut ()) -> Self {
+        let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), C>, ()| {
+            let suspender = fiber::Suspender(Suspender(NonNull::from(yielder)));
+            // SAFETY: the caller of `new` vouches for `entry` and `data`.
+            unsafe { entry(suspender, data) }
+        });
+        Self { coroutine: ManuallyDrop::new(coroutine) }
+    }
+
+    #[inline]
+    pub(crate) fn resume(&mut self) -> Switch<C> {
+        match self.coroutine.resume(()) {
+            CoroutineResult::Yield(command) => Switch::Suspended(command),
+            CoroutineResult::Return(()) => Switch::Finished,
+        }
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.coroutine.started() && !self.coroutine.done()
+    }
+
+    #[inline]
+    pub(crate) fn retire(self) {
+        let _stack = ManuallyDrop::into_inner(self.coroutine).into_stack();
+    }
+
+    pub(crate) fn discard(self) {
+        assert!(!self.coroutine.started(), "a fiber that was resumed has frames");
+        drop(ManuallyDrop::into_inner(self.coroutine));
+    }
+}
+
+#[derive(Debug)]
+#[repr(transparent)]
+pub(crate) struct Suspender<C: 'static>(NonNull<Yielder<(), C>>);
+
+impl<C> Clone for Suspender<C> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C> Copy for Suspender<C> {}
+
+impl<C> Suspender<C> {
+    /// # Safety
+    ///
+    /// As [`fiber::Suspender::suspend`].
+    #[inline(always)]
+    pub(crate) unsafe fn suspend(self, command: C) {
+        // SAFETY: the yielder lives at the base of the stack that the caller is running on.
+        unsafe { self.0.as_ref() }.suspend(command);
+    }
+}
