@@ -37,20 +37,21 @@ use crate::{FiberStack, STACK_ALIGN, fiber};
 
 /// At the base of a fiber's stack.
 #[repr(C, align(16))]
-struct Link<C: Copy + 'static> {
+struct Link {
     /// The stack pointer of whoever resumed it last.
     resumer: *mut u8,
-    entry: Entry<C>,
+    /// For the entry.
     data: *mut (),
 }
 
-const _: () = assert!(align_of::<Link<usize>>() == STACK_ALIGN);
+const _: () = assert!(align_of::<Link>() == STACK_ALIGN);
 
 /// What is below the link of a fiber that has not begun.
 #[repr(C)]
 struct Start<C: Copy + 'static> {
-    goes_on: unsafe extern "sysv64" fn(NonNull<Link<C>>) -> !,
-    rbx: usize,
+    goes_on: unsafe extern "sysv64" fn(NonNull<Link>, MaybeUninit<usize>, NonNull<Self>) -> !,
+    /// In the place of `rbx`, of which it makes no use.
+    entry: Entry<C>,
     rbp: usize,
     /// Of [`begin`], which does not return. It finds the stack as after a call.
     returns: usize,
@@ -58,7 +59,8 @@ struct Start<C: Copy + 'static> {
 
 pub(crate) struct Fiber<C: Copy + 'static> {
     sp: Option<NonNull<u8>>,
-    link: NonNull<Link<C>>,
+    link: NonNull<Link>,
+    commands: PhantomData<fn() -> C>,
 }
 
 impl<C: Copy> Fiber<C> {
@@ -69,11 +71,11 @@ impl<C: Copy> Fiber<C> {
     pub(crate) unsafe fn new(stack: FiberStack, entry: Entry<C>, data: *mut ()) -> Self {
         // SAFETY: the stack is ours, aligned, and much larger than both.
         unsafe {
-            let link = stack.base().cast::<Link<C>>().sub(1);
-            link.write(Link { resumer: ptr::null_mut(), entry, data });
+            let link = stack.base().cast::<Link>().sub(1);
+            link.write(Link { resumer: ptr::null_mut(), data });
             let start = link.cast::<Start<C>>().sub(1);
-            start.write(Start { goes_on: begin, rbx: 0, rbp: 0, returns: 0 });
-            Self { sp: Some(start.cast()), link }
+            start.write(Start { goes_on: begin, entry, rbp: 0, returns: 0 });
+            Self { sp: Some(start.cast()), link, commands: PhantomData }
         }
     }
 
@@ -141,13 +143,17 @@ union Word<C: Copy> {
     command: C,
 }
 
-/// Where a fiber begins. `resume` leaves the link where a first argument is.
-unsafe extern "sysv64" fn begin<C: Copy>(link: NonNull<Link<C>>) -> ! {
+/// Where a fiber begins. `resume` leaves the link where a first argument is, and the stack pointer where a third is.
+unsafe extern "sysv64" fn begin<C: Copy>(
+    link: NonNull<Link>,
+    _: MaybeUninit<usize>,
+    start: NonNull<Start<C>>,
+) -> ! {
     // SAFETY: the caller of `new` vouches for `entry` and `data`. Afterwards nothing of this stack is needed, and the
     // resumer, which has left its stack as `resume` says, learns from the zero that it was the last time.
     unsafe {
-        let Link { entry, data, .. } = link.read();
-        entry(fiber::Suspender(Suspender { link, commands: PhantomData }), data);
+        let suspender = Suspender { link, commands: PhantomData };
+        ((*start.as_ptr()).entry)(fiber::Suspender(suspender), (*link.as_ptr()).data);
         asm!(
             "mov rsp, [{link}]",
             "pop rcx",
@@ -164,7 +170,7 @@ unsafe extern "sysv64" fn begin<C: Copy>(link: NonNull<Link<C>>) -> ! {
 #[derive(Debug)]
 #[repr(transparent)]
 pub(crate) struct Suspender<C: Copy + 'static> {
-    link: NonNull<Link<C>>,
+    link: NonNull<Link>,
     commands: PhantomData<fn(C)>,
 }
 
