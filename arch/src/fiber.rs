@@ -12,8 +12,15 @@ pub enum Switch<C> {
     Finished,
 }
 
-/// What a fiber begins with. It must not unwind.
-pub type Entry<C> = unsafe extern "C" fn(Suspender<C>, *mut ());
+/// What a fiber does.
+pub trait Entry<C: Copy + 'static> {
+    /// Runs on the fiber's stack, from when it is first resumed. When it returns the fiber has finished.
+    ///
+    /// # Safety
+    ///
+    /// Once for each fiber, with its suspender and the data that it was [made](Fiber::new) with.
+    unsafe fn run(suspender: Suspender<C>, data: *mut ());
+}
 
 /// A computation on a stack of its own, which speaks to whoever resumes it in commands `C`.
 ///
@@ -37,17 +44,17 @@ pub struct Fiber<C: Copy + 'static>(switch::Fiber<C>);
 unsafe impl<C: Copy + Send> Send for Fiber<C> {}
 
 impl<C: Copy> Fiber<C> {
-    /// A fiber that will call `entry(suspender, data)` on `stack` when first resumed.
+    /// A fiber that will run `E` on `stack` when first resumed.
     ///
     /// # Safety
     ///
-    /// - `entry` must not unwind.
-    /// - `data` must be what `entry` expects, from now until `entry` has returned.
+    /// - `E::run` must not unwind.
+    /// - `data` must be what it expects, from now until it has returned.
     #[inline]
-    pub unsafe fn new(stack: FiberStack, entry: Entry<C>, data: *mut ()) -> Self {
+    pub unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
         const { assert!(size_of::<C>() <= size_of::<usize>(), "a command is passed in a register") };
         // SAFETY: the caller's.
-        Self(unsafe { switch::Fiber::new(stack, entry, data) })
+        Self(unsafe { switch::Fiber::new::<E>(stack, data) })
     }
 
     /// Runs the fiber until it suspends or finishes. A switch there and back.
@@ -128,23 +135,49 @@ mod tests {
         pool.put(slot);
     }
 
-    unsafe extern "C" fn count_to(suspender: Suspender<usize>, limit: *mut ()) {
-        // SAFETY: the tests below pass a `usize` that outlives the fiber.
-        let limit = unsafe { *limit.cast::<usize>() };
-        for n in 0..limit {
-            // SAFETY: this is the fiber of `suspender`.
-            unsafe { suspender.suspend(n) };
+    /// Suspends so many times, with the number of each.
+    struct CountTo;
+
+    impl Entry<usize> for CountTo {
+        unsafe fn run(suspender: Suspender<usize>, limit: *mut ()) {
+            // SAFETY: the tests below pass a `usize` that outlives the fiber.
+            let limit = unsafe { *limit.cast::<usize>() };
+            for n in 0..limit {
+                // SAFETY: this is the fiber of `suspender`.
+                unsafe { suspender.suspend(n) };
+            }
         }
+    }
+
+    /// Calls a closure.
+    struct Call<F>(F);
+
+    impl<C: Copy + 'static, F: FnMut(Suspender<C>)> Entry<C> for Call<F> {
+        unsafe fn run(suspender: Suspender<C>, f: *mut ()) {
+            // SAFETY: `fiber_of` passes one.
+            unsafe { (*f.cast::<F>())(suspender) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// The slot, and the closure, which does not unwind, are the fiber's as long as it may be resumed.
+    unsafe fn fiber_of<C: Copy + 'static, F: FnMut(Suspender<C>)>(
+        slot: &Slot,
+        f: &mut F,
+    ) -> Fiber<C> {
+        // SAFETY: the caller's.
+        unsafe { Fiber::new::<Call<F>>(FiberStack::new(slot, 0), (&raw mut *f).cast()) }
     }
 
     #[test]
     fn a_fiber_yields_its_commands_and_finishes() {
         on_slot(|slot| {
             let mut limit = 3_usize;
-            // SAFETY: the slot outlives the fiber and nothing else uses it; `count_to` does not
+            // SAFETY: the slot outlives the fiber and nothing else uses it; the entry does not
             // unwind and `limit` is what it expects.
             let mut fiber = unsafe {
-                Fiber::new(FiberStack::new(slot, 100), count_to, (&raw mut limit).cast())
+                Fiber::new::<CountTo>(FiberStack::new(slot, 100), (&raw mut limit).cast())
             };
             assert!(!fiber.is_suspended());
             for n in 0..3 {
@@ -158,14 +191,129 @@ mod tests {
 
     #[test]
     fn a_fiber_that_is_given_up_does_not_run() {
-        unsafe extern "C" fn entry(_: Suspender<usize>, _: *mut ()) {
-            unreachable!("it was not resumed");
+        on_slot(|slot| {
+            let mut entry = |_: Suspender<usize>| unreachable!("it was not resumed");
+            // SAFETY: it is not resumed.
+            unsafe { fiber_of(slot, &mut entry) }.discard();
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "has frames")]
+    fn a_fiber_that_has_run_is_not_discarded() {
+        on_slot(|slot| {
+            // SAFETY: this is the fiber.
+            let mut entry = |suspender: Suspender<u8>| unsafe { suspender.suspend(1) };
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
+            assert_eq!(fiber.resume(), Switch::Suspended(1));
+            fiber.discard();
+        });
+    }
+
+    #[test]
+    #[should_panic]
+    fn a_fiber_that_has_finished_is_not_resumed() {
+        on_slot(|slot| {
+            let mut entry = |_: Suspender<u8>| ();
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
+            assert_eq!(fiber.resume(), Switch::Finished);
+            fiber.resume();
+        });
+    }
+
+    #[test]
+    fn commands_may_be_smaller_than_a_register() {
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        enum Small {
+            Nothing,
+            Pair(u8, u16),
         }
         on_slot(|slot| {
-            // SAFETY: as above.
-            let stack = unsafe { FiberStack::new(slot, 0) };
-            // SAFETY: the entry asks for nothing.
-            unsafe { Fiber::new(stack, entry, std::ptr::null_mut()) }.discard();
+            let commands = [Small::Pair(1, 2), Small::Nothing, Small::Pair(3, 4)];
+            // SAFETY: this is the fiber.
+            let suspend = |suspender: Suspender<_>, command| unsafe { suspender.suspend(command) };
+            let mut entry = |suspender| commands.iter().for_each(|&one| suspend(suspender, one));
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
+            for command in commands {
+                assert_eq!(fiber.resume(), Switch::Suspended(command));
+            }
+            assert_eq!(fiber.resume(), Switch::Finished);
+        });
+    }
+
+    /// More values than there are registers, of both kinds, in use across each switch, on both sides, at depths that
+    /// differ.
+    #[test]
+    fn what_is_in_use_survives_a_switch() {
+        fn mix(depth: u64, seed: u64, switch: &mut dyn FnMut(u64)) -> u64 {
+            let mut whole = [0_u64; 24];
+            let mut real = [0.0_f64; 24];
+            for (n, place) in (seed..).zip(&mut whole) {
+                *place = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            }
+            for round in 0..3 {
+                for n in 0..24 {
+                    real[n] += (whole[n] >> 40) as f64;
+                    whole[n] = whole[n].rotate_left(7) ^ whole[(n + 5) % 24];
+                }
+                switch(depth);
+                if depth > 0 {
+                    whole[0] ^= mix(depth - 1, seed + round, switch);
+                }
+            }
+            let real: f64 = real.iter().sum();
+            whole.iter().fold(real as u64, |sum, &n| sum.rotate_left(1) ^ n)
+        }
+        on_slot(|slot| {
+            let expected = [mix(4, 1, &mut |_| ()), mix(3, 2, &mut |_| ())];
+            let mut result = 0;
+            let mut entry = |suspender: Suspender<u64>| {
+                // SAFETY: this is the fiber.
+                result = mix(4, 1, &mut |depth| unsafe { suspender.suspend(depth) });
+            };
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
+            let mut finished = false;
+            let ours = mix(3, 2, &mut |_| finished = fiber.resume() == Switch::Finished);
+            while !finished {
+                finished = fiber.resume() == Switch::Finished;
+            }
+            assert_eq!([result, ours], expected);
+        });
+    }
+
+    #[test]
+    fn a_fiber_begins_on_an_aligned_stack() {
+        #[repr(align(16))]
+        struct Aligned(#[expect(dead_code, reason = "of which the address matters")] u8);
+        on_slot(|slot| {
+            let mut address = 0;
+            let mut entry = |_: Suspender<usize>| {
+                let aligned = Aligned(1);
+                address = std::hint::black_box(&raw const aligned as usize);
+            };
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
+            assert_eq!(fiber.resume(), Switch::Finished);
+            assert_eq!(std::hint::black_box(address) % 16, 0);
+        });
+    }
+
+    /// From the entry's frame: a backtrace comes to an end.
+    #[test]
+    fn a_backtrace_ends() {
+        on_slot(|slot| {
+            let mut text = String::new();
+            let mut entry = |_: Suspender<usize>| {
+                text = std::backtrace::Backtrace::force_capture().to_string();
+            };
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
+            assert_eq!(fiber.resume(), Switch::Finished);
+            assert!(text.contains("a_backtrace_ends"), "{text}");
         });
     }
 
@@ -175,7 +323,7 @@ mod tests {
             let mut limit = 100_usize;
             // SAFETY: as above.
             let mut fiber =
-                unsafe { Fiber::new(FiberStack::new(slot, 0), count_to, (&raw mut limit).cast()) };
+                unsafe { Fiber::new::<CountTo>(FiberStack::new(slot, 0), (&raw mut limit).cast()) };
             for n in 0..100 {
                 fiber = std::thread::scope(|scope| {
                     scope
@@ -192,18 +340,13 @@ mod tests {
 
     #[test]
     fn the_stack_pointer_is_in_the_fiber_stack() {
-        unsafe extern "C" fn entry(_: Suspender<usize>, out: *mut ()) {
-            // SAFETY: the test passes a `usize`.
-            unsafe { *out.cast::<usize>() = crate::stack_pointer() };
-        }
         on_slot(|slot| {
             let mut sp = 0_usize;
-            // SAFETY: as above.
-            let stack = unsafe { FiberStack::new(slot, 0) };
-            // SAFETY: as above; this second view only answers `contains`.
+            let mut entry = |_: Suspender<usize>| sp = crate::stack_pointer();
+            // SAFETY: this view only answers `contains`.
             let view = unsafe { FiberStack::new(slot, 0) };
-            // SAFETY: as above.
-            let mut fiber = unsafe { Fiber::new(stack, entry, (&raw mut sp).cast()) };
+            // SAFETY: both outlive the fiber.
+            let mut fiber = unsafe { fiber_of(slot, &mut entry) };
             assert_eq!(fiber.resume(), Switch::Finished);
             fiber.retire();
             assert!(view.contains(sp));

@@ -19,7 +19,8 @@ pub const STACK_ALIGN: usize = stack::STACK_ALIGNMENT;
 /// ```
 #[derive(Debug)]
 pub struct FiberStack {
-    base: NonNull<u8>,
+    /// Where it begins, and grows down from.
+    pub(crate) base: NonNull<u8>,
     limit: NonNull<u8>,
 }
 
@@ -45,12 +46,6 @@ impl FiberStack {
         let rounded = above + ((top.addr().get() - above) & (STACK_ALIGN - 1));
         // SAFETY: above the guard, by the assertion: a slot's bounds are aligned, and so is the minimum.
         Self { base: unsafe { top.sub(rounded) }, limit: slot.bottom() }
-    }
-
-    /// Where the stack begins, and grows down from.
-    #[inline]
-    pub(crate) fn base(&self) -> NonNull<u8> {
-        self.base
     }
 
     /// Whether `address` lies in this stack or its guard.

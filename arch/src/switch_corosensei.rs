@@ -17,11 +17,11 @@ impl<C: Copy> Fiber<C> {
     ///
     /// As [`fiber::Fiber::new`].
     #[inline]
-    pub(crate) unsafe fn new(stack: FiberStack, entry: Entry<C>, data: *mut ()) -> Self {
+    pub(crate) unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
         let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), C>, ()| {
             let suspender = fiber::Suspender(Suspender(NonNull::from(yielder)));
-            // SAFETY: the caller of `new` vouches for `entry` and `data`.
-            unsafe { entry(suspender, data) }
+            // SAFETY: the caller of `new` vouches for entry and data.
+            unsafe { E::run(suspender, data) }
         });
         Self { coroutine: ManuallyDrop::new(coroutine) }
     }

@@ -48,10 +48,9 @@ const _: () = assert!(align_of::<Link>() == STACK_ALIGN);
 
 /// What is below the link of a fiber that has not begun.
 #[repr(C)]
-struct Start<C: Copy + 'static> {
-    goes_on: unsafe extern "sysv64" fn(NonNull<Link>, MaybeUninit<usize>, NonNull<Self>) -> !,
-    /// In the place of `rbx`, of which it makes no use.
-    entry: Entry<C>,
+struct Start {
+    goes_on: unsafe extern "sysv64" fn(NonNull<Link>) -> !,
+    rbx: usize,
     rbp: usize,
     /// Of [`begin`], which does not return. It finds the stack as after a call.
     returns: usize,
@@ -68,13 +67,13 @@ impl<C: Copy> Fiber<C> {
     ///
     /// As [`fiber::Fiber::new`].
     #[inline]
-    pub(crate) unsafe fn new(stack: FiberStack, entry: Entry<C>, data: *mut ()) -> Self {
+    pub(crate) unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
         // SAFETY: the stack is ours, aligned, and much larger than both.
         unsafe {
-            let link = stack.base().cast::<Link>().sub(1);
+            let link = stack.base.cast::<Link>().sub(1);
             link.write(Link { resumer: ptr::null_mut(), data });
-            let start = link.cast::<Start<C>>().sub(1);
-            start.write(Start { goes_on: begin, entry, rbp: 0, returns: 0 });
+            let start = link.cast::<Start>().sub(1);
+            start.write(Start { goes_on: begin::<C, E>, rbx: 0, rbp: 0, returns: 0 });
             Self { sp: Some(start.cast()), link, commands: PhantomData }
         }
     }
@@ -82,7 +81,7 @@ impl<C: Copy> Fiber<C> {
     /// The stack pointer of one that has not begun.
     fn start(&self) -> NonNull<u8> {
         // SAFETY: `new` has put it there.
-        unsafe { self.link.cast::<Start<C>>().sub(1) }.cast()
+        unsafe { self.link.cast::<Start>().sub(1) }.cast()
     }
 
     #[inline]
@@ -143,17 +142,13 @@ union Word<C: Copy> {
     command: C,
 }
 
-/// Where a fiber begins. `resume` leaves the link where a first argument is, and the stack pointer where a third is.
-unsafe extern "sysv64" fn begin<C: Copy>(
-    link: NonNull<Link>,
-    _: MaybeUninit<usize>,
-    start: NonNull<Start<C>>,
-) -> ! {
-    // SAFETY: the caller of `new` vouches for `entry` and `data`. Afterwards nothing of this stack is needed, and the
+/// Where a fiber begins. `resume` leaves the link where a first argument is.
+unsafe extern "sysv64" fn begin<C: Copy + 'static, E: Entry<C>>(link: NonNull<Link>) -> ! {
+    // SAFETY: the caller of `new` vouches for entry and data. Afterwards nothing of this stack is needed, and the
     // resumer, which has left its stack as `resume` says, learns from the zero that it was the last time.
     unsafe {
-        let suspender = Suspender { link, commands: PhantomData };
-        ((*start.as_ptr()).entry)(fiber::Suspender(suspender), (*link.as_ptr()).data);
+        let suspender = fiber::Suspender(Suspender { link, commands: PhantomData });
+        E::run(suspender, (*link.as_ptr()).data);
         asm!(
             "mov rsp, [{link}]",
             "pop rcx",

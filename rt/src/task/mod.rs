@@ -57,7 +57,7 @@ pub(crate) use end::After;
 pub(crate) use hog::Hog;
 pub(crate) use note::Target;
 pub(crate) use os::{OsThread, os_locals, os_thread_number};
-use packet::Packet;
+use packet::{Packet, Types};
 pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
 
@@ -210,7 +210,7 @@ impl TaskRef {
         // control block and packet.
         let stack = unsafe { FiberStack::new(&slot, above) };
         // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
-        let fiber = unsafe { Fiber::new(stack, packet.vtable().entry, place.as_ptr().cast()) };
+        let fiber = unsafe { Fiber::new::<Types<F, T>>(stack, place.as_ptr().cast()) };
         let plain = attributes.pinned.is_none() && attributes.after.is_none();
         let body = Body {
             wait: WaitCell::new(),

@@ -18,8 +18,6 @@ union Content<F, T> {
 
 /// What can be done with a packet whose types are forgotten.
 pub(crate) struct VTable {
-    /// Runs the closure and stores its result. The fiber's entry; its argument is the task.
-    pub(crate) entry: Entry<Command>,
     /// Drops the stored result.
     pub(crate) drop_result: unsafe fn(NonNull<()>),
     /// Frees the packet's memory, if it is on the heap.
@@ -119,7 +117,7 @@ impl Packet {
 }
 
 /// The types of a packet, and what follows from them at compile time.
-struct Types<F, T>(F, T);
+pub(super) struct Types<F, T>(F, T);
 
 impl<F, T> Types<F, T>
 where
@@ -135,29 +133,9 @@ where
     };
 
     const VTABLE: VTable = VTable {
-        entry: Self::entry,
         drop_result: Self::drop_result,
         free: if Self::INLINE { None } else { Some(Self::free) },
     };
-
-    /// # Safety
-    ///
-    /// `task` points to the task whose packet has these types, on whose stack this runs, once.
-    unsafe extern "C" fn entry(suspender: Suspender<Command>, task: *mut ()) {
-        // SAFETY: the caller's.
-        let task = unsafe { &*task.cast::<Task>() };
-        task.suspender.set(MaybeUninit::new(suspender));
-        let content = task.packet.content.cast::<Content<F, T>>();
-        // SAFETY: the packet holds the closure, which is read once.
-        let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
-        let result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
-        // SAFETY: the place is ours until the task is done; the result lies at the union's start.
-        unsafe { content.cast::<thread::Result<T>>().write(result) };
-        if task.join.is_detached() || !task.locals.is_empty() {
-            // SAFETY: we are the task, and the result is there; the closure is gone.
-            unsafe { Self::wind_up(task, content.cast()) };
-        }
-    }
 
     /// Drops what is to be dropped before the task is done, on its own stack, so that this is green code too.
     ///
@@ -198,6 +176,28 @@ where
     unsafe fn free(content: NonNull<()>) {
         // SAFETY: the caller's; a union of `ManuallyDrop`s drops nothing but its memory.
         drop(unsafe { Box::from_raw(content.cast::<Content<F, T>>().as_ptr()) });
+    }
+}
+
+/// Runs the closure and stores its result. What it is given is the task whose packet has these types.
+impl<F, T> Entry<Command> for Types<F, T>
+where
+    F: FnOnce() -> T,
+{
+    unsafe fn run(suspender: Suspender<Command>, task: *mut ()) {
+        // SAFETY: the caller's.
+        let task = unsafe { &*task.cast::<Task>() };
+        task.suspender.set(MaybeUninit::new(suspender));
+        let content = task.packet.content.cast::<Content<F, T>>();
+        // SAFETY: the packet holds the closure, which is read once.
+        let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
+        let result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
+        // SAFETY: the place is ours until the task is done; the result lies at the union's start.
+        unsafe { content.cast::<thread::Result<T>>().write(result) };
+        if task.join.is_detached() || !task.locals.is_empty() {
+            // SAFETY: we are the task, and the result is there; the closure is gone.
+            unsafe { Self::wind_up(task, content.cast()) };
+        }
     }
 }
 
