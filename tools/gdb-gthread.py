@@ -151,9 +151,13 @@ def name_of(words, place):
 def stack_pointer(words, slots, fiber, size, bottom, block):
     """The stack pointer that a fiber has saved, None while it runs; and whether it has ever run.
 
-    Of a fiber's words that point into stacks, one is the stack's bottom, one its base, one the stack pointer
+    On x86_64 a fiber is two words: that stack pointer, and its link, below which it began (`switch_x86_64.rs`).
+    Elsewhere it is corosensei's: of its words that point into stacks, one is the stack's bottom, one its base, one the stack pointer
     that it began with, and one the stack pointer now, unless it runs.
     """
+    if size == 2 * WORD:
+        saved, link = words.read(fiber, 2)
+        return saved or None, saved != link - 4 * WORD
     inside = [word for word in words.read(fiber, size // WORD) if slots.contain(word)]
     if bottom in inside:
         inside.remove(bottom)
@@ -171,7 +175,7 @@ def stack_pointer(words, slots, fiber, size, bottom, block):
 
 
 class Registers:
-    """What a suspended fiber has saved, on the processor at hand (corosensei's `arch`)."""
+    """What a suspended fiber has saved, on the processor at hand: the same by whatever it was switched."""
 
     def __init__(self, saved):
         words = Words()

@@ -28,6 +28,7 @@ pub trait Entry<C: Copy + 'static> {
 /// leaks what its frames own, as a detached OS thread does at process exit.
 ///
 /// `C` must be no larger than a register.
+#[repr(transparent)]
 pub struct Fiber<C: Copy + 'static>(switch::Fiber<C>);
 
 // SAFETY: what is under a fiber is !Send because the frames on its stack may hold values that

@@ -22,7 +22,7 @@
 //! One that has not begun is laid out as if it had suspended itself on the way into [`begin`].
 //!
 //! Invariants:
-//! - `sp` is where a fiber that does not run has been left; none after it has finished.
+//! - `sp` is where a fiber has been left; there is none while it runs, and after it has finished.
 //! - The link stays where it is, and belongs to whoever runs: written as the fiber is resumed, read as it suspends.
 //! - `rbx` and `rbp`, which the compiler keeps to itself, are pushed and popped; all other registers are given up.
 //! - What is at the bottom of the calls is a return address of zero, and a frame pointer of zero, where backtraces end.
@@ -56,6 +56,8 @@ struct Start {
     returns: usize,
 }
 
+/// (In this order for `tools/gdb-gthread.py`.)
+#[repr(C)]
 pub(crate) struct Fiber<C: Copy + 'static> {
     sp: Option<NonNull<u8>>,
     link: NonNull<Link>,
@@ -86,7 +88,7 @@ impl<C: Copy> Fiber<C> {
 
     #[inline]
     pub(crate) fn resume(&mut self) -> Switch<C> {
-        let sp = self.sp.expect("a fiber that has finished is not resumed");
+        let sp = self.sp.take().expect("a fiber that has finished is not resumed");
         let (command, left): (MaybeUninit<usize>, *mut u8);
         // SAFETY: the fiber has been left there, by `suspend` or `new`. It comes back to 2, by `suspend` or `begin`, with
         // the stack as it was and `rbx` and `rbp` restored. What else a fiber changes is said to be.

@@ -1,8 +1,8 @@
 //! Where a debugger finds what in a control block: `tools/gdb-gthread.py`.
 //!
 //! A plain table under a name that is in every binary, so that a program need not have debug information of
-//! gthread's types. Nothing in the process reads it. Where a task's stack pointer is in its fiber only corosensei
-//! knows; the script finds it among the fiber's words.
+//! gthread's types. Nothing in the process reads it. Where a task's stack pointer is in its fiber the script knows for
+//! the switch of our own; of corosensei's, it finds it among the fiber's words.
 
 use std::mem::offset_of;
 
