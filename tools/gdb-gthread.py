@@ -102,8 +102,8 @@ def threads():
     slots = Slots(words)
     layout = words.read(symbol("GTHREAD_TASKS"), 10)
     version, size, join, wait, fiber, fiber_size, number, name, colours, step = layout
-    if version != 1:
-        raise gdb.GdbError("this script knows layout 1, not %d: take the one of that gthread" % version)
+    if version != 2:
+        raise gdb.GdbError("this script knows layout 2, not %d: take the one of that gthread" % version)
     in_use = stack_pointers()
     for bottom, slot_size in slots:
         colour = (bottom // slot_size) % colours * step

@@ -31,8 +31,8 @@ pub trait Entry<C: Copy + 'static> {
 #[repr(transparent)]
 pub struct Fiber<C: Copy + 'static>(switch::Fiber<C>);
 
-// SAFETY: what is under a fiber is !Send because the frames on its stack may hold values that
-// must stay on their thread. Here:
+// SAFETY: a fiber is !Send by itself, as corosensei's `Coroutine`, because the frames on its stack may hold
+// values that must stay on their thread. Here:
 // - The closure that starts a fiber is `Send`: gthread's spawn functions demand it.
 // - What the running fiber *then* puts in its frames may be !Send (an `Rc`, a `MutexGuard`), and does
 //   move with the whole stack. That is sound for values that are !Send because another thread might
@@ -41,7 +41,7 @@ pub struct Fiber<C: Copy + 'static>(switch::Fiber<C>);
 //   workers release and acquire). It is not sound for values tied to the identity of the OS thread,
 //   that is, references into its thread-locals. Rust cannot rule these out today; gthread's
 //   docs/soundness.md states it beside `go!`, and pinned green threads are exempt.
-// - The switch saves registers to the fiber's own stack; it keeps nothing in OS-thread state.
+// - A switch saves registers to the stack that it leaves; it keeps nothing in OS-thread state.
 unsafe impl<C: Copy + Send> Send for Fiber<C> {}
 
 impl<C: Copy> Fiber<C> {

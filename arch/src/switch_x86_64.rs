@@ -4,7 +4,7 @@
 //! by a `ret`, which match if the coroutine returns from nothing and is in no new call when it suspends again: as a
 //! generator is, but not a thread. That was resumed in the `recv` that it had called, returns from that, and suspends in the
 //! next: both `ret`s are predicted wrongly, and what the processor would have done meanwhile, it begins 20 cycles later,
-//! each time; in a ring of 503 threads that was more than half of the time (docs/decisions, 60). Here no switch calls or
+//! each time; in a ring of 503 threads that was more than half of the time (docs/decisions, 61). Here no switch calls or
 //! returns, so the predictor sees the program's own calls and returns alone. Those of threads that do the same match
 //! whoever of them runs; and where a jump goes is predicted by what came before it.
 //!
@@ -22,7 +22,7 @@
 //! One that has not begun is laid out as if it had suspended itself on the way into [`begin`].
 //!
 //! Invariants:
-//! - `sp` is where a fiber has been left; there is none while it runs, and after it has finished.
+//! - `sp` is where a fiber has been left. There is none after it has finished, and while it runs only a debugger looks.
 //! - The link stays where it is, and belongs to whoever runs: written as the fiber is resumed, read as it suspends.
 //! - `rbx` and `rbp`, which the compiler keeps to itself, are pushed and popped; all other registers are given up.
 //! - What is at the bottom of the calls is a return address of zero, and a frame pointer of zero, where backtraces end.
@@ -45,6 +45,8 @@ struct Link {
 }
 
 const _: () = assert!(align_of::<Link>() == STACK_ALIGN);
+// What is pushed and stored is so large.
+const _: () = assert!(size_of::<usize>() == 8, "gthread does not know the ABI x32");
 
 /// What is below the link of a fiber that has not begun.
 #[repr(C)]
@@ -80,7 +82,8 @@ impl<C: Copy> Fiber<C> {
         }
     }
 
-    /// The stack pointer of one that has not begun.
+    /// The stack pointer of one that has not begun. Of none that has: calls keep stacks aligned to 16, and `suspend` pushes
+    /// 24 bytes more, where `Start` has 32.
     fn start(&self) -> NonNull<u8> {
         // SAFETY: `new` has put it there.
         unsafe { self.link.cast::<Start>().sub(1) }.cast()
@@ -139,6 +142,7 @@ impl<C: Copy> Fiber<C> {
 
 /// A command as it is in a register, of which it may leave some unused.
 #[derive(Clone, Copy)]
+#[repr(C)]
 union Word<C: Copy> {
     word: MaybeUninit<usize>,
     command: C,
@@ -158,7 +162,7 @@ unsafe extern "sysv64" fn begin<C: Copy + 'static, E: Entry<C>>(link: NonNull<Li
             "pop rbx",
             "jmp rcx",
             link = in(reg) link.as_ptr(),
-            in("rdx") 0,
+            in("rdx") 0_usize,
             options(noreturn),
         );
     }
@@ -180,10 +184,10 @@ impl<C: Copy> Clone for Suspender<C> {
 impl<C: Copy> Copy for Suspender<C> {}
 
 impl<C: Copy> Suspender<C> {
+    // Inlined: not to return from anything but what the program has called.
     /// # Safety
     ///
     /// As [`fiber::Suspender::suspend`].
-    // Inlined: not to return from anything but what the program has called.
     #[inline(always)]
     pub(crate) unsafe fn suspend(self, command: C) {
         let mut word = Word { word: MaybeUninit::uninit() };

@@ -94,7 +94,10 @@ const MAX_FRAMES: usize = 256;
 #[cfg(feature = "backtrace")]
 fn capture(frames: &mut Vec<(usize, usize)>) {
     let take = |frame: &backtrace::Frame| {
-        frames.push((frame.ip() as usize, frame.sp() as usize));
+        // The end of the calls is a frame, too.
+        if !frame.ip().is_null() {
+            frames.push((frame.ip() as usize, frame.sp() as usize));
+        }
         frames.len() < MAX_FRAMES
     };
     // SAFETY: what must be synchronised is the debug library of Windows, which gthread does not run on.

@@ -233,12 +233,12 @@ impl Sched {
     /// Takes the slot of a finished task back.
     #[inline]
     pub(crate) fn put_slot(&self, slot: Slot) {
-        self.put_slot_and(slot, || ());
+        self.put_slot_or(slot, || ());
     }
 
-    /// [`put_slot`](Self::put_slot), and `outside` before it, if the caller is not on a worker of ours.
+    /// [`put_slot`](Self::put_slot), after `outside` if the caller is not on a worker of ours.
     #[inline]
-    pub(crate) fn put_slot_and(&self, slot: Slot, outside: impl FnOnce()) {
+    pub(crate) fn put_slot_or(&self, slot: Slot, outside: impl FnOnce()) {
         current::with(|worker| match worker {
             Some(worker) if worker.serves(self) => worker.put_slot(slot),
             _ => {

@@ -88,7 +88,8 @@ pub(crate) struct Body {
     errand: Cell<Option<NonNull<Errand>>>,
     /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
     /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
-    /// Before it forks: where one that is started from outside is likely to have its successor, or null.
+    /// Before it forks: where one that is started from outside is likely to have its successor, or null. Only compared
+    /// and prefetched.
     last_child: Cell<*const Task>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
     sched: NonNull<Sched>,
@@ -310,7 +311,9 @@ impl TaskRef {
     fn prefetch_to_join(place: *const Task) {
         /// A small result.
         const BELOW: usize = 1;
-        Self::fetch(place.cast(), BELOW, gthread_arch::prefetch);
+        if !place.is_null() {
+            Self::fetch(place.cast(), BELOW, gthread_arch::prefetch);
+        }
     }
 
     /// A control block's lines, and so many below it, from the lowest up.

@@ -184,6 +184,8 @@ impl<F, T> Entry<Command> for Types<F, T>
 where
     F: FnOnce() -> T,
 {
+    // By its name dumps know where a thread's calls begin.
+    #[inline(never)]
     unsafe fn run(suspender: Suspender<Command>, task: *mut ()) {
         // SAFETY: the caller's.
         let task = unsafe { &*task.cast::<Task>() };
