@@ -129,9 +129,12 @@ mod tests {
     use super::*;
     use gthread_stacks::{GuardConfig, GuardKind, Pool, SizeClass, Slot};
 
+    const USABLE: usize = 60 << 10;
+
     fn on_slot(run: impl FnOnce(&Slot)) {
         let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
-        let slot = pool.take(SizeClass::of_size(64 << 10).unwrap()).unwrap();
+        let class = SizeClass::of_usable(USABLE, pool.guard_size()).unwrap();
+        let slot = pool.take(class).unwrap();
         run(&slot);
         pool.put(slot);
     }
@@ -360,7 +363,7 @@ mod tests {
     fn too_much_above_the_base_is_refused() {
         on_slot(|slot| {
             // SAFETY: refused before anything uses it.
-            let _ = unsafe { FiberStack::new(slot, 61 << 10) };
+            let _ = unsafe { FiberStack::new(slot, slot.usable() - 4095) };
         });
     }
 }

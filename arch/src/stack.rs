@@ -38,7 +38,7 @@ impl FiberStack {
     #[inline]
     pub unsafe fn new(slot: &Slot, above: usize) -> Self {
         assert!(
-            above <= slot.usable() - stack::MIN_STACK_SIZE,
+            above.saturating_add(stack::MIN_STACK_SIZE) <= slot.usable(),
             "{above} bytes at the top of a stack slot of {} leave no stack",
             slot.usable()
         );
