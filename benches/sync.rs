@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use gthread::Runtime;
 use gthread_benches::{Green, Os, Threads, time};
 
@@ -216,7 +216,7 @@ macro_rules! measure {
         group.bench_function("std::thread", |b| b.iter_custom(|times| os::$function(Os, times)));
         for workers in [1, 2] {
             let runtime = Runtime::builder().workers(workers).build().expect("a runtime starts");
-            group.bench_function(BenchmarkId::from_parameter(format!("gthread-{workers}")), |b| {
+            group.bench_function(format!("gthread-{workers}"), |b| {
                 b.iter_custom(|times| runtime.run(|| green::$function(Green, times)));
             });
         }

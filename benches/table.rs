@@ -18,7 +18,7 @@ const CONTESTANTS: [(&str, &str); 4] = [
     ("std::thread", "`std::thread`"),
     ("gthread-1", "gthread, 1 worker"),
     ("gthread-2", "gthread, 2 workers"),
-    ("gthread-os", "gthread's channels, `std::thread`"),
+    ("gthread-os", "gthread's channels or locks, `std::thread`"),
 ];
 
 fn main() -> io::Result<()> {
