@@ -152,8 +152,8 @@ def stack_pointer(words, slots, fiber, size, bottom, block):
     """The stack pointer that a fiber has saved, None while it runs; and whether it has ever run.
 
     On x86_64 a fiber is two words: that stack pointer, and its link, below which it began (`switch_x86_64.rs`).
-    Elsewhere it is corosensei's: of its words that point into stacks, one is the stack's bottom, one its base, one the stack pointer
-    that it began with, and one the stack pointer now, unless it runs.
+    Elsewhere it is corosensei's: of its words that point into stacks, one is the stack's bottom, one its base, one
+    the stack pointer that it began with, and one the stack pointer now, unless it runs.
     """
     if size == 2 * WORD:
         saved, link = words.read(fiber, 2)

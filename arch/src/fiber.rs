@@ -98,17 +98,9 @@ impl<C: Copy> Fiber<C> {
 ///
 /// It points to a fixed place of the fiber's stack, so it stays valid from the first resume until the
 /// entry function returns, on whichever OS thread the fiber runs.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub struct Suspender<C: Copy + 'static>(pub(crate) switch::Suspender<C>);
-
-impl<C: Copy> Clone for Suspender<C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C: Copy> Copy for Suspender<C> {}
 
 impl<C: Copy> Suspender<C> {
     /// Suspends the running fiber: `command` is what its [`Fiber::resume`] returns. Comes back when
@@ -129,11 +121,9 @@ mod tests {
     use super::*;
     use gthread_stacks::{GuardConfig, GuardKind, Pool, SizeClass, Slot};
 
-    const USABLE: usize = 60 << 10;
-
     fn on_slot(run: impl FnOnce(&Slot)) {
         let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
-        let class = SizeClass::of_usable(USABLE, pool.guard_size()).unwrap();
+        let class = SizeClass::of_usable(60 << 10, pool.guard_size()).unwrap();
         let slot = pool.take(class).unwrap();
         run(&slot);
         pool.put(slot);
@@ -216,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic]
+    #[should_panic(expected = "resume")]
     fn a_fiber_that_has_finished_is_not_resumed() {
         on_slot(|slot| {
             let mut entry = |_: Suspender<u8>| ();

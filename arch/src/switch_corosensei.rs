@@ -49,19 +49,11 @@ impl<C: Copy> Fiber<C> {
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
-pub(crate) struct Suspender<C: 'static>(NonNull<Yielder<(), C>>);
+pub(crate) struct Suspender<C: Copy + 'static>(NonNull<Yielder<(), C>>);
 
-impl<C> Clone for Suspender<C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C> Copy for Suspender<C> {}
-
-impl<C> Suspender<C> {
+impl<C: Copy> Suspender<C> {
     /// # Safety
     ///
     /// As [`fiber::Suspender::suspend`].

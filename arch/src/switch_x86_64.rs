@@ -168,20 +168,12 @@ unsafe extern "sysv64" fn begin<C: Copy + 'static, E: Entry<C>>(link: NonNull<Li
     }
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[repr(transparent)]
 pub(crate) struct Suspender<C: Copy + 'static> {
     link: NonNull<Link>,
     commands: PhantomData<fn(C)>,
 }
-
-impl<C: Copy> Clone for Suspender<C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<C: Copy> Copy for Suspender<C> {}
 
 impl<C: Copy> Suspender<C> {
     // Inlined: not to return from anything but what the program has called.
