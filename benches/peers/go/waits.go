@@ -148,13 +148,14 @@ func mix(j job) *report { return shortBesideLong(j, time.Millisecond) }
 func mixHogs(j job) *report { return shortBesideLong(j, 50*time.Millisecond) }
 
 // shortBesideLong has, for so many milliseconds, goroutines that each wait for a moment and then do a little,
-// beside some that compute all the time. A wait is from that moment until the little is done. Those
-// that compute stop after ten times as long, so that the others do not wait for ever.
+// beside some that compute all the time, until the last of the others is done. A wait is from that moment until
+// the little is done. Those that compute stop after ten times as long, so that the others do not wait for ever.
 func shortBesideLong(j job, burst time.Duration) *report {
 	const short, long = 100, 4
 	const period, work = 10 * time.Millisecond, 10 * time.Microsecond
 
-	var stop atomic.Bool
+	var left atomic.Int32
+	left.Store(short)
 	var steps atomic.Uint64
 	var served, computed sync.WaitGroup
 	requests := j.size / 10
@@ -169,18 +170,19 @@ func shortBesideLong(j job, burst time.Duration) *report {
 				burn(work)
 				waited[id].add(time.Since(due))
 			}
+			// Not by whoever waits for all of them: it may have to wait for its turn much longer.
+			left.Add(-1)
 		})
 	}
 	for range long {
 		computed.Go(func() {
-			for !stop.Load() && time.Since(start) < limit {
+			for left.Load() > 0 && time.Since(start) < limit {
 				steps.Add(burn(burst))
 				runtime.Gosched()
 			}
 		})
 	}
 	served.Wait()
-	stop.Store(true)
 	computed.Wait()
 	rate := float64(steps.Load()) / time.Since(start).Seconds()
 	all := &waits{}

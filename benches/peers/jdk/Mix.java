@@ -1,4 +1,4 @@
-import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
 
 /** Threads that wait for a moment and then do a little, beside some that compute. */
@@ -22,13 +22,13 @@ final class Mix {
 
     /**
      * For so many milliseconds, threads that each wait for a moment and then do a little, beside some that
-     * compute all the time. A wait is from that moment until the little is done.
+     * compute all the time, until the last of the others is done. A wait is from that moment until the little is done.
      * Those that compute stop after ten times as long, so that the others do not wait for ever.
      */
     private static Report shortBesideLong(Job job, long burst) throws Exception {
         // The compiler warms up.
         Kernel.burn(100_000_000);
-        var stop = new AtomicBoolean();
+        var left = new AtomicInteger(SHORT);
         var steps = new AtomicLong();
         int requests = job.size() / 10;
         long start = System.nanoTime();
@@ -45,12 +45,14 @@ final class Mix {
                     Kernel.burn(WORK);
                     waited[id].add(System.nanoTime() - due);
                 }
+                // Not by whoever joins this: it may have to wait for its turn much longer.
+                left.decrementAndGet();
             });
         }
         var computed = new Thread[LONG];
         for (int i = 0; i < LONG; i++) {
             computed[i] = Channels.start(() -> {
-                while (!stop.get() && System.nanoTime() < limit) {
+                while (left.get() > 0 && System.nanoTime() < limit) {
                     steps.addAndGet(Kernel.burn(burst));
                     Thread.yield();
                 }
@@ -59,7 +61,6 @@ final class Mix {
         for (var thread : served) {
             thread.join();
         }
-        stop.set(true);
         for (var thread : computed) {
             thread.join();
         }

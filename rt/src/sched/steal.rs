@@ -41,6 +41,9 @@ pub(super) enum Next {
     End,
 }
 
+/// Who sleeps no longer than this, because of a timer, naps: it need not be sure before that it has missed nothing.
+const NAP: Duration = Duration::from_micros(100);
+
 /// How long a spare worker sleeps before its OS thread ends.
 const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
 
@@ -127,17 +130,20 @@ impl Worker {
         }
         let since = Instant::now();
         self.judge_thefts(since);
-        let next = self.search(since).unwrap_or_else(|| self.sleep());
+        let after_timer = self.slept_until_timer.replace(false);
+        let next = self.search(since, after_timer).unwrap_or_else(|| self.sleep());
         self.note_wait(since.elapsed());
         next
     }
 
-    /// Looks for work elsewhere, out of its own since just now.
-    fn search(&self, mut since: Instant) -> Option<Next> {
+    /// Looks for work elsewhere, out of its own since just now. What came last may have been a timer: then the next to come is
+    /// likely to be one, which is not found by searching, and one look at the others is enough.
+    fn search(&self, mut since: Instant, after_timer: bool) -> Option<Next> {
         let Sched { idle, hogs, .. } = &*self.sched;
         // What waits where hogs compute is not far, and the processor not free for a search.
         let computing = || hogs.running() > 0 && !self.sched.has_work();
-        if self.must_retire() || idle.is_alone() && (self.last_wait.get() > BRIEF || computing()) {
+        let in_vain = || after_timer || self.last_wait.get() > BRIEF || computing();
+        if self.must_retire() || idle.is_alone() && in_vain() {
             return None;
         }
         if !self.searching.get() {
@@ -148,6 +154,7 @@ impl Worker {
         }
         self.counters().searches.count();
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
+        let sweeps = if after_timer { 1 } else { sweeps };
         let mut spins = 1;
         self.suspect();
         for _ in 0..sweeps {
@@ -227,15 +234,21 @@ impl Worker {
         self.counters().sleeps.count();
         // From here on the monitor must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
-        sched.idle.sleep(me, self.searching.replace(false));
+        let announced = sched.idle.sleep(me, self.searching.replace(false));
+        let timer = self.keep_timers_if_needed();
+        let naps = timer.is_some_and(|due| due <= Instant::now() + NAP);
+        if !naps {
+            announced.order();
+        }
         // With as many others awake as may be, they will look at every queue before they sleep (§5).
         let others_look = !sched.idle.has_room();
         if (!others_look && sched.has_work()) || self.has_pinned_work() || sched.is_stopped() {
+            self.unkeep_timers();
             if !sched.idle.wake_self(me) {
                 // Somebody has taken us out of the sleepers, and the wake is on its way.
                 self.core.remote.parker.park(None);
             }
-        } else if !self.sleep_in_driver() {
+        } else if !self.sleep_in_driver(timer, naps) {
             // Out of the sleepers by its own hand, and so counted as running and searching. The status
             // stays: nobody is there to be stuck.
             sched.idle.leave();
@@ -255,21 +268,14 @@ impl Worker {
         if sched.is_stopped() { Next::End } else { Next::Pick }
     }
 
-    /// Sleeps until woken, or until a timer is due if this worker keeps the timers: true. False if the
+    /// Sleeps until woken, or until `timer` is due, which this worker keeps: true. False if the
     /// worker is a spare that has slept long enough. In both cases it is out of the sleepers.
-    fn sleep_in_driver(&self) -> bool {
+    fn sleep_in_driver(&self, mut timer: Option<Instant>, naps: bool) -> bool {
         let sched = &*self.sched;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
-            // With as many awake as may be, the timers are theirs, and the monitor's: who wakes up for them is one too many.
-            let timer = if sched.idle.has_room() {
-                self.keep_timers()
-            } else {
-                self.tell_of_timers();
-                None
-            };
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {
@@ -280,13 +286,26 @@ impl Worker {
             // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
             let due = sched.is_timer_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
-            if expired || due {
+            if expired || due || naps {
                 if sched.idle.wake_self(me) {
-                    return due;
+                    self.slept_until_timer.set(due);
+                    return due || naps;
                 }
                 parker.park(None);
                 return true;
             }
+            timer = self.keep_timers_if_needed();
+        }
+    }
+
+    /// When the worker that goes to sleep has to wake up for timers, if at all. With as many awake as may be, the timers are
+    /// theirs, and the monitor's: who wakes up for them is one too many.
+    fn keep_timers_if_needed(&self) -> Option<Instant> {
+        if self.sched.idle.has_room() {
+            self.keep_timers()
+        } else {
+            self.tell_of_timers();
+            None
         }
     }
 

@@ -90,6 +90,8 @@ pub(crate) struct Worker {
     pub(super) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
     pub(super) last_wait: Cell<Duration>,
+    /// That ended because a timer was due.
+    pub(super) slept_until_timer: Cell<bool>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -124,6 +126,7 @@ impl Worker {
             sharing: Sharing::default(),
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
+            slept_until_timer: Cell::new(false),
             ids: Cell::new((0, 0)),
             core,
         }

@@ -1,7 +1,7 @@
 //! Tasks that wait for a moment and then do a little, beside some that compute.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use peers_kit::{Job, Report, Waits, kernel};
@@ -21,7 +21,7 @@ pub(crate) fn mix_hogs(job: &Job) -> Report {
 }
 
 /// For so many milliseconds, tasks that each wait for a moment and then do a little, beside some that
-/// compute all the time. A wait is from that moment until the little is done. Those
+/// compute all the time, until the last of the others is done. A wait is from that moment until the little is done. Those
 /// that compute stop after ten times as long, so that the others do not wait for ever.
 fn short_beside_long(job: &Job, burst: Duration) -> Report {
     const SHORT: u32 = 100;
@@ -31,10 +31,11 @@ fn short_beside_long(job: &Job, burst: Duration) -> Report {
 
     let requests = job.size as u32 / PERIOD.as_millis() as u32;
     run(job, async move {
-        let stop = Arc::new(AtomicBool::new(false));
+        let left = Arc::new(AtomicU32::new(SHORT));
         let start = Instant::now();
         let limit = start + 10 * PERIOD * requests;
         let short = |id| {
+            let left = Arc::clone(&left);
             tokio::spawn(async move {
                 let mut waits = Waits::default();
                 for request in 1..=requests {
@@ -43,14 +44,16 @@ fn short_beside_long(job: &Job, burst: Duration) -> Report {
                     kernel::burn(WORK);
                     waits.add(due.elapsed());
                 }
+                // Not by whoever awaits this: it may have to wait for its turn much longer.
+                left.fetch_sub(1, Ordering::Relaxed);
                 waits
             })
         };
         let long = |_| {
-            let stop = Arc::clone(&stop);
+            let left = Arc::clone(&left);
             tokio::spawn(async move {
                 let mut steps = 0;
-                while !stop.load(Ordering::Relaxed) && Instant::now() < limit {
+                while left.load(Ordering::Relaxed) > 0 && Instant::now() < limit {
                     steps += kernel::burn(burst);
                     task::yield_now().await;
                 }
@@ -64,7 +67,6 @@ fn short_beside_long(job: &Job, burst: Duration) -> Report {
         for task in short {
             waits.merge(&task.await.unwrap());
         }
-        stop.store(true, Ordering::Relaxed);
         let mut steps = 0;
         for task in long {
             steps += task.await.unwrap();
