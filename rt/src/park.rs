@@ -128,11 +128,12 @@ impl Wait {
         }
     }
 
-    /// Notes for dumps that it is a wait for this lock, with a reason that says so. The note stays in its place
-    /// until the wait is over.
+    /// Notes that it is a wait for this lock, with a reason that says so: for dumps, where the note stays in its place until
+    /// the wait is over, and for the worker.
     pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
             task.note_target(Target::Lock(NonNull::from(lock)));
+            sched::note_lock_met();
         }
     }
 

@@ -42,6 +42,7 @@ mod push;
 mod queues;
 mod registry;
 mod remote;
+mod rescues;
 mod say;
 mod share;
 mod sigquit;
@@ -342,6 +343,11 @@ pub(crate) fn wake(wake: Wake) {
         Wake::Green(task) => schedule(task, Worker::push_woken),
         Wake::Os(thread) => thread.unpark(),
     }
+}
+
+/// The green thread that calls has to wait for a lock.
+pub(crate) fn note_lock_met() {
+    current::with(|worker| worker.into_iter().for_each(Worker::note_lock_met));
 }
 
 /// [`wake`], by one that goes on, as who unlocks does: if another worker sleeps, it runs the thread at once.

@@ -130,6 +130,7 @@ impl Worker {
         }
         let since = Instant::now();
         self.judge_thefts(since);
+        self.rescues.judge(since);
         let after_timer = self.slept_until_timer.replace(false);
         let next = self.search(since, after_timer).unwrap_or_else(|| self.sleep());
         self.note_wait(since.elapsed());
@@ -156,6 +157,7 @@ impl Worker {
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
         let sweeps = if after_timer { 1 } else { sweeps };
         let mut spins = 1;
+        let may_rescue = self.rescues.may();
         self.suspect();
         for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.take_of_injected_crowd());
@@ -170,8 +172,9 @@ impl Worker {
             (0..spins).for_each(|_| spin_loop());
             spins = (2 * spins).min(MAX_SPINS);
             let now = Instant::now();
-            if self.suspected.get().is_none() || now - since >= RESCUE_AFTER {
+            if may_rescue && (self.suspected.get().is_none() || now - since >= RESCUE_AFTER) {
                 if let Some(task) = self.rescue_stuck() {
+                    self.rescues.note(now);
                     return Some(Next::Run(task));
                 }
                 since = now;

@@ -20,6 +20,7 @@ use super::halves::Stretch;
 use super::hogs::Turn;
 use super::queues::Queues;
 use super::remote::Remote;
+use super::rescues::Rescues;
 use super::share::Sharing;
 use super::status::{BLOCKING, NORMAL, SLEEPING};
 use super::steal::Next;
@@ -86,6 +87,7 @@ pub(crate) struct Worker {
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
     pub(super) sharing: Sharing,
+    pub(super) rescues: Rescues,
     /// What it runs is a hog, and this is its turn.
     pub(super) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
@@ -124,6 +126,7 @@ impl Worker {
             untold: Cell::new(Untold::Nothing),
             timing: Timing::default(),
             sharing: Sharing::default(),
+            rescues: Rescues::default(),
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             slept_until_timer: Cell::new(false),
