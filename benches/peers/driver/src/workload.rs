@@ -326,4 +326,18 @@ pub(crate) const ALL: &[Workload] = &[
         |_, n| sum_below(n),
         FLOOR,
     ),
+    timed(
+        "floor-touch-again",
+        "the second touch, in a loop of nothing else",
+        |size, _| size,
+        FLOOR,
+    )
+    .sized(1_000_000, 100_000),
+    timed(
+        "floor-wake",
+        "an OS thread that sleeps is woken by another, median",
+        |size, _| size,
+        FLOOR,
+    )
+    .sized(2000, 300),
 ];

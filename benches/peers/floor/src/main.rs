@@ -3,12 +3,16 @@
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use crossbeam_deque::Worker;
-use peers_kit::{Job, Report, time};
+use memmap2::{Advice, MmapOptions};
+use peers_kit::{Job, Report, Timed, Waits, time};
 
 fn main() -> ExitCode {
     peers_kit::main(&[
@@ -17,6 +21,8 @@ fn main() -> ExitCode {
         ("floor-deque", deque),
         ("floor-switch", switch),
         ("floor-fiber", fiber),
+        ("floor-page", page),
+        ("floor-wake", wake),
     ])
 }
 
@@ -85,4 +91,61 @@ fn fiber(job: &Job) -> Report {
         }
     };
     job.repeat(|n| time(|| (0..n).map(&mut life).sum()))
+}
+
+/// The distance of gthread's stacks.
+const STACK: usize = 256 << 10;
+const PAGE: usize = 4 << 10;
+
+/// What a stack takes at least that was not used before: the kernel backs a page of it.
+fn page(job: &Job) -> Report {
+    /// The distance of gthread's stacks.
+    const STACK: usize = 256 << 10;
+    const PAGE: usize = 4 << 10;
+    let options = MmapOptions::new().len(job.size * STACK).no_reserve_swap().map_anon();
+    let map = options.expect("there is address space for it");
+    let back = |stack| {
+        map.advise_range(Advice::PopulateWrite, stack * STACK, PAGE).expect("there is memory");
+        1
+    };
+    let Timed { taken, checksum } = time(|| (0..job.size).map(back).sum());
+    Report::new(1, checksum).with("ns", taken.as_nanos() as f64 / job.size as f64)
+}
+
+/// An OS thread that sleeps is woken by another: the median.
+fn wake(job: &Job) -> Report {
+    const PAUSE: Duration = Duration::from_micros(300);
+    let (start, sent, ended) = (Instant::now(), AtomicU64::new(0), AtomicBool::new(false));
+    let shared = Arc::new((sent, ended));
+    let sleeper = thread::spawn({
+        let shared = Arc::clone(&shared);
+        move || {
+            let (sent, ended) = &*shared;
+            let mut waits = Waits::default();
+            while !ended.load(Ordering::Acquire) {
+                thread::park();
+                match sent.swap(0, Ordering::Acquire) {
+                    0 => {}
+                    sent => waits.add(start.elapsed() - Duration::from_nanos(sent)),
+                }
+            }
+            waits
+        }
+    });
+    let (sent, ended) = &*shared;
+    for _ in 0..job.size {
+        thread::sleep(PAUSE);
+        while sent.load(Ordering::Relaxed) > 0 {
+            thread::yield_now();
+        }
+        sent.store(start.elapsed().as_nanos() as u64, Ordering::Release);
+        sleeper.thread().unpark();
+    }
+    while sent.load(Ordering::Relaxed) > 0 {
+        thread::yield_now();
+    }
+    ended.store(true, Ordering::Release);
+    sleeper.thread().unpark();
+    let waits = sleeper.join().unwrap();
+    Report::new(1, waits.count()).with("ns", waits.percentile(0.5) as f64)
 }

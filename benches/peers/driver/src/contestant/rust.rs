@@ -13,7 +13,7 @@ fn packages(name: &str) -> &'static [&'static str] {
     match name {
         "std" => &["crossbeam-channel"],
         "tokio" => &["tokio", "async-channel"],
-        "floor" => &["corosensei", "crossbeam-deque"],
+        "floor" => &["corosensei", "crossbeam-deque", "memmap2"],
         "gthread" => &["gthread"],
         "may" => &["may"],
         "rayon" => &["rayon"],
