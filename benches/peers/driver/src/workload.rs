@@ -327,8 +327,8 @@ pub(crate) const ALL: &[Workload] = &[
         FLOOR,
     ),
     timed(
-        "floor-touch-again",
-        "the second touch, in a loop of nothing else",
+        "floor-page",
+        "to have the kernel back a page of a stack, of 1,000,000",
         |size, _| size,
         FLOOR,
     )

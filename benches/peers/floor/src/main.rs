@@ -93,10 +93,6 @@ fn fiber(job: &Job) -> Report {
     job.repeat(|n| time(|| (0..n).map(&mut life).sum()))
 }
 
-/// The distance of gthread's stacks.
-const STACK: usize = 256 << 10;
-const PAGE: usize = 4 << 10;
-
 /// What a stack takes at least that was not used before: the kernel backs a page of it.
 fn page(job: &Job) -> Report {
     /// The distance of gthread's stacks.
