@@ -100,16 +100,17 @@ impl<T> Ring<T> {
         unsafe { self.slots.get_unchecked(index) }
     }
 
-    /// Has the processor fetch what comes some slots after this one, which its caller has, so that it need not wait for
+    /// Has the processor fetch what is two lines after this slot, which its caller has taken, unless alone, so that it need not wait for
     /// it later: who sends and who receives each take every line over from the other, to write to it.
     #[inline(always)]
-    fn fetch_ahead(slot: &Slot<T>) {
+    fn fetch_ahead(&self, entry: &Entry<'_>, slot: &Slot<T>) {
         const TWO_LINES: usize = 128;
-        let distance = size_of::<Slot<T>>().max(TWO_LINES);
-        // Where the ring ends, it is of something else; a hint does no harm.
-        gthread_arch::prefetch_to_write(
-            std::ptr::from_ref(slot).cast::<u8>().wrapping_add(distance),
-        );
+        let slots = const { TWO_LINES / size_of::<Slot<T>>() + 1 };
+        // A small ring has no such line. Where another ends, it is somebody else's: a hint that is wrong twice a lap.
+        if !entry.is_alone() && self.lap > slots * ONE {
+            let ahead = std::ptr::from_ref(slot).wrapping_add(slots - 1);
+            gthread_arch::prefetch_to_write(ahead.cast());
+        }
     }
 
     #[inline]
@@ -131,9 +132,13 @@ impl<T> Ring<T> {
             if tail & CLOSED != 0 {
                 return Err(PushError::Closed);
             }
-            if self.slot(tail).stamp.load(Ordering::Acquire) == tail {
+            let slot = self.slot(tail);
+            if slot.stamp.load(Ordering::Acquire) == tail {
                 match entry.exchange(&self.tail, tail, self.next(tail)) {
-                    Ok(()) => return Ok(tail),
+                    Ok(()) => {
+                        self.fetch_ahead(entry, slot);
+                        return Ok(tail);
+                    }
                     Err(now) => {
                         tail = now;
                         patience.lost();
@@ -175,7 +180,6 @@ impl<T> Ring<T> {
     #[inline]
     unsafe fn publish(&self, position: usize, value: T) {
         let slot = self.slot(position);
-        Self::fetch_ahead(slot);
         // SAFETY: the slot is the caller's.
         unsafe { (*slot.value.get()).write(value) };
         slot.stamp.store(position | FILLED, Ordering::Release);
@@ -223,7 +227,7 @@ impl<T> Buffer<T> for Ring<T> {
                 FILLED | HOLE => {
                     match entry.exchange(&self.head, head, self.next(head)) {
                         Ok(()) => {
-                            Self::fetch_ahead(slot);
+                            self.fetch_ahead(&entry, slot);
                             // SAFETY: the slot is ours. The value is there if the state says so.
                             let value = (state == FILLED)
                                 .then(|| unsafe { (*slot.value.get()).assume_init_read() });

@@ -219,10 +219,15 @@ impl Sched {
         self.fire(std::iter::once(worker), 0, inject);
     }
 
-    /// Whether a timer is due. Looks at the clock only if there are timers.
+    /// Whether a timer is due.
     pub(super) fn is_timer_due(&self) -> bool {
+        self.is_timer_due_in(Duration::ZERO)
+    }
+
+    /// Whether a timer is due, or will be within that time. Looks at the clock only if there are timers.
+    pub(super) fn is_timer_due_in(&self, time: Duration) -> bool {
         let earliest = self.earliest();
-        earliest != NEVER && earliest <= self.driver.now()
+        earliest != NEVER && earliest <= self.driver.now() + time.as_nanos() as When
     }
 
     /// The monitor goes to sleep. Gives until when, `other` at the latest. To be undone with

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::Steal;
 
 use super::Sched;
+use super::idle::Announced;
 use super::remote::Rescue;
 use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
@@ -155,10 +156,12 @@ impl Worker {
         }
         self.counters().searches.count();
         let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
-        let sweeps = if after_timer { 1 } else { sweeps };
-        let mut spins = 1;
-        let may_rescue = self.rescues.may();
         self.suspect();
+        // Who is suspected to be stuck is watched for a while.
+        let briefly = after_timer && self.suspected.get().is_none();
+        let sweeps = if briefly { 1 } else { sweeps };
+        let may_rescue = !briefly && self.rescues.may();
+        let mut spins = 1;
         for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.take_of_injected_crowd());
             let found = found.or_else(|| self.take_strewn());
@@ -174,7 +177,7 @@ impl Worker {
             let now = Instant::now();
             if may_rescue && (self.suspected.get().is_none() || now - since >= RESCUE_AFTER) {
                 if let Some(task) = self.rescue_stuck() {
-                    self.rescues.note(now);
+                    self.rescues.note(Instant::now());
                     return Some(Next::Run(task));
                 }
                 since = now;
@@ -234,24 +237,27 @@ impl Worker {
         let sched = &*self.sched;
         let me = self.core.index;
         self.flush_stacks();
+        self.slept_until_timer.set(false);
         self.counters().sleeps.count();
         // From here on the monitor must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
         let announced = sched.idle.sleep(me, self.searching.replace(false));
-        let timer = self.keep_timers_if_needed();
-        let naps = timer.is_some_and(|due| due <= Instant::now() + NAP);
-        if !naps {
-            announced.order();
-        }
-        // With as many others awake as may be, they will look at every queue before they sleep (§5).
-        let others_look = !sched.idle.has_room();
-        if (!others_look && sched.has_work()) || self.has_pinned_work() || sched.is_stopped() {
-            self.unkeep_timers();
+        let nap = match self.near_timer() {
+            Some(until) => Some((until, announced)),
+            None => {
+                announced.order();
+                None
+            }
+        };
+        if self.finds_anything() {
+            if nap.is_some() {
+                self.unkeep_timers();
+            }
             if !sched.idle.wake_self(me) {
                 // Somebody has taken us out of the sleepers, and the wake is on its way.
                 self.core.remote.parker.park(None);
             }
-        } else if !self.sleep_in_driver(timer, naps) {
+        } else if !self.sleep_in_driver(nap) {
             // Out of the sleepers by its own hand, and so counted as running and searching. The status
             // stays: nobody is there to be stuck.
             sched.idle.leave();
@@ -266,19 +272,47 @@ impl Worker {
         sched.advance_clock();
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
+        // It fences. So after a nap, too, the worker sees what was pushed by those who have not seen that it slept.
         sched.monitor.stir();
         self.fire_timers(true);
         if sched.is_stopped() { Next::End } else { Next::Pick }
     }
 
-    /// Sleeps until woken, or until `timer` is due, which this worker keeps: true. False if the
+    /// Whether there is a reason not to sleep.
+    fn finds_anything(&self) -> bool {
+        // With as many others awake as may be, they will look at every queue before they sleep (§5).
+        let others_look = !self.sched.idle.has_room();
+        (!others_look && self.sched.has_work()) || self.has_pinned_work() || self.sched.is_stopped()
+    }
+
+    /// When the next timer is due, if that is so soon that the worker, which keeps it then, naps.
+    fn near_timer(&self) -> Option<Instant> {
+        if !self.sched.idle.has_room() || !self.sched.is_timer_due_in(NAP) {
+            return None;
+        }
+        let until = self.keep_timers()?;
+        if until > Instant::now() + NAP {
+            // It has been withdrawn.
+            self.unkeep_timers();
+            return None;
+        }
+        Some(until)
+    }
+
+    /// Sleeps until woken, or until a timer is due if this worker keeps the timers: true. False if the
     /// worker is a spare that has slept long enough. In both cases it is out of the sleepers.
-    fn sleep_in_driver(&self, mut timer: Option<Instant>, naps: bool) -> bool {
+    ///
+    /// If it naps at first, that is until then, and what it has announced is not ordered yet.
+    fn sleep_in_driver(&self, mut nap: Option<(Instant, Announced)>) -> bool {
         let sched = &*self.sched;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
         loop {
+            let timer = match nap {
+                Some((until, _)) => Some(until),
+                None => self.keep_timers_if_needed(),
+            };
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {
@@ -289,15 +323,22 @@ impl Worker {
             // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
             let due = sched.is_timer_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
-            if expired || due || naps {
+            // Then it sleeps on, and no longer naps.
+            let mut missed = || {
+                nap.take().is_some_and(|(_, announced)| {
+                    announced.order();
+                    self.finds_anything()
+                })
+            };
+            let found = due || missed();
+            if found || expired {
                 if sched.idle.wake_self(me) {
                     self.slept_until_timer.set(due);
-                    return due || naps;
+                    return found;
                 }
                 parker.park(None);
                 return true;
             }
-            timer = self.keep_timers_if_needed();
         }
     }
 
