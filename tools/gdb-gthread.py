@@ -76,18 +76,18 @@ class Slots:
     def __init__(self, words):
         table = symbol("GTHREAD_STACKS")
         count = words.word(table)
-        places = words.read(table + WORD, 3 * count)
-        places = [places[at : at + 3] for at in range(0, len(places), 3)]
-        self.chunks = [place for place in places if place[0] and place[2]]
+        places = words.read(table + WORD, 4 * count)
+        places = [places[at : at + 4] for at in range(0, len(places), 4)]
+        self.chunks = [place for place in places if place[0] and place[3]]
 
     def __iter__(self):
         """(bottom, size) of every slot."""
-        for start, length, size in self.chunks:
-            for bottom in range(start, start + length, size):
+        for start, length, size, stride in self.chunks:
+            for bottom in range(start, start + length - size + 1, stride):
                 yield bottom, size
 
     def contain(self, address):
-        return any(start <= address < start + length for start, length, _ in self.chunks)
+        return any(start <= address < start + length for start, length, *_ in self.chunks)
 
 
 class Thread:

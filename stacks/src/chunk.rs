@@ -59,23 +59,23 @@ pub(crate) struct Chunk {
 impl Chunk {
     /// Reserves the usual number of bytes, else as many as there are, but at least one slot.
     pub(crate) fn reserve(class: SizeClass, id: u32) -> Result<Self, StackError> {
-        let size = class.size();
-        let mut bytes = CHUNK_BYTES.max((size * MIN_SLOTS).min(MAX_CHUNK_BYTES)).max(size);
+        let stride = class.stride();
+        let mut bytes = CHUNK_BYTES.max((stride * MIN_SLOTS).min(MAX_CHUNK_BYTES)).max(stride);
         let map = loop {
             // Whoever shares the limit that is met here (an allocator, say) would not survive it.
             match reserve(bytes + HEADROOM).map(drop).and_then(|()| reserve(bytes)) {
                 Ok(map) => break map,
-                Err(_) if bytes > size => bytes /= 2,
+                Err(_) if bytes > stride => bytes = (bytes / 2).max(stride),
                 Err(source) => return Err(StackError::Reserve { bytes, source }),
             }
         };
-        map::enter(map.as_ptr(), map.len(), size);
+        map::enter(map.as_ptr(), map.len(), class.size(), stride);
         let (warm, rested, cold, bare) = Default::default();
         Ok(Self { map, class, id, cut: 0, warm, rested, cold, bare, mapped_guards: 0 })
     }
 
     fn room(&self) -> u32 {
-        (self.map.len() / self.class.size()) as u32
+        (self.map.len() / self.class.stride()) as u32
     }
 
     /// Slots that can be handed out as they are.
@@ -112,13 +112,13 @@ impl Chunk {
     fn bottom(&self, number: u32) -> NonNull<u8> {
         let start = NonNull::new(self.map.as_ptr().cast_mut()).expect("mmap gives no null");
         // SAFETY: slots that were cut lie within the reservation.
-        unsafe { start.add(number as usize * self.class.size()) }
+        unsafe { start.add(number as usize * self.class.stride()) }
     }
 
     fn number(&self, bottom: NonNull<u8>) -> u32 {
         let offset = bottom.as_ptr() as usize - self.map.as_ptr() as usize;
         debug_assert!(offset < self.map.len());
-        (offset / self.class.size()) as u32
+        (offset / self.class.stride()) as u32
     }
 
     fn slot(&self, number: u32, guard: usize) -> Slot {

@@ -1,4 +1,4 @@
-//! Size classes: every slot is a power of two of address space.
+//! Size classes: every slot is a power of two of address space, and a page that keeps it apart from the next.
 
 use crate::{StackError, page_size};
 
@@ -49,6 +49,13 @@ impl SizeClass {
     #[inline]
     pub fn size(self) -> usize {
         1 << self.0
+    }
+
+    /// From one slot of this class to the next: a page more than it has. At a distance that is a power of two the pages that
+    /// are used, the highest of each slot, would all be in a few sets of the processor's TLB.
+    #[inline]
+    pub(crate) fn stride(self) -> usize {
+        self.size() + page_size()
     }
 
     #[inline]

@@ -15,6 +15,8 @@ struct Place {
     bytes: AtomicUsize,
     /// Bytes of each slot in it.
     slot: AtomicUsize,
+    /// Bytes from one to the next.
+    stride: AtomicUsize,
 }
 
 /// What the debugger looks for. The first word is how many places there are.
@@ -29,16 +31,22 @@ struct Map {
 static GTHREAD_STACKS: Map = Map {
     count: AtomicUsize::new(PLACES),
     places: [const {
-        Place { start: AtomicUsize::new(0), bytes: AtomicUsize::new(0), slot: AtomicUsize::new(0) }
+        Place {
+            start: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            slot: AtomicUsize::new(0),
+            stride: AtomicUsize::new(0),
+        }
     }; PLACES],
 };
 
 /// Enters a reservation.
-pub(crate) fn enter(start: *const u8, bytes: usize, slot: usize) {
+pub(crate) fn enter(start: *const u8, bytes: usize, slot: usize, stride: usize) {
     for place in &GTHREAD_STACKS.places {
         let free = place.start.load(Relaxed) == 0;
         if free && place.start.compare_exchange(0, start.addr(), Relaxed, Relaxed).is_ok() {
             place.slot.store(slot, Relaxed);
+            place.stride.store(stride, Relaxed);
             place.bytes.store(bytes, Relaxed);
             return;
         }

@@ -23,6 +23,16 @@ fn write_and_read(slot: &Slot) {
     }
 }
 
+/// At an even number of pages from each other, their top pages would compete for half of the TLB, or less.
+#[test]
+fn neighbours_are_an_odd_number_of_pages_apart() {
+    for log2 in [14, 16, 18, 20, 26] {
+        let stride = SizeClass::of_size(1 << log2).unwrap().stride();
+        assert_eq!(stride / page_size() % 2, 1);
+        assert_eq!(stride % page_size(), 0);
+    }
+}
+
 #[test]
 fn slots_are_distinct_writable_and_reused() {
     for kind in [GuardKind::Auto, GuardKind::Mprotect] {
