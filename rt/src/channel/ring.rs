@@ -105,10 +105,12 @@ impl<T> Ring<T> {
     #[inline(always)]
     fn fetch_ahead(&self, entry: &Entry<'_>, slot: &Slot<T>) {
         const TWO_LINES: usize = 128;
-        let slots = const { TWO_LINES / size_of::<Slot<T>>() + 1 };
+        let ahead = const {
+            if size_of::<Slot<T>>() < TWO_LINES { TWO_LINES / size_of::<Slot<T>>() } else { 1 }
+        };
         // A small ring has no such line. Where another ends, it is somebody else's: a hint that is wrong twice a lap.
-        if !entry.is_alone() && self.lap > slots * ONE {
-            let ahead = std::ptr::from_ref(slot).wrapping_add(slots - 1);
+        if !entry.is_alone() && self.lap > ahead * ONE {
+            let ahead = std::ptr::from_ref(slot).wrapping_add(ahead);
             gthread_arch::prefetch_to_write(ahead.cast());
         }
     }

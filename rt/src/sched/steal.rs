@@ -155,11 +155,13 @@ impl Worker {
             return None;
         }
         self.counters().searches.count();
-        let sweeps = (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS);
         self.suspect();
         // Who is suspected to be stuck is watched for a while.
         let briefly = after_timer && self.suspected.get().is_none();
-        let sweeps = if briefly { 1 } else { sweeps };
+        let sweeps = match briefly {
+            true => 1,
+            false => (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS),
+        };
         let may_rescue = !briefly && self.rescues.may();
         let mut spins = 1;
         for _ in 0..sweeps {

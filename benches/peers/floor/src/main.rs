@@ -95,9 +95,9 @@ fn fiber(job: &Job) -> Report {
 
 /// What a stack takes at least that was not used before: the kernel backs a page of it.
 fn page(job: &Job) -> Report {
-    /// The distance of gthread's stacks.
-    const STACK: usize = 256 << 10;
     const PAGE: usize = 4 << 10;
+    /// The distance of gthread's stacks.
+    const STACK: usize = (256 << 10) + PAGE;
     let options = MmapOptions::new().len(job.size * STACK).no_reserve_swap().map_anon();
     let map = options.expect("there is address space for it");
     let back = |stack| {
