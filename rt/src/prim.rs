@@ -72,6 +72,16 @@ pub(crate) mod barrier {
         }
     }
 
+    /// The frequent side, by whom has seen that it [`pays`].
+    #[inline(always)]
+    pub(crate) fn light_as_it_pays() {
+        if cfg!(loom) {
+            fence(Ordering::SeqCst);
+        } else {
+            std::sync::atomic::compiler_fence(Ordering::SeqCst);
+        }
+    }
+
     /// The rare side: interrupts every core that runs a thread of this process.
     pub(crate) fn heavy() {
         fence(Ordering::SeqCst);

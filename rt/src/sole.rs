@@ -71,9 +71,30 @@ pub(crate) struct Sole {
     inside: AtomicUsize,
 }
 
-/// Whoever has come. Who is alone is inside while this lives.
+/// How whoever has come changes words.
 #[must_use = "who is alone is inside while this lives"]
-pub(crate) struct Entry<'a>(Option<&'a AtomicUsize>);
+pub(crate) enum Entry<'a> {
+    Alone(Inside<'a>),
+    Among(Others),
+}
+
+/// Who is alone is inside while this lives.
+pub(crate) struct Inside<'a>(&'a AtomicUsize);
+
+/// One of many: t while it is not alone, or anybody once it is SHARED.
+pub(crate) struct Others;
+
+/// What the two do differently. Where it matters, code is compiled for each, and not for an [`Entry`] that is either.
+pub(crate) trait Turn {
+    fn is_alone(&self) -> bool;
+
+    /// Changes `word` from `old`, as it was read after this entry, to `new`, or gives what it is now. Sequentially
+    /// consistent, unless alone.
+    fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize>;
+
+    /// Adds to `word`, and gives what it was.
+    fn add(&self, word: &AtomicUsize, n: usize) -> usize;
+}
 
 impl Sole {
     /// The calling OS thread is its first user. Where the light barrier is a fence too, to enter costs what it saves, so
@@ -84,27 +105,29 @@ impl Sole {
     }
 
     /// Comes, and enters if alone. May wait for another OS thread's few instructions.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
-        Entry(self.comes_alone().then_some(&self.inside))
+        if let Some(entry) = self.enter_at_once() {
+            return entry;
+        }
+        let user = self.user.load(Ordering::Acquire);
+        if user != os_thread() | FIRST || self.count() {
+            self.come(user);
+        }
+        Entry::Among(Others)
     }
 
+    /// As [`Sole::enter`], if that takes a few instructions only.
     #[inline(always)]
-    fn comes_alone(&self) -> bool {
+    pub(crate) fn enter_at_once(&self) -> Option<Entry<'_>> {
         let user = self.user.load(Ordering::Acquire);
         if user == SHARED {
-            return false;
+            Some(Entry::Among(Others))
+        } else if user == os_thread() | ALONE && self.try_inside(user) {
+            Some(Entry::Alone(Inside(&self.inside)))
+        } else {
+            None
         }
-        let me = os_thread();
-        if user == me | ALONE {
-            if self.try_inside(user) {
-                return true;
-            }
-        } else if user == me | FIRST && !self.count() {
-            return false;
-        }
-        self.come(user);
-        false
     }
 
     /// By the user, that is ALONE by the look of it: true if it has entered.
@@ -114,7 +137,8 @@ impl Sole {
             return false;
         }
         self.inside.store(TAKEN, Ordering::Relaxed);
-        barrier::light();
+        // Whoever has made it ALONE has seen that it pays.
+        barrier::light_as_it_pays();
         let is_alone = self.user.load(Ordering::Relaxed) == user;
         if !is_alone {
             self.inside.store(FREE, Ordering::Release);
@@ -213,47 +237,71 @@ mod regrets {
     }
 }
 
-impl Entry<'_> {
-    /// Of who has the object to itself otherwise.
-    pub(crate) fn of_owner() -> Self {
-        Self(None)
+impl Turn for Entry<'_> {
+    #[inline(always)]
+    fn is_alone(&self) -> bool {
+        matches!(self, Self::Alone(_))
     }
 
-    /// Changes `word` from `old`, as it was read after this entry, to `new`, or gives what it is now. Sequentially
-    /// consistent, unless alone.
     #[inline(always)]
-    pub(crate) fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
-        if self.is_alone() {
-            debug_assert_eq!(word.load(Ordering::Relaxed), old, "nobody else changes it");
-            word.store(new, Ordering::Release);
-            return Ok(());
+    fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
+        match self {
+            Self::Alone(inside) => inside.exchange(word, old, new),
+            Self::Among(others) => others.exchange(word, old, new),
         }
-        word.compare_exchange(old, new, Ordering::SeqCst, Ordering::Acquire).map(|_| ())
     }
 
-    /// Adds to `word`, and gives what it was.
     #[inline(always)]
-    pub(crate) fn add(&self, word: &AtomicUsize, n: usize) -> usize {
-        if self.is_alone() {
-            let before = word.load(Ordering::Relaxed);
-            word.store(before + n, Ordering::Release);
-            return before;
+    fn add(&self, word: &AtomicUsize, n: usize) -> usize {
+        match self {
+            Self::Alone(inside) => inside.add(word, n),
+            Self::Among(others) => others.add(word, n),
         }
-        word.fetch_add(n, Ordering::AcqRel)
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_alone(&self) -> bool {
-        self.0.is_some()
     }
 }
 
-impl Drop for Entry<'_> {
+impl Turn for Inside<'_> {
+    #[inline(always)]
+    fn is_alone(&self) -> bool {
+        true
+    }
+
+    #[inline(always)]
+    fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
+        debug_assert_eq!(word.load(Ordering::Relaxed), old, "nobody else changes it");
+        word.store(new, Ordering::Release);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn add(&self, word: &AtomicUsize, n: usize) -> usize {
+        let before = word.load(Ordering::Relaxed);
+        word.store(before + n, Ordering::Release);
+        before
+    }
+}
+
+impl Drop for Inside<'_> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Some(inside) = self.0 {
-            inside.store(FREE, Ordering::Release);
-        }
+        self.0.store(FREE, Ordering::Release);
+    }
+}
+
+impl Turn for Others {
+    #[inline(always)]
+    fn is_alone(&self) -> bool {
+        false
+    }
+
+    #[inline(always)]
+    fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
+        word.compare_exchange(old, new, Ordering::SeqCst, Ordering::Acquire).map(|_| ())
+    }
+
+    #[inline(always)]
+    fn add(&self, word: &AtomicUsize, n: usize) -> usize {
+        word.fetch_add(n, Ordering::AcqRel)
     }
 }
 

@@ -7,6 +7,15 @@ pub(super) enum PushError {
     Closed,
 }
 
+/// Why something that is to be done at once was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Difficulty {
+    /// The buffer is full, or empty, and not closed.
+    Wait,
+    /// Any other, or none: try again, slowly.
+    Unknown,
+}
+
 /// What was at the head.
 pub(super) enum Pop<T> {
     Value(T),
@@ -34,10 +43,25 @@ pub(super) enum Peek {
 /// with other such operations, as [`WaitList`](crate::wait::WaitList) needs; but as long as one OS thread
 /// alone uses it ([`Sole`](crate::sole::Sole)) they are ordered for that thread only.
 pub(super) trait Buffer<T> {
+    /// Adds a value at the tail, if that takes a few instructions; gives it back at any difficulty.
+    fn push_at_once(&self, value: T) -> Result<(), (Difficulty, T)>;
     /// Adds a value at the tail.
-    fn try_push(&self, value: T) -> Result<(), (PushError, T)>;
+    fn push_slowly(&self, value: T) -> Result<(), (PushError, T)>;
+    /// Takes the value at the head, if that takes a few instructions.
+    fn pop_at_once(&self) -> Result<T, Difficulty>;
     /// Takes the value at the head.
-    fn try_pop(&self) -> Pop<T>;
+    fn pop_slowly(&self) -> Pop<T>;
+
+    #[inline(always)]
+    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
+        self.push_at_once(value).or_else(|(_, value)| self.push_slowly(value))
+    }
+
+    #[inline(always)]
+    fn try_pop(&self) -> Pop<T> {
+        self.pop_at_once().map_or_else(|_| self.pop_slowly(), Pop::Value)
+    }
+
     /// Whether a push need not wait: there is room, or the buffer is closed.
     fn can_push(&self) -> bool;
     /// What a pop would find.

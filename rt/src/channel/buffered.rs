@@ -21,7 +21,7 @@ use std::time::Instant;
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
 use crossbeam_utils::CachePadded;
 
-use super::buffer::{Buffer, Peek, Pop, PushError};
+use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
 use super::list::List;
 use super::ring::{Reserved, Ring};
 use crate::park::Retry;
@@ -53,7 +53,22 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         }
     }
 
-    #[inline]
+    /// Sends if that takes a few instructions: gives the value back at any difficulty.
+    #[inline(always)]
+    pub(super) fn send_at_once(&self, value: T) -> Result<(), (Difficulty, T)> {
+        self.buffer.push_at_once(value)?;
+        self.receivers.notify_one();
+        Ok(())
+    }
+
+    /// Receives if that takes a few instructions.
+    #[inline(always)]
+    pub(super) fn recv_at_once(&self) -> Result<T, Difficulty> {
+        let value = self.buffer.pop_at_once()?;
+        // The value goes along, so that it needs no register that must be saved first.
+        Ok(self.senders.notify_one_with(value))
+    }
+
     pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match self.buffer.try_push(value) {
             Ok(()) => {
@@ -65,17 +80,31 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn send(
         &self,
         value: T,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<(), SendTimeoutError<T>> {
-        let mut unsent = value;
+        self.send_at_once(value).or_else(|unsent| self.send_slowly(unsent, deadline, site))
+    }
+
+    /// Sends what [`Buffered::send_at_once`] has given back.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn send_slowly(
+        &self,
+        unsent: (Difficulty, T),
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<(), SendTimeoutError<T>> {
+        let mut sent = match unsent {
+            (Difficulty::Wait, value) => Err(TrySendError::Full(value)),
+            (Difficulty::Unknown, value) => self.try_send(value),
+        };
         let mut retry = None;
         loop {
-            unsent = match self.try_send(unsent) {
+            let unsent = match sent {
                 Ok(()) => return Ok(()),
                 Err(TrySendError::Full(value)) => value,
                 Err(TrySendError::Disconnected(value)) => {
@@ -85,15 +114,14 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(SendTimeoutError::Timeout(unsent));
             }
-            if retry.get_or_insert_with(Retry::new).again() {
-                continue;
+            if !retry.get_or_insert_with(Retry::new).again() {
+                self.senders.wait(|| self.buffer.can_push(), Reason::Send, deadline, site);
+                retry = None;
             }
-            self.senders.wait(|| self.buffer.can_push(), Reason::Send, deadline, site);
-            retry = None;
+            sent = self.try_send(unsent);
         }
     }
 
-    #[inline]
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
         loop {
             match self.buffer.try_pop() {
@@ -108,15 +136,30 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn recv(
         &self,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<T, RecvTimeoutError> {
+        self.recv_at_once().or_else(|difficulty| self.recv_slowly(difficulty, deadline, site))
+    }
+
+    /// Receives what [`Buffered::recv_at_once`] has not.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn recv_slowly(
+        &self,
+        difficulty: Difficulty,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<T, RecvTimeoutError> {
+        let mut received = match difficulty {
+            Difficulty::Wait => Err(TryRecvError::Empty),
+            Difficulty::Unknown => self.try_recv(),
+        };
         let mut retry = None;
         loop {
-            match self.try_recv() {
+            match received {
                 Ok(value) => return Ok(value),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
                 Err(TryRecvError::Empty) => {}
@@ -124,11 +167,11 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             if deadline.is_some_and(|at| Instant::now() >= at) {
                 return Err(RecvTimeoutError::Timeout);
             }
-            if retry.get_or_insert_with(Retry::new).again() {
-                continue;
+            if !retry.get_or_insert_with(Retry::new).again() {
+                self.receivers.wait(|| self.can_recv(), Reason::Recv, deadline, site);
+                retry = None;
             }
-            self.receivers.wait(|| self.can_recv(), Reason::Recv, deadline, site);
-            retry = None;
+            received = self.try_recv();
         }
     }
 

@@ -22,9 +22,9 @@ use std::ptr;
 
 use crossbeam_utils::CachePadded;
 
-use super::buffer::{Buffer, Peek, Pop, PushError};
+use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
 use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use crate::sole::{Entry, Sole};
+use crate::sole::{Entry, Others, Sole, Turn};
 use crate::spin::Patience;
 
 /// Slots of a block.
@@ -81,6 +81,52 @@ impl<T> Block<T> {
         }
         block
     }
+
+    /// Takes long, compared to what it is called after: not while inside.
+    ///
+    /// # Safety
+    ///
+    /// From [`Block::new`], and nobody reaches it any more.
+    #[cold]
+    #[inline(never)]
+    unsafe fn free(block: *mut Self) {
+        // SAFETY: the caller's.
+        drop(unsafe { Box::from_raw(block) });
+    }
+}
+
+impl<T> Slot<T> {
+    /// # Safety
+    ///
+    /// The caller moved the tail from here, and does this once.
+    #[inline(always)]
+    unsafe fn fill(&self, value: T) {
+        // SAFETY: the slot is the caller's.
+        unsafe { (*self.value.get()).write(value) };
+        self.filled.store(true, Ordering::Release);
+    }
+
+    /// Waits until it is filled, which is a few instructions away.
+    ///
+    /// # Safety
+    ///
+    /// The caller moved the head from here, and does this once.
+    #[inline(always)]
+    unsafe fn empty(&self) -> T {
+        if !self.filled.load(Ordering::Acquire) {
+            self.wait();
+        }
+        // SAFETY: the slot is the caller's, and the value is there.
+        unsafe { (*self.value.get()).assume_init_read() }
+    }
+
+    #[cold]
+    fn wait(&self) {
+        let mut patience = Patience::new();
+        while !self.filled.load(Ordering::Acquire) {
+            patience.wait();
+        }
+    }
 }
 
 impl<T> List<T> {
@@ -109,6 +155,55 @@ impl<T> List<T> {
         }
     }
 
+    /// A push, if it is usual.
+    #[inline(always)]
+    fn push_in_turn(&self, turn: impl Turn, value: T) -> Result<(), T> {
+        let position = self.tail.position.load(Ordering::Acquire);
+        let block = self.tail.block.load(Ordering::Acquire);
+        let index = slot_of(position);
+        if position & CLOSED != 0
+            || index + 1 >= SLOTS
+            || block.is_null()
+            || turn.exchange(&self.tail.position, position, position + ONE).is_err()
+        {
+            return Err(value);
+        }
+        // SAFETY: as in `push`.
+        unsafe { (*block).slots[index].fill(value) };
+        Ok(())
+    }
+
+    /// A pop, if it is usual.
+    #[inline(always)]
+    fn pop_in_turn(&self, turn: impl Turn) -> Option<T> {
+        let position = self.head.position.load(Ordering::Acquire);
+        let block = self.head.block.load(Ordering::Acquire);
+        if position & MORE == 0 {
+            let tail = self.tail.position.load(Ordering::SeqCst);
+            // In a later block the slow way notes that there is MORE.
+            if tail & !CLOSED == position || tail / ONE / LAP != position / ONE / LAP {
+                return None;
+            }
+        }
+        let index = slot_of(position);
+        if index + 1 >= SLOTS
+            || block.is_null()
+            || turn.exchange(&self.head.position, position, position + ONE).is_err()
+        {
+            return None;
+        }
+        // SAFETY: as in `pop`.
+        unsafe {
+            let value = (*block).slots[index].empty();
+            if turn.add(&(*block).taken, 1) + 1 == SLOTS {
+                drop(turn);
+                Block::free(block);
+            }
+            Some(value)
+        }
+    }
+
+    #[inline(never)]
     fn push(&self, value: T) -> Result<(), T> {
         let mut entry = self.sole.enter();
         let mut patience = Patience::new();
@@ -149,10 +244,8 @@ impl<T> List<T> {
                         tail.fetch_add(ONE, Ordering::SeqCst);
                         next = ptr::null_mut();
                     }
-                    let slot = &block.slots[index];
                     // SAFETY: the slot at the position that we moved the tail from is ours.
-                    unsafe { (*slot.value.get()).write(value) };
-                    slot.filled.store(true, Ordering::Release);
+                    unsafe { block.slots[index].fill(value) };
                     break Ok(());
                 }
                 Err(now) => {
@@ -169,6 +262,7 @@ impl<T> List<T> {
         result
     }
 
+    #[inline(never)]
     fn pop(&self, entry: Entry<'_>) -> Pop<T> {
         let mut patience = Patience::new();
         let mut position = self.head.position.load(Ordering::Acquire);
@@ -195,14 +289,8 @@ impl<T> List<T> {
             match entry.exchange(head, position, next_position) {
                 Ok(()) => {
                     // SAFETY: as in `push`: the block is right for the position, and stays until we
-                    // have counted our value.
-                    let slot = &unsafe { &*block }.slots[index];
-                    let mut patience = Patience::new();
-                    while !slot.filled.load(Ordering::Acquire) {
-                        patience.wait();
-                    }
-                    // SAFETY: filled, and ours since we moved the head from its position.
-                    let value = unsafe { (*slot.value.get()).assume_init_read() };
+                    // have counted our value. The slot is ours since we moved the head from its position.
+                    let value = unsafe { (*block).slots[index].empty() };
                     if index + 1 == SLOTS {
                         // SAFETY: as above. `next` was set before the mark that we have seen.
                         let next = unsafe { &*block }.next.load(Ordering::Acquire);
@@ -214,11 +302,10 @@ impl<T> List<T> {
                     }
                     // SAFETY: as above, up to the addition.
                     let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
-                    // Freeing may take long.
                     drop(entry);
                     if taken == SLOTS {
                         // SAFETY: ours was the last value, so nobody else reaches the block any more.
-                        drop(unsafe { Box::from_raw(block) });
+                        unsafe { Block::free(block) };
                     }
                     return Pop::Value(value);
                 }
@@ -232,12 +319,31 @@ impl<T> List<T> {
 }
 
 impl<T> Buffer<T> for List<T> {
-    #[inline]
-    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
+    #[inline(always)]
+    fn push_at_once(&self, value: T) -> Result<(), (Difficulty, T)> {
+        let pushed = match self.sole.enter_at_once() {
+            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
+            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
+            None => Err(value),
+        };
+        pushed.map_err(|value| (Difficulty::Unknown, value))
+    }
+
+    #[inline(always)]
+    fn pop_at_once(&self) -> Result<T, Difficulty> {
+        let popped = match self.sole.enter_at_once() {
+            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
+            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
+            None => None,
+        };
+        popped.ok_or(Difficulty::Unknown)
+    }
+
+    fn push_slowly(&self, value: T) -> Result<(), (PushError, T)> {
         self.push(value).map_err(|value| (PushError::Closed, value))
     }
 
-    fn try_pop(&self) -> Pop<T> {
+    fn pop_slowly(&self) -> Pop<T> {
         self.pop(self.sole.enter())
     }
 
@@ -283,7 +389,7 @@ impl<T> Buffer<T> for List<T> {
 
 impl<T> Drop for List<T> {
     fn drop(&mut self) {
-        while let Pop::Value(value) = self.pop(Entry::of_owner()) {
+        while let Pop::Value(value) = self.pop(Entry::Among(Others)) {
             drop(value);
         }
         let block = self.head.block.load(Ordering::Relaxed);
@@ -301,6 +407,10 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
+    fn push(list: &List<Box<usize>>, n: usize) {
+        assert!(list.try_push(Box::new(n)).is_ok());
+    }
+
     fn pop(list: &List<Box<usize>>) -> Option<usize> {
         match list.try_pop() {
             Pop::Value(value) => Some(*value),
@@ -315,9 +425,9 @@ mod models {
             let list = Arc::new(List::new());
             let sender = {
                 let list = Arc::clone(&list);
-                thread::spawn(move || (1..=2).for_each(|n| list.push(Box::new(n)).unwrap()))
+                thread::spawn(move || (1..=2).for_each(|n| push(&list, n)))
             };
-            list.push(Box::new(3)).unwrap();
+            push(&list, 3);
             let mut out: Vec<usize> = pop(&list).into_iter().collect();
             sender.join().unwrap();
             out.extend(std::iter::from_fn(|| pop(&list)));
@@ -332,7 +442,7 @@ mod models {
     fn two_receivers_free_a_block_once() {
         loom::model(|| {
             let list = Arc::new(List::new());
-            (1..=3).for_each(|n| list.push(Box::new(n)).unwrap());
+            (1..=3).for_each(|n| push(&list, n));
             let other = {
                 let list = Arc::clone(&list);
                 thread::spawn(move || [pop(&list), pop(&list)])

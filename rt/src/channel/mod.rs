@@ -58,6 +58,7 @@ mod rendezvous;
 mod ring;
 mod select;
 mod sender;
+mod slots;
 mod timer;
 mod zero;
 

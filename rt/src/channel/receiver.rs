@@ -6,6 +6,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::buffer::Difficulty;
 use super::buffered::{Bounded, Unbounded};
 use super::done::Done;
 use super::ends::Shared;
@@ -74,7 +75,22 @@ impl<T> Receiver<T> {
     /// If the channel is empty and disconnected.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        self.recv_at(None, Location::caller()).map_err(|_| RecvError)
+        let site = Location::caller();
+        match &self.0 {
+            Flavor::Bounded(channel) => {
+                may_suspend(site);
+                channel.recv_at_once().or_else(|difficulty| recv_bounded(channel, difficulty, site))
+            }
+            Flavor::Unbounded(channel) => recv_unbounded(channel, site),
+            Flavor::Zero(channel) => recv_zero(channel, site),
+            _ => self.recv_other(site),
+        }
+    }
+
+    /// Apart, as the functions below are.
+    #[inline(never)]
+    fn recv_other(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
+        self.recv_at(None, site).map_err(|_| RecvError)
     }
 
     /// Receives, waiting no longer than `timeout`.
@@ -186,6 +202,32 @@ impl<T> Receiver<T> {
             _ => false,
         }
     }
+}
+
+// As for `send`: what is not usual of `recv`, or not for a bounded channel, each apart.
+
+#[inline(never)]
+fn recv_bounded<T>(
+    channel: &Bounded<T>,
+    difficulty: Difficulty,
+    site: &'static Location<'static>,
+) -> Result<T, RecvError> {
+    channel.recv_slowly(difficulty, None, site).map_err(|_| RecvError)
+}
+
+#[inline(never)]
+fn recv_unbounded<T>(
+    channel: &Unbounded<T>,
+    site: &'static Location<'static>,
+) -> Result<T, RecvError> {
+    may_suspend(site);
+    channel.recv(None, site).map_err(|_| RecvError)
+}
+
+#[inline(never)]
+fn recv_zero<T>(channel: &Zero<T>, site: &'static Location<'static>) -> Result<T, RecvError> {
+    may_suspend(site);
+    channel.recv(None, site).map_err(|_| RecvError)
 }
 
 impl<T> Clone for Receiver<T> {

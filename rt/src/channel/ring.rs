@@ -1,16 +1,6 @@
-//! The buffer of a bounded channel: a ring of slots, each with a stamp that says whose turn it is.
+//! The buffer of a bounded channel: a ring of [slots](super::slots), of which a tail and a head give one after the other
+//! to those who send and those who receive.
 //! (Dmitry Vyukov's bounded queue; disconnection by a bit of the tail is crossbeam-channel's idea.)
-//!
-//! Head and tail are *positions*, counted in fours: the slot's index in the low part, the lap in the
-//! high part, and the two lowest bits free. A slot's stamp is a position with a state in those bits:
-//!
-//! ```text
-//!   position p          free: the sender that moves the tail from p may fill it
-//!   p + FILLED          the receiver that moves the head from p may take the value
-//!   p + PENDING         a select has reserved it, and its value comes later
-//!   p + HOLE            a select had reserved it and gave up: receivers pass over it
-//!   p + one lap         free again, for the sender of the next lap
-//! ```
 //!
 //! Invariants:
 //! - Whoever moves the tail from p owns slot p until it stores a stamp of p with a state; whoever moves
@@ -23,36 +13,23 @@
 //!   ([`Sole`]). If it is not alone, head and tail move, and are read by those who are about to sleep, with
 //!   sequentially consistent operations: see `WaitList`. (Who fills a reserved slot does not come: `buffered`
 //!   fences for those who wait for that.)
-
-use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
+//!
+//! What is usual, a push where there is room and a pop where there is a value, is compiled by itself, for who is alone and
+//! for others: a few instructions without a frame. All else is another function's.
 
 use crossbeam_utils::CachePadded;
 
-use super::buffer::{Buffer, Peek, Pop, PushError};
+use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
+use super::slots::{CLOSED, FILLED, HOLE, PENDING, Place, Slots};
 use crate::prim::{AtomicUsize, Ordering};
-use crate::sole::{Entry, Sole};
+use crate::sole::{Entry, Sole, Turn};
 use crate::spin::Patience;
-
-const FILLED: usize = 1;
-const PENDING: usize = 2;
-const HOLE: usize = 3;
-const ONE: usize = 4;
-/// In the tail's state bits: nothing more is sent.
-const CLOSED: usize = 1;
 
 pub(super) struct Ring<T> {
     head: CachePadded<AtomicUsize>,
     tail: CachePadded<AtomicUsize>,
-    slots: Box<[Slot<T>]>,
+    slots: Slots<T>,
     sole: Sole,
-    /// A power of two, so that laps and indices do not mix.
-    lap: usize,
-}
-
-struct Slot<T> {
-    stamp: AtomicUsize,
-    value: UnsafeCell<MaybeUninit<T>>,
 }
 
 /// A slot that a select has reserved.
@@ -69,78 +46,71 @@ impl Reserved {
     }
 }
 
+/// Moves `end`, the tail or the head, from a place. Then its slot is the caller's.
+#[inline(always)]
+fn take<T>(turn: &impl Turn, end: &AtomicUsize, place: &Place<'_, T>) -> Result<(), usize> {
+    turn.exchange(end, place.position, place.next())?;
+    if !turn.is_alone() {
+        place.fetch_ahead();
+    }
+    Ok(())
+}
+
 impl<T> Ring<T> {
     /// `cap` is not zero.
     pub(super) fn new(cap: usize) -> Self {
-        let lap = cap.checked_next_power_of_two().and_then(|n| n.checked_mul(ONE));
-        // As for a `Vec`: such a buffer would not fit in the address space.
-        let lap = lap.filter(|lap| lap.leading_zeros() > 1).expect("capacity overflow");
-        // In place: a slot may be too large for the stack.
-        let mut slots = Box::<[Slot<T>]>::new_uninit_slice(cap);
-        for (n, slot) in slots.iter_mut().enumerate() {
-            // SAFETY: the place is a slot's, to be initialized. Of its two fields the value needs not.
-            unsafe { (&raw mut (*slot.as_mut_ptr()).stamp).write(AtomicUsize::new(n * ONE)) };
-        }
-        // SAFETY: all stamps are written.
-        let slots = unsafe { slots.assume_init() };
         Self {
             head: CachePadded::new(AtomicUsize::new(0)),
             tail: CachePadded::new(AtomicUsize::new(0)),
-            slots,
+            slots: Slots::new(cap),
             sole: Sole::new(),
-            lap,
         }
     }
 
-    #[inline]
-    fn slot(&self, position: usize) -> &Slot<T> {
-        let index = (position & (self.lap - 1)) / ONE;
-        debug_assert!(index < self.slots.len());
-        // SAFETY: positions come from `next`, which wraps their index around at the length.
-        unsafe { self.slots.get_unchecked(index) }
-    }
-
-    /// Has the processor fetch what is two lines after this slot, which its caller has taken, unless alone, so that it need not wait for
-    /// it later: who sends and who receives each take every line over from the other, to write to it.
+    /// A push, if it is usual.
     #[inline(always)]
-    fn fetch_ahead(&self, entry: &Entry<'_>, slot: &Slot<T>) {
-        const TWO_LINES: usize = 128;
-        let ahead = const {
-            if size_of::<Slot<T>>() < TWO_LINES { TWO_LINES / size_of::<Slot<T>>() } else { 1 }
-        };
-        // A small ring has no such line. Where another ends, it is somebody else's: a hint that is wrong twice a lap.
-        if !entry.is_alone() && self.lap > ahead * ONE {
-            let ahead = std::ptr::from_ref(slot).wrapping_add(ahead);
-            gthread_arch::prefetch_to_write(ahead.cast());
+    fn push_in_turn(&self, turn: impl Turn, value: T) -> Result<(), (Difficulty, T)> {
+        let tail = self.tail.load(Ordering::Acquire);
+        let place = self.slots.place(tail);
+        // If the tail is closed, no stamp is like it: what is at the tail is not filled.
+        if place.stamp() != tail {
+            let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
+            return Err((if is_full { Difficulty::Wait } else { Difficulty::Unknown }, value));
         }
+        if take(&turn, &self.tail, &place).is_err() {
+            return Err((Difficulty::Unknown, value));
+        }
+        // SAFETY: just taken.
+        unsafe { place.fill(value) };
+        Ok(())
     }
 
-    #[inline]
-    fn next(&self, position: usize) -> usize {
-        let index = (position & (self.lap - 1)) / ONE;
-        if index + 1 < self.slots.len() {
-            position + ONE
-        } else {
-            (position & !(self.lap - 1)).wrapping_add(self.lap)
+    /// A pop, if it is usual.
+    #[inline(always)]
+    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
+        let head = self.head.load(Ordering::Acquire);
+        let place = self.slots.place(head);
+        if place.stamp() != head | FILLED {
+            let is_empty = self.tail.load(Ordering::SeqCst) == head;
+            return Err(if is_empty { Difficulty::Wait } else { Difficulty::Unknown });
         }
+        take(&turn, &self.head, &place).map_err(|_| Difficulty::Unknown)?;
+        // SAFETY: just taken, and filled.
+        Ok(unsafe { place.empty() })
     }
 
     /// Takes the slot at the tail, to be stamped soon.
-    #[inline]
-    fn take_tail(&self, entry: &Entry<'_>) -> Result<usize, PushError> {
+    fn take_tail(&self, turn: &impl Turn) -> Result<Place<'_, T>, PushError> {
         let mut tail = self.tail.load(Ordering::Acquire);
         let mut patience = Patience::new();
         loop {
             if tail & CLOSED != 0 {
                 return Err(PushError::Closed);
             }
-            let slot = self.slot(tail);
-            if slot.stamp.load(Ordering::Acquire) == tail {
-                match entry.exchange(&self.tail, tail, self.next(tail)) {
-                    Ok(()) => {
-                        self.fetch_ahead(entry, slot);
-                        return Ok(tail);
-                    }
+            let place = self.slots.place(tail);
+            if place.stamp() == tail {
+                match take(turn, &self.tail, &place) {
+                    Ok(()) => return Ok(place),
                     Err(now) => {
                         tail = now;
                         patience.lost();
@@ -148,7 +118,7 @@ impl<T> Ring<T> {
                 }
             } else {
                 // The tail was read before the head, so if they are a lap apart now they were so then.
-                if self.head.load(Ordering::SeqCst).wrapping_add(self.lap) == tail {
+                if self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail {
                     return Err(PushError::Full);
                 }
                 patience.wait();
@@ -160,88 +130,87 @@ impl<T> Ring<T> {
     /// Reserves a slot for a value that comes later, or never.
     pub(super) fn reserve(&self) -> Result<Reserved, PushError> {
         let entry = self.sole.enter();
-        let position = self.take_tail(&entry)?;
-        self.slot(position).stamp.store(position | PENDING, Ordering::Release);
-        Ok(Reserved(position))
+        let place = self.take_tail(&entry)?;
+        place.mark(PENDING);
+        Ok(Reserved(place.position))
     }
 
     /// Fills a reserved slot.
     pub(super) fn fill(&self, reserved: Reserved, value: T) {
         // SAFETY: reserved for the caller, who gives the reservation up.
-        unsafe { self.publish(reserved.0, value) };
+        unsafe { self.slots.place(reserved.0).fill(value) };
     }
 
     /// Gives a reserved slot up.
     pub(super) fn abandon(&self, reserved: Reserved) {
-        self.slot(reserved.0).stamp.store(reserved.0 | HOLE, Ordering::Release);
-    }
-
-    /// # Safety
-    ///
-    /// The caller took the tail at `position`, and does this once.
-    #[inline]
-    unsafe fn publish(&self, position: usize, value: T) {
-        let slot = self.slot(position);
-        // SAFETY: the slot is the caller's.
-        unsafe { (*slot.value.get()).write(value) };
-        slot.stamp.store(position | FILLED, Ordering::Release);
+        self.slots.place(reserved.0).mark(HOLE);
     }
 
     /// Frees the slot at the head if it is one that was given up.
     pub(super) fn pass_hole(&self) -> bool {
         let entry = self.sole.enter();
         let head = self.head.load(Ordering::Acquire);
-        let slot = self.slot(head);
-        if slot.stamp.load(Ordering::Acquire) != head | HOLE {
-            return false;
+        let place = self.slots.place(head);
+        let is_hole = place.stamp() == head | HOLE && take(&entry, &self.head, &place).is_ok();
+        if is_hole {
+            place.free();
         }
-        if entry.exchange(&self.head, head, self.next(head)).is_err() {
-            return false;
-        }
-        slot.stamp.store(head.wrapping_add(self.lap), Ordering::Release);
-        true
+        is_hole
     }
 }
 
 impl<T> Buffer<T> for Ring<T> {
-    #[inline]
-    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
+    #[inline(always)]
+    fn push_at_once(&self, value: T) -> Result<(), (Difficulty, T)> {
+        match self.sole.enter_at_once() {
+            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
+            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
+            None => Err((Difficulty::Unknown, value)),
+        }
+    }
+
+    #[inline(always)]
+    fn pop_at_once(&self) -> Result<T, Difficulty> {
+        match self.sole.enter_at_once() {
+            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
+            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
+            None => Err(Difficulty::Unknown),
+        }
+    }
+
+    #[inline(never)]
+    fn push_slowly(&self, value: T) -> Result<(), (PushError, T)> {
         let entry = self.sole.enter();
         match self.take_tail(&entry) {
-            Ok(position) => {
+            Ok(place) => {
                 // SAFETY: just taken.
-                unsafe { self.publish(position, value) };
+                unsafe { place.fill(value) };
                 Ok(())
             }
             Err(error) => Err((error, value)),
         }
     }
 
-    #[inline]
-    fn try_pop(&self) -> Pop<T> {
+    #[inline(never)]
+    fn pop_slowly(&self) -> Pop<T> {
         let entry = self.sole.enter();
         let mut head = self.head.load(Ordering::Acquire);
         let mut patience = Patience::new();
         loop {
-            let slot = self.slot(head);
-            let state = slot.stamp.load(Ordering::Acquire).wrapping_sub(head);
-            match state {
-                FILLED | HOLE => {
-                    match entry.exchange(&self.head, head, self.next(head)) {
-                        Ok(()) => {
-                            self.fetch_ahead(&entry, slot);
-                            // SAFETY: the slot is ours. The value is there if the state says so.
-                            let value = (state == FILLED)
-                                .then(|| unsafe { (*slot.value.get()).assume_init_read() });
-                            slot.stamp.store(head.wrapping_add(self.lap), Ordering::Release);
-                            return value.map_or(Pop::Hole, Pop::Value);
-                        }
-                        Err(now) => {
-                            head = now;
-                            patience.lost();
-                        }
+            let place = self.slots.place(head);
+            match place.stamp().wrapping_sub(head) {
+                state @ (FILLED | HOLE) => match take(&entry, &self.head, &place) {
+                    // SAFETY: just taken, and filled.
+                    Ok(()) if state == FILLED => return Pop::Value(unsafe { place.empty() }),
+                    Ok(()) => {
+                        place.free();
+                        return Pop::Hole;
                     }
-                }
+                    Err(now) => {
+                        head = now;
+                        patience.lost();
+                    }
+                },
                 PENDING => return Pop::Empty,
                 _ => {
                     let tail = self.tail.load(Ordering::SeqCst);
@@ -260,7 +229,7 @@ impl<T> Buffer<T> for Ring<T> {
         let head = self.head.load(Ordering::SeqCst);
         let tail = self.tail.load(Ordering::SeqCst);
         // The head may have moved on since, and the tail after it: then there was room.
-        tail & CLOSED != 0 || head.wrapping_add(self.lap) != tail
+        tail & CLOSED != 0 || self.slots.a_lap_after(head) != tail
     }
 
     fn peek(&self) -> Peek {
@@ -272,7 +241,7 @@ impl<T> Buffer<T> for Ring<T> {
             if tail & !CLOSED == head {
                 return if tail & CLOSED == 0 { Peek::Empty } else { Peek::Ready };
             }
-            match self.slot(head).stamp.load(Ordering::SeqCst).wrapping_sub(head) {
+            match self.slots.place(head).stamp_in_order().wrapping_sub(head) {
                 FILLED | HOLE => return Peek::Ready,
                 PENDING => return Peek::Reserved,
                 _ => patience.wait(),
@@ -295,13 +264,7 @@ impl<T> Buffer<T> for Ring<T> {
             let head = self.head.load(Ordering::SeqCst);
             // Both of one moment, if the tail has not moved meanwhile.
             if self.tail.load(Ordering::SeqCst) & !CLOSED == tail {
-                let index = |position| (position & (self.lap - 1)) / ONE;
-                return match (index(head), index(tail)) {
-                    (head, tail) if head < tail => tail - head,
-                    (head, tail) if head > tail => self.slots.len() - head + tail,
-                    _ if tail == head => 0,
-                    _ => self.slots.len(),
-                };
+                return self.slots.between(head, tail);
             }
         }
     }
@@ -316,13 +279,13 @@ impl<T> Drop for Ring<T> {
         let tail = self.tail.load(Ordering::Relaxed) & !CLOSED;
         let mut head = self.head.load(Ordering::Relaxed);
         while head != tail {
-            let slot = self.slot(head);
+            let place = self.slots.place(head);
             // A reservation whose operation was leaked never comes.
-            if slot.stamp.load(Ordering::Relaxed) == head | FILLED {
+            if place.stamp() == head | FILLED {
                 // SAFETY: nobody else is left, and the stamp says that the value is there.
-                unsafe { (*slot.value.get()).assume_init_drop() };
+                drop(unsafe { place.empty() });
             }
-            head = self.next(head);
+            head = place.next();
         }
     }
 }

@@ -5,6 +5,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::buffer::Difficulty;
 use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
@@ -55,10 +56,15 @@ impl<T> Sender<T> {
     /// The value comes back if the channel is disconnected.
     #[track_caller]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
-        self.send_until(value, None, Location::caller()).map_err(|error| match error {
-            SendTimeoutError::Disconnected(value) => SendError(value),
-            SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
-        })
+        let site = Location::caller();
+        match &self.0 {
+            Flavor::Bounded(channel) => {
+                may_suspend(site);
+                channel.send_at_once(value).or_else(|unsent| send_bounded(channel, unsent, site))
+            }
+            Flavor::Unbounded(channel) => send_unbounded(channel, value),
+            Flavor::Zero(channel) => send_zero(channel, value, site),
+        }
     }
 
     /// Sends, waiting no longer than `timeout`.
@@ -161,6 +167,40 @@ impl<T> Sender<T> {
             (Flavor::Zero(a), Flavor::Zero(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
+    }
+}
+
+// What is not usual of `send`, or not for a bounded channel, each apart: so a value for which there is room takes few
+// instructions and no frame.
+
+#[inline(never)]
+fn send_bounded<T>(
+    channel: &Bounded<T>,
+    unsent: (Difficulty, T),
+    site: &'static Location<'static>,
+) -> Result<(), SendError<T>> {
+    channel.send_slowly(unsent, None, site).map_err(without_deadline)
+}
+
+#[inline(never)]
+fn send_unbounded<T>(channel: &Unbounded<T>, value: T) -> Result<(), SendError<T>> {
+    channel.try_send(value).map_err(|error| SendError(error.into_inner()))
+}
+
+#[inline(never)]
+fn send_zero<T>(
+    channel: &Zero<T>,
+    value: T,
+    site: &'static Location<'static>,
+) -> Result<(), SendError<T>> {
+    may_suspend(site);
+    channel.send(value, None, site).map_err(without_deadline)
+}
+
+fn without_deadline<T>(error: SendTimeoutError<T>) -> SendError<T> {
+    match error {
+        SendTimeoutError::Disconnected(value) => SendError(value),
+        SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
     }
 }
 

@@ -44,6 +44,7 @@ impl WaitList {
 
     /// Blocks until notified, or until `deadline`, unless `ready` holds already. The caller looks at
     /// its condition again whatever the outcome. `ready` is called with a lock held.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn wait(
         &self,
         ready: impl FnOnce() -> bool,
@@ -106,6 +107,19 @@ impl WaitList {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             self.notify_slow();
         }
+    }
+
+    /// As [`WaitList::notify_one`], for a caller that has something else in hand.
+    #[inline(always)]
+    pub(crate) fn notify_one_with<T>(&self, value: T) -> T {
+        #[cold]
+        #[inline(never)]
+        fn notify<T>(list: &WaitList, value: T) -> T {
+            list.notify_slow();
+            value
+        }
+        sequentially_consistent();
+        if self.waiting.load(Ordering::SeqCst) > 0 { notify(self, value) } else { value }
     }
 
     #[cold]

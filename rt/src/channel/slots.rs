@@ -1,0 +1,167 @@
+//! The slots of a ring, each with a stamp that says whose turn it is, and the positions that go round them.
+//!
+//! Positions are counted in fours: the slot's index in the low part, the lap in the high part, and the two lowest bits
+//! free. A slot's stamp is a position with a state in those bits:
+//!
+//! ```text
+//!   position p          free: the sender that moves the tail from p may fill it
+//!   p + FILLED          the receiver that moves the head from p may take the value
+//!   p + PENDING         a select has reserved it, and its value comes later
+//!   p + HOLE            a select had reserved it and gave up: receivers pass over it
+//!   p + one lap         free again, for the sender of the next lap
+//! ```
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+
+use crate::prim::{AtomicUsize, Ordering};
+
+pub(super) const FILLED: usize = 1;
+pub(super) const PENDING: usize = 2;
+pub(super) const HOLE: usize = 3;
+/// In the tail's state bits: nothing more is sent.
+pub(super) const CLOSED: usize = 1;
+const ONE: usize = 4;
+
+pub(super) struct Slots<T> {
+    slots: Box<[Slot<T>]>,
+    /// A power of two, so that laps and indices do not mix.
+    lap: usize,
+    /// The last slot's position of the first lap.
+    last: usize,
+}
+
+struct Slot<T> {
+    stamp: AtomicUsize,
+    value: UnsafeCell<MaybeUninit<T>>,
+}
+
+/// A position, and its slot.
+pub(super) struct Place<'a, T> {
+    pub(super) position: usize,
+    slot: &'a Slot<T>,
+    is_last: bool,
+    // What never changes is read once. (The compiler reads it again after each atomic operation.)
+    lap: usize,
+}
+
+impl<T> Slots<T> {
+    /// `cap` is not zero. The first position is 0.
+    pub(super) fn new(cap: usize) -> Self {
+        let lap = cap.checked_next_power_of_two().and_then(|n| n.checked_mul(ONE));
+        // As for a `Vec`: such a buffer would not fit in the address space.
+        let lap = lap.filter(|lap| lap.leading_zeros() > 1).expect("capacity overflow");
+        // In place: a slot may be too large for the stack.
+        let mut slots = Box::<[Slot<T>]>::new_uninit_slice(cap);
+        for (n, slot) in slots.iter_mut().enumerate() {
+            // SAFETY: the place is a slot's, to be initialized. Of its two fields the value needs not.
+            unsafe { (&raw mut (*slot.as_mut_ptr()).stamp).write(AtomicUsize::new(n * ONE)) };
+        }
+        // SAFETY: all stamps are written.
+        Self { slots: unsafe { slots.assume_init() }, lap, last: (cap - 1) * ONE }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// State bits of the position do not matter here.
+    #[inline(always)]
+    pub(super) fn place(&self, position: usize) -> Place<'_, T> {
+        let lap = self.lap;
+        let in_lap = in_lap(position, lap);
+        debug_assert!(in_lap <= self.last);
+        // SAFETY: positions come from `next`, which wraps around after the last. A slot is a multiple of four bytes.
+        let slot = unsafe { &*self.slots.as_ptr().byte_add(in_lap * (size_of::<Slot<T>>() / ONE)) };
+        Place { position, slot, is_last: in_lap == self.last, lap }
+    }
+
+    /// The position whose turn with the same slot is the next.
+    pub(super) fn a_lap_after(&self, position: usize) -> usize {
+        position.wrapping_add(self.lap)
+    }
+
+    /// How many slots there are from head to tail, which are a lap apart at most.
+    pub(super) fn between(&self, head: usize, tail: usize) -> usize {
+        let index = |position| in_lap(position, self.lap) / ONE;
+        match (index(head), index(tail)) {
+            (head, tail) if head < tail => tail - head,
+            (head, tail) if head > tail => self.len() - head + tail,
+            _ if tail == head => 0,
+            _ => self.len(),
+        }
+    }
+}
+
+/// Without the lap and the state.
+#[inline(always)]
+fn in_lap(position: usize, lap: usize) -> usize {
+    position & (lap - ONE)
+}
+
+impl<T> Place<'_, T> {
+    #[inline(always)]
+    pub(super) fn stamp(&self) -> usize {
+        self.slot.stamp.load(Ordering::Acquire)
+    }
+
+    /// As one of the sequentially consistent operations.
+    pub(super) fn stamp_in_order(&self) -> usize {
+        self.slot.stamp.load(Ordering::SeqCst)
+    }
+
+    #[inline(always)]
+    pub(super) fn next(&self) -> usize {
+        // With all bits of the lowest part set, one more is the next lap.
+        (if self.is_last { self.position | (self.lap - ONE) } else { self.position })
+            .wrapping_add(ONE)
+    }
+
+    /// # Safety
+    ///
+    /// The caller took the tail from here, and does this once.
+    #[inline(always)]
+    pub(super) unsafe fn fill(&self, value: T) {
+        // SAFETY: the slot is the caller's.
+        unsafe { (*self.slot.value.get()).write(value) };
+        self.mark(FILLED);
+    }
+
+    /// By whom took the tail from here: another state.
+    #[inline(always)]
+    pub(super) fn mark(&self, state: usize) {
+        self.slot.stamp.store(self.position | state, Ordering::Release);
+    }
+
+    /// # Safety
+    ///
+    /// The caller took the head from here, where the stamp said that it is filled, and does this once.
+    #[inline(always)]
+    pub(super) unsafe fn empty(&self) -> T {
+        // SAFETY: the slot is the caller's, and the value is there.
+        let value = unsafe { (*self.slot.value.get()).assume_init_read() };
+        self.free();
+        value
+    }
+
+    /// By whom took the head from here: for the next lap.
+    #[inline(always)]
+    pub(super) fn free(&self) {
+        self.slot.stamp.store(self.position.wrapping_add(self.lap), Ordering::Release);
+    }
+
+    /// Has the processor fetch what is two lines after this slot, so that whoever takes that need not wait for it: who
+    /// sends and who receives each take every line over from the other, to write to it.
+    #[inline(always)]
+    pub(super) fn fetch_ahead(&self) {
+        const TWO_LINES: usize = 128;
+        let ahead = const {
+            if size_of::<Slot<T>>() < TWO_LINES { TWO_LINES / size_of::<Slot<T>>() } else { 1 }
+        };
+        // A small ring has no such line. Where another ends, it is somebody else's: a hint that is wrong twice a lap.
+        if self.lap > ahead * ONE {
+            let ahead = std::ptr::from_ref(self.slot).wrapping_add(ahead);
+            gthread_arch::prefetch_to_write(ahead.cast());
+        }
+    }
+}
