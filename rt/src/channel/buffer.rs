@@ -43,18 +43,19 @@ pub(super) enum Peek {
 /// with other such operations, as [`WaitList`](crate::wait::WaitList) needs; but as long as one OS thread
 /// alone uses it ([`Sole`](crate::sole::Sole)) they are ordered for that thread only.
 pub(super) trait Buffer<T> {
-    /// Adds a value at the tail, if that takes a few instructions; gives it back at any difficulty.
-    fn push_at_once(&self, value: T) -> Result<(), (Difficulty, T)>;
-    /// Adds a value at the tail.
-    fn push_slowly(&self, value: T) -> Result<(), (PushError, T)>;
+    /// Adds a value at the tail, if that takes a few instructions. Takes it out of where it is only then, so that one
+    /// that is large is moved once.
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty>;
+    /// Adds a value at the tail, and only then takes it out of where it is.
+    fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError>;
     /// Takes the value at the head, if that takes a few instructions.
     fn pop_at_once(&self) -> Result<T, Difficulty>;
     /// Takes the value at the head.
     fn pop_slowly(&self) -> Pop<T>;
 
     #[inline(always)]
-    fn try_push(&self, value: T) -> Result<(), (PushError, T)> {
-        self.push_at_once(value).or_else(|(_, value)| self.push_slowly(value))
+    fn try_push(&self, value: &mut Option<T>) -> Result<(), PushError> {
+        self.push_at_once(value).or_else(|_| self.push_slowly(value))
     }
 
     #[inline(always)]

@@ -18,7 +18,7 @@
 use std::panic::Location;
 use std::time::Instant;
 
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use crossbeam_utils::CachePadded;
 
 use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
@@ -53,9 +53,9 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         }
     }
 
-    /// Sends if that takes a few instructions: gives the value back at any difficulty.
+    /// Sends if that takes a few instructions. Takes the value out of where it is only then.
     #[inline(always)]
-    pub(super) fn send_at_once(&self, value: T) -> Result<(), (Difficulty, T)> {
+    pub(super) fn send_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
         self.buffer.push_at_once(value)?;
         self.receivers.notify_one();
         Ok(())
@@ -69,57 +69,36 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         Ok(self.senders.notify_one_with(value))
     }
 
-    pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        match self.buffer.try_push(value) {
-            Ok(()) => {
-                self.receivers.notify_one();
-                Ok(())
-            }
-            Err((PushError::Full, value)) => Err(TrySendError::Full(value)),
-            Err((PushError::Closed, value)) => Err(TrySendError::Disconnected(value)),
-        }
+    /// Takes the value out of where it is only if it is sent.
+    pub(super) fn try_send(&self, value: &mut Option<T>) -> Result<(), PushError> {
+        self.buffer.try_push(value)?;
+        self.receivers.notify_one();
+        Ok(())
     }
 
-    #[inline(always)]
-    pub(super) fn send(
-        &self,
-        value: T,
-        deadline: Option<Instant>,
-        site: &'static Location<'static>,
-    ) -> Result<(), SendTimeoutError<T>> {
-        self.send_at_once(value).or_else(|unsent| self.send_slowly(unsent, deadline, site))
-    }
-
-    /// Sends what [`Buffered::send_at_once`] has given back.
+    /// Sends what [`Buffered::send_at_once`] has not. Full if the time is over. Takes the value out of where it is only if
+    /// it is sent.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn send_slowly(
         &self,
-        unsent: (Difficulty, T),
+        value: &mut Option<T>,
+        difficulty: Difficulty,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
-    ) -> Result<(), SendTimeoutError<T>> {
-        let mut sent = match unsent {
-            (Difficulty::Wait, value) => Err(TrySendError::Full(value)),
-            (Difficulty::Unknown, value) => self.try_send(value),
+    ) -> Result<(), PushError> {
+        let mut sent = match difficulty {
+            Difficulty::Wait => Err(PushError::Full),
+            Difficulty::Unknown => self.try_send(value),
         };
         let mut retry = None;
-        loop {
-            let unsent = match sent {
-                Ok(()) => return Ok(()),
-                Err(TrySendError::Full(value)) => value,
-                Err(TrySendError::Disconnected(value)) => {
-                    return Err(SendTimeoutError::Disconnected(value));
-                }
-            };
-            if deadline.is_some_and(|at| Instant::now() >= at) {
-                return Err(SendTimeoutError::Timeout(unsent));
-            }
+        while sent == Err(PushError::Full) && deadline.is_none_or(|at| Instant::now() < at) {
             if !retry.get_or_insert_with(Retry::new).again() {
                 self.senders.wait(|| self.buffer.can_push(), Reason::Send, deadline, site);
                 retry = None;
             }
-            sent = self.try_send(unsent);
+            sent = self.try_send(value);
         }
+        sent
     }
 
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
@@ -134,15 +113,6 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
                 Pop::Closed => return Err(TryRecvError::Disconnected),
             }
         }
-    }
-
-    #[inline(always)]
-    pub(super) fn recv(
-        &self,
-        deadline: Option<Instant>,
-        site: &'static Location<'static>,
-    ) -> Result<T, RecvTimeoutError> {
-        self.recv_at_once().or_else(|difficulty| self.recv_slowly(difficulty, deadline, site))
     }
 
     /// Receives what [`Buffered::recv_at_once`] has not.
@@ -162,10 +132,10 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             match received {
                 Ok(value) => return Ok(value),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) if deadline.is_some_and(|at| Instant::now() >= at) => {
+                    return Err(RecvTimeoutError::Timeout);
+                }
                 Err(TryRecvError::Empty) => {}
-            }
-            if deadline.is_some_and(|at| Instant::now() >= at) {
-                return Err(RecvTimeoutError::Timeout);
             }
             if !retry.get_or_insert_with(Retry::new).again() {
                 self.receivers.wait(|| self.can_recv(), Reason::Recv, deadline, site);
@@ -289,7 +259,7 @@ mod models {
                 let world = Arc::clone(&world);
                 thread::spawn(move || {
                     let (ring, waiting) = &*world;
-                    assert!(ring.try_push(1).is_ok());
+                    assert!(ring.try_push(&mut Some(1)).is_ok());
                     sequentially_consistent();
                     waiting.load(Ordering::SeqCst) > 0
                 })

@@ -98,11 +98,12 @@ impl<T> Block<T> {
 impl<T> Slot<T> {
     /// # Safety
     ///
-    /// The caller moved the tail from here, and does this once.
+    /// The caller moved the tail from here, and does this once, with a value.
     #[inline(always)]
-    unsafe fn fill(&self, value: T) {
-        // SAFETY: the slot is the caller's.
-        unsafe { (*self.value.get()).write(value) };
+    unsafe fn fill(&self, value: &mut Option<T>) {
+        debug_assert!(value.is_some());
+        // SAFETY: the caller's: the slot is its own, and the value there.
+        unsafe { (*self.value.get()).write(value.take().unwrap_unchecked()) };
         self.filled.store(true, Ordering::Release);
     }
 
@@ -157,7 +158,7 @@ impl<T> List<T> {
 
     /// A push, if it is usual.
     #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: T) -> Result<(), T> {
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
         let position = self.tail.position.load(Ordering::Acquire);
         let block = self.tail.block.load(Ordering::Acquire);
         let index = slot_of(position);
@@ -166,9 +167,9 @@ impl<T> List<T> {
             || block.is_null()
             || turn.exchange(&self.tail.position, position, position + ONE).is_err()
         {
-            return Err(value);
+            return Err(Difficulty::Unknown);
         }
-        // SAFETY: as in `push`.
+        // SAFETY: as in `push_slowly`.
         unsafe { (*block).slots[index].fill(value) };
         Ok(())
     }
@@ -204,7 +205,83 @@ impl<T> List<T> {
     }
 
     #[inline(never)]
-    fn push(&self, value: T) -> Result<(), T> {
+    fn pop(&self, entry: Entry<'_>) -> Pop<T> {
+        let mut patience = Patience::new();
+        let mut position = self.head.position.load(Ordering::Acquire);
+        loop {
+            let block = self.head.block.load(Ordering::Acquire);
+            let mut next_position = position + ONE;
+            if position & MORE == 0 {
+                let tail = self.tail.position.load(Ordering::SeqCst);
+                if tail & !CLOSED == position {
+                    return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
+                }
+                if tail / ONE / LAP != position / ONE / LAP {
+                    next_position |= MORE;
+                }
+            }
+            let index = slot_of(position);
+            // No block yet: the first value is on its way.
+            if index == SLOTS || block.is_null() {
+                patience.wait();
+                position = self.head.position.load(Ordering::Acquire);
+                continue;
+            }
+            let head = &self.head.position;
+            match entry.exchange(head, position, next_position) {
+                Ok(()) => {
+                    // SAFETY: as in `push_slowly`: the block is right for the position, and stays until we
+                    // have counted our value. The slot is ours since we moved the head from its position.
+                    let value = unsafe { (*block).slots[index].empty() };
+                    if index + 1 == SLOTS {
+                        // SAFETY: as above. `next` was set before the mark that we have seen.
+                        let next = unsafe { &*block }.next.load(Ordering::Acquire);
+                        // SAFETY: the next block has values to come; it stays until they are taken.
+                        let more = !unsafe { &*next }.next.load(Ordering::Relaxed).is_null();
+                        self.head.block.store(next, Ordering::Release);
+                        let first = (position & !MORE) + 2 * ONE;
+                        head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
+                    }
+                    // SAFETY: as above, up to the addition.
+                    let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
+                    drop(entry);
+                    if taken == SLOTS {
+                        // SAFETY: ours was the last value, so nobody else reaches the block any more.
+                        unsafe { Block::free(block) };
+                    }
+                    return Pop::Value(value);
+                }
+                Err(now) => {
+                    position = now;
+                    patience.lost();
+                }
+            }
+        }
+    }
+}
+
+impl<T> Buffer<T> for List<T> {
+    #[inline(always)]
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
+        match self.sole.enter_at_once() {
+            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
+            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
+            None => Err(Difficulty::Unknown),
+        }
+    }
+
+    #[inline(always)]
+    fn pop_at_once(&self) -> Result<T, Difficulty> {
+        let popped = match self.sole.enter_at_once() {
+            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
+            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
+            None => None,
+        };
+        popped.ok_or(Difficulty::Unknown)
+    }
+
+    #[inline(never)]
+    fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError> {
         let mut entry = self.sole.enter();
         let mut patience = Patience::new();
         let mut position = self.tail.position.load(Ordering::Acquire);
@@ -212,7 +289,7 @@ impl<T> List<T> {
         let result = loop {
             let mut block = self.tail.block.load(Ordering::Acquire);
             if position & CLOSED != 0 {
-                break Err(value);
+                break Err(PushError::Closed);
             }
             let index = slot_of(position);
             if index == SLOTS {
@@ -260,87 +337,6 @@ impl<T> List<T> {
             drop(unsafe { Box::from_raw(next) });
         }
         result
-    }
-
-    #[inline(never)]
-    fn pop(&self, entry: Entry<'_>) -> Pop<T> {
-        let mut patience = Patience::new();
-        let mut position = self.head.position.load(Ordering::Acquire);
-        loop {
-            let block = self.head.block.load(Ordering::Acquire);
-            let mut next_position = position + ONE;
-            if position & MORE == 0 {
-                let tail = self.tail.position.load(Ordering::SeqCst);
-                if tail & !CLOSED == position {
-                    return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
-                }
-                if tail / ONE / LAP != position / ONE / LAP {
-                    next_position |= MORE;
-                }
-            }
-            let index = slot_of(position);
-            // No block yet: the first value is on its way.
-            if index == SLOTS || block.is_null() {
-                patience.wait();
-                position = self.head.position.load(Ordering::Acquire);
-                continue;
-            }
-            let head = &self.head.position;
-            match entry.exchange(head, position, next_position) {
-                Ok(()) => {
-                    // SAFETY: as in `push`: the block is right for the position, and stays until we
-                    // have counted our value. The slot is ours since we moved the head from its position.
-                    let value = unsafe { (*block).slots[index].empty() };
-                    if index + 1 == SLOTS {
-                        // SAFETY: as above. `next` was set before the mark that we have seen.
-                        let next = unsafe { &*block }.next.load(Ordering::Acquire);
-                        // SAFETY: the next block has values to come; it stays until they are taken.
-                        let more = !unsafe { &*next }.next.load(Ordering::Relaxed).is_null();
-                        self.head.block.store(next, Ordering::Release);
-                        let first = (position & !MORE) + 2 * ONE;
-                        head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
-                    }
-                    // SAFETY: as above, up to the addition.
-                    let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
-                    drop(entry);
-                    if taken == SLOTS {
-                        // SAFETY: ours was the last value, so nobody else reaches the block any more.
-                        unsafe { Block::free(block) };
-                    }
-                    return Pop::Value(value);
-                }
-                Err(now) => {
-                    position = now;
-                    patience.lost();
-                }
-            }
-        }
-    }
-}
-
-impl<T> Buffer<T> for List<T> {
-    #[inline(always)]
-    fn push_at_once(&self, value: T) -> Result<(), (Difficulty, T)> {
-        let pushed = match self.sole.enter_at_once() {
-            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
-            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
-            None => Err(value),
-        };
-        pushed.map_err(|value| (Difficulty::Unknown, value))
-    }
-
-    #[inline(always)]
-    fn pop_at_once(&self) -> Result<T, Difficulty> {
-        let popped = match self.sole.enter_at_once() {
-            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
-            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
-            None => None,
-        };
-        popped.ok_or(Difficulty::Unknown)
-    }
-
-    fn push_slowly(&self, value: T) -> Result<(), (PushError, T)> {
-        self.push(value).map_err(|value| (PushError::Closed, value))
     }
 
     fn pop_slowly(&self) -> Pop<T> {
@@ -408,7 +404,7 @@ mod models {
     use loom::thread;
 
     fn push(list: &List<Box<usize>>, n: usize) {
-        assert!(list.try_push(Box::new(n)).is_ok());
+        assert!(list.try_push(&mut Some(Box::new(n))).is_ok());
     }
 
     fn pop(list: &List<Box<usize>>) -> Option<usize> {

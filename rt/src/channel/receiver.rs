@@ -122,8 +122,8 @@ impl<T> Receiver<T> {
     ) -> Result<T, RecvTimeoutError> {
         may_suspend(site);
         match &self.0 {
-            Flavor::Bounded(channel) => channel.recv(deadline, site),
-            Flavor::Unbounded(channel) => channel.recv(deadline, site),
+            Flavor::Bounded(channel) => channel.recv_slowly(Difficulty::Unknown, deadline, site),
+            Flavor::Unbounded(channel) => channel.recv_slowly(Difficulty::Unknown, deadline, site),
             Flavor::Zero(channel) => channel.recv(deadline, site),
             Flavor::At(timer) => timer.recv(deadline, site).map(message),
             Flavor::Tick(timer) => timer.recv(deadline, site).map(message),
@@ -221,7 +221,9 @@ fn recv_unbounded<T>(
     site: &'static Location<'static>,
 ) -> Result<T, RecvError> {
     may_suspend(site);
-    channel.recv(None, site).map_err(|_| RecvError)
+    channel
+        .recv_at_once()
+        .or_else(|difficulty| channel.recv_slowly(difficulty, None, site).map_err(|_| RecvError))
 }
 
 #[inline(never)]

@@ -69,17 +69,15 @@ impl<T> Ring<T> {
 
     /// A push, if it is usual.
     #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: T) -> Result<(), (Difficulty, T)> {
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
         let tail = self.tail.load(Ordering::Acquire);
         let place = self.slots.place(tail);
         // If the tail is closed, no stamp is like it: what is at the tail is not filled.
         if place.stamp() != tail {
             let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
-            return Err((if is_full { Difficulty::Wait } else { Difficulty::Unknown }, value));
+            return Err(if is_full { Difficulty::Wait } else { Difficulty::Unknown });
         }
-        if take(&turn, &self.tail, &place).is_err() {
-            return Err((Difficulty::Unknown, value));
-        }
+        take(&turn, &self.tail, &place).map_err(|_| Difficulty::Unknown)?;
         // SAFETY: just taken.
         unsafe { place.fill(value) };
         Ok(())
@@ -138,7 +136,7 @@ impl<T> Ring<T> {
     /// Fills a reserved slot.
     pub(super) fn fill(&self, reserved: Reserved, value: T) {
         // SAFETY: reserved for the caller, who gives the reservation up.
-        unsafe { self.slots.place(reserved.0).fill(value) };
+        unsafe { self.slots.place(reserved.0).fill(&mut Some(value)) };
     }
 
     /// Gives a reserved slot up.
@@ -161,11 +159,11 @@ impl<T> Ring<T> {
 
 impl<T> Buffer<T> for Ring<T> {
     #[inline(always)]
-    fn push_at_once(&self, value: T) -> Result<(), (Difficulty, T)> {
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
         match self.sole.enter_at_once() {
             Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
             Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
-            None => Err((Difficulty::Unknown, value)),
+            None => Err(Difficulty::Unknown),
         }
     }
 
@@ -179,16 +177,12 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     #[inline(never)]
-    fn push_slowly(&self, value: T) -> Result<(), (PushError, T)> {
+    fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError> {
         let entry = self.sole.enter();
-        match self.take_tail(&entry) {
-            Ok(place) => {
-                // SAFETY: just taken.
-                unsafe { place.fill(value) };
-                Ok(())
-            }
-            Err(error) => Err((error, value)),
-        }
+        let place = self.take_tail(&entry)?;
+        // SAFETY: just taken.
+        unsafe { place.fill(value) };
+        Ok(())
     }
 
     #[inline(never)]
@@ -312,7 +306,7 @@ mod models {
             let ring = Arc::new(Ring::new(1));
             let senders = [1, 2].map(|value| {
                 let ring = Arc::clone(&ring);
-                thread::spawn(move || ring.try_push(value).is_ok().then_some(value))
+                thread::spawn(move || ring.try_push(&mut Some(value)).is_ok().then_some(value))
             });
             let mut out: Vec<usize> = pop(&ring).into_iter().collect();
             let mut sent: Vec<usize> =
@@ -329,7 +323,7 @@ mod models {
         loom::model(|| {
             let ring = Arc::new(Ring::new(2));
             let reserved = ring.reserve().ok().unwrap();
-            assert!(ring.try_push(5).is_ok());
+            assert!(ring.try_push(&mut Some(5)).is_ok());
             let receivers = [0, 1].map(|_| {
                 let ring = Arc::clone(&ring);
                 thread::spawn(move || match ring.try_pop() {
@@ -353,7 +347,7 @@ mod models {
         loom::model(|| {
             let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
             let (ring, waiting) = &*world;
-            assert!(ring.try_push(1).is_ok());
+            assert!(ring.try_push(&mut Some(1)).is_ok());
             assert_eq!(pop(ring), Some(1));
             let receiver = {
                 let world = Arc::clone(&world);
@@ -366,9 +360,9 @@ mod models {
             };
             let entry = ring.sole.enter();
             let alone = entry.is_alone();
-            let position = ring.take_tail(&entry).unwrap_or_else(|_| unreachable!("room"));
+            let place = ring.take_tail(&entry).unwrap_or_else(|_| unreachable!("room"));
             // SAFETY: just taken.
-            unsafe { ring.publish(position, 2) };
+            unsafe { place.fill(&mut Some(2)) };
             drop(entry);
             if !alone {
                 sequentially_consistent();
@@ -386,7 +380,7 @@ mod models {
             let ring = Arc::new(Ring::new(2));
             let sender = {
                 let ring = Arc::clone(&ring);
-                thread::spawn(move || ring.try_push(1).is_ok())
+                thread::spawn(move || ring.try_push(&mut Some(1)).is_ok())
             };
             ring.close();
             let mut out = 0;

@@ -5,7 +5,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::Difficulty;
+use super::buffer::{Difficulty, PushError};
 use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
@@ -42,8 +42,14 @@ impl<T> Sender<T> {
     /// The value comes back if the channel is full or disconnected.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
         match &self.0 {
-            Flavor::Bounded(channel) => channel.try_send(value),
-            Flavor::Unbounded(channel) => channel.try_send(value),
+            Flavor::Bounded(channel) => {
+                let mut value = Some(value);
+                channel.try_send(&mut value).map_err(|error| refused(error, value))
+            }
+            Flavor::Unbounded(channel) => {
+                let mut value = Some(value);
+                channel.try_send(&mut value).map_err(|error| refused(error, value))
+            }
             Flavor::Zero(channel) => channel.try_send(value),
         }
     }
@@ -60,7 +66,11 @@ impl<T> Sender<T> {
         match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
-                channel.send_at_once(value).or_else(|unsent| send_bounded(channel, unsent, site))
+                let mut value = Some(value);
+                match channel.send_at_once(&mut value) {
+                    Ok(()) => Ok(()),
+                    Err(difficulty) => send_bounded(channel, value, difficulty, site),
+                }
             }
             Flavor::Unbounded(channel) => send_unbounded(channel, value),
             Flavor::Zero(channel) => send_zero(channel, value, site),
@@ -98,8 +108,16 @@ impl<T> Sender<T> {
             may_suspend(site);
         }
         match &self.0 {
-            Flavor::Bounded(channel) => channel.send(value, deadline, site),
-            Flavor::Unbounded(channel) => channel.send(value, deadline, site),
+            Flavor::Bounded(channel) => {
+                let mut value = Some(value);
+                let sent = channel.send_slowly(&mut value, Difficulty::Unknown, deadline, site);
+                sent.map_err(|error| late(error, value))
+            }
+            Flavor::Unbounded(channel) => {
+                let mut value = Some(value);
+                let sent = channel.send_slowly(&mut value, Difficulty::Unknown, deadline, site);
+                sent.map_err(|error| late(error, value))
+            }
             Flavor::Zero(channel) => channel.send(value, deadline, site),
         }
     }
@@ -176,15 +194,18 @@ impl<T> Sender<T> {
 #[inline(never)]
 fn send_bounded<T>(
     channel: &Bounded<T>,
-    unsent: (Difficulty, T),
+    mut value: Option<T>,
+    difficulty: Difficulty,
     site: &'static Location<'static>,
 ) -> Result<(), SendError<T>> {
-    channel.send_slowly(unsent, None, site).map_err(without_deadline)
+    let sent = channel.send_slowly(&mut value, difficulty, None, site);
+    sent.map_err(|_| SendError(unsent(value)))
 }
 
 #[inline(never)]
 fn send_unbounded<T>(channel: &Unbounded<T>, value: T) -> Result<(), SendError<T>> {
-    channel.try_send(value).map_err(|error| SendError(error.into_inner()))
+    let mut value = Some(value);
+    channel.try_send(&mut value).map_err(|_| SendError(unsent(value)))
 }
 
 #[inline(never)]
@@ -194,14 +215,29 @@ fn send_zero<T>(
     site: &'static Location<'static>,
 ) -> Result<(), SendError<T>> {
     may_suspend(site);
-    channel.send(value, None, site).map_err(without_deadline)
-}
-
-fn without_deadline<T>(error: SendTimeoutError<T>) -> SendError<T> {
-    match error {
+    channel.send(value, None, site).map_err(|error| match error {
         SendTimeoutError::Disconnected(value) => SendError(value),
         SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
+    })
+}
+
+fn refused<T>(error: PushError, value: Option<T>) -> TrySendError<T> {
+    match error {
+        PushError::Full => TrySendError::Full(unsent(value)),
+        PushError::Closed => TrySendError::Disconnected(unsent(value)),
     }
+}
+
+fn late<T>(error: PushError, value: Option<T>) -> SendTimeoutError<T> {
+    match error {
+        PushError::Full => SendTimeoutError::Timeout(unsent(value)),
+        PushError::Closed => SendTimeoutError::Disconnected(unsent(value)),
+    }
+}
+
+/// What is not sent is where it was.
+pub(super) fn unsent<T>(value: Option<T>) -> T {
+    value.expect("taken by a send that failed")
 }
 
 impl<T> Clone for Sender<T> {

@@ -119,11 +119,12 @@ impl<T> Place<'_, T> {
 
     /// # Safety
     ///
-    /// The caller took the tail from here, and does this once.
+    /// The caller took the tail from here, and does this once, with a value.
     #[inline(always)]
-    pub(super) unsafe fn fill(&self, value: T) {
-        // SAFETY: the slot is the caller's.
-        unsafe { (*self.slot.value.get()).write(value) };
+    pub(super) unsafe fn fill(&self, value: &mut Option<T>) {
+        debug_assert!(value.is_some());
+        // SAFETY: the caller's: the slot is its own, and the value there.
+        unsafe { (*self.slot.value.get()).write(value.take().unwrap_unchecked()) };
         self.mark(FILLED);
     }
 

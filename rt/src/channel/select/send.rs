@@ -4,11 +4,12 @@ use std::ptr::NonNull;
 
 use super::arm::{End, Seat, Waits};
 use super::token::{Kind, Token};
+use crate::channel::Sender;
 use crate::channel::buffer::PushError;
 use crate::channel::rendezvous::{Meeting, Side};
 use crate::channel::ring::Reserved;
 use crate::channel::sender::Flavor as S;
-use crate::channel::{Sender, TrySendError};
+use crate::channel::sender::unsent;
 use crate::sched;
 use crate::spin::SpinGuard;
 use crate::task::state::Op;
@@ -86,7 +87,8 @@ impl<T> Sender<T> {
                 channel.fill(Reserved::at(token.packet.word()), value)
             }
             (Kind::Nothing, S::Unbounded(channel)) => {
-                channel.try_send(value).map_err(TrySendError::into_inner)
+                let mut value = Some(value);
+                channel.try_send(&mut value).map_err(|_| unsent(value))
             }
             (Kind::Exchange, _) => {
                 // SAFETY: the caller's: values of the channel are of type T.
