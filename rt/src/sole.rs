@@ -81,8 +81,15 @@ pub(crate) enum Entry<'a> {
 /// Who is alone is inside while this lives.
 pub(crate) struct Inside<'a>(&'a AtomicUsize);
 
-/// One of many: t while it is not alone, or anybody once it is SHARED.
-pub(crate) struct Others;
+/// One of many: t while it is not alone, or anybody once it is SHARED, or who has the object to itself otherwise.
+pub(crate) struct Others(());
+
+impl Others {
+    /// Who has the object to itself otherwise.
+    pub(crate) fn owner() -> Self {
+        Self(())
+    }
+}
 
 /// What the two do differently. Where it matters, code is compiled for each, and not for an [`Entry`] that is either.
 pub(crate) trait Turn {
@@ -104,6 +111,11 @@ impl Sole {
         Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(FREE) }
     }
 
+    #[cfg(all(test, loom))]
+    pub(crate) fn shared() -> Self {
+        Self { user: AtomicUsize::new(SHARED), inside: AtomicUsize::new(FREE) }
+    }
+
     /// Comes, and enters if alone. May wait for another OS thread's few instructions.
     #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
@@ -114,7 +126,7 @@ impl Sole {
         if user != os_thread() | FIRST || self.count() {
             self.come(user);
         }
-        Entry::Among(Others)
+        Entry::Among(Others(()))
     }
 
     /// As [`Sole::enter`], if that takes a few instructions only.
@@ -122,7 +134,7 @@ impl Sole {
     pub(crate) fn enter_at_once(&self) -> Option<Entry<'_>> {
         let user = self.user.load(Ordering::Acquire);
         if user == SHARED {
-            Some(Entry::Among(Others))
+            Some(Entry::Among(Others(())))
         } else if user == os_thread() | ALONE && self.try_inside(user) {
             Some(Entry::Alone(Inside(&self.inside)))
         } else {

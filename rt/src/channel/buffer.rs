@@ -7,12 +7,15 @@ pub(super) enum PushError {
     Closed,
 }
 
+/// Of a slot that was taken without a value to put in.
+pub(super) const MISSING: &str = "a value is sent once";
+
 /// Why something that is to be done at once was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Difficulty {
     /// The buffer is full, or empty, and not closed.
     Wait,
-    /// Any other, or none: try again, slowly.
+    /// Any other, or none: to be tried slowly.
     Unknown,
 }
 
@@ -43,8 +46,8 @@ pub(super) enum Peek {
 /// with other such operations, as [`WaitList`](crate::wait::WaitList) needs; but as long as one OS thread
 /// alone uses it ([`Sole`](crate::sole::Sole)) they are ordered for that thread only.
 pub(super) trait Buffer<T> {
-    /// Adds a value at the tail, if that takes a few instructions. Takes it out of where it is only then, so that one
-    /// that is large is moved once.
+    /// Adds a value, which there is, at the tail, if that takes a few instructions. Takes it out of where it is only then,
+    /// so that one that is large is moved once.
     fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty>;
     /// Adds a value at the tail, and only then takes it out of where it is.
     fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError>;

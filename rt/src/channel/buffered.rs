@@ -65,7 +65,6 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
     #[inline(always)]
     pub(super) fn recv_at_once(&self) -> Result<T, Difficulty> {
         let value = self.buffer.pop_at_once()?;
-        // The value goes along, so that it needs no register that must be saved first.
         Ok(self.senders.notify_one_with(value))
     }
 
@@ -88,7 +87,9 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
     ) -> Result<(), PushError> {
         let mut sent = match difficulty {
             Difficulty::Wait => Err(PushError::Full),
-            Difficulty::Unknown => self.try_send(value),
+            Difficulty::Unknown => {
+                self.buffer.push_slowly(value).inspect(|()| self.receivers.notify_one())
+            }
         };
         let mut retry = None;
         while sent == Err(PushError::Full) && deadline.is_none_or(|at| Instant::now() < at) {
@@ -102,8 +103,12 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
     }
 
     pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
+        self.recv_at_once().or_else(|_| self.try_recv_slowly())
+    }
+
+    fn try_recv_slowly(&self) -> Result<T, TryRecvError> {
         loop {
-            match self.buffer.try_pop() {
+            match self.buffer.pop_slowly() {
                 Pop::Value(value) => {
                     self.senders.notify_one();
                     return Ok(value);
@@ -125,7 +130,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
     ) -> Result<T, RecvTimeoutError> {
         let mut received = match difficulty {
             Difficulty::Wait => Err(TryRecvError::Empty),
-            Difficulty::Unknown => self.try_recv(),
+            Difficulty::Unknown => self.try_recv_slowly(),
         };
         let mut retry = None;
         loop {
@@ -254,7 +259,7 @@ mod models {
     #[test]
     fn a_receiver_that_sleeps_is_seen_by_the_sender() {
         loom::model(|| {
-            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
+            let world = Arc::new((Ring::shared(1), AtomicUsize::new(0)));
             let sender = {
                 let world = Arc::clone(&world);
                 thread::spawn(move || {

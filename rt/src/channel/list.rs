@@ -22,7 +22,7 @@ use std::ptr;
 
 use crossbeam_utils::CachePadded;
 
-use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
+use super::buffer::{Buffer, Difficulty, MISSING, Peek, Pop, PushError};
 use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sole::{Entry, Others, Sole, Turn};
 use crate::spin::Patience;
@@ -98,12 +98,12 @@ impl<T> Block<T> {
 impl<T> Slot<T> {
     /// # Safety
     ///
-    /// The caller moved the tail from here, and does this once, with a value.
+    /// The caller moved the tail from here, and does this once.
     #[inline(always)]
     unsafe fn fill(&self, value: &mut Option<T>) {
-        debug_assert!(value.is_some());
-        // SAFETY: the caller's: the slot is its own, and the value there.
-        unsafe { (*self.value.get()).write(value.take().unwrap_unchecked()) };
+        let value = value.take().expect(MISSING);
+        // SAFETY: the slot is the caller's.
+        unsafe { (*self.value.get()).write(value) };
         self.filled.store(true, Ordering::Release);
     }
 
@@ -176,14 +176,17 @@ impl<T> List<T> {
 
     /// A pop, if it is usual.
     #[inline(always)]
-    fn pop_in_turn(&self, turn: impl Turn) -> Option<T> {
+    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
         let position = self.head.position.load(Ordering::Acquire);
         let block = self.head.block.load(Ordering::Acquire);
         if position & MORE == 0 {
             let tail = self.tail.position.load(Ordering::SeqCst);
-            // In a later block the slow way notes that there is MORE.
-            if tail & !CLOSED == position || tail / ONE / LAP != position / ONE / LAP {
-                return None;
+            if tail == position {
+                return Err(Difficulty::Wait);
+            }
+            // If closed, it may be empty. In a later block, the slow way notes that there is MORE.
+            if tail & CLOSED != 0 || tail / ONE / LAP != position / ONE / LAP {
+                return Err(Difficulty::Unknown);
             }
         }
         let index = slot_of(position);
@@ -191,17 +194,18 @@ impl<T> List<T> {
             || block.is_null()
             || turn.exchange(&self.head.position, position, position + ONE).is_err()
         {
-            return None;
+            return Err(Difficulty::Unknown);
         }
         // SAFETY: as in `pop`.
-        unsafe {
-            let value = (*block).slots[index].empty();
-            if turn.add(&(*block).taken, 1) + 1 == SLOTS {
-                drop(turn);
-                Block::free(block);
-            }
-            Some(value)
+        let value = unsafe { (*block).slots[index].empty() };
+        // SAFETY: as in `pop`, up to the addition.
+        let taken = turn.add(unsafe { &(*block).taken }, 1) + 1;
+        // Who is alone takes them in order, so the last is not here.
+        if !turn.is_alone() && taken == SLOTS {
+            // SAFETY: as in `pop`.
+            unsafe { Block::free(block) };
         }
+        Ok(value)
     }
 
     #[inline(never)]
@@ -272,12 +276,11 @@ impl<T> Buffer<T> for List<T> {
 
     #[inline(always)]
     fn pop_at_once(&self) -> Result<T, Difficulty> {
-        let popped = match self.sole.enter_at_once() {
+        match self.sole.enter_at_once() {
             Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
             Some(Entry::Among(turn)) => self.pop_in_turn(turn),
-            None => None,
-        };
-        popped.ok_or(Difficulty::Unknown)
+            None => Err(Difficulty::Unknown),
+        }
     }
 
     #[inline(never)]
@@ -334,7 +337,7 @@ impl<T> Buffer<T> for List<T> {
         drop(entry);
         if !next.is_null() {
             // SAFETY: made above, and linked nowhere.
-            drop(unsafe { Box::from_raw(next) });
+            unsafe { Block::free(next) };
         }
         result
     }
@@ -385,14 +388,14 @@ impl<T> Buffer<T> for List<T> {
 
 impl<T> Drop for List<T> {
     fn drop(&mut self) {
-        while let Pop::Value(value) = self.pop(Entry::Among(Others)) {
+        while let Pop::Value(value) = self.pop(Entry::Among(Others::owner())) {
             drop(value);
         }
         let block = self.head.block.load(Ordering::Relaxed);
         if !block.is_null() {
             // SAFETY: nobody else is left. All blocks before the head's are freed, and there is none
             // after it: the list is empty, and with the last value of a block the head leaves it.
-            drop(unsafe { Box::from_raw(block) });
+            unsafe { Block::free(block) };
         }
     }
 }

@@ -114,7 +114,6 @@ impl<T> Receiver<T> {
         self.recv_at(Some(deadline), Location::caller())
     }
 
-    #[inline]
     pub(super) fn recv_at(
         &self,
         deadline: Option<Instant>,

@@ -276,8 +276,8 @@ impl<T> Drop for Ring<T> {
             let place = self.slots.place(head);
             // A reservation whose operation was leaked never comes.
             if place.stamp() == head | FILLED {
-                // SAFETY: nobody else is left, and the stamp says that the value is there.
-                drop(unsafe { place.empty() });
+                // SAFETY: the stamp says so, and nobody else is left.
+                unsafe { place.drop_value() };
             }
             head = place.next();
         }
@@ -291,6 +291,15 @@ mod models {
     use crate::wait::sequentially_consistent;
     use loom::sync::Arc;
     use loom::thread;
+
+    impl<T> Ring<T> {
+        /// One that is used by several OS threads, so that what they do at once is seen too.
+        pub(in crate::channel) fn shared(cap: usize) -> Self {
+            let mut ring = Self::new(cap);
+            ring.sole = Sole::shared();
+            ring
+        }
+    }
 
     fn pop(ring: &Ring<usize>) -> Option<usize> {
         match ring.try_pop() {
@@ -321,7 +330,7 @@ mod models {
     #[test]
     fn two_receivers_share_a_value_and_a_hole() {
         loom::model(|| {
-            let ring = Arc::new(Ring::new(2));
+            let ring = Arc::new(Ring::shared(2));
             let reserved = ring.reserve().ok().unwrap();
             assert!(ring.try_push(&mut Some(5)).is_ok());
             let receivers = [0, 1].map(|_| {
@@ -358,13 +367,12 @@ mod models {
                     ring.peek() == Peek::Empty
                 })
             };
-            let entry = ring.sole.enter();
-            let alone = entry.is_alone();
-            let place = ring.take_tail(&entry).unwrap_or_else(|_| unreachable!("room"));
-            // SAFETY: just taken.
-            unsafe { place.fill(&mut Some(2)) };
-            drop(entry);
-            if !alone {
+            let value = &mut Some(2);
+            let alone = match ring.sole.enter() {
+                Entry::Alone(turn) => ring.push_in_turn(turn, value).map(|()| true),
+                Entry::Among(turn) => ring.push_in_turn(turn, value).map(|()| false),
+            };
+            if !alone.expect("there is room, and nobody else sends") {
                 sequentially_consistent();
             }
             let seen = waiting.load(Ordering::SeqCst) > 0;
@@ -377,7 +385,7 @@ mod models {
     #[test]
     fn nothing_is_sent_after_the_end() {
         loom::model(|| {
-            let ring = Arc::new(Ring::new(2));
+            let ring = Arc::new(Ring::shared(2));
             let sender = {
                 let ring = Arc::clone(&ring);
                 thread::spawn(move || ring.try_push(&mut Some(1)).is_ok())

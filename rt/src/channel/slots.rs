@@ -14,6 +14,7 @@
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 
+use super::buffer::MISSING;
 use crate::prim::{AtomicUsize, Ordering};
 
 pub(super) const FILLED: usize = 1;
@@ -71,7 +72,8 @@ impl<T> Slots<T> {
         let lap = self.lap;
         let in_lap = in_lap(position, lap);
         debug_assert!(in_lap <= self.last);
-        // SAFETY: positions come from `next`, which wraps around after the last. A slot is a multiple of four bytes.
+        const { assert!(size_of::<Slot<T>>().is_multiple_of(ONE)) }
+        // SAFETY: positions come from `next`, which wraps around after the last.
         let slot = unsafe { &*self.slots.as_ptr().byte_add(in_lap * (size_of::<Slot<T>>() / ONE)) };
         Place { position, slot, is_last: in_lap == self.last, lap }
     }
@@ -119,12 +121,12 @@ impl<T> Place<'_, T> {
 
     /// # Safety
     ///
-    /// The caller took the tail from here, and does this once, with a value.
+    /// The caller took the tail from here, and does this once.
     #[inline(always)]
     pub(super) unsafe fn fill(&self, value: &mut Option<T>) {
-        debug_assert!(value.is_some());
-        // SAFETY: the caller's: the slot is its own, and the value there.
-        unsafe { (*self.slot.value.get()).write(value.take().unwrap_unchecked()) };
+        let value = value.take().expect(MISSING);
+        // SAFETY: the slot is the caller's.
+        unsafe { (*self.slot.value.get()).write(value) };
         self.mark(FILLED);
     }
 
@@ -143,6 +145,14 @@ impl<T> Place<'_, T> {
         let value = unsafe { (*self.slot.value.get()).assume_init_read() };
         self.free();
         value
+    }
+
+    /// # Safety
+    ///
+    /// The stamp says that it is filled, and nobody else comes any more.
+    pub(super) unsafe fn drop_value(&self) {
+        // SAFETY: the value is there. In place: it may be too large for the stack.
+        unsafe { (*self.slot.value.get()).assume_init_drop() };
     }
 
     /// By whom took the head from here: for the next lap.

@@ -3,7 +3,7 @@
 //! A green thread may continue on another OS thread after any suspension, and the compiler does not
 //! know that: it may compute the address of a thread-local once and use it on both sides of a switch.
 //! So the address never leaves the function below, which is never inlined, and the reference that it
-//! gives out must not be kept across a suspension. Nothing that is inlined into users' code calls it.
+//! gives out must not be kept across a suspension, wherever its caller is inlined.
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};

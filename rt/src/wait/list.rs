@@ -103,13 +103,11 @@ impl WaitList {
     /// The condition has changed for one waiter, as described at the head of this file.
     #[inline]
     pub(crate) fn notify_one(&self) {
-        sequentially_consistent();
-        if self.waiting.load(Ordering::SeqCst) > 0 {
-            self.notify_slow();
-        }
+        self.notify_one_with(());
     }
 
-    /// As [`WaitList::notify_one`], for a caller that has something else in hand.
+    /// As [`WaitList::notify_one`], for a caller that has something in hand: then that is in no register that must be
+    /// saved first.
     #[inline(always)]
     pub(crate) fn notify_one_with<T>(&self, value: T) -> T {
         #[cold]
@@ -122,7 +120,6 @@ impl WaitList {
         if self.waiting.load(Ordering::SeqCst) > 0 { notify(self, value) } else { value }
     }
 
-    #[cold]
     fn notify_slow(&self) {
         let mut queues = self.queues.lock();
         let taker = queues.takers.claim_one(WOKEN);
