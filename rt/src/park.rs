@@ -133,7 +133,7 @@ impl Wait {
     pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
             task.note_target(Target::Lock(NonNull::from(lock)));
-            sched::note_lock_met();
+            sched::note_lock_met(*task);
         }
     }
 
@@ -308,9 +308,12 @@ impl Spin {
 
     fn is_in_vain(&self) -> bool {
         current::with(|worker| {
-            worker.is_some_and(|worker| {
-                let alone = worker.sched().config.workers == 1;
-                worker.green().is_some() && (alone || (self.looks > 0 && worker.has_others()))
+            worker.filter(|worker| worker.green().is_some()).is_some_and(|worker| {
+                if self.looks > 0 {
+                    worker.has_others()
+                } else {
+                    worker.sched().config.workers == 1 || !worker.may_spin()
+                }
             })
         })
     }

@@ -18,6 +18,7 @@ use super::counters::Counters;
 use super::driver::Untold;
 use super::halves::Stretch;
 use super::hogs::Turn;
+use super::hot::Contention;
 use super::queues::Queues;
 use super::remote::Remote;
 use super::rescues::Rescues;
@@ -88,6 +89,7 @@ pub(crate) struct Worker {
     pub(super) timing: Timing,
     pub(super) sharing: Sharing,
     pub(super) rescues: Rescues,
+    pub(super) contention: Contention,
     /// What it runs is a hog, and this is its turn.
     pub(super) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
@@ -127,6 +129,7 @@ impl Worker {
             timing: Timing::default(),
             sharing: Sharing::default(),
             rescues: Rescues::default(),
+            contention: Contention::default(),
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             slept_until_timer: Cell::new(false),

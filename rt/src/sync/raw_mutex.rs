@@ -177,8 +177,15 @@ impl RawMutex {
     #[cold]
     fn lock_contended(&self, site: &'static Location<'static>) {
         let mut spin = Spin::new();
+        let turns = self.turns.load(Ordering::Relaxed);
         while spin.again() {
             if self.holder.load(Ordering::Relaxed) == FREE && self.try_lock() {
+                // Those of a steady lock are not counted, and one that was steady no longer may have had any number.
+                let passed = self.turns.load(Ordering::Relaxed).checked_sub(turns);
+                let passed = passed.filter(|_| turns < STEADY).map(u32::from);
+                if sched::note_spin(passed) {
+                    self.unsettle();
+                }
                 return;
             }
         }

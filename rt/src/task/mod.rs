@@ -105,6 +105,8 @@ pub(crate) struct Body {
     pub(crate) plain: bool,
     /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
     pub(crate) hog: Cell<Hog>,
+    /// The lock that it waits for is hot. Written by the task itself, before others know that it waits.
+    pub(crate) steps_aside: Cell<bool>,
     /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
     /// one: a task that never waits does not pay for them.
@@ -229,6 +231,7 @@ impl TaskRef {
             name: attributes.name,
             plain,
             hog: Cell::new(Hog::No),
+            steps_aside: Cell::new(false),
             pinned: attributes.pinned,
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),
