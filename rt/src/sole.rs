@@ -134,11 +134,13 @@ impl Sole {
     pub(crate) fn enter_at_once(&self) -> Option<Entry<'_>> {
         let user = self.user.load(Ordering::Acquire);
         if user == SHARED {
-            Some(Entry::Among(Others(())))
-        } else if user == os_thread() | ALONE && self.try_inside(user) {
-            Some(Entry::Alone(Inside(&self.inside)))
+            return Some(Entry::Among(Others(())));
+        }
+        let me = os_thread();
+        if user == me | ALONE {
+            self.try_inside(user).then(|| Entry::Alone(Inside(&self.inside)))
         } else {
-            None
+            (user == me | FIRST && self.count_unless_due()).then(|| Entry::Among(Others(())))
         }
     }
 
@@ -164,6 +166,17 @@ impl Sole {
         let times = self.inside.load(Ordering::Relaxed) / 2 + 1;
         self.inside.store(times * 2, Ordering::Relaxed);
         times.is_multiple_of(OFTEN)
+    }
+
+    /// By the first user: false, and nothing has changed, if [`Sole::count`] is going to say true.
+    #[inline(always)]
+    fn count_unless_due(&self) -> bool {
+        let times = self.inside.load(Ordering::Relaxed) / 2 + 1;
+        let is_due = times.is_multiple_of(OFTEN);
+        if !is_due {
+            self.inside.store(times * 2, Ordering::Relaxed);
+        }
+        !is_due
     }
 
     /// By the first user: whether it is to be alone from now on. Then nothing is counted any more.
