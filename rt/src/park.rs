@@ -130,10 +130,12 @@ impl Wait {
 
     /// Notes that it is a wait for this lock, with a reason that says so: for dumps, where the note stays in its place until
     /// the wait is over, and for the worker.
-    pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
+    /// Whoever wakes it is told whether it steps aside.
+    pub(crate) fn note_lock(&self, lock: &AwaitedLock, aside: bool) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
             task.note_target(Target::Lock(NonNull::from(lock)));
-            sched::note_lock_met(*task);
+            task.steps_aside.set(aside);
+            sched::note_lock_met();
         }
     }
 
@@ -280,8 +282,12 @@ impl Retry {
 /// Looking again for a moment at what another OS thread may be about to change. A green thread whose
 /// runtime has one worker does not: the one that it waits for cannot run meanwhile. One whose worker has others to run
 /// looks once; else the worker would be idle, and to come back from that takes longer.
+///
+/// One that would spin for a mutex which is hot steps aside: it does not ([`hot`](crate::sched)).
 pub(crate) struct Spin {
     looks: u32,
+    mutex: *const (),
+    aside: bool,
 }
 
 impl Spin {
@@ -291,7 +297,17 @@ impl Spin {
 
     /// For the calling thread.
     pub(crate) fn new() -> Self {
-        Self { looks: 0 }
+        Self::of_mutex(std::ptr::null())
+    }
+
+    /// For the calling thread, and a mutex, which is only compared.
+    pub(crate) fn of_mutex(mutex: *const ()) -> Self {
+        Self { looks: 0, mutex, aside: false }
+    }
+
+    /// Whether it has stepped aside.
+    pub(crate) fn is_aside(&self) -> bool {
+        self.aside
     }
 
     /// Whether to look again. Waits a little if so.
@@ -306,14 +322,15 @@ impl Spin {
         true
     }
 
-    fn is_in_vain(&self) -> bool {
+    fn is_in_vain(&mut self) -> bool {
         current::with(|worker| {
             worker.filter(|worker| worker.green().is_some()).is_some_and(|worker| {
                 if self.looks > 0 {
-                    worker.has_others()
-                } else {
-                    worker.sched().config.workers == 1 || !worker.may_spin()
+                    return worker.has_others();
                 }
+                let alone = worker.sched().config.workers == 1;
+                self.aside = !alone && !self.mutex.is_null() && worker.steps_aside(self.mutex);
+                alone || self.aside
             })
         })
     }

@@ -176,3 +176,28 @@ impl<T> Place<'_, T> {
         }
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_go_round_the_slots_and_past_the_last_number() {
+        for cap in [1, 2, 3, 4, 7] {
+            let slots = Slots::<u8>::new(cap);
+            let two_laps_before_zero = slots.lap.wrapping_mul(2).wrapping_neg();
+            for first in [0, two_laps_before_zero] {
+                let mut position = first;
+                for n in 0..3 * cap {
+                    let place = slots.place(position);
+                    assert!(std::ptr::eq(place.slot, &raw const slots.slots[n % cap]), "{cap} {n}");
+                    if n <= cap {
+                        assert_eq!(slots.between(first, position), n, "{cap}");
+                    }
+                    position = place.next();
+                }
+                assert_eq!(position, first.wrapping_add(3 * slots.lap), "{cap}");
+            }
+        }
+    }
+}

@@ -1,15 +1,17 @@
-//! Whether the locks that a worker's threads spin for are hot: locked and unlocked in a loop, and little else.
+//! Whether the mutex that a worker's threads spin for is hot: locked and unlocked in a loop, and little else.
 //!
 //! Whoever spins for such a lock gets it and loses it several times a microsecond, and for each turn the lock's line travels
 //! between two processors: all of them get on more slowly than one would by itself. So who would spin for a hot lock steps
-//! aside: it waits at once, and whoever wakes it has it run next and not beside (`push_beside`). If another worker is out of
-//! work it may still take it from there, and finds out whether that was worth it (`rescues`).
+//! aside: it waits at once, and whoever wakes it has it run next and not beside (`push_beside`). Another worker that searches
+//! may still take it from there, and finds out whether that was worth it (`rescues`); else the monitor moves it on. Not who
+//! has waited in vain so often that the lock is handed over to it: others wait for that one.
 //!
 //! This is found out by trial, and without a clock, which would take as long as what it measures. While a thread spins, which
-//! takes about as long as a line does to travel, others have their turns at the lock. If those are many, each is short, and
-//! so is what is between them.
+//! mostly takes no longer than a line does to travel, others have their turns at the lock. If those are many, each is short,
+//! and so is what is between them.
 
 use std::cell::Cell;
+use std::ptr;
 
 use super::worker::Worker;
 
@@ -17,73 +19,84 @@ use super::worker::Worker;
 const TRIAL: u32 = 32;
 /// In each spin at least so many turns of others, on the average, make a lock hot.
 const HOT: u32 = 4;
+/// No spin counts for more: it may have been long.
+const MOST: u32 = 4 * HOT;
 /// What is hot is so for so many times.
-const CREDIT: u32 = 16;
-/// What is not, for so many spins.
-const REST: u32 = 1_024;
+const CREDIT: u32 = 64;
+/// What is not, for so many spins. (With four turns a spin, until it is steady again, as it was before the trial.)
+const REST: u32 = 2_048;
 
-/// What a worker knows of the locks that its threads spin for.
-#[derive(Debug, Default)]
+/// What a worker knows of the mutex that its threads spun for last.
+#[derive(Debug)]
 pub(super) struct Contention {
+    /// Only compared.
+    lock: Cell<*const ()>,
     spins: Cell<u32>,
     turns: Cell<u32>,
     /// Spins until the next trial.
     rest: Cell<u32>,
     /// How often to step aside yet.
     credit: Cell<u32>,
-    /// The last that was to spin has stepped aside.
-    aside: Cell<bool>,
+}
+
+impl Default for Contention {
+    fn default() -> Self {
+        let zero = || Cell::new(0);
+        Self {
+            lock: Cell::new(ptr::null()),
+            spins: zero(),
+            turns: zero(),
+            rest: zero(),
+            credit: zero(),
+        }
+    }
 }
 
 impl Contention {
-    /// Somebody is to spin: false if it steps aside.
-    fn may_spin(&self) -> bool {
+    /// Somebody is to spin for this: true if it steps aside, which uses up a credit.
+    fn steps_aside(&self, lock: *const ()) -> bool {
         let credit = self.credit.get();
-        self.credit.set(credit.saturating_sub(1));
-        self.aside.set(credit > 0);
-        credit == 0
+        let aside = credit > 0 && self.lock.get() == lock;
+        self.credit.set(credit - u32::from(aside));
+        aside
     }
 
-    /// Whether it is to be found out how many turns others have while somebody spins.
-    fn is_on_trial(&self) -> bool {
-        let rest = self.rest.get();
-        self.rest.set(rest.saturating_sub(1));
-        rest == 0
-    }
-
-    /// Others have had so many turns.
-    fn note(&self, turns: u32) {
-        let (spins, turns) = (self.spins.get() + 1, self.turns.get() + turns);
+    /// Somebody has spun, and has the lock after so many turns of others, if they were counted. True if they are to be
+    /// counted for the next.
+    fn note(&self, lock: *const (), turns: Option<u32>) -> bool {
+        if self.lock.replace(lock) != lock {
+            [&self.spins, &self.turns, &self.rest, &self.credit].iter().for_each(|n| n.set(0));
+        }
+        if self.rest.get() > 0 {
+            self.rest.set(self.rest.get() - 1);
+            return false;
+        }
+        // Those that were not counted are none: else one that is hardly ever spun for would be on trial for ever.
+        let all = self.turns.get() + turns.unwrap_or(0).min(MOST);
+        let spins = self.spins.get() + 1;
         let over = spins == TRIAL;
         self.spins.set(if over { 0 } else { spins });
-        self.turns.set(if over { 0 } else { turns });
-        if over && turns >= HOT * TRIAL {
+        self.turns.set(if over { 0 } else { all });
+        if over && all >= HOT * TRIAL {
             self.credit.set(CREDIT);
         } else if over {
             self.rest.set(REST);
         }
+        turns.is_none() && !over
     }
 }
 
 impl Worker {
-    /// Whether the running thread, which has not got a lock at once, is to spin for it.
-    pub(crate) fn may_spin(&self) -> bool {
-        self.contention.may_spin()
+    /// Whether the running thread steps aside, which has not got this mutex at once.
+    pub(crate) fn steps_aside(&self, lock: *const ()) -> bool {
+        // One that is pinned has to come back to its worker in any case.
+        self.green().is_some_and(|task| task.pinned().is_none())
+            && self.contention.steps_aside(lock)
     }
 
-    /// The running thread has spun for a lock, and has it, after so many turns of others, if they were counted. True if
-    /// they are to be counted for the next.
-    pub(super) fn note_spin(&self, turns: Option<u32>) -> bool {
-        let on_trial = self.contention.is_on_trial();
-        if let (true, Some(turns)) = (on_trial, turns) {
-            self.contention.note(turns);
-        }
-        on_trial && turns.is_none()
-    }
-
-    /// Whether the running thread, which is to wait for a lock, has stepped aside.
-    pub(super) fn steps_aside(&self) -> bool {
-        self.contention.aside.get()
+    /// The running thread has spun for this mutex: see [`Contention::note`].
+    pub(super) fn note_spin(&self, lock: *const (), turns: Option<u32>) -> bool {
+        self.contention.note(lock, turns)
     }
 }
 
@@ -91,31 +104,62 @@ impl Worker {
 mod tests {
     use super::*;
 
-    /// So many spins in which others have so many turns: how many step aside after that.
-    fn aside_after(contention: &Contention, spins: u32, turns: u32) -> usize {
-        for _ in 0..spins {
-            assert!(contention.may_spin());
-            if contention.is_on_trial() {
-                contention.note(turns);
-            }
-        }
-        std::iter::repeat_with(|| contention.may_spin()).take_while(|may| !may).count()
+    const LOCK: *const () = ptr::without_provenance(8);
+    const OTHER: *const () = ptr::without_provenance(16);
+
+    fn spin(contention: &Contention, spins: u32, turns: Option<u32>) {
+        (0..spins).for_each(|_| _ = contention.note(LOCK, turns));
+    }
+
+    /// How many step aside.
+    fn aside(contention: &Contention, lock: *const ()) -> usize {
+        std::iter::repeat_with(|| contention.steps_aside(lock)).take_while(|aside| *aside).count()
     }
 
     #[test]
     fn who_sees_many_turns_steps_aside_for_a_while() {
         let contention = Contention::default();
-        assert_eq!(aside_after(&contention, TRIAL - 1, HOT), 0);
-        assert_eq!(aside_after(&contention, 1, HOT), CREDIT as usize);
-        assert!(!contention.aside.get());
-        assert_eq!(aside_after(&contention, TRIAL, HOT), CREDIT as usize, "it is tried again");
+        for _ in 0..3 {
+            spin(&contention, TRIAL - 1, Some(HOT));
+            assert_eq!(aside(&contention, LOCK), 0);
+            spin(&contention, 1, Some(HOT));
+            assert_eq!(aside(&contention, OTHER), 0);
+            assert_eq!(aside(&contention, LOCK), CREDIT as usize);
+        }
     }
 
     #[test]
     fn who_sees_few_turns_spins_and_looks_again_later() {
         let contention = Contention::default();
-        assert_eq!(aside_after(&contention, TRIAL, HOT - 1), 0);
-        assert_eq!(aside_after(&contention, REST, HOT), 0, "not on trial");
-        assert_eq!(aside_after(&contention, TRIAL, HOT), CREDIT as usize);
+        spin(&contention, TRIAL, Some(HOT - 1));
+        assert_eq!(aside(&contention, LOCK), 0);
+        spin(&contention, REST + TRIAL - 1, Some(HOT));
+        assert_eq!(aside(&contention, LOCK), 0);
+        spin(&contention, 1, Some(HOT));
+        assert_eq!(aside(&contention, LOCK), CREDIT as usize);
+    }
+
+    #[test]
+    fn one_long_spin_makes_nothing_hot() {
+        let contention = Contention::default();
+        spin(&contention, 1, Some(8_191));
+        spin(&contention, TRIAL - 1, Some(HOT - 1));
+        assert_eq!(aside(&contention, LOCK), 0);
+    }
+
+    #[test]
+    fn what_is_never_counted_is_not_asked_for_ever() {
+        let contention = Contention::default();
+        let asked = (0..REST).filter(|_| contention.note(LOCK, None)).count();
+        assert_eq!(asked, TRIAL as usize - 1);
+    }
+
+    #[test]
+    fn another_lock_begins_anew() {
+        let contention = Contention::default();
+        spin(&contention, TRIAL, Some(HOT));
+        contention.note(OTHER, Some(HOT));
+        assert_eq!(aside(&contention, LOCK), 0);
+        assert_eq!(aside(&contention, OTHER), 0);
     }
 }

@@ -346,23 +346,19 @@ pub(crate) fn wake(wake: Wake) {
     }
 }
 
-/// The green thread that calls, which is this, has to wait for a lock.
-pub(crate) fn note_lock_met(task: TaskRef) {
-    current::with(|worker| {
-        if let Some(worker) = worker {
-            worker.note_lock_met();
-            task.steps_aside.set(worker.steps_aside());
-        }
-    });
+/// The green thread that calls has to wait for a lock.
+pub(crate) fn note_lock_met() {
+    current::with(|worker| worker.into_iter().for_each(Worker::note_lock_met));
 }
 
-/// The thread that calls has spun for a lock, and has it, after so many turns of others, if they were counted. True if they
+/// The thread that calls has spun for a mutex, and has it, after so many turns of others, if they were counted. True if they
 /// are to be counted for the next.
-pub(crate) fn note_spin(turns: Option<u32>) -> bool {
-    current::with(|worker| worker.is_some_and(|worker| worker.note_spin(turns)))
+pub(crate) fn note_spin(mutex: *const (), turns: Option<u32>) -> bool {
+    current::with(|worker| worker.is_some_and(|worker| worker.note_spin(mutex, turns)))
 }
 
-/// [`wake`], by one that goes on, as who unlocks does: if another worker sleeps, it runs the thread at once.
+/// [`wake`], by one that goes on, as who unlocks does: if another worker sleeps, it runs the thread at
+/// once, unless that one steps aside.
 pub(crate) fn wake_beside(wake: Wake) {
     match wake {
         Wake::Green(task) => schedule(task, Worker::push_beside),

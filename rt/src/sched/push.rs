@@ -24,7 +24,8 @@ impl Worker {
 
     /// Queues a task that was woken by the running one, which goes on, but for a moment only.
     pub(super) fn push_beside(&self, task: TaskRef) {
-        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds.
+        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds, else the
+        // monitor does.
         if self.sched.idle.has_room() && !task.steps_aside.get() {
             self.push_apart(task)
         } else {

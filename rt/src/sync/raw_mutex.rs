@@ -3,7 +3,8 @@
 //! ```text
 //!   holder   FREE, or who has the lock (task/holder.rs)
 //!   queue    who waits (word.rs), and the flags CALLED and FAIR
-//!   turns    how often it was unlocked with nobody to be woken, since there was somebody; STEADY and no more
+//!   turns    how often it was unlocked with nobody to be woken, since there was somebody, or
+//!            since they are counted anew for `sched::hot`; STEADY and no more
 //! ```
 //!
 //! **Fast paths.** To lock is one compare-and-swap of `holder`. To unlock is a store to `holder`, a fence,
@@ -166,7 +167,7 @@ impl RawMutex {
         }
     }
 
-    /// By who has the lock, when somebody is to be woken, or was about to wait.
+    /// By who has the lock, when somebody is to be woken, or was about to wait, or turns are to be counted.
     #[inline(always)]
     fn unsettle(&self) {
         #[cfg(all(test, loom))]
@@ -176,27 +177,29 @@ impl RawMutex {
 
     #[cold]
     fn lock_contended(&self, site: &'static Location<'static>) {
-        let mut spin = Spin::new();
+        let this = std::ptr::from_ref(self).cast();
+        let mut spin = Spin::of_mutex(this);
         let turns = self.turns.load(Ordering::Relaxed);
         while spin.again() {
             if self.holder.load(Ordering::Relaxed) == FREE && self.try_lock() {
                 // Those of a steady lock are not counted, and one that was steady no longer may have had any number.
                 let passed = self.turns.load(Ordering::Relaxed).checked_sub(turns);
                 let passed = passed.filter(|_| turns < STEADY).map(u32::from);
-                if sched::note_spin(passed) {
+                if sched::note_spin(this, passed) {
                     self.unsettle();
                 }
                 return;
             }
         }
         let mut lost = 0;
-        while !self.wait(lost, site) {
+        // Not one that the lock is handed over to.
+        while !self.wait(lost, spin.is_aside() && lost < PATIENCE, site) {
             lost += 1;
         }
     }
 
     /// Enters the queue, unless the lock is free, and sleeps: true if the caller has the lock then.
-    fn wait(&self, lost: usize, site: &'static Location<'static>) -> bool {
+    fn wait(&self, lost: usize, aside: bool, site: &'static Location<'static>) -> bool {
         let mut queue = self.queue.take();
         let is_first = lost > 0 || queue.is_idle();
         if lost > 0 {
@@ -232,7 +235,7 @@ impl RawMutex {
             queue.set(FAIR);
         }
         let awaited = self.awaited();
-        wait.note_lock(&awaited);
+        wait.note_lock(&awaited, aside);
         wait.park_unlocking(queue, Reason::Lock, None, site) == HANDED
     }
 

@@ -194,7 +194,7 @@ impl RawRwLock {
         // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
         unsafe { queue.push(NonNull::from(&mut place)) };
         let awaited = self.awaited();
-        wait.note_lock(&awaited);
+        wait.note_lock(&awaited, false);
         let op = wait.park_unlocking(queue, Reason::Read, None, site);
         debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
     }
@@ -273,7 +273,7 @@ impl RawRwLock {
             }
         }
         let awaited = self.awaited();
-        wait.note_lock(&awaited);
+        wait.note_lock(&awaited, false);
         let op = wait.park_unlocking(queue, Reason::Write, None, site);
         (op == HANDED).then(|| Writer(holder::of(place.as_ptr())))
     }

@@ -105,7 +105,8 @@ pub(crate) struct Body {
     pub(crate) plain: bool,
     /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
     pub(crate) hog: Cell<Hog>,
-    /// The lock that it waits for is hot. Written by the task itself, before others know that it waits.
+    /// It waits for a lock, and is not to be run beside whoever wakes it (`sched::hot`). Written by the task itself, before
+    /// others know that it waits.
     pub(crate) steps_aside: Cell<bool>,
     /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
