@@ -129,8 +129,7 @@ impl Wait {
     }
 
     /// Notes that it is a wait for this lock, with a reason that says so: for dumps, where the note stays in its place until
-    /// the wait is over, and for the worker.
-    /// Whoever wakes it is told whether it steps aside.
+    /// the wait is over, and for the worker. Whoever wakes it is told whether it steps aside.
     pub(crate) fn note_lock(&self, lock: &AwaitedLock, aside: bool) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
             task.note_target(Target::Lock(NonNull::from(lock)));
@@ -287,7 +286,8 @@ impl Retry {
 pub(crate) struct Spin {
     looks: u32,
     mutex: *const (),
-    aside: bool,
+    /// It has stepped aside.
+    pub(crate) aside: bool,
 }
 
 impl Spin {
@@ -305,11 +305,6 @@ impl Spin {
         Self { looks: 0, mutex, aside: false }
     }
 
-    /// Whether it has stepped aside.
-    pub(crate) fn is_aside(&self) -> bool {
-        self.aside
-    }
-
     /// Whether to look again. Waits a little if so.
     pub(crate) fn again(&mut self) -> bool {
         if self.looks == Self::MOST || (self.looks < 2 && self.is_in_vain()) {
@@ -324,14 +319,15 @@ impl Spin {
 
     fn is_in_vain(&mut self) -> bool {
         current::with(|worker| {
-            worker.filter(|worker| worker.green().is_some()).is_some_and(|worker| {
-                if self.looks > 0 {
-                    return worker.has_others();
-                }
-                let alone = worker.sched().config.workers == 1;
-                self.aside = !alone && !self.mutex.is_null() && worker.steps_aside(self.mutex);
-                alone || self.aside
-            })
+            worker.and_then(|worker| Some((worker, worker.green()?))).is_some_and(
+                |(worker, task)| {
+                    if self.looks > 0 {
+                        return worker.has_others();
+                    }
+                    self.aside = worker.steps_aside(task, self.mutex);
+                    self.aside || worker.sched().config.workers == 1
+                },
+            )
         })
     }
 }

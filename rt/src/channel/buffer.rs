@@ -1,5 +1,7 @@
 //! What a buffered channel asks of its buffer.
 
+use crate::sole::{Entry, Sole, Turn};
+
 /// Why a value was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PushError {
@@ -46,15 +48,36 @@ pub(super) enum Peek {
 /// with other such operations, as [`WaitList`](crate::wait::WaitList) needs; but as long as one OS thread
 /// alone uses it ([`Sole`](crate::sole::Sole)) they are ordered for that thread only.
 pub(super) trait Buffer<T> {
+    fn sole(&self) -> &Sole;
     /// Adds a value, which there is, at the tail, if that takes a few instructions. Takes it out of where it is only then,
     /// so that one that is large is moved once.
-    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty>;
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty>;
     /// Adds a value at the tail, and only then takes it out of where it is.
     fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError>;
     /// Takes the value at the head, if that takes a few instructions.
-    fn pop_at_once(&self) -> Result<T, Difficulty>;
+    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty>;
     /// Takes the value at the head.
     fn pop_slowly(&self) -> Pop<T>;
+
+    /// Comes, and adds a value as [`Buffer::push_in_turn`] does.
+    #[inline(always)]
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
+        match self.sole().enter_at_once() {
+            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
+            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
+            None => Err(Difficulty::Unknown),
+        }
+    }
+
+    /// Comes, and takes the value as [`Buffer::pop_in_turn`] does.
+    #[inline(always)]
+    fn pop_at_once(&self) -> Result<T, Difficulty> {
+        match self.sole().enter_at_once() {
+            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
+            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
+            None => Err(Difficulty::Unknown),
+        }
+    }
 
     #[inline(always)]
     fn try_push(&self, value: &mut Option<T>) -> Result<(), PushError> {

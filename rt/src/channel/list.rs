@@ -156,58 +156,6 @@ impl<T> List<T> {
         }
     }
 
-    /// A push, if it is usual.
-    #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
-        let position = self.tail.position.load(Ordering::Acquire);
-        let block = self.tail.block.load(Ordering::Acquire);
-        let index = slot_of(position);
-        if position & CLOSED != 0
-            || index + 1 >= SLOTS
-            || block.is_null()
-            || turn.exchange(&self.tail.position, position, position + ONE).is_err()
-        {
-            return Err(Difficulty::Unknown);
-        }
-        // SAFETY: as in `push_slowly`.
-        unsafe { (*block).slots[index].fill(value) };
-        Ok(())
-    }
-
-    /// A pop, if it is usual.
-    #[inline(always)]
-    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
-        let position = self.head.position.load(Ordering::Acquire);
-        let block = self.head.block.load(Ordering::Acquire);
-        if position & MORE == 0 {
-            let tail = self.tail.position.load(Ordering::SeqCst);
-            if tail == position {
-                return Err(Difficulty::Wait);
-            }
-            // If closed, it may be empty. In a later block, the slow way notes that there is MORE.
-            if tail & CLOSED != 0 || tail / ONE / LAP != position / ONE / LAP {
-                return Err(Difficulty::Unknown);
-            }
-        }
-        let index = slot_of(position);
-        if index + 1 >= SLOTS
-            || block.is_null()
-            || turn.exchange(&self.head.position, position, position + ONE).is_err()
-        {
-            return Err(Difficulty::Unknown);
-        }
-        // SAFETY: as in `pop`.
-        let value = unsafe { (*block).slots[index].empty() };
-        // SAFETY: as in `pop`, up to the addition.
-        let taken = turn.add(unsafe { &(*block).taken }, 1) + 1;
-        // Who is alone takes them in order, so the last is not here.
-        if !turn.is_alone() && taken == SLOTS {
-            // SAFETY: as in `pop`.
-            unsafe { Block::free(block) };
-        }
-        Ok(value)
-    }
-
     #[inline(never)]
     fn pop(&self, entry: Entry<'_>) -> Pop<T> {
         let mut patience = Patience::new();
@@ -265,22 +213,58 @@ impl<T> List<T> {
 }
 
 impl<T> Buffer<T> for List<T> {
-    #[inline(always)]
-    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
-        match self.sole.enter_at_once() {
-            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
-            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
-            None => Err(Difficulty::Unknown),
-        }
+    fn sole(&self) -> &Sole {
+        &self.sole
     }
 
     #[inline(always)]
-    fn pop_at_once(&self) -> Result<T, Difficulty> {
-        match self.sole.enter_at_once() {
-            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
-            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
-            None => Err(Difficulty::Unknown),
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
+        let position = self.tail.position.load(Ordering::Acquire);
+        let block = self.tail.block.load(Ordering::Acquire);
+        let index = slot_of(position);
+        if position & CLOSED != 0
+            || index + 1 >= SLOTS
+            || block.is_null()
+            || turn.exchange(&self.tail.position, position, position + ONE).is_err()
+        {
+            return Err(Difficulty::Unknown);
         }
+        // SAFETY: as in `push_slowly`.
+        unsafe { (*block).slots[index].fill(value) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
+        let position = self.head.position.load(Ordering::Acquire);
+        let block = self.head.block.load(Ordering::Acquire);
+        if position & MORE == 0 {
+            let tail = self.tail.position.load(Ordering::SeqCst);
+            if tail == position {
+                return Err(Difficulty::Wait);
+            }
+            // If closed, it may be empty. In a later block, the slow way notes that there is MORE.
+            if tail & CLOSED != 0 || tail / ONE / LAP != position / ONE / LAP {
+                return Err(Difficulty::Unknown);
+            }
+        }
+        let index = slot_of(position);
+        if index + 1 >= SLOTS
+            || block.is_null()
+            || turn.exchange(&self.head.position, position, position + ONE).is_err()
+        {
+            return Err(Difficulty::Unknown);
+        }
+        // SAFETY: as in `pop`.
+        let value = unsafe { (*block).slots[index].empty() };
+        // SAFETY: as in `pop`, up to the addition.
+        let taken = turn.add(unsafe { &(*block).taken }, 1) + 1;
+        // Who is alone takes them in order, so the last is not here.
+        if !turn.is_alone() && taken == SLOTS {
+            // SAFETY: as in `pop`.
+            unsafe { Block::free(block) };
+        }
+        Ok(value)
     }
 
     #[inline(never)]

@@ -22,7 +22,7 @@ use crossbeam_utils::CachePadded;
 use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
 use super::slots::{CLOSED, FILLED, HOLE, PENDING, Place, Slots};
 use crate::prim::{AtomicUsize, Ordering};
-use crate::sole::{Entry, Sole, Turn};
+use crate::sole::{Sole, Turn};
 use crate::spin::Patience;
 
 pub(super) struct Ring<T> {
@@ -65,36 +65,6 @@ impl<T> Ring<T> {
             slots: Slots::new(cap),
             sole: Sole::new(),
         }
-    }
-
-    /// A push, if it is usual.
-    #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
-        let tail = self.tail.load(Ordering::Acquire);
-        let place = self.slots.place(tail);
-        // If the tail is closed, no stamp is like it: what is at the tail is not filled.
-        if place.stamp() != tail {
-            let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
-            return Err(if is_full { Difficulty::Wait } else { Difficulty::Unknown });
-        }
-        take(&turn, &self.tail, &place).map_err(|_| Difficulty::Unknown)?;
-        // SAFETY: just taken.
-        unsafe { place.fill(value) };
-        Ok(())
-    }
-
-    /// A pop, if it is usual.
-    #[inline(always)]
-    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
-        let head = self.head.load(Ordering::Acquire);
-        let place = self.slots.place(head);
-        if place.stamp() != head | FILLED {
-            let is_empty = self.tail.load(Ordering::SeqCst) == head;
-            return Err(if is_empty { Difficulty::Wait } else { Difficulty::Unknown });
-        }
-        take(&turn, &self.head, &place).map_err(|_| Difficulty::Unknown)?;
-        // SAFETY: just taken, and filled.
-        Ok(unsafe { place.empty() })
     }
 
     /// Takes the slot at the tail, to be stamped soon.
@@ -158,22 +128,36 @@ impl<T> Ring<T> {
 }
 
 impl<T> Buffer<T> for Ring<T> {
-    #[inline(always)]
-    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
-        match self.sole.enter_at_once() {
-            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
-            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
-            None => Err(Difficulty::Unknown),
-        }
+    fn sole(&self) -> &Sole {
+        &self.sole
     }
 
     #[inline(always)]
-    fn pop_at_once(&self) -> Result<T, Difficulty> {
-        match self.sole.enter_at_once() {
-            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
-            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
-            None => Err(Difficulty::Unknown),
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
+        let tail = self.tail.load(Ordering::Acquire);
+        let place = self.slots.place(tail);
+        // If the tail is closed, no stamp is like it: what is at the tail is not filled.
+        if place.stamp() != tail {
+            let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
+            return Err(if is_full { Difficulty::Wait } else { Difficulty::Unknown });
         }
+        take(&turn, &self.tail, &place).map_err(|_| Difficulty::Unknown)?;
+        // SAFETY: just taken.
+        unsafe { place.fill(value) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
+        let head = self.head.load(Ordering::Acquire);
+        let place = self.slots.place(head);
+        if place.stamp() != head | FILLED {
+            let is_empty = self.tail.load(Ordering::SeqCst) == head;
+            return Err(if is_empty { Difficulty::Wait } else { Difficulty::Unknown });
+        }
+        take(&turn, &self.head, &place).map_err(|_| Difficulty::Unknown)?;
+        // SAFETY: just taken, and filled.
+        Ok(unsafe { place.empty() })
     }
 
     #[inline(never)]
@@ -288,6 +272,7 @@ impl<T> Drop for Ring<T> {
 mod models {
     use super::*;
     use crate::prim::fence;
+    use crate::sole::Entry;
     use crate::wait::sequentially_consistent;
     use loom::sync::Arc;
     use loom::thread;

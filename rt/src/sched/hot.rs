@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::ptr;
 
 use super::worker::Worker;
+use crate::task::TaskRef;
 
 /// A trial is of so many spins.
 const TRIAL: u32 = 32;
@@ -87,11 +88,10 @@ impl Contention {
 }
 
 impl Worker {
-    /// Whether the running thread steps aside, which has not got this mutex at once.
-    pub(crate) fn steps_aside(&self, lock: *const ()) -> bool {
+    /// Whether the running task steps aside, which has not got this mutex at once. (Null is none, for other locks.)
+    pub(crate) fn steps_aside(&self, task: TaskRef, lock: *const ()) -> bool {
         // One that is pinned has to come back to its worker in any case.
-        self.green().is_some_and(|task| task.pinned().is_none())
-            && self.contention.steps_aside(lock)
+        task.pinned().is_none() && self.contention.steps_aside(lock)
     }
 
     /// The running thread has spun for this mutex: see [`Contention::note`].

@@ -193,7 +193,7 @@ impl RawMutex {
         }
         let mut lost = 0;
         // Not one that the lock is handed over to.
-        while !self.wait(lost, spin.is_aside() && lost < PATIENCE, site) {
+        while !self.wait(lost, spin.aside && lost < PATIENCE, site) {
             lost += 1;
         }
     }
