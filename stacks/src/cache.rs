@@ -6,6 +6,9 @@ use crate::{Pool, SizeClass, Slot, StackError};
 /// Slots that move between a cache and its pool at once.
 const BATCH: usize = 32;
 
+/// How many takes ahead [`Cache::coming`] looks.
+const TAKES_AHEAD: usize = 3;
+
 /// One thread's stock of slots of one class, in front of a pool.
 ///
 /// `take` and `put` touch no shared memory while the stock lasts, and `refill` and `put` move slots from and to
@@ -15,6 +18,9 @@ const BATCH: usize = 32;
 pub struct Cache {
     class: SizeClass,
     slots: Vec<Slot>,
+    /// With fewer than so many in stock, [`Cache::coming`] has something to tell: of slots that came from the pool,
+    /// [`TAKES_AHEAD`] before they are taken.
+    untold: usize,
     /// How many it may have; none if it is time to trim them.
     room: usize,
     /// The pool's trims that this cache has seen.
@@ -24,7 +30,7 @@ pub struct Cache {
 impl Cache {
     /// An empty cache for slots of `class`.
     pub fn new(class: SizeClass) -> Self {
-        Self { class, slots: Vec::with_capacity(2 * BATCH), room: 2 * BATCH, trims: 0 }
+        Self { class, slots: Vec::with_capacity(2 * BATCH), untold: 0, room: 2 * BATCH, trims: 0 }
     }
 
     /// A stack of the given class, if there is one in stock.
@@ -33,10 +39,20 @@ impl Cache {
         if class == self.class { self.slots.pop() } else { None }
     }
 
-    /// What the next [`Cache::take`] gives.
+    /// Whether [`Cache::coming`] has something to tell.
     #[inline]
-    pub fn next(&self) -> Option<&Slot> {
-        self.slots.last()
+    pub fn has_coming(&self) -> bool {
+        self.slots.len() < self.untold
+    }
+
+    /// What the next calls of [`Cache::take`] give, as far as it has come from the pool and was not told of before.
+    /// Nobody here has used these slots lately, so a processor may be told to fetch them.
+    pub fn coming(&mut self) -> &[Slot] {
+        let left = self.slots.len();
+        let first = left.saturating_sub(TAKES_AHEAD);
+        let end = left.min(self.untold.saturating_sub(TAKES_AHEAD));
+        self.untold = if first > 0 { left } else { 0 };
+        self.slots.get(first..end).unwrap_or_default()
     }
 
     /// A stack of the given class, of the pool, and some more for the next times.
@@ -50,6 +66,7 @@ impl Cache {
             return pool.take(class);
         }
         pool.take_some(class, BATCH, &mut self.slots)?;
+        self.untold = self.slots.len() + TAKES_AHEAD;
         Ok(self.slots.pop().expect("it gives one or an error"))
     }
 
@@ -66,6 +83,7 @@ impl Cache {
     /// Gives every slot back to the pool.
     pub fn flush(&mut self, pool: &Pool) {
         if !self.slots.is_empty() {
+            self.untold = 0;
             pool.put_all(self.class, &mut self.slots);
         }
     }
@@ -90,6 +108,7 @@ impl Cache {
         if self.slots.len() == 2 * BATCH {
             // The oldest go: the newest are warm.
             let mut oldest = self.slots.drain(..BATCH).collect();
+            self.untold = self.untold.saturating_sub(BATCH);
             pool.put_all(self.class, &mut oldest);
         }
         self.slots.push(slot);

@@ -407,8 +407,9 @@ impl Worker {
     pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
         let mut stacks = self.stacks.borrow_mut();
         let in_stock = stacks.take(class);
-        // Many that are started in a row begin with a miss of the TLB each.
-        stacks.next().into_iter().for_each(TaskRef::prefetch_place);
+        if stacks.has_coming() {
+            TaskRef::prefetch_to_start(stacks.coming());
+        }
         drop(stacks);
         match in_stock {
             Some(slot) => Ok(slot),
@@ -418,7 +419,10 @@ impl Worker {
 
     #[cold]
     fn take_slot_of_pool(&self, class: SizeClass) -> Result<Slot, StackError> {
-        let slot = self.stacks.borrow_mut().refill(&self.sched.pool, class)?;
+        let mut stacks = self.stacks.borrow_mut();
+        let slot = stacks.refill(&self.sched.pool, class)?;
+        TaskRef::prefetch_to_start(stacks.coming());
+        drop(stacks);
         if self.sched.pool.is_growing() {
             // Whoever has nothing else to do prepares the next ones (`steal.rs`).
             self.sched.answer(self.sched.idle.notify());
