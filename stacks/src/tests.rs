@@ -92,6 +92,40 @@ fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
     assert_eq!(pool.outstanding(), 0);
 }
 
+#[test]
+fn a_cache_tells_of_what_comes_from_the_pool_and_is_about_to_be_taken() {
+    let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
+    let slots: Vec<_> = (0..96).map(|_| pool.take(class()).unwrap()).collect();
+    slots.into_iter().for_each(|slot| pool.put(slot));
+
+    let mut cache = Cache::new(class());
+    let (mut told, mut taken) = (Vec::new(), Vec::new());
+    for _ in 0..80 {
+        taken.push(take(&mut cache, &pool, class()));
+        if cache.has_coming() {
+            told.extend(cache.coming().iter().rev().map(Slot::bottom));
+        }
+        assert!(!cache.has_coming() && cache.coming().is_empty());
+    }
+    // The first of a batch is taken at once.
+    let coming = taken.iter().enumerate().filter(|(index, _)| index % 32 > 0);
+    let coming: Vec<_> = coming.map(|(_, slot)| slot.bottom()).collect();
+    assert_eq!(told[..coming.len()], coming);
+    assert_eq!(told.len(), coming.len() + 3, "and those that are taken next");
+
+    // Of what comes back it does not tell.
+    for slot in taken.drain(75..) {
+        cache.put(&pool, slot);
+    }
+    for _ in 75..80 {
+        taken.push(take(&mut cache, &pool, class()));
+        assert!(!cache.has_coming());
+    }
+    taken.into_iter().for_each(|slot| cache.put(&pool, slot));
+    cache.flush(&pool);
+    assert_eq!(pool.outstanding(), 0);
+}
+
 /// The guard faults: in a child process, because the fault kills.
 #[test]
 fn touching_a_guard_kills_the_process() {

@@ -37,6 +37,7 @@ mod monitor;
 mod overflow;
 mod panic_names;
 mod parker;
+mod pause;
 mod peek;
 mod pick;
 mod push;
@@ -73,8 +74,8 @@ use driver::Driver;
 use hogs::Hogs;
 use idle::{Idle, Summon};
 use monitor::Monitor;
+use pause::Pause;
 use remote::Remote;
-use share::SharingPause;
 use worker::Core;
 use world::World;
 
@@ -115,7 +116,9 @@ pub(crate) struct Sched {
     /// Milliseconds since it started: at most some 10 ms late while a worker runs.
     clock: CachePadded<AtomicU64>,
     pool: Pool,
-    sharing_pause: SharingPause,
+    /// Of letting others take ready tasks (`share`), and of the monitor's rescues (`rescues`).
+    sharing_pause: Pause,
+    rescue_pause: Pause,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,

@@ -65,6 +65,8 @@ pub(super) struct Monitor {
     spares_wanted: AtomicUsize,
     /// It has said on stderr that a spare could not be started; once is enough.
     complained: AtomicBool,
+    /// It has taken tasks from a stuck worker, and nobody has said that he has them.
+    rescued: AtomicBool,
     /// So many workers are covered without growing patience.
     at_once: u32,
 }
@@ -78,6 +80,7 @@ impl Monitor {
             dormant: AtomicBool::new(false),
             spares_wanted: AtomicUsize::new(0),
             complained: AtomicBool::new(false),
+            rescued: AtomicBool::new(false),
         }
     }
 
@@ -97,6 +100,12 @@ impl Monitor {
     /// Whether it sleeps until stirred. What it did before is seen.
     pub(super) fn is_dormant(&self) -> bool {
         self.dormant.load(Ordering::Acquire) && self.spares_wanted.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether it has taken tasks from a stuck worker since this was last asked: the one that just came out of the
+    /// injector is probably one of them.
+    pub(super) fn has_rescued(&self) -> bool {
+        self.rescued.load(Ordering::Relaxed) && self.rescued.swap(false, Ordering::Relaxed)
     }
 
     /// The system's number of its OS thread.
@@ -269,7 +278,8 @@ fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
                     stuck = Some((index, time));
                 }
                 private |= remote.has_private();
-                if time >= RESCUE_AFTER && sched.idle.has_room() {
+                let may = || sched.idle.has_room() && sched.rescue_pause.until(now).is_none();
+                if time >= RESCUE_AFTER && may() {
                     acted |= sched.rescue(remote, Rescue::Some);
                 }
             }
@@ -327,6 +337,7 @@ impl Sched {
         let any = !tasks.is_empty();
         if any {
             self.tally.moved_on.fetch_add(1, Ordering::Relaxed);
+            self.monitor.rescued.store(what == Rescue::Some, Ordering::Relaxed);
         }
         tasks.into_iter().for_each(|task| self.inject(task));
         any

@@ -10,6 +10,7 @@
 //!   wait for a lock.
 //! - After a second one, each doubles the number of searches in which it rescues nobody, and each that was worth it
 //!   halves it. Then there is still the monitor, which moves such tasks on too, later.
+//! - Who takes what the monitor has moved on judges that in the same way, and the monitor pauses (`pause`).
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -21,11 +22,24 @@ const WORTH_A_RESCUE: Duration = Duration::from_micros(20);
 /// One less is log2 of the most searches in a row in which nobody is rescued.
 const MOST_FAILURES: u32 = 8;
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rescuer {
+    Worker,
+    Monitor,
+}
+
+/// Whether a rescue was worth it, and whose it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    rescuer: Rescuer,
+    was_worth_it: bool,
+}
+
 /// What a worker knows of its rescues.
 #[derive(Debug, Default)]
 pub(super) struct Rescues {
     /// When it last did, since it was out of work.
-    last: Cell<Option<Instant>>,
+    last: Cell<Option<(Instant, Rescuer)>>,
     /// A task has had to wait for a lock since then.
     met_lock: Cell<bool>,
     /// How many more were not worth it than were.
@@ -43,20 +57,25 @@ impl Rescues {
     }
 
     /// Somebody was rescued.
-    pub(super) fn note(&self, now: Instant) {
-        self.last.set(Some(now));
+    pub(super) fn note(&self, now: Instant, rescuer: Rescuer) {
+        self.last.set(Some((now, rescuer)));
         self.met_lock.set(false);
     }
 
-    /// The worker is out of work.
-    pub(super) fn judge(&self, now: Instant) {
-        let Some(last) = self.last.take() else { return };
-        let in_vain = self.met_lock.get() && now - last < WORTH_A_RESCUE;
-        let failures = self.failures.get();
-        let failures =
-            if in_vain { MOST_FAILURES.min(failures + 1) } else { failures.saturating_sub(1) };
-        self.failures.set(failures);
-        self.skips.set((1 << failures.saturating_sub(1)) - 1);
+    /// The worker is out of work. What to think of a rescue since it last was.
+    fn judge(&self, now: Instant) -> Option<Verdict> {
+        let (last, rescuer) = self.last.take()?;
+        let was_worth_it = !self.met_lock.get() || now - last >= WORTH_A_RESCUE;
+        if rescuer == Rescuer::Worker {
+            let failures = self.failures.get();
+            let failures = match was_worth_it {
+                true => failures.saturating_sub(1),
+                false => MOST_FAILURES.min(failures + 1),
+            };
+            self.failures.set(failures);
+            self.skips.set((1 << failures.saturating_sub(1)) - 1);
+        }
+        Some(Verdict { rescuer, was_worth_it })
     }
 }
 
@@ -64,6 +83,13 @@ impl Worker {
     /// The running task has to wait for a lock.
     pub(super) fn note_lock_met(&self) {
         self.rescues.met_lock.set(true);
+    }
+
+    /// It is out of work.
+    pub(super) fn judge_rescue(&self, now: Instant) {
+        if let Some(Verdict { rescuer: Rescuer::Monitor, was_worth_it }) = self.rescues.judge(now) {
+            self.sched.rescue_pause.judge(was_worth_it, now);
+        }
     }
 }
 
@@ -73,7 +99,7 @@ mod tests {
 
     fn rescue(rescues: &Rescues, met_lock: bool, had_work: Duration) {
         let now = Instant::now();
-        rescues.note(now);
+        rescues.note(now, Rescuer::Worker);
         rescues.met_lock.set(met_lock);
         rescues.judge(now + had_work);
     }
@@ -109,10 +135,22 @@ mod tests {
     }
 
     #[test]
+    fn what_the_monitor_does_is_judged_and_does_not_count() {
+        let (rescues, now) = (Rescues::default(), Instant::now());
+        for (met_lock, was_worth_it) in [(true, false), (false, true), (true, false)] {
+            rescues.note(now, Rescuer::Monitor);
+            rescues.met_lock.set(met_lock);
+            let verdict = Verdict { rescuer: Rescuer::Monitor, was_worth_it };
+            assert_eq!(rescues.judge(now), Some(verdict));
+            assert_eq!(skipped(&rescues), 0);
+        }
+    }
+
+    #[test]
     fn who_was_out_of_work_without_a_rescue_has_learnt_nothing() {
         let rescues = Rescues::default();
         (0..2).for_each(|_| rescue(&rescues, true, Duration::ZERO));
-        rescues.judge(Instant::now());
+        assert_eq!(rescues.judge(Instant::now()), None);
         assert_eq!(skipped(&rescues), 1);
     }
 }

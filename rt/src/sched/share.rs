@@ -14,17 +14,10 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use crossbeam_utils::CachePadded;
-
 use super::worker::Worker;
-use crate::prim::{AtomicU32, AtomicU64, Ordering};
 
 /// For so long both must have work.
 const WORTH_A_THEFT: Duration = Duration::from_micros(20);
-
-/// How long workers are quiet the first time, and log2 of how many times as long at most.
-const QUIET: Duration = Duration::from_micros(16);
-const MOST_DOUBLINGS: u32 = 6;
 
 /// Tasks run for long if it is so much, on average over a stretch, in so many stretches in a row. (In one an interrupt may
 /// come; and the first begins with stacks that were brought over before.)
@@ -36,45 +29,6 @@ const LONG_HOLDS: Duration = Duration::from_millis(8);
 
 /// A worker looks at the clock with each chance to let others take something, or with one of so many if they come often.
 const MOST_UNTIMED: u32 = 16;
-
-/// When the workers of a scheduler are quiet: the pause that is on or was the last, and how long the next will be.
-pub(super) struct SharingPause {
-    start: Instant,
-    /// In nanoseconds from then.
-    until: CachePadded<AtomicU64>,
-    doublings: AtomicU32,
-}
-
-impl SharingPause {
-    pub(super) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            until: CachePadded::new(AtomicU64::new(0)),
-            doublings: AtomicU32::new(0),
-        }
-    }
-
-    /// The end, if it is not over.
-    fn until(&self, now: Instant) -> Option<u64> {
-        let until = self.until.load(Ordering::Relaxed);
-        (self.nanos(now) < until).then_some(until)
-    }
-
-    /// One trial is over.
-    fn judge(&self, was_worth_it: bool, now: Instant) {
-        let doublings = self.doublings.load(Ordering::Relaxed);
-        if was_worth_it {
-            self.doublings.store(doublings.saturating_sub(1), Ordering::Relaxed);
-        } else if self.until(now).is_none() {
-            self.until.store(self.nanos(now + QUIET * (1 << doublings)), Ordering::Relaxed);
-            self.doublings.store(MOST_DOUBLINGS.min(doublings + 1), Ordering::Relaxed);
-        }
-    }
-
-    fn nanos(&self, now: Instant) -> u64 {
-        now.saturating_duration_since(self.start).as_nanos() as u64
-    }
-}
 
 /// What a worker knows of its trials. Whether one is on is in [`Own`](super::remote::Own).
 #[derive(Debug, Default)]
@@ -201,29 +155,6 @@ impl Worker {
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
-
-    const MICROSECOND: Duration = Duration::from_micros(1);
-
-    #[test]
-    fn a_pause_is_longer_each_time() {
-        let pause = SharingPause::new();
-        let mut now = pause.start;
-        assert_eq!(pause.until(now), None);
-        for doublings in [0, 1, 2, 3, 4, 5, 6, 6] {
-            pause.judge(false, now);
-            // Others that were on trial then change nothing.
-            pause.judge(false, now + MICROSECOND);
-            let end = now + QUIET * (1 << doublings);
-            assert_eq!(pause.until(end - MICROSECOND), Some(pause.nanos(end)));
-            assert_eq!(pause.until(end), None);
-            now = end;
-        }
-        pause.judge(true, now);
-        assert_eq!(pause.until(now), None);
-        pause.judge(false, now);
-        assert!(pause.until(now + QUIET * 31).is_some());
-        assert_eq!(pause.until(now + QUIET * 32), None);
-    }
 
     /// Looks with each chance that comes up to the time when tasks are found to run for long, if they are.
     fn found_long(ran: Duration, ends: &[Duration]) -> Option<Duration> {

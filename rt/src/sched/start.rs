@@ -16,7 +16,7 @@ use super::hogs::Hogs;
 use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
-use super::share::SharingPause;
+use super::pause::Pause;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
@@ -79,7 +79,8 @@ impl Sched {
             remote.set(Arc::clone(&core.remote)).expect("each is set once");
         }
         let sched = Arc::new(Self {
-            sharing_pause: SharingPause::new(),
+            sharing_pause: Pause::new(),
+            rescue_pause: Pause::new(),
             injector: Injector::new(),
             tally: CachePadded::default(),
             remotes,

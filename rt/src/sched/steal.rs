@@ -8,6 +8,7 @@ use crossbeam_deque::Steal;
 use super::Sched;
 use super::idle::Announced;
 use super::remote::Rescue;
+use super::rescues::Rescuer;
 use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::task::TaskRef;
@@ -117,6 +118,9 @@ impl Worker {
             return None;
         }
         let task = self.steal_injected()?;
+        if self.sched.monitor.has_rescued() {
+            self.rescues.note(Instant::now(), Rescuer::Monitor);
+        }
         if waiting >= INJECTED_CROWD {
             task.prefetch();
             self.core.queues.take_ahead(|| self.steal_injected());
@@ -131,7 +135,7 @@ impl Worker {
         }
         let since = Instant::now();
         self.judge_thefts(since);
-        self.rescues.judge(since);
+        self.judge_rescue(since);
         let after_timer = self.slept_until_timer.replace(false);
         let next = self.search(since, after_timer).unwrap_or_else(|| self.sleep());
         self.note_wait(since.elapsed());
@@ -179,7 +183,7 @@ impl Worker {
             let now = Instant::now();
             if may_rescue && (self.suspected.get().is_none() || now - since >= RESCUE_AFTER) {
                 if let Some(task) = self.rescue_stuck() {
-                    self.rescues.note(Instant::now());
+                    self.rescues.note(Instant::now(), Rescuer::Worker);
                     return Some(Next::Run(task));
                 }
                 since = now;
