@@ -18,7 +18,7 @@ const TAKES_AHEAD: usize = 3;
 pub struct Cache {
     class: SizeClass,
     slots: Vec<Slot>,
-    /// With fewer than so many in stock, [`Cache::coming`] has something to tell: of slots that came from the pool,
+    /// With fewer than so many in stock, [`Cache::coming`] has something to tell: of slots that came cold from the pool,
     /// [`TAKES_AHEAD`] before they are taken.
     untold: usize,
     /// How many it may have; none if it is time to trim them.
@@ -39,15 +39,24 @@ impl Cache {
         if class == self.class { self.slots.pop() } else { None }
     }
 
+    /// What the next [`Cache::take`] gives.
+    #[inline]
+    pub fn next(&self) -> Option<&Slot> {
+        self.slots.last()
+    }
+
     /// Whether [`Cache::coming`] has something to tell.
     #[inline]
     pub fn has_coming(&self) -> bool {
         self.slots.len() < self.untold
     }
 
-    /// What the next calls of [`Cache::take`] give, as far as it has come from the pool and was not told of before.
-    /// Nobody here has used these slots lately, so a processor may be told to fetch them.
+    /// What the next calls of [`Cache::take`] give, as far as this was not told before, of slots that have come from the
+    /// pool and were probably not used for long: so the processor may be told to fetch what is in them.
     pub fn coming(&mut self) -> &[Slot] {
+        if !self.has_coming() {
+            return &[];
+        }
         let left = self.slots.len();
         let first = left.saturating_sub(TAKES_AHEAD);
         let end = left.min(self.untold.saturating_sub(TAKES_AHEAD));
@@ -65,8 +74,8 @@ impl Cache {
         if class != self.class {
             return pool.take(class);
         }
-        pool.take_some(class, BATCH, &mut self.slots)?;
-        self.untold = self.slots.len() + TAKES_AHEAD;
+        let cold = pool.take_some(class, BATCH, &mut self.slots)?;
+        self.untold = if cold { self.slots.len() + TAKES_AHEAD } else { 0 };
         Ok(self.slots.pop().expect("it gives one or an error"))
     }
 

@@ -84,18 +84,18 @@ impl Pool {
     }
 
     /// Puts at least one slot in `out`: as many as `wanted` if so many are ready, else new ones, in a
-    /// batch.
+    /// batch. Says whether what is in them is probably in no cache of the processor's.
     pub(crate) fn take_some(
         &self,
         class: SizeClass,
         wanted: usize,
         out: &mut Vec<Slot>,
-    ) -> Result<(), StackError> {
+    ) -> Result<bool, StackError> {
         let places = {
             let mut shelf = self.shelf(class);
             shelf.take_ready(wanted, out);
             if !out.is_empty() {
-                return Ok(());
+                return Ok(shelf.is_cold());
             }
             let places = shelf.take_unready()?;
             if shelf.is_crowded() && self.guards.are_cheap() {
@@ -103,7 +103,7 @@ impl Pool {
             }
             places
         };
-        self.prepare(class, &places, out)
+        self.prepare(class, &places, out).map(|()| false)
     }
 
     /// Whether many stacks are taken that must be prepared first, so that [`Pool::prepare_ahead`] helps.

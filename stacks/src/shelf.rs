@@ -23,6 +23,8 @@ const MANY_OF: usize = 256 << 10;
 const AHEAD: usize = 16;
 /// Ready slots that are enough for a crowd.
 const ENOUGH: usize = 64;
+/// With so many ready slots, what a small thread touches of each is more than a second-level cache has.
+const COLD: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -204,6 +206,11 @@ impl Shelf {
     /// The top of every slot that somebody has, less its colour.
     pub(crate) fn tops_in_use(&self) -> impl Iterator<Item = NonNull<u8>> {
         self.chunks.iter().flatten().flat_map(Chunk::tops_in_use)
+    }
+
+    /// Whether a ready slot has probably not been used for long.
+    pub(crate) fn is_cold(&self) -> bool {
+        self.ready >= COLD
     }
 
     /// Whether no more slots are ready than a trim leaves.

@@ -403,10 +403,12 @@ impl Worker {
         NonZeroU64::new(next).expect("ids start at one")
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
         let mut stacks = self.stacks.borrow_mut();
         let in_stock = stacks.take(class);
+        // Many that are started in a row begin with a miss of the TLB each.
+        stacks.next().into_iter().for_each(TaskRef::prefetch_place);
         if stacks.has_coming() {
             TaskRef::prefetch_to_start(stacks.coming());
         }

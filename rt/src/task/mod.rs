@@ -330,15 +330,26 @@ impl TaskRef {
         }
     }
 
+    /// Has the processor find the page that it takes to start a task in a slot, and the first line of it.
+    #[inline(always)]
+    pub(crate) fn prefetch_place(slot: &Slot) {
+        gthread_arch::prefetch(Self::place_in(slot));
+    }
+
     /// Has the processor fetch what it takes to make tasks in some slots, and to run them until they wait.
     #[cold]
     pub(crate) fn prefetch_to_start(slots: &[Slot]) {
         /// Of the stack, which ends where the control block begins.
         const FRAMES: usize = 8;
-        for slot in slots {
-            let place = slot.top().as_ptr().wrapping_sub(control_block_of(slot));
-            Self::fetch(place, FRAMES, gthread_arch::prefetch_to_write);
-        }
+        let fetch =
+            |slot| Self::fetch(Self::place_in(slot), FRAMES, gthread_arch::prefetch_to_write);
+        slots.iter().for_each(fetch);
+    }
+
+    /// Where a slot's control block is or will be.
+    #[inline(always)]
+    fn place_in(slot: &Slot) -> *const u8 {
+        slot.top().as_ptr().wrapping_sub(control_block_of(slot))
     }
 
     /// Runs the task until it suspends or finishes.
