@@ -95,7 +95,8 @@ fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
 #[test]
 fn a_cache_tells_of_what_comes_from_the_pool_and_is_about_to_be_taken() {
     let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
-    let slots: Vec<_> = (0..96).map(|_| pool.take(class()).unwrap()).collect();
+    // So many that they are not expected to be in the processor's caches.
+    let slots: Vec<_> = (0..4096 + 96).map(|_| pool.take(class()).unwrap()).collect();
     slots.into_iter().for_each(|slot| pool.put(slot));
 
     let mut cache = Cache::new(class());

@@ -76,9 +76,9 @@ impl Timers {
         self.leave(heap);
     }
 
-    /// Ends waits that are due, up to a batch: whether there were any.
+    /// Ends waits that are due, up to a batch: how many.
     #[cold]
-    fn fire(&self, now: When, wake: &mut impl FnMut(Wake)) -> bool {
+    fn fire(&self, now: When, wake: &mut impl FnMut(Wake)) -> usize {
         let mut heap = self.heap.lock();
         let mut handles = [0; BATCH];
         let mut due = 0;
@@ -101,7 +101,7 @@ impl Timers {
         }
         self.leave(heap);
         wakes.into_iter().take(due).flatten().for_each(wake);
-        due > 0
+        due
     }
 
     fn leave(&self, mut heap: SpinGuard<'_, Heap>) {
@@ -185,24 +185,23 @@ impl Sched {
         self.workers().map(|worker| worker.timers.earliest()).min().unwrap_or(NEVER)
     }
 
-    /// Fires the timers of some workers that have been due for some time, up to a batch of each: whether
-    /// there were any.
+    /// Fires the timers of some workers that have been due for some time, up to a batch of each: how many.
     fn fire<'a>(
         &self,
         workers: impl Iterator<Item = &'a Arc<Remote>>,
         grace: When,
         mut wake: impl FnMut(Wake),
-    ) -> bool {
+    ) -> usize {
         // The clock is read only if there are timers.
         let now = LazyCell::new(|| self.driver.now().saturating_sub(grace));
-        let mut any = false;
+        let mut fired = 0;
         for timers in workers.map(|remote| &remote.timers) {
             let earliest = timers.earliest();
             if earliest != NEVER && earliest <= *now {
-                any |= timers.fire(*now, &mut wake);
+                fired += timers.fire(*now, &mut wake);
             }
         }
-        any
+        fired
     }
 
     /// What the monitor does about timers that the workers are too busy for.
@@ -252,11 +251,13 @@ impl Worker {
             Wake::Green(task) => self.push_ready(task),
             other => wake(other),
         };
-        if all {
+        let fired = if all {
             self.sched.fire(self.sched.workers(), 0, wake)
         } else {
             self.sched.fire(std::iter::once(&self.core.remote), 0, wake)
-        }
+        };
+        self.fired.set(self.fired.get() + fired);
+        fired > 0
     }
 
     /// Tells of timers that are due before anybody would wake for them. Before the worker turns to
@@ -315,7 +316,8 @@ mod tests {
         let waiter = Waiter::Os(NonNull::from(&*me));
         let fire = |now| {
             let mut wakes = Vec::new();
-            timers.fire(now, &mut |wake| wakes.push(wake));
+            let fired = timers.fire(now, &mut |wake| wakes.push(wake));
+            assert!(fired >= wakes.len());
             wakes
         };
 

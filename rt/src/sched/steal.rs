@@ -46,6 +46,11 @@ pub(super) enum Next {
 /// Who sleeps no longer than this, because of a timer, naps: it need not be sure before that it has missed nothing.
 const NAP: Duration = Duration::from_micros(100);
 
+/// Whoever has fired so many timers since it last slept is among a crowd of them, and sleeps for so long at least: more of them
+/// are due then, and less of the time goes into falling asleep and waking up.
+const FIRED_CROWD: usize = 16;
+const REST: Duration = Duration::from_micros(100);
+
 /// How long a spare worker sleeps before its OS thread ends.
 const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
 
@@ -314,11 +319,15 @@ impl Worker {
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
+        let crowded = self.fired.replace(0) >= FIRED_CROWD;
         loop {
-            let timer = match nap {
+            let mut timer = match nap {
                 Some((until, _)) => Some(until),
                 None => self.keep_timers_if_needed(),
             };
+            if crowded {
+                timer = timer.map(|until| until.max(Instant::now() + REST));
+            }
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {

@@ -96,6 +96,8 @@ pub(crate) struct Worker {
     pub(super) last_wait: Cell<Duration>,
     /// That ended because a timer was due.
     pub(super) slept_until_timer: Cell<bool>,
+    /// How many timers it has fired since it last slept.
+    pub(super) fired: Cell<usize>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -133,6 +135,7 @@ impl Worker {
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             slept_until_timer: Cell::new(false),
+            fired: Cell::new(0),
             ids: Cell::new((0, 0)),
             core,
         }
