@@ -1,6 +1,6 @@
 //! What an idle worker sleeps in: today the timers, later also I/O readiness.
 //!
-//! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a heap under a
+//! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a queue under a
 //! lock, and its earliest deadline in an atomic beside it, so that whether one is due costs no lock.
 //! Withdrawing one takes the lock of the worker that has it.
 //!
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::remote::Remote;
-use super::timers::{Handle, Heap, NEVER, When};
+use super::timers::{Handle, NEVER, Queue, When};
 use super::watch::{GRACE, Tell, Watch};
 use super::worker::Worker;
 use super::{Sched, current, wake};
@@ -44,14 +44,14 @@ pub(crate) struct TimerKey {
 /// The timers of one worker.
 #[derive(Debug)]
 pub(super) struct Timers {
-    heap: SpinLock<Heap>,
+    queue: SpinLock<Queue>,
     /// The earliest deadline, or `NEVER`. Written under the lock.
     earliest: AtomicU64,
 }
 
 impl Timers {
     pub(super) fn new() -> Self {
-        Self { heap: SpinLock::new(Heap::new()), earliest: AtomicU64::new(NEVER) }
+        Self { queue: SpinLock::new(Queue::new()), earliest: AtomicU64::new(NEVER) }
     }
 
     fn earliest(&self) -> When {
@@ -59,9 +59,9 @@ impl Timers {
     }
 
     /// Registers an armed wait to be claimed with `TIMED_OUT`. Tells whether no other is due before.
-    fn insert(&self, when: When, waiter: Waiter) -> (Handle, bool) {
-        let mut heap = self.heap.lock();
-        let handle = heap.insert(when, waiter);
+    fn insert(&self, when: When, waiter: Waiter, now: impl FnOnce() -> When) -> (Handle, bool) {
+        let mut queue = self.queue.lock();
+        let handle = queue.insert(when, waiter, now);
         let first = when < self.earliest();
         if first {
             self.earliest.store(when, Ordering::Relaxed);
@@ -71,47 +71,47 @@ impl Timers {
 
     /// Withdraws a timer whose wait was not ended by it. Afterwards the driver does not know the waiter.
     fn remove(&self, handle: Handle) {
-        let mut heap = self.heap.lock();
-        heap.remove(handle);
-        self.leave(heap);
+        let mut queue = self.queue.lock();
+        queue.remove(handle);
+        self.leave(queue);
     }
 
     /// Ends waits that are due, up to a batch: how many.
     #[cold]
     fn fire(&self, now: When, wake: &mut impl FnMut(Wake)) -> usize {
-        let mut heap = self.heap.lock();
+        let mut queue = self.queue.lock();
         let mut handles = [0; BATCH];
         let mut due = 0;
         while let Some(handle) = handles.get_mut(due) {
-            let Some(popped) = heap.pop_due(now) else { break };
+            let Some(popped) = queue.pop_due(now) else { break };
             *handle = popped;
             due += 1;
         }
         // Of a million that sleep no thread is in any cache: each is fetched while the processor is at the others.
-        let waiters = handles[..due].iter().map(|&handle| heap.waiter(handle));
+        let waiters = handles[..due].iter().map(|&handle| queue.waiter(handle));
         waiters.for_each(Waiter::prefetch);
         let mut wakes = [const { None }; BATCH];
         for (&handle, wake) in handles[..due].iter().zip(&mut wakes) {
             // SAFETY: it was registered here, and its thread withdraws under the lock that we hold.
-            *wake = unsafe { heap.waiter(handle).claim(TIMED_OUT) };
+            *wake = unsafe { queue.waiter(handle).claim(TIMED_OUT) };
             if wake.is_some() {
-                heap.release(handle);
+                queue.release(handle);
             }
             // Else something else has ended the wait, and the thread comes to withdraw the timer.
         }
-        self.leave(heap);
+        self.leave(queue);
         wakes.into_iter().take(due).flatten().for_each(wake);
         due
     }
 
-    fn leave(&self, mut heap: SpinGuard<'_, Heap>) {
-        let earliest = heap.earliest();
+    fn leave(&self, mut queue: SpinGuard<'_, Queue>) {
+        let earliest = queue.earliest();
         if earliest != self.earliest() {
             self.earliest.store(earliest, Ordering::Relaxed);
         }
         // Memory is freed without the lock.
-        let waste = heap.is_waste().then(|| std::mem::replace(&mut *heap, Heap::new()));
-        drop(heap);
+        let waste = queue.is_waste().then(|| std::mem::replace(&mut *queue, Queue::new()));
+        drop(queue);
         drop(waste);
     }
 }
@@ -162,7 +162,8 @@ impl Sched {
         current::with(|worker| {
             let worker = worker.expect("a green thread runs on a worker");
             debug_assert!(worker.serves(self));
-            let (handle, first) = worker.core.remote.timers.insert(when, waiter);
+            let (handle, first) =
+                worker.core.remote.timers.insert(when, waiter, || self.driver.now());
             if first && worker.untold.get() == Untold::Nothing {
                 worker.untold.set(Untold::Own);
             }
@@ -321,11 +322,11 @@ mod tests {
             wakes
         };
 
-        let (late, first) = timers.insert(60, waiter);
+        let (late, first) = timers.insert(60, waiter, || 0);
         assert!(first);
-        let (soon, first) = timers.insert(10, waiter);
+        let (soon, first) = timers.insert(10, waiter, || 0);
         assert!(first && timers.earliest() == 10);
-        let (middle, first) = timers.insert(20, waiter);
+        let (middle, first) = timers.insert(20, waiter, || 0);
         assert!(!first);
         timers.remove(soon);
         assert_eq!(timers.earliest(), 20);
@@ -338,7 +339,7 @@ mod tests {
         assert!(fire(60).is_empty());
         assert_eq!(timers.earliest(), NEVER);
         timers.remove(late);
-        let (again, _) = timers.insert(70, waiter);
+        let (again, _) = timers.insert(70, waiter, || 0);
         assert!(again == late || again == middle || again == soon, "handles are used again");
         timers.remove(again);
     }

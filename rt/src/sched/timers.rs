@@ -1,19 +1,19 @@
-//! Deadlines in order, and who waits for each: a heap out of which any timer can be taken.
+//! Deadlines in order, and who waits for each: a queue out of which any timer can be taken.
 //!
-//! Three arrays, and no pointers, so that what a sift moves about is small and close together however
-//! many timers there are. (A timer in the frame of the thread that waits would be a page of its own.)
+//! Arrays, and no pointers, so that what is moved about is small and close together however many timers there are. (A timer
+//! in the frame of the thread that waits would be a page of its own.)
 //!
-//! - `heap` has the deadlines, each with its timer's handle: a four-ary heap, the earliest first. Siblings share a cache
-//!   line, and of a large heap the lines that may be looked at next are fetched while one is looked at.
-//! - `places` has, by handle, where in the heap that timer is.
+//! - `heap` has the deadlines, each with its timer's handle; of a crowd those that are not due soon are in `days` instead.
+//! - `places` has, by handle, where that timer is.
 //! - `waiters` has, by handle, who waits.
 //!
 //! Invariants:
-//! - A handle is in use from `insert` to `release` or `remove`. The entry at `places[h]` has the handle `h` for each
-//!   in use, but for those that were popped and not released: their place is `GONE`.
-//! - Places from `ROOT` to before `end` have entries; all others are `VACANT`, which is later than any.
+//! - A handle is in use from `insert` to `release` or `remove`. What is at `places[h]` has the handle `h` for each
+//!   in use, but for those that were popped and not released: they are `GONE`.
 //! - The free handles are a list through `places`, from `free` on.
 
+use super::days::Days;
+use super::heap::Heap;
 use crate::task::Waiter;
 
 /// A deadline, in nanoseconds since the driver's epoch.
@@ -22,49 +22,52 @@ pub(super) type When = u64;
 /// Later than any deadline.
 pub(super) const NEVER: When = When::MAX;
 
-/// Names a timer in its heap.
+/// Names a timer in its queue.
 pub(super) type Handle = u32;
 
-const ARITY: usize = 4;
-/// The first place, so that the children of each are in one line.
-const ROOT: usize = ARITY - 1;
-/// What is below such a place is in no first-level cache.
-const DEEP: usize = 256;
 /// No handle: the end of the free list.
-const NONE: Handle = Handle::MAX;
-/// The place of a timer that was popped, and whose owner still has the handle.
-const GONE: u32 = u32::MAX;
+pub(super) const NONE: Handle = Handle::MAX;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    pub(super) when: When,
+    pub(super) handle: Handle,
+}
+
+/// Where a timer is: in the heap, or else in a day, and the place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) part: u16,
+    pub(super) index: u32,
+}
+
+pub(super) type Places = Vec<Place>;
+
+/// [`Place::part`] of those in the heap. All of days are less.
+pub(super) const HEAP: u16 = u16::MAX;
+/// Of a timer that was popped, and whose owner still has the handle.
+const GONE: Place = Place { part: HEAP, index: u32::MAX };
+
+/// With fewer timers than this the heap is in the processor's caches.
+const CROWD: usize = if cfg!(test) { 64 } else { 1024 };
 /// Arrays of more than this are worth giving back when they are not needed.
 const LARGE: usize = 1024;
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    when: When,
-    handle: Handle,
-}
-
-const VACANT: Entry = Entry { when: NEVER, handle: NONE };
-
-/// The children of one place.
-#[derive(Clone, Copy, Debug)]
-#[repr(align(64))]
-struct Siblings([Entry; ARITY]);
-
 #[derive(Debug)]
-pub(super) struct Heap {
-    heap: Vec<Siblings>,
-    end: usize,
-    places: Vec<u32>,
+pub(super) struct Queue {
+    heap: Heap,
+    days: Days,
+    places: Places,
     waiters: Vec<Waiter>,
     free: Handle,
     in_use: usize,
 }
 
-impl Heap {
+impl Queue {
     pub(super) const fn new() -> Self {
         Self {
-            heap: Vec::new(),
-            end: ROOT,
+            heap: Heap::new(),
+            days: Days::new(),
             places: Vec::new(),
             waiters: Vec::new(),
             free: NONE,
@@ -72,13 +75,9 @@ impl Heap {
         }
     }
 
-    /// The earliest deadline, or `NEVER`.
+    /// The earliest deadline, or `NEVER`. Or a little before it, after timers of another day than this were removed.
     pub(super) fn earliest(&self) -> When {
-        self.first().when
-    }
-
-    fn first(&self) -> Entry {
-        self.heap.first().map_or(VACANT, |siblings| siblings.0[ROOT])
+        self.heap.first().when.min(self.days.earliest())
     }
 
     /// Whether nothing is in use of arrays that were large once.
@@ -86,7 +85,13 @@ impl Heap {
         self.in_use == 0 && self.waiters.capacity() > LARGE
     }
 
-    pub(super) fn insert(&mut self, when: When, waiter: Waiter) -> Handle {
+    /// `now` is asked for at times.
+    pub(super) fn insert(
+        &mut self,
+        when: When,
+        waiter: Waiter,
+        now: impl FnOnce() -> When,
+    ) -> Handle {
         let handle = match self.free {
             NONE => {
                 let handle = Handle::try_from(self.waiters.len()).ok().filter(|&h| h < NONE);
@@ -95,40 +100,50 @@ impl Heap {
                 handle.expect("fewer timers than 2^32, since each is of another thread")
             }
             handle => {
-                self.free = self.places[handle as usize];
+                self.free = self.places[handle as usize].index;
                 self.waiters[handle as usize] = waiter;
                 handle
             }
         };
         self.in_use += 1;
         let entry = Entry { when, handle };
-        if self.heap.len() == self.end / ARITY {
-            self.heap.push(Siblings([VACANT; ARITY]));
+        if self.in_use <= CROWD || !self.days.insert(entry, &mut self.places, now) {
+            self.heap.insert(entry, &mut self.places);
         }
-        self.end += 1;
-        self.sift_up(self.end - 1, entry);
         handle
     }
 
     /// Takes a timer out, if it was not popped, and frees the handle.
     pub(super) fn remove(&mut self, handle: Handle) {
-        let place = self.places[handle as usize];
-        if place != GONE {
-            self.take(place as usize);
+        match self.places[handle as usize] {
+            GONE => {}
+            Place { part: HEAP, index } => self.heap.take(index, &mut self.places),
+            place => self.days.take(place, &mut self.places),
         }
         self.release(handle);
     }
 
     /// Takes the earliest timer out, if it is due. Its handle stays in use. Who waits the caller will want to know.
     pub(super) fn pop_due(&mut self, now: When) -> Option<Handle> {
-        let Entry { when, handle } = self.first();
+        if self.days.has_until(now) {
+            self.move_days(now);
+        }
+        let Entry { when, handle } = self.heap.first();
         if when > now {
             return None;
         }
         gthread_arch::prefetch((&raw const self.waiters[handle as usize]).cast());
-        self.take(ROOT);
+        self.heap.take_first(&mut self.places);
         self.places[handle as usize] = GONE;
         Some(handle)
+    }
+
+    /// Moves to the heap what may be due by now.
+    #[cold]
+    fn move_days(&mut self, now: When) {
+        while let Some(entries) = self.days.take_day(now) {
+            entries.into_iter().for_each(|entry| self.heap.insert(entry, &mut self.places));
+        }
     }
 
     /// Who waits, by a handle in use.
@@ -138,92 +153,23 @@ impl Heap {
 
     /// Frees the handle of a timer that was popped.
     pub(super) fn release(&mut self, handle: Handle) {
-        self.places[handle as usize] = self.free;
+        self.places[handle as usize].index = self.free;
         self.free = handle;
         self.in_use -= 1;
     }
-
-    fn take(&mut self, place: usize) {
-        self.end -= 1;
-        let last = std::mem::replace(self.entry(self.end), VACANT);
-        if place == self.end {
-            return;
-        }
-        if place > ROOT && last.when < self.entry(parent_of(place)).when {
-            self.sift_up(place, last);
-        } else {
-            self.sift_down(place, last);
-        }
-    }
-
-    /// Puts an entry where it belongs, at `place` or above it; what is at `place` is overwritten.
-    fn sift_up(&mut self, mut place: usize, entry: Entry) {
-        while place > ROOT {
-            let parent = parent_of(place);
-            let above = *self.entry(parent);
-            if above.when <= entry.when {
-                break;
-            }
-            self.put(place, above);
-            place = parent;
-        }
-        self.put(place, entry);
-    }
-
-    /// Puts an entry where it belongs, at `place` or below it; what is at `place` is overwritten.
-    fn sift_down(&mut self, mut place: usize, entry: Entry) {
-        while let Some(&Siblings(children)) = self.heap.get(line_below(place)) {
-            let first = ARITY * line_below(place);
-            if first > DEEP {
-                (first..first + ARITY).for_each(|child| self.prefetch(line_below(child)));
-            }
-            // Two and two, each without a branch that the processor would have to guess.
-            let earlier =
-                |a: usize, b: usize| if children[b].when < children[a].when { b } else { a };
-            let least = earlier(earlier(0, 1), earlier(2, 3));
-            let below = children[least];
-            if below.when >= entry.when {
-                break;
-            }
-            self.put(place, below);
-            place = first + least;
-        }
-        self.put(place, entry);
-    }
-
-    fn prefetch(&self, line: usize) {
-        gthread_arch::prefetch(self.heap.as_ptr().wrapping_add(line).cast());
-    }
-
-    fn put(&mut self, place: usize, entry: Entry) {
-        *self.entry(place) = entry;
-        self.places[entry.handle as usize] = place as u32;
-    }
-
-    fn entry(&mut self, place: usize) -> &mut Entry {
-        &mut self.heap[place / ARITY].0[place % ARITY]
-    }
-}
-
-fn parent_of(place: usize) -> usize {
-    place / ARITY + ROOT - 1
-}
-
-/// The line of a place's children.
-fn line_below(place: usize) -> usize {
-    place - (ROOT - 1)
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::days::{DAY, MOST, YEAR};
     use super::*;
     use crate::task::OsThread;
     use std::collections::BTreeMap;
     use std::ptr::NonNull;
 
-    /// Against an ordered map, with numbers from a fixed sequence.
-    #[test]
-    fn timers_come_out_in_order_and_any_can_be_taken_out() {
+    /// Against an ordered map, with numbers from a fixed sequence; deadlines are so many nanoseconds ahead at most, and time
+    /// goes by in such steps. Gives the most timers that there were at once, and the most that were in days.
+    fn compare(ahead: u64, step: u64) -> (usize, usize) {
         let me = OsThread::current();
         let waiter = Waiter::Os(NonNull::from(&*me));
         let mut random = 1_u64;
@@ -233,63 +179,132 @@ mod tests {
             random ^= random << 17;
             random % limit
         };
-        let (mut heap, mut model, mut gone) = (Heap::new(), BTreeMap::new(), Vec::new());
-        let (mut now, mut sequence, mut most) = (0, 0, 0);
+        let (mut queue, mut model, mut gone) = (Queue::new(), BTreeMap::new(), Vec::new());
+        let (mut now, mut sequence, mut most, mut most_in_days) = (0, 0, 0, 0);
         for round in 0..20_000 {
             // Grows, then shrinks.
             let inserts = if round < 10_000 { 6 } else { 3 };
             match below(10) {
                 n if n < inserts => {
-                    let when = now + below(1000);
-                    model.insert((when, sequence), heap.insert(when, waiter));
+                    let when = now + below(ahead);
+                    model.insert((when, sequence), queue.insert(when, waiter, || now));
                     sequence += 1;
                 }
                 n if n < 7 && !model.is_empty() => {
                     let nth = below(model.len() as u64) as usize;
                     let key = *model.keys().nth(nth).unwrap();
-                    heap.remove(model.remove(&key).unwrap());
+                    queue.remove(model.remove(&key).unwrap());
                 }
                 n if n < 9 => {
-                    now += below(5);
+                    now += below(step);
                     let due = model.keys().next().filter(|(when, _)| *when <= now).copied();
-                    assert_eq!(heap.pop_due(now).is_some(), due.is_some());
+                    assert_eq!(queue.pop_due(now).is_some(), due.is_some());
                     let Some((when, _)) = due else { continue };
                     // Of equal deadlines it may be any: the one that is gone.
                     let mut equal = model.range((when, 0)..=(when, u64::MAX));
                     let (&key, &handle) =
-                        equal.find(|(_, handle)| heap.places[**handle as usize] == GONE).unwrap();
+                        equal.find(|(_, handle)| queue.places[**handle as usize] == GONE).unwrap();
                     model.remove(&key);
                     gone.push(handle);
                 }
                 _ => {
                     // Half of them as their owners do, who come late.
                     while let Some(handle) = gone.pop() {
-                        if below(2) == 0 { heap.release(handle) } else { heap.remove(handle) }
+                        if below(2) == 0 { queue.release(handle) } else { queue.remove(handle) }
                     }
                 }
             }
             most = most.max(model.len());
             let earliest = model.keys().next().map_or(NEVER, |(when, _)| *when);
-            assert_eq!(heap.earliest(), earliest);
-            assert_eq!(heap.in_use, model.len() + gone.len());
+            // Never late, and no more than a day early.
+            assert!(queue.earliest() <= earliest && earliest - queue.earliest() < 1 << DAY);
+            assert_eq!(queue.in_use, model.len() + gone.len());
             // All of them, now and then.
+            let mut in_days = 0;
             for (&(when, _), &handle) in model.iter().filter(|_| round % 64 == 0) {
-                let entry = *heap.entry(heap.places[handle as usize] as usize);
+                let entry = match queue.places[handle as usize] {
+                    Place { part: HEAP, index } => queue.heap.at(index),
+                    place => {
+                        in_days += 1;
+                        queue.days.at(place)
+                    }
+                };
                 assert_eq!((entry.when, entry.handle), (when, handle));
             }
+            most_in_days = most_in_days.max(in_days);
         }
-        assert!(most > 500 && heap.waiters.len() < most + 500, "handles are used again");
+        assert!(queue.waiters.len() < most + 500, "handles are used again");
+        (most, most_in_days)
+    }
+
+    #[test]
+    fn timers_come_out_in_order_and_any_can_be_taken_out() {
+        let (most, in_days) = compare(1000, 5);
+        assert!(most > 500 && in_days == 0, "{most}, {in_days}");
+    }
+
+    #[test]
+    fn so_do_those_of_a_crowd_that_are_put_down_by_the_day() {
+        let day = 1 << DAY;
+        for (ahead, step) in
+            [(1000 * day, 5 * day), (100 * day, day / 2), (2 * YEAR as u64 * day, 30 * day)]
+        {
+            let (most, in_days) = compare(ahead, step);
+            assert!(most > 500 && in_days > 300, "{most}, {in_days}");
+        }
+    }
+
+    #[test]
+    fn no_more_of_one_day_are_put_down_than_can_be_moved_at_once() {
+        let me = OsThread::current();
+        let waiter = Waiter::Os(NonNull::from(&*me));
+        let mut queue = Queue::new();
+        let when = 1 << DAY;
+        let handles: Vec<_> =
+            (0..CROWD + 2 * MOST).map(|_| queue.insert(when, waiter, || 0)).collect();
+        let in_heap = |handle: &&Handle| queue.places[**handle as usize].part == HEAP;
+        assert_eq!(handles.iter().filter(in_heap).count(), CROWD + MOST);
+        for _ in &handles {
+            assert_eq!(queue.earliest(), when);
+            let handle = queue.pop_due(when).unwrap();
+            queue.release(handle);
+        }
+        assert_eq!((queue.earliest(), queue.in_use), (NEVER, 0));
+    }
+
+    #[test]
+    fn an_early_end_of_the_year_is_not_the_beginning_of_this_one() {
+        let me = OsThread::current();
+        let waiter = Waiter::Os(NonNull::from(&*me));
+        let mut queue = Queue::new();
+        let crowd: Vec<_> = (0..CROWD).map(|_| queue.insert(NEVER - 1, waiter, || 0)).collect();
+        // Not at the edge of a word, so that one word has the first days and the last.
+        let today: u64 = 70;
+        let now = today << DAY;
+        for ahead in [YEAR as u64 - 1, 1, YEAR as u64, 0, 5] {
+            queue.insert((today + ahead) << DAY, waiter, || now);
+        }
+        for ahead in [0, 1, 5, YEAR as u64 - 1, YEAR as u64] {
+            let when = (today + ahead) << DAY;
+            assert_eq!(queue.earliest(), when);
+            assert!(queue.pop_due(when - 1).is_none());
+            let handle = queue.pop_due(when).unwrap();
+            queue.release(handle);
+        }
+        crowd.into_iter().for_each(|handle| queue.remove(handle));
+        assert_eq!((queue.earliest(), queue.in_use), (NEVER, 0));
     }
 
     #[test]
     fn large_arrays_that_nobody_needs_are_waste() {
         let me = OsThread::current();
         let waiter = Waiter::Os(NonNull::from(&*me));
-        let mut heap = Heap::new();
-        let handles: Vec<_> = (0..=LARGE as u64).map(|n| heap.insert(n, waiter)).collect();
-        assert!(!heap.is_waste());
-        handles.into_iter().for_each(|handle| heap.remove(handle));
-        assert!(heap.is_waste());
-        assert_eq!(heap.earliest(), NEVER);
+        let mut queue = Queue::new();
+        let handles: Vec<_> =
+            (0..=LARGE as u64).map(|n| queue.insert(n << DAY, waiter, || 0)).collect();
+        assert!(!queue.is_waste());
+        handles.into_iter().for_each(|handle| queue.remove(handle));
+        assert!(queue.is_waste());
+        assert_eq!(queue.earliest(), NEVER);
     }
 }
