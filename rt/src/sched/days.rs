@@ -5,8 +5,9 @@
 //! Queues", CACM 31 (10), 1988, with a heap for each day as it comes, and no more timers in a day than can be moved at once.)
 //!
 //! Invariants:
-//! - All that is here is due after `today` and less than a `YEAR` of days later. So a place in `days` is of one day at a time.
-//! - The bit of a place in `occupied` is set if something is there. `least` is not later than anything there.
+//! - `today` is a day that has begun. All that is here is due later, and less than a `YEAR` of days later. So a place in
+//!   `days` is of one day at a time.
+//! - The bit of a place in `occupied` is set if, and only if, something is there. `least` is not later than anything there.
 
 use super::timers::{Entry, NEVER, Place, Places, When};
 
@@ -15,8 +16,11 @@ pub(super) const DAY: u32 = 22;
 /// Days: 8.6 s, longer than most that is waited for by many.
 pub(super) const YEAR: usize = 2048;
 const WORDS: usize = YEAR / 64;
-/// Timers in one day, for whoever has to move them to the heap: some 0.1 ms.
+/// Timers in one day, for whoever has to move them to the heap: for some 0.1 ms.
 pub(super) const MOST: usize = if cfg!(test) { 16 } else { 4096 };
+
+/// What is kept of an empty day's memory: room for so many.
+const ROOM: usize = 16;
 
 #[derive(Clone, Debug)]
 struct Day {
@@ -40,7 +44,8 @@ impl Days {
         Self { days: Vec::new(), occupied: [0; WORDS], today: 0, len: 0 }
     }
 
-    /// Puts a timer down, if it is for here. `now` is asked if it may be that days have gone by.
+    /// Puts a timer down, if it is for here. What day it is, is asked if it may be that days have gone by. (It need not be
+    /// exact.)
     pub(super) fn insert(
         &mut self,
         entry: Entry,
@@ -51,11 +56,11 @@ impl Days {
         if day <= self.today {
             return false;
         }
-        if self.len == 0 {
-            self.today = self.today.max(day_of(now()));
-        }
-        if day <= self.today || day - self.today >= YEAR as u64 {
-            return false;
+        if self.len == 0 || day - self.today >= YEAR as u64 {
+            self.pass_empty(day_of(now()));
+            if day <= self.today || day - self.today >= YEAR as u64 {
+                return false;
+            }
         }
         if self.days.is_empty() {
             self.days.resize(YEAR, EMPTY);
@@ -76,41 +81,57 @@ impl Days {
     /// Takes out what is there. Its place is the caller's to note.
     pub(super) fn take(&mut self, place: Place, places: &mut Places) {
         let part = usize::from(place.part);
-        let day = &mut self.days[part];
-        day.entries.swap_remove(place.index as usize);
+        let entries = &mut self.days[part].entries;
+        entries.swap_remove(place.index as usize);
         self.len -= 1;
-        match day.entries.get(place.index as usize) {
+        match entries.get(place.index as usize) {
             Some(moved) => places[moved.handle as usize] = place,
-            None if day.entries.is_empty() => drop(self.empty(part)),
+            None if entries.is_empty() => self.note_empty(part),
             None => {}
         }
     }
 
-    /// A time at which something here may be due, and before which nothing is.
+    /// Nothing here is due before this, and something may be then.
     pub(super) fn earliest(&self) -> When {
         self.next().map_or(NEVER, |(_, part)| self.days[part].least)
     }
 
-    /// Whether there is a day to come until then.
+    /// Whether some day after `today` has begun by `now`.
     #[inline]
-    pub(super) fn has_until(&self, when: When) -> bool {
-        self.len > 0 && day_of(when) > self.today
+    pub(super) fn has_begun(&self, now: When) -> bool {
+        self.len > 0 && day_of(now) > self.today
     }
 
-    /// Takes out the first day that has something, and is not after the one of `when`.
-    pub(super) fn take_day(&mut self, when: When) -> Option<Vec<Entry>> {
-        let until = day_of(when);
-        let next = self.next().filter(|&(day, _)| day <= until);
-        self.today = next.map_or(until, |(day, _)| day);
-        let (_, part) = next?;
-        let entries = self.empty(part);
+    /// Takes out all of one day that has begun by `now`, if some of it may be due before `when`. False if there is none.
+    pub(super) fn take_due(&mut self, now: When, when: When, put: impl FnMut(Entry)) -> bool {
+        self.pass_empty(day_of(now));
+        let Some((day, part)) = self.next().filter(|&(day, _)| day <= day_of(now)) else {
+            return false;
+        };
+        let Day { entries, least } = &mut self.days[part];
+        if *least > when {
+            return false;
+        }
+        self.today = day;
         self.len -= entries.len();
-        Some(entries)
+        entries.drain(..).for_each(put);
+        self.note_empty(part);
+        true
     }
 
-    fn empty(&mut self, part: usize) -> Vec<Entry> {
+    /// Days that have begun, and of which nothing is here, are over.
+    fn pass_empty(&mut self, begun: u64) {
+        let over = self.next().map_or(begun, |(day, _)| begun.min(day - 1));
+        self.today = self.today.max(over);
+    }
+
+    fn note_empty(&mut self, part: usize) {
         self.occupied[part / 64] &= !(1 << (part % 64));
-        std::mem::replace(&mut self.days[part], EMPTY).entries
+        let day = &mut self.days[part];
+        day.least = NEVER;
+        if day.entries.capacity() > ROOM {
+            day.entries = Vec::new();
+        }
     }
 
     /// The first day that has something, and its place.

@@ -337,7 +337,7 @@ impl Sched {
         let any = !tasks.is_empty();
         if any {
             self.tally.moved_on.fetch_add(1, Ordering::Relaxed);
-            self.monitor.rescued.store(what == Rescue::Some, Ordering::Relaxed);
+            self.monitor.rescued.fetch_or(what == Rescue::Some, Ordering::Relaxed);
         }
         tasks.into_iter().for_each(|task| self.inject(task));
         any

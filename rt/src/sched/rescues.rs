@@ -62,6 +62,11 @@ impl Rescues {
         self.met_lock.set(false);
     }
 
+    /// Whether one was noted that was not judged yet.
+    pub(super) fn is_judging(&self) -> bool {
+        self.last.get().is_some()
+    }
+
     /// The worker is out of work. What to think of a rescue since it last was.
     fn judge(&self, now: Instant) -> Option<Verdict> {
         let (last, rescuer) = self.last.take()?;

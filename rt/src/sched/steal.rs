@@ -46,8 +46,8 @@ pub(super) enum Next {
 /// Who sleeps no longer than this, because of a timer, naps: it need not be sure before that it has missed nothing.
 const NAP: Duration = Duration::from_micros(100);
 
-/// Whoever has fired so many timers since it last slept is among a crowd of them, and sleeps for so long at least: more of them
-/// are due then, and less of the time goes into falling asleep and waking up.
+/// Whoever, being out of work, has fired so many timers since it last slept is among a crowd of them, and sleeps for so long at
+/// least: more of them are due then, and less of the time goes into falling asleep and waking up.
 const FIRED_CROWD: usize = 16;
 const REST: Duration = Duration::from_micros(100);
 
@@ -123,7 +123,7 @@ impl Worker {
             return None;
         }
         let task = self.steal_injected()?;
-        if self.sched.monitor.has_rescued() {
+        if self.sched.monitor.has_rescued() && !self.rescues.is_judging() {
             self.rescues.note(Instant::now(), Rescuer::Monitor);
         }
         if waiting >= INJECTED_CROWD {
@@ -135,7 +135,7 @@ impl Worker {
 
     /// Fires timers, searches, then sleeps, until there is something to do.
     pub(super) fn wait_for_work(&self) -> Next {
-        if self.fire_timers(true) {
+        if self.fire_all_timers() {
             return Next::Pick;
         }
         let since = Instant::now();
@@ -285,8 +285,15 @@ impl Worker {
         self.searching.set(true);
         // It fences. So after a nap, too, the worker sees what was pushed by those who have not seen that it slept.
         sched.monitor.stir();
-        self.fire_timers(true);
+        self.fire_all_timers();
         if sched.is_stopped() { Next::End } else { Next::Pick }
+    }
+
+    /// By a worker that has nothing else to do: whether there were any.
+    fn fire_all_timers(&self) -> bool {
+        let fired = self.fire_timers(true);
+        self.fired.set(self.fired.get() + fired);
+        fired > 0
     }
 
     /// Whether there is a reason not to sleep.
@@ -310,7 +317,7 @@ impl Worker {
         Some(until)
     }
 
-    /// Sleeps until woken, or until a timer is due if this worker keeps the timers: true. False if the
+    /// Sleeps until woken, or until a timer is due, or `REST` later, if this worker keeps the timers: true. False if the
     /// worker is a spare that has slept long enough. In both cases it is out of the sleepers.
     ///
     /// If it naps at first, that is until then, and what it has announced is not ordered yet.
@@ -319,15 +326,16 @@ impl Worker {
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
-        let crowded = self.fired.replace(0) >= FIRED_CROWD;
+        let mut rest = (self.fired.replace(0) >= FIRED_CROWD).then_some(REST);
         loop {
-            let mut timer = match nap {
+            let timer = match nap {
                 Some((until, _)) => Some(until),
                 None => self.keep_timers_if_needed(),
             };
-            if crowded {
-                timer = timer.map(|until| until.max(Instant::now() + REST));
-            }
+            let timer = match rest.take() {
+                Some(rest) => timer.map(|until| until.max(Instant::now() + rest)),
+                None => timer,
+            };
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {

@@ -75,7 +75,8 @@ impl Queue {
         }
     }
 
-    /// The earliest deadline, or `NEVER`. Or a little before it, after timers of another day than this were removed.
+    /// The earliest deadline, or `NEVER`. Too early by a day at most if the first timer of that day was removed; then
+    /// [`pop_due`](Self::pop_due) at that time finds nothing, and it is right again.
     pub(super) fn earliest(&self) -> When {
         self.heap.first().when.min(self.days.earliest())
     }
@@ -85,7 +86,7 @@ impl Queue {
         self.in_use == 0 && self.waiters.capacity() > LARGE
     }
 
-    /// `now` is asked for at times.
+    /// What time it is, is asked at times. It need not be exact.
     pub(super) fn insert(
         &mut self,
         when: When,
@@ -125,7 +126,7 @@ impl Queue {
 
     /// Takes the earliest timer out, if it is due. Its handle stays in use. Who waits the caller will want to know.
     pub(super) fn pop_due(&mut self, now: When) -> Option<Handle> {
-        if self.days.has_until(now) {
+        if self.days.has_begun(now) {
             self.move_days(now);
         }
         let Entry { when, handle } = self.heap.first();
@@ -138,12 +139,11 @@ impl Queue {
         Some(handle)
     }
 
-    /// Moves to the heap what may be due by now.
+    /// Moves to the heap what may be the first that is due. Not more: after a pause of all threads there are many such days.
     #[cold]
     fn move_days(&mut self, now: When) {
-        while let Some(entries) = self.days.take_day(now) {
-            entries.into_iter().for_each(|entry| self.heap.insert(entry, &mut self.places));
-        }
+        let Self { heap, days, places, .. } = self;
+        while days.take_due(now, heap.first().when.min(now), |entry| heap.insert(entry, places)) {}
     }
 
     /// Who waits, by a handle in use.
@@ -197,6 +197,14 @@ mod tests {
                 }
                 n if n < 9 => {
                     now += below(step);
+                    if below(4) == 0 {
+                        // By who looks for what is late.
+                        let before = now.saturating_sub(3 * step);
+                        let due = model.keys().next().is_some_and(|(when, _)| *when <= before);
+                        if !due {
+                            assert_eq!(queue.pop_due(before), None);
+                        }
+                    }
                     let due = model.keys().next().filter(|(when, _)| *when <= now).copied();
                     assert_eq!(queue.pop_due(now).is_some(), due.is_some());
                     let Some((when, _)) = due else { continue };

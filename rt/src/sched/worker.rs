@@ -96,7 +96,7 @@ pub(crate) struct Worker {
     pub(super) last_wait: Cell<Duration>,
     /// That ended because a timer was due.
     pub(super) slept_until_timer: Cell<bool>,
-    /// How many timers it has fired since it last slept.
+    /// How many timers it has fired since it last slept, when it had nothing else to do.
     pub(super) fired: Cell<usize>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
