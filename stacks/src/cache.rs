@@ -18,8 +18,8 @@ const TAKES_AHEAD: usize = 3;
 pub struct Cache {
     class: SizeClass,
     slots: Vec<Slot>,
-    /// With fewer than so many in stock, [`Cache::coming`] has something to tell: of slots that came cold from the pool,
-    /// [`TAKES_AHEAD`] before they are taken.
+    /// Of slots that came cold from the pool [`Cache::coming`] tells, [`TAKES_AHEAD`] takes before their turn: it has
+    /// something to tell while fewer than so many are in stock.
     untold: usize,
     /// How many it may have; none if it is time to trim them.
     room: usize,
