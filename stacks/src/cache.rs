@@ -45,18 +45,15 @@ impl Cache {
         self.slots.last()
     }
 
-    /// Whether [`Cache::coming`] has something to tell.
-    #[inline]
-    pub fn has_coming(&self) -> bool {
-        self.slots.len() < self.untold
-    }
-
     /// What the next calls of [`Cache::take`] give, as far as this was not told before, of slots that have come from the
     /// pool and were probably not used for long: so the processor may be told to fetch what is in them.
+    #[inline]
     pub fn coming(&mut self) -> &[Slot] {
-        if !self.has_coming() {
-            return &[];
-        }
+        if self.slots.len() < self.untold { self.tell() } else { &[] }
+    }
+
+    #[cold]
+    fn tell(&mut self) -> &[Slot] {
         let left = self.slots.len();
         let first = left.saturating_sub(TAKES_AHEAD);
         let end = left.min(self.untold.saturating_sub(TAKES_AHEAD));

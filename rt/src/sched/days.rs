@@ -104,8 +104,9 @@ impl Days {
 
     /// Takes out all of one day that has begun by `now`, if some of it may be due before `when`. False if there is none.
     pub(super) fn take_due(&mut self, now: When, when: When, put: impl FnMut(Entry)) -> bool {
-        self.pass_empty(day_of(now));
-        let Some((day, part)) = self.next().filter(|&(day, _)| day <= day_of(now)) else {
+        let begun = day_of(now);
+        let Some((day, part)) = self.next().filter(|&(day, _)| day <= begun) else {
+            self.today = self.today.max(begun);
             return false;
         };
         let Day { entries, least } = &mut self.days[part];

@@ -14,8 +14,8 @@ use super::worker::Worker;
 use crate::task::TaskRef;
 
 /// Sweeps over all other workers before giving up, at most and at least. A sweep costs little more than
-/// two memory barriers for each victim, so this is some ten microseconds (up to 80 where `pause` is slow): about what it costs to be put to
-/// sleep and woken again.
+/// two memory barriers for each victim, so this is some ten microseconds (up to 80 where `pause` is slow): about
+/// what it costs to be put to sleep and woken again.
 const MOST_SWEEPS: usize = 32;
 const LEAST_SWEEPS: usize = 2;
 /// Victims that are looked at before giving up, so that a search takes no longer with many workers than with

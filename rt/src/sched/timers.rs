@@ -163,15 +163,21 @@ impl Queue {
 mod tests {
     use super::super::days::{DAY, MOST, YEAR};
     use super::*;
-    use crate::task::OsThread;
     use std::collections::BTreeMap;
     use std::ptr::NonNull;
 
-    /// Against an ordered map, so many times, with numbers from a fixed sequence; deadlines are so many nanoseconds ahead at most, and time
-    /// goes by in such steps. Gives the most timers that there were at once, and the most that were in days.
+    /// Only kept: nobody asks who it is.
+    const WAITER: Waiter = Waiter::Os(NonNull::dangling());
+
+    /// Fires the one that is due then.
+    fn fire(queue: &mut Queue, when: When) {
+        let handle = queue.pop_due(when).unwrap();
+        queue.release(handle);
+    }
+
+    /// Against an ordered map, so many times, with numbers from a fixed sequence; deadlines are so many nanoseconds ahead at
+    /// most, and time goes by in such steps. Gives the most timers that there were at once, and the most that were in days.
     fn compare(rounds: usize, ahead: u64, step: u64) -> (usize, usize) {
-        let me = OsThread::current();
-        let waiter = Waiter::Os(NonNull::from(&*me));
         let mut random = 1_u64;
         let mut below = |limit: u64| {
             random ^= random << 13;
@@ -187,7 +193,7 @@ mod tests {
             match below(10) {
                 n if n < inserts => {
                     let when = now + below(ahead);
-                    model.insert((when, sequence), queue.insert(when, waiter, || now));
+                    model.insert((when, sequence), queue.insert(when, WAITER, || now));
                     sequence += 1;
                 }
                 n if n < 7 && !model.is_empty() => {
@@ -224,8 +230,10 @@ mod tests {
             }
             most = most.max(model.len());
             let earliest = model.keys().next().map_or(NEVER, |(when, _)| *when);
-            // Never late, and no more than a day early.
-            assert!(queue.earliest() <= earliest && earliest - queue.earliest() < 1 << DAY);
+            // Never late; and no more than a day early, if it is one that was put down.
+            let told = queue.earliest();
+            let most_early = if told == queue.days.earliest() { (1 << DAY) - 1 } else { 0 };
+            assert!(told <= earliest && earliest - told <= most_early, "{told}, {earliest}");
             assert_eq!(queue.in_use, model.len() + gone.len());
             // All of them, now and then.
             let mut in_days = 0;
@@ -257,47 +265,41 @@ mod tests {
         for (ahead, step) in
             [(1000 * day, 5 * day), (100 * day, day / 2), (2 * YEAR as u64 * day, 2 * day)]
         {
-            let (most, in_days) = compare(5_000, ahead, step);
-            assert!(most > 400 && in_days > 200, "{most}, {in_days}");
+            let (most, in_days) = compare(6_000, ahead, step);
+            assert!(most > 500 && in_days > 300, "{most}, {in_days}");
         }
     }
 
     #[test]
     fn no_more_of_one_day_are_put_down_than_can_be_moved_at_once() {
-        let me = OsThread::current();
-        let waiter = Waiter::Os(NonNull::from(&*me));
         let mut queue = Queue::new();
         let when = 1 << DAY;
         let handles: Vec<_> =
-            (0..CROWD + 2 * MOST).map(|_| queue.insert(when, waiter, || 0)).collect();
+            (0..CROWD + 2 * MOST).map(|_| queue.insert(when, WAITER, || 0)).collect();
         let in_heap = |handle: &&Handle| queue.places[**handle as usize].part == HEAP;
         assert_eq!(handles.iter().filter(in_heap).count(), CROWD + MOST);
         for _ in &handles {
             assert_eq!(queue.earliest(), when);
-            let handle = queue.pop_due(when).unwrap();
-            queue.release(handle);
+            fire(&mut queue, when);
         }
         assert_eq!((queue.earliest(), queue.in_use), (NEVER, 0));
     }
 
     #[test]
     fn an_early_end_of_the_year_is_not_the_beginning_of_this_one() {
-        let me = OsThread::current();
-        let waiter = Waiter::Os(NonNull::from(&*me));
         let mut queue = Queue::new();
-        let crowd: Vec<_> = (0..CROWD).map(|_| queue.insert(NEVER - 1, waiter, || 0)).collect();
+        let crowd: Vec<_> = (0..CROWD).map(|_| queue.insert(NEVER - 1, WAITER, || 0)).collect();
         // Not at the edge of a word, so that one word has the first days and the last.
         let today: u64 = 70;
         let now = today << DAY;
         for ahead in [YEAR as u64 - 1, 1, YEAR as u64, 0, 5] {
-            queue.insert((today + ahead) << DAY, waiter, || now);
+            queue.insert((today + ahead) << DAY, WAITER, || now);
         }
         for ahead in [0, 1, 5, YEAR as u64 - 1, YEAR as u64] {
             let when = (today + ahead) << DAY;
             assert_eq!(queue.earliest(), when);
             assert!(queue.pop_due(when - 1).is_none());
-            let handle = queue.pop_due(when).unwrap();
-            queue.release(handle);
+            fire(&mut queue, when);
         }
         crowd.into_iter().for_each(|handle| queue.remove(handle));
         assert_eq!((queue.earliest(), queue.in_use), (NEVER, 0));
@@ -305,11 +307,9 @@ mod tests {
 
     #[test]
     fn large_arrays_that_nobody_needs_are_waste() {
-        let me = OsThread::current();
-        let waiter = Waiter::Os(NonNull::from(&*me));
         let mut queue = Queue::new();
         let handles: Vec<_> =
-            (0..=LARGE as u64).map(|n| queue.insert(n << DAY, waiter, || 0)).collect();
+            (0..=LARGE as u64).map(|n| queue.insert(n << DAY, WAITER, || 0)).collect();
         assert!(!queue.is_waste());
         handles.into_iter().for_each(|handle| queue.remove(handle));
         assert!(queue.is_waste());

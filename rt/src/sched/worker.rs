@@ -412,9 +412,7 @@ impl Worker {
         let in_stock = stacks.take(class);
         // Many that are started in a row begin with a miss of the TLB each.
         stacks.next().into_iter().for_each(TaskRef::prefetch_place);
-        if stacks.has_coming() {
-            TaskRef::prefetch_to_start(stacks.coming());
-        }
+        stacks.coming().iter().for_each(TaskRef::prefetch_to_start);
         drop(stacks);
         match in_stock {
             Some(slot) => Ok(slot),
@@ -426,7 +424,7 @@ impl Worker {
     fn take_slot_of_pool(&self, class: SizeClass) -> Result<Slot, StackError> {
         let mut stacks = self.stacks.borrow_mut();
         let slot = stacks.refill(&self.sched.pool, class)?;
-        TaskRef::prefetch_to_start(stacks.coming());
+        stacks.coming().iter().for_each(TaskRef::prefetch_to_start);
         drop(stacks);
         if self.sched.pool.is_growing() {
             // Whoever has nothing else to do prepares the next ones (`steal.rs`).

@@ -336,14 +336,12 @@ impl TaskRef {
         gthread_arch::prefetch(Self::place_in(slot));
     }
 
-    /// Has the processor fetch what it takes to make tasks in some slots, and to run them until they wait.
+    /// Has the processor fetch what it takes to make a task in a slot, and to run it until it waits.
     #[cold]
-    pub(crate) fn prefetch_to_start(slots: &[Slot]) {
+    pub(crate) fn prefetch_to_start(slot: &Slot) {
         /// Of the stack, which ends where the control block begins.
         const FRAMES: usize = 8;
-        let fetch =
-            |slot| Self::fetch(Self::place_in(slot), FRAMES, gthread_arch::prefetch_to_write);
-        slots.iter().for_each(fetch);
+        Self::fetch(Self::place_in(slot), FRAMES, gthread_arch::prefetch_to_write);
     }
 
     /// Where a slot's control block is or will be.
