@@ -50,6 +50,7 @@ mod rescues;
 mod say;
 mod share;
 mod sigquit;
+mod slice;
 mod start;
 mod status;
 mod steal;

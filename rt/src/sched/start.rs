@@ -17,6 +17,7 @@ use super::idle::Idle;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::pause::Pause;
+use super::slice;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
@@ -119,6 +120,7 @@ impl Sched {
         let name = format!("{}-monitor", self.config.name);
         let monitor = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
+            slice::shorten();
             monitor::run(&sched);
         });
         let monitor = monitor.map_err(|error| refused(&error))?;
@@ -142,6 +144,7 @@ impl Sched {
         let name = format!("{}-{index}", self.config.name);
         let started = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
+            slice::shorten();
             let core = lock(&inside).take().expect("the core is taken by its worker alone");
             let worker = Worker::new(Arc::clone(&sched), core, searching);
             worker.run();
