@@ -198,8 +198,8 @@ impl Pool {
         }
     }
 
-    /// Gives memory back to the kernel: all that is behind slots which nobody needed since the last
-    /// trim, and what of the other free slots is more than a shallow thread touches. Says when to call
+    /// Gives memory back to the kernel: all that is behind slots which nobody needed for the last ten
+    /// trims, and what of the other free slots is more than a shallow thread touches. Says when to call
     /// it next. For one thread at a time.
     ///
     /// Makes system calls for a few milliseconds at most, and not while holding a lock that takers wait
@@ -220,7 +220,7 @@ impl Pool {
     }
 
     fn trim_shelf(&self, shelf: &Mutex<Shelf>) -> Trim {
-        let all = lock(shelf).surplus();
+        let all = lock(shelf).surplus(self.trims());
         let mut surplus = all.min(MOST_GIVEN_BACK);
         let acted = surplus > 0;
         while surplus > 0 {

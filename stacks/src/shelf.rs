@@ -3,8 +3,8 @@
 //! Slots are taken from the first chunk that has any, and given back to the kernel from the last one,
 //! so that the last chunks empty, and can be unmapped.
 //!
-//! How much to give back: `low` is the smallest number of ready slots since the last trim. So many were
-//! not needed in all that time.
+//! How much to give back: `low` is the smallest number of ready slots since that was last decided, some trims
+//! ago. So many were not needed in all that time.
 
 use std::collections::BTreeSet;
 use std::ptr::NonNull;
@@ -14,6 +14,9 @@ use crate::{SizeClass, Slot, StackError, advise};
 
 /// Ready slots that a trim leaves, for the next who come.
 pub(crate) const KEEP: usize = 64;
+/// How many trims long slots must not have been needed: with one every 100 ms, a second. Less, and who starts a
+/// million again and again, which takes them most of a second each, pays for their memory each time.
+const TRIMS: usize = 10;
 
 /// What [`Shelf::batch`] is when a crowd is started: some 200 slots were prepared since the last trim.
 const CROWD: usize = 32 * advise::BATCH;
@@ -35,9 +38,11 @@ pub(crate) struct Shelf {
     /// The chunks that have ready slots, and those that have unready ones.
     with_ready: BTreeSet<u32>,
     with_unready: BTreeSet<u32>,
-    /// Ready slots of all chunks, and the fewest since the last trim.
+    /// Ready slots of all chunks, and the fewest since a surplus was last decided on.
     ready: usize,
     low: usize,
+    /// After how many of the pool's trims that was.
+    decided: usize,
     /// What is left of the surplus that was found last.
     surplus: usize,
     /// How many slots are prepared at once, if they are not too many: doubles with each time, so that a crowd
@@ -63,6 +68,7 @@ impl Shelf {
             with_unready,
             ready: 0,
             low: 0,
+            decided: 0,
             surplus: 0,
             batch: 1,
         }
@@ -218,17 +224,19 @@ impl Shelf {
         self.ready <= KEEP
     }
 
-    /// How many ready slots nobody needed since this was last asked for and answered with none: those
-    /// that are left of the last answer, else a new one.
-    pub(crate) fn surplus(&mut self) -> usize {
+    /// How many ready slots nobody has needed for some trims, after so many of the pool: those that are left of
+    /// what was decided last, or none, until it is time to decide anew.
+    pub(crate) fn surplus(&mut self, trims: usize) -> usize {
         let spare = self.low.saturating_sub(KEEP);
-        if self.surplus > 0 {
-            self.surplus = self.surplus.min(spare);
-        }
+        self.surplus = self.surplus.min(spare);
         if self.surplus == 0 {
-            self.surplus = spare;
-            self.low = self.ready;
             self.batch = 1;
+            // If all were needed, the time begins anew.
+            if spare == 0 || trims - self.decided >= TRIMS {
+                self.decided = trims;
+                self.surplus = spare;
+                self.low = self.ready;
+            }
         }
         self.surplus
     }

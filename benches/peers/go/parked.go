@@ -15,7 +15,7 @@ import (
 // So many goroutines that wait at once.
 
 // giveBackLimit is how long memory may take to be given back.
-const giveBackLimit = 3 * time.Second
+const giveBackLimit = 5 * time.Second
 
 // wave is goroutines that wait for a channel to be closed.
 type wave struct {

@@ -7,7 +7,7 @@ import java.nio.file.Path;
 final class Process {
     private Process() {}
 
-    private static final long GIVE_BACK_LIMIT = 3_000_000_000L;
+    private static final long GIVE_BACK_LIMIT = 5_000_000_000L;
 
     /** Its memory, page tables too, in bytes. */
     static long memory() throws IOException {

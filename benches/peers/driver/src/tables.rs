@@ -116,7 +116,7 @@ fn contestant(cell: &Cell) -> String {
 
 fn in_unit(number: f64, unit: Unit) -> String {
     match unit {
-        _ if number.is_infinite() => "not within 3 s".into(),
+        _ if number.is_infinite() => "not within 5 s".into(),
         Unit::Nanoseconds => nanoseconds(number),
         Unit::Milliseconds => format!("{number:.0} ms"),
         Unit::Bytes | Unit::Count => format!("{number:.0}"),

@@ -40,7 +40,7 @@ pub struct GiveBack {
 impl GiveBack {
     /// How long to wait between looks.
     pub const INTERVAL: Duration = Duration::from_millis(5);
-    const LIMIT: Duration = Duration::from_secs(3);
+    const LIMIT: Duration = Duration::from_secs(5);
 
     /// Now begins the time, with memory before it was used and at its peak.
     pub fn begin(before: u64, peak: u64) -> Self {
