@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use crate::{Cache, GuardConfig, GuardKind, Pool, SizeClass, Slot, page_size};
+use crate::{Cache, GuardConfig, GuardKind, Pool, SizeClass, Slot, Trim, page_size};
 
 fn class() -> SizeClass {
     SizeClass::of_size(64 << 10).unwrap()
@@ -182,4 +182,32 @@ fn guards_that_take_maps_are_not_made_ahead() {
     let slots: Vec<_> = (0..500).map(|_| pool.take(class()).unwrap()).collect();
     assert!(!pool.is_growing() && !pool.prepare_ahead());
     slots.into_iter().for_each(|slot| pool.put(slot));
+}
+
+#[test]
+fn memory_is_kept_for_ten_trims_in_which_nobody_needs_it() {
+    const CROWD: usize = 1000;
+    let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
+    // A crowd that comes, of which so many have stacks on which somebody was before; and goes.
+    let crowd = || {
+        let slots: Vec<_> = (0..CROWD).map(|_| pool.take(class()).unwrap()).collect();
+        let is_used = |slot: &&Slot| {
+            let mark = slot.top().as_ptr().wrapping_sub(1);
+            // SAFETY: the slot is ours, and the byte the first of it.
+            unsafe { mark.replace(42) == 42 }
+        };
+        let used = slots.iter().filter(is_used).count();
+        slots.into_iter().for_each(|slot| pool.put(slot));
+        used
+    };
+    assert_eq!(crowd(), 0);
+    for _ in 0..3 {
+        for _ in 0..10 {
+            assert_eq!(pool.trim(), Trim::Later);
+        }
+        // Some were prepared at the end of the first crowd, and nobody was there.
+        assert!(crowd() > CROWD - 64);
+    }
+    while pool.trim() != Trim::Done {}
+    assert!(crowd() <= 64);
 }
