@@ -83,7 +83,7 @@ fn gdb_lists_green_threads_and_shows_their_calls() {
             return println!("skipped: gdb may not trace here");
         }
         assert!(text.contains("4 green threads"), "{all}");
-        // With line tables only, as in release builds here, names come without their module.
+        // With line tables only, as in release builds here and in CI, names come without their module.
         let text = &text.replace("gdb::wait_for_orders", "wait_for_orders");
         assert!(text.contains("'waits'  parked  in wait_for_orders"), "{all}");
         assert!(text.contains("'large'  parked  in wait_for_orders"), "{all}");

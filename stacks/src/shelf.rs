@@ -267,7 +267,11 @@ impl Shelf {
         let guard = self.guard;
         let take =
             |chunk: &mut Chunk| std::iter::from_fn(|| chunk.take_warm(guard)).take(most).collect();
-        Some((id, self.change(id, take)))
+        // They come back at once, and nobody has needed them.
+        let low = self.low;
+        let slots = self.change(id, take);
+        self.low = low;
+        Some((id, slots))
     }
 
     /// Takes a chunk out of which all slots are free.

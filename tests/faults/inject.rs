@@ -35,6 +35,12 @@ pub(crate) enum Call {
     Residency,
     /// `membarrier`.
     Barrier,
+    /// `prctl(PR_GET_SECCOMP)`.
+    Filter,
+    /// `sched_getattr`.
+    ReadSlice,
+    /// `sched_setattr`.
+    Slice,
     /// `pthread_create`.
     Thread,
     /// `poll`.
@@ -292,6 +298,9 @@ unsafe extern "C" fn syscall(
             fails(Call::AdviseMany) || c_int::try_from(d).is_ok_and(advice_fails)
         }
         libc::SYS_membarrier => fails(Call::Barrier),
+        libc::SYS_prctl => fails(Call::Filter),
+        libc::SYS_sched_getattr => fails(Call::ReadSlice),
+        libc::SYS_sched_setattr => fails(Call::Slice),
         _ => false,
     };
     if refused {

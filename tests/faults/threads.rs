@@ -137,6 +137,19 @@ fn the_reaper_is_refused() {
 
 /// Without `membarrier` both sides take a fence.
 #[test]
+fn short_slices_are_refused() {
+    alone("threads::short_slices_are_refused", &[], || {
+        for call in [Call::Filter, Call::ReadSlice, Call::Slice] {
+            let _refused = refuse(call, libc::EPERM);
+            gthread_tests::for_workers(|runtime| {
+                let sum = runtime.run(|| (0..100).map(|n| go!(move || n).join().unwrap()).sum());
+                assert_eq!(sum, 99 * 50);
+            });
+        }
+    });
+}
+
+#[test]
 fn barriers_are_refused() {
     alone("threads::barriers_are_refused", &[], || {
         let _refused = refuse(Call::Barrier, libc::ENOSYS);

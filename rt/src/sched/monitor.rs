@@ -50,7 +50,7 @@ const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
 /// `MAX_INTERVAL`, it is dormant instead. A worker that wakes up and gets stuck meanwhile is seen when the doze ends.
 const DOZE: Duration = Duration::from_millis(1);
 
-/// What stacks were not needed for so long is given back.
+/// Between trims of the stacks. What was not needed for ten of them is given back.
 const TRIM_INTERVAL: Duration = Duration::from_millis(100);
 /// Between the parts of a long trim, so that other things get done.
 const TRIM_PAUSE: Duration = Duration::from_millis(1);

@@ -122,8 +122,8 @@ impl RawRwLock {
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
         let before = self.state.fetch_add(1, Ordering::Acquire);
-        // As of `admits_reader`. Free, and somebody is on its way, is how a lock is for as long as those who compute keep
-        // the other from its turn.
+        // As of `admits_reader`. Free, one writer on its way and others behind it, is how a lock is for as long as those
+        // who compute keep that one from its turn.
         if before & !CALLED >= TOO_MANY && before != WAITING | CALLED {
             self.read_late(before, site);
         }
