@@ -142,7 +142,8 @@ fn short_slices_are_refused() {
         for call in [Call::Filter, Call::ReadSlice, Call::Slice] {
             let _refused = refuse(call, libc::EPERM);
             gthread_tests::for_workers(|runtime| {
-                let sum = runtime.run(|| (0..100).map(|n| go!(move || n).join().unwrap()).sum());
+                let sum: i32 =
+                    runtime.run(|| (0..100).map(|n| go!(move || n).join().unwrap()).sum());
                 assert_eq!(sum, 99 * 50);
             });
         }
