@@ -150,6 +150,35 @@ fn short_slices_are_refused() {
     });
 }
 
+/// A filter may end the process for a call that it does not allow, so whoever is under one does not ask.
+#[test]
+fn filtered_short_slices_are_not_asked_for() {
+    alone("threads::filtered_short_slices_are_not_asked_for", &[], || {
+        kill_for(libc::SYS_sched_setattr);
+        assert_eq!(gthread_tests::runtime(1).run(|| go!(|| 42).join().unwrap()), 42);
+    });
+}
+
+/// From now on the kernel ends the process if the calling thread, or one that it starts, makes this system call.
+fn kill_for(call: libc::c_long) {
+    use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
+    let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut steps = [
+        // The number of the call is the first of what a filter sees.
+        step(BPF_LD | BPF_W | BPF_ABS, 0, 0, 0),
+        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, u32::try_from(call).unwrap()),
+        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
+        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    // SAFETY: numbers, and a filter that is there during the call.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter), 0);
+    }
+}
+
 #[test]
 fn barriers_are_refused() {
     alone("threads::barriers_are_refused", &[], || {
