@@ -135,7 +135,6 @@ fn the_reaper_is_refused() {
     });
 }
 
-/// Without `membarrier` both sides take a fence.
 #[test]
 fn short_slices_are_refused() {
     alone("threads::short_slices_are_refused", &[], || {
@@ -179,6 +178,7 @@ fn kill_for(call: libc::c_long) {
     }
 }
 
+/// Without `membarrier` both sides take a fence.
 #[test]
 fn barriers_are_refused() {
     alone("threads::barriers_are_refused", &[], || {

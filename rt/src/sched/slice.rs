@@ -14,8 +14,8 @@ const SLICE_NANOS: u64 = 500_000;
 
 const USUAL: u32 = libc::SCHED_OTHER as u32;
 
-/// A thread that this one starts is not the runtime's, nor is a process: they are to have slices as usual. The price: without
-/// `CAP_SYS_NICE` nobody can give this thread another policy.
+/// A thread that this one starts is not the runtime's, nor is a process: they are to have slices as usual. The price:
+/// without `CAP_SYS_NICE` nobody can give this thread another policy.
 const RESET_ON_FORK: u64 = libc::SCHED_FLAG_RESET_ON_FORK as u64;
 
 /// For the calling OS thread, if it is scheduled as usual, by a kernel that has slices to ask for (6.12 and later). One
