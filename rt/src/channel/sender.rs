@@ -5,7 +5,7 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::{Difficulty, PushError};
+use super::buffer::{NotReady, PushError};
 use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
@@ -41,16 +41,16 @@ impl<T> Sender<T> {
     ///
     /// The value comes back if the channel is full or disconnected.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        match &self.0 {
-            Flavor::Bounded(channel) => {
-                let mut value = Some(value);
-                channel.try_send(&mut value).map_err(|error| refused(error, value))
-            }
-            Flavor::Unbounded(channel) => {
-                let mut value = Some(value);
-                channel.try_send(&mut value).map_err(|error| refused(error, value))
-            }
-            Flavor::Zero(channel) => channel.try_send(value),
+        let mut value = Some(value);
+        let sent = match &self.0 {
+            Flavor::Bounded(channel) => channel.try_send(&mut value),
+            Flavor::Unbounded(channel) => channel.try_send(&mut value),
+            Flavor::Zero(channel) => channel.try_send(&mut value),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(PushError::Full) => Err(TrySendError::Full(unsent(value))),
+            Err(PushError::Closed) => Err(TrySendError::Disconnected(unsent(value))),
         }
     }
 
@@ -63,17 +63,21 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let site = Location::caller();
-        match &self.0 {
+        let mut value = Some(value);
+        let sent = match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
-                let mut value = Some(value);
                 match channel.send_at_once(&mut value) {
-                    Ok(()) => Ok(()),
-                    Err(difficulty) => send_bounded(channel, value, difficulty, site),
+                    Ok(()) => return Ok(()),
+                    Err(not_ready) => send_bounded(channel, &mut value, not_ready, site),
                 }
             }
-            Flavor::Unbounded(channel) => send_unbounded(channel, value),
-            Flavor::Zero(channel) => send_zero(channel, value, site),
+            Flavor::Unbounded(channel) => send_unbounded(channel, &mut value),
+            Flavor::Zero(channel) => send_zero(channel, &mut value, site),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(_) => Err(SendError(unsent(value))),
         }
     }
 
@@ -107,18 +111,17 @@ impl<T> Sender<T> {
         if !matches!(self.0, Flavor::Unbounded(_)) {
             may_suspend(site);
         }
-        match &self.0 {
-            Flavor::Bounded(channel) => {
-                let mut value = Some(value);
-                let sent = channel.send_slowly(&mut value, Difficulty::Unknown, deadline, site);
-                sent.map_err(|error| late(error, value))
-            }
-            Flavor::Unbounded(channel) => {
-                let mut value = Some(value);
-                let sent = channel.send_slowly(&mut value, Difficulty::Unknown, deadline, site);
-                sent.map_err(|error| late(error, value))
-            }
-            Flavor::Zero(channel) => channel.send(value, deadline, site),
+        let mut value = Some(value);
+        let unknown = NotReady::Unknown;
+        let sent = match &self.0 {
+            Flavor::Bounded(channel) => channel.send_slowly(&mut value, unknown, deadline, site),
+            Flavor::Unbounded(channel) => channel.send_slowly(&mut value, unknown, deadline, site),
+            Flavor::Zero(channel) => channel.send(&mut value, deadline, site),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(PushError::Full) => Err(SendTimeoutError::Timeout(unsent(value))),
+            Err(PushError::Closed) => Err(SendTimeoutError::Disconnected(unsent(value))),
         }
     }
 
@@ -194,45 +197,26 @@ impl<T> Sender<T> {
 #[inline(never)]
 fn send_bounded<T>(
     channel: &Bounded<T>,
-    mut value: Option<T>,
-    difficulty: Difficulty,
+    value: &mut Option<T>,
+    not_ready: NotReady,
     site: &'static Location<'static>,
-) -> Result<(), SendError<T>> {
-    let sent = channel.send_slowly(&mut value, difficulty, None, site);
-    sent.map_err(|_| SendError(unsent(value)))
+) -> Result<(), PushError> {
+    channel.send_slowly(value, not_ready, None, site)
 }
 
 #[inline(never)]
-fn send_unbounded<T>(channel: &Unbounded<T>, value: T) -> Result<(), SendError<T>> {
-    let mut value = Some(value);
-    channel.try_send(&mut value).map_err(|_| SendError(unsent(value)))
+fn send_unbounded<T>(channel: &Unbounded<T>, value: &mut Option<T>) -> Result<(), PushError> {
+    channel.try_send(value)
 }
 
 #[inline(never)]
 fn send_zero<T>(
     channel: &Zero<T>,
-    value: T,
+    value: &mut Option<T>,
     site: &'static Location<'static>,
-) -> Result<(), SendError<T>> {
+) -> Result<(), PushError> {
     may_suspend(site);
-    channel.send(value, None, site).map_err(|error| match error {
-        SendTimeoutError::Disconnected(value) => SendError(value),
-        SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
-    })
-}
-
-fn refused<T>(error: PushError, value: Option<T>) -> TrySendError<T> {
-    match error {
-        PushError::Full => TrySendError::Full(unsent(value)),
-        PushError::Closed => TrySendError::Disconnected(unsent(value)),
-    }
-}
-
-fn late<T>(error: PushError, value: Option<T>) -> SendTimeoutError<T> {
-    match error {
-        PushError::Full => SendTimeoutError::Timeout(unsent(value)),
-        PushError::Closed => SendTimeoutError::Disconnected(unsent(value)),
-    }
+    channel.send(value, None, site)
 }
 
 /// What is not sent is where it was.

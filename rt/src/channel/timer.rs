@@ -57,7 +57,15 @@ impl At {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.deadline().is_some_and(|when| Instant::now() >= when)
+        self.not_ready().is_none()
+    }
+
+    /// `None` if the message is there. Else a version: before its time, and after it was received.
+    pub(super) fn not_ready(&self) -> Option<usize> {
+        if self.received.load(Ordering::Acquire) {
+            return Some(1);
+        }
+        (Instant::now() < self.when).then_some(0)
     }
 }
 
@@ -126,7 +134,14 @@ impl Tick {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.deadline().is_some_and(|when| Instant::now() >= when)
+        self.not_ready().is_none()
+    }
+
+    /// `None` if a message is there. Else a version: when the next one comes.
+    pub(super) fn not_ready(&self) -> Option<usize> {
+        let next = self.next.load(Ordering::Acquire);
+        let ready = self.instant(next).is_some_and(|when| Instant::now() >= when);
+        (!ready).then_some(next as usize)
     }
 }
 

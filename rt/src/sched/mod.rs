@@ -145,7 +145,7 @@ struct Tally {
 
 impl Sched {
     /// A counted handle to the scheduler of `task`, for use outside its workers.
-    fn of(task: TaskRef) -> Arc<Self> {
+    pub(crate) fn of(task: TaskRef) -> Arc<Self> {
         let sched = std::ptr::from_ref(task.sched());
         // SAFETY: schedulers live in an `Arc` (`start`), and this one is alive: the caller has the
         // task, whose slot counts as in use until it is freed.
@@ -229,7 +229,7 @@ impl Sched {
         self.workers().any(|worker| worker.has_private())
     }
 
-    fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 

@@ -8,6 +8,13 @@
 //!   when the frame ends.
 //! - After a wake, the arm that was claimed is tried before the others: on a buffered channel the wake
 //!   stands for a value or a free slot, which nobody else is woken for.
+//! - A value that was promised is waited for when all seats are withdrawn, since that is a wait of its own.
+//!
+//! A select that finds nothing ready, and does not wait, must have found a moment at which none of its arms was. One look
+//! at each does not: a value may go from an arm that is still to be looked at to one that was. So it looks twice, and each
+//! arm gives a version that only counts up. If no arm was ready in either look and the sum is the same, then each version
+//! is, and between the two looks none was ever ready. (Else somebody else got on, and it looks again. A `collect` that is
+//! done twice is the textbook's atomic snapshot.)
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
@@ -20,6 +27,7 @@ use crate::channel::timer::sleep_until;
 use crate::park::may_suspend;
 use crate::prim::Ordering;
 use crate::sched::current;
+use crate::spin::Patience;
 use crate::task::state::TIMED_OUT;
 use crate::wait::{MAX_ARMS, arm_and_outcome};
 
@@ -80,7 +88,32 @@ pub(crate) fn select(
             return done;
         }
     }
-    order.iter(cases.len()).find(|&n| cases[n].arm.try_select(token))
+    find(cases, &order, |arm| arm.try_select(token, site))
+}
+
+/// The first case that `get` gets, unless there was a moment at which none was ready.
+fn find(cases: &[Case<'_>], order: &Order, mut get: impl FnMut(&dyn Arm) -> bool) -> Option<usize> {
+    let mut before = None;
+    let mut patience = Patience::new();
+    loop {
+        let mut now = Some(0_usize);
+        for n in order.iter(cases.len()) {
+            let arm = cases[n].arm;
+            match arm.not_ready() {
+                Some(version) => now = now.map(|sum| sum.wrapping_add(version)),
+                None if get(arm) => return Some(n),
+                // Somebody was faster.
+                None => now = None,
+            }
+        }
+        if cases.len() == 1 || now.is_some() && now == before {
+            return None;
+        }
+        if before.is_some() || now.is_none() {
+            patience.lost();
+        }
+        before = now;
+    }
 }
 
 /// Waits until one of the cases is ready, and does nothing. Gives its place in `cases`.
@@ -92,9 +125,12 @@ pub(crate) fn ready(
 ) -> Option<usize> {
     let order = order(cases.len(), until, biased, site)?;
     loop {
-        let ready = order.iter(cases.len()).find(|&n| cases[n].arm.is_ready());
-        if ready.is_some() || until.is_over() {
+        let ready = order.iter(cases.len()).find(|&n| cases[n].arm.not_ready().is_none());
+        if ready.is_some() {
             return ready;
+        }
+        if until.is_over() {
+            return find(cases, &order, |_| true);
         }
         // SAFETY: as many places as cases.
         with_seats(cases.len(), |seats| unsafe { watch(cases, seats, until, site) });
@@ -234,6 +270,7 @@ unsafe fn wait(
         // SAFETY: above.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
     }
+    round.end();
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
         done = unsafe { cases[n].arm.accept(token, place(n).seat, outcome) }.then_some(n);
@@ -275,6 +312,7 @@ unsafe fn watch(
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
     }
+    round.end();
 }
 
 /// A random number: a worker has its own; other threads share one sequence (Weyl's, mixed).
