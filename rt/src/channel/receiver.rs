@@ -90,34 +90,26 @@ impl<T> Receiver<T> {
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
         let site = Location::caller();
-        let mut place = MaybeUninit::uninit();
-        let received = match &self.0 {
+        match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
+                let mut place = MaybeUninit::uninit();
                 match channel.recv_at_once(&mut place) {
-                    Ok(()) => Ok(()),
-                    Err(not_ready) => recv_bounded(channel, &mut place, not_ready, site),
+                    // SAFETY: it was received there.
+                    Ok(()) => Ok(unsafe { place.assume_init_read() }),
+                    Err(not_ready) => recv_bounded(channel, not_ready, site),
                 }
             }
-            Flavor::Unbounded(channel) => recv_unbounded(channel, &mut place, site),
-            Flavor::Zero(channel) => recv_zero(channel, &mut place, site),
-            _ => self.recv_other(&mut place, site),
-        };
-        match received {
-            // SAFETY: it was received there.
-            Ok(()) => Ok(unsafe { place.assume_init_read() }),
-            Err(_) => Err(RecvError),
+            Flavor::Unbounded(channel) => recv_unbounded(channel, site),
+            Flavor::Zero(channel) => recv_zero(channel, site),
+            _ => self.recv_other(site),
         }
     }
 
     /// Apart, as the functions below are.
     #[inline(never)]
-    fn recv_other(
-        &self,
-        place: &mut MaybeUninit<T>,
-        site: &'static Location<'static>,
-    ) -> Result<(), RecvTimeoutError> {
-        self.recv_to(place, None, site)
+    fn recv_other(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
+        self.recv_at(None, site).map_err(|_| RecvError)
     }
 
     /// Receives, waiting no longer than `timeout`.
@@ -252,33 +244,44 @@ impl<T> Receiver<T> {
 #[inline(never)]
 fn recv_bounded<T>(
     channel: &Bounded<T>,
-    place: &mut MaybeUninit<T>,
     not_ready: NotReady,
     site: &'static Location<'static>,
-) -> Result<(), RecvTimeoutError> {
-    channel.recv_slowly(place, not_ready, None, site)
+) -> Result<T, RecvError> {
+    let mut place = MaybeUninit::uninit();
+    match channel.recv_slowly(&mut place, not_ready, None, site) {
+        // SAFETY: it was received there.
+        Ok(()) => Ok(unsafe { place.assume_init_read() }),
+        Err(_) => Err(RecvError),
+    }
 }
 
 #[inline(never)]
 fn recv_unbounded<T>(
     channel: &Unbounded<T>,
-    place: &mut MaybeUninit<T>,
     site: &'static Location<'static>,
-) -> Result<(), RecvTimeoutError> {
+) -> Result<T, RecvError> {
     may_suspend(site);
-    channel
-        .recv_at_once(place)
-        .or_else(|not_ready| channel.recv_slowly(place, not_ready, None, site))
+    let mut place = MaybeUninit::uninit();
+    let received = match channel.recv_at_once(&mut place) {
+        Ok(()) => Ok(()),
+        Err(not_ready) => channel.recv_slowly(&mut place, not_ready, None, site),
+    };
+    match received {
+        // SAFETY: it was received there.
+        Ok(()) => Ok(unsafe { place.assume_init_read() }),
+        Err(_) => Err(RecvError),
+    }
 }
 
 #[inline(never)]
-fn recv_zero<T>(
-    channel: &Zero<T>,
-    place: &mut MaybeUninit<T>,
-    site: &'static Location<'static>,
-) -> Result<(), RecvTimeoutError> {
+fn recv_zero<T>(channel: &Zero<T>, site: &'static Location<'static>) -> Result<T, RecvError> {
     may_suspend(site);
-    channel.recv(place, None, site)
+    let mut place = MaybeUninit::uninit();
+    match channel.recv(&mut place, None, site) {
+        // SAFETY: it was received there.
+        Ok(()) => Ok(unsafe { place.assume_init_read() }),
+        Err(_) => Err(RecvError),
+    }
 }
 
 impl<T> Clone for Receiver<T> {

@@ -147,29 +147,22 @@ impl Meeting {
     ///
     /// The channel is one of `T`; the place is valid for writes, and stays until a promise is dropped, or has moved to
     /// another.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn take<T>(
         &mut self,
         place: *mut T,
         site: &'static Location<'static>,
     ) -> Taken {
-        while let Some(node) = self.senders.first() {
-            // SAFETY: nodes in the queue are alive, and not touched without the lock.
-            let from = unsafe { node.as_ref() }.packet().cast::<T>();
-            if from.is_null() {
-                if let Some(violation) = no_switch::violation(site) {
-                    return Taken::Forbidden(violation);
-                }
-                self.senders.pop();
-                // SAFETY: just popped; the place is the caller's.
-                if let Some((promised, wake)) = unsafe { promised_by(node, place) } {
-                    return Taken::Promise(promised, wake);
-                }
-                continue;
-            }
-            self.senders.pop();
+        while let Some(node) = self.senders.pop() {
             // SAFETY: as in `give`, with the filled place of a sender.
             unsafe {
+                let from = node.as_ref().packet().cast::<T>();
+                if from.is_null() {
+                    match self.take_promise(node, place, site) {
+                        Taken::Nobody => continue,
+                        promise => return promise,
+                    }
+                }
                 std::ptr::copy_nonoverlapping(from, place, 1);
                 if let Some(wake) = node.as_ref().claim(WOKEN) {
                     return Taken::Value(wake);
@@ -177,6 +170,29 @@ impl Meeting {
             }
         }
         Taken::Nobody
+    }
+
+    /// [`Meeting::take`], of a select that sends.
+    ///
+    /// # Safety
+    ///
+    /// As there; and the node was just popped.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_promise<T>(
+        &mut self,
+        node: NonNull<Node>,
+        place: *mut T,
+        site: &'static Location<'static>,
+    ) -> Taken {
+        if let Some(violation) = no_switch::violation(site) {
+            // SAFETY: just popped, so it is in no queue, and its owner has not left it.
+            unsafe { self.senders.push_front(node) };
+            return Taken::Forbidden(violation);
+        }
+        // SAFETY: just popped; the place is the caller's.
+        unsafe { promised_by(node, place) }
+            .map_or(Taken::Nobody, |(promised, wake)| Taken::Promise(promised, wake))
     }
 
     /// Promises a waiting receiver a value.
@@ -196,7 +212,6 @@ impl Meeting {
 /// # Safety
 ///
 /// The node was just popped under the lock, from a queue of a channel of `T`. The place is as [`promise`] asks.
-#[cold]
 unsafe fn promised_by<T>(mut node: NonNull<Node>, place: *mut T) -> Option<(Promised, Wake)> {
     // SAFETY: the caller's: the node is ours until the claim. If that fails nobody takes the promise out of it.
     unsafe {

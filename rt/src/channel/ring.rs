@@ -36,14 +36,10 @@ pub(super) struct Ring<T> {
     tail: CachePadded<AtomicUsize>,
     slots: Slots<T>,
     sole: Sole,
-    permits: SpinLock<Permits>,
-}
-
-struct Permits {
-    /// How many are held. Not zero exactly if the tail is `RESERVED`, or it is closed.
-    held: usize,
+    /// How many permits are held: none exactly if the tail is not `RESERVED`, unless it is closed.
+    held: SpinLock<usize>,
     /// How many were given up so far.
-    given_up: usize,
+    given_up: AtomicUsize,
 }
 
 /// The right to one more value in the ring. It is to be filled or given up.
@@ -75,7 +71,8 @@ impl<T> Ring<T> {
             tail: CachePadded::new(AtomicUsize::new(0)),
             slots: Slots::new(cap),
             sole: Sole::new(),
-            permits: SpinLock::new(Permits { held: 0, given_up: 0 }),
+            held: SpinLock::new(0),
+            given_up: AtomicUsize::new(0),
         }
     }
 
@@ -96,19 +93,19 @@ impl<T> Ring<T> {
     /// Takes a permit for a value that comes later, or never.
     pub(super) fn reserve(&self) -> Result<Permit, PushError> {
         let entry = self.sole.enter();
-        let mut permits = self.permits.lock();
+        let mut held = self.held.lock();
         let mut tail = self.tail.load(Ordering::SeqCst);
         loop {
             if tail & CLOSED != 0 {
                 return Err(PushError::Closed);
             }
-            if self.full_at(tail & !FLAGS, permits.held).is_some() {
+            if self.full_at(tail & !FLAGS, *held).is_some() {
                 return Err(PushError::Full);
             }
             // Where none is held yet the tail may move meanwhile, and with it the room goes.
             match entry.exchange(&self.tail, tail, tail | RESERVED) {
                 Ok(()) => {
-                    permits.held += 1;
+                    *held += 1;
                     return Ok(Permit(()));
                 }
                 Err(now) => tail = now,
@@ -119,25 +116,25 @@ impl<T> Ring<T> {
     /// Sends a value by a permit. If the ring is closed the permit is given up, and the value stays where it is.
     pub(super) fn fill(&self, _permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
         let entry = self.sole.enter();
-        let mut permits = self.permits.lock();
-        permits.held -= 1;
-        self.push_under_lock(&entry, permits, value)
+        let mut held = self.held.lock();
+        *held -= 1;
+        self.push_under_lock(&entry, held, value)
     }
 
     /// Gives a permit up: there is room for one more.
     pub(super) fn give_up(&self, _permit: Permit) {
         let entry = self.sole.enter();
-        let mut permits = self.permits.lock();
-        permits.held -= 1;
-        permits.given_up = permits.given_up.wrapping_add(1);
-        if permits.held == 0 {
+        let mut held = self.held.lock();
+        *held -= 1;
+        self.given_up.fetch_add(1, Ordering::SeqCst);
+        if *held == 0 {
             let mut tail = self.tail.load(Ordering::Relaxed);
             // Fails if it is closed meanwhile.
             while let Err(now) = entry.exchange(&self.tail, tail, tail & !RESERVED) {
                 tail = now;
             }
         }
-        drop((permits, entry));
+        drop((held, entry));
         // For a sender that is about to sleep, and has not seen this.
         fence(Ordering::SeqCst);
     }
@@ -146,7 +143,7 @@ impl<T> Ring<T> {
     fn push_under_lock(
         &self,
         turn: &impl Turn,
-        permits: SpinGuard<'_, Permits>,
+        held: SpinGuard<'_, usize>,
         value: &mut Option<T>,
     ) -> Result<(), PushError> {
         let mut tail = self.tail.load(Ordering::Acquire);
@@ -156,10 +153,10 @@ impl<T> Ring<T> {
             }
             debug_assert_ne!(tail & RESERVED, 0, "the tail stands still");
             let place = self.slots.place(tail & !FLAGS);
-            let flag = if permits.held > 0 { RESERVED } else { 0 };
+            let flag = if *held > 0 { RESERVED } else { 0 };
             match turn.exchange(&self.tail, tail, place.next() | flag) {
                 Ok(()) => {
-                    drop(permits);
+                    drop(held);
                     place.wait_until_free();
                     // SAFETY: the tail was moved from there just now.
                     unsafe { place.fill(value) };
@@ -170,6 +167,17 @@ impl<T> Ring<T> {
         }
     }
 
+    /// [`Ring::full_at`] the tail, where permits were held just now; `None` too if it is closed.
+    #[cold]
+    fn full_beside_permits(&self) -> Option<usize> {
+        let held = self.held.lock();
+        let tail = self.tail.load(Ordering::SeqCst);
+        if tail & CLOSED != 0 {
+            return None;
+        }
+        self.full_at(tail & !FLAGS, *held)
+    }
+
     /// [`Buffer::push_slowly`], where permits were held just now: `None` if none is.
     #[cold]
     fn push_beside_permits(
@@ -177,15 +185,15 @@ impl<T> Ring<T> {
         turn: &impl Turn,
         value: &mut Option<T>,
     ) -> Option<Result<(), PushError>> {
-        let permits = self.permits.lock();
+        let held = self.held.lock();
         let tail = self.tail.load(Ordering::SeqCst);
         if tail & RESERVED == 0 {
             return None;
         }
-        if tail & CLOSED == 0 && self.full_at(tail & !FLAGS, permits.held).is_some() {
+        if tail & CLOSED == 0 && self.full_at(tail & !FLAGS, *held).is_some() {
             return Some(Err(PushError::Full));
         }
-        Some(self.push_under_lock(turn, permits, value))
+        Some(self.push_under_lock(turn, held, value))
     }
 }
 
@@ -298,14 +306,11 @@ impl<T> Buffer<T> for Ring<T> {
 
     fn full(&self) -> Option<usize> {
         let _entry = self.sole.enter();
-        // Room comes of two things only: the head moves, or a permit is given up. Both only count up.
-        let permits = self.permits.lock();
         let tail = self.tail.load(Ordering::SeqCst);
-        if tail & CLOSED != 0 {
-            return None;
-        }
-        let head = self.full_at(tail & !FLAGS, permits.held)?;
-        Some(head.wrapping_add(permits.given_up))
+        let head =
+            if tail & FLAGS == 0 { self.full_at(tail, 0)? } else { self.full_beside_permits()? };
+        // Room comes of two things only: the head moves, or a permit is given up. Both only count up.
+        Some(head.wrapping_add(self.given_up.load(Ordering::SeqCst)))
     }
 
     fn empty(&self) -> Option<usize> {

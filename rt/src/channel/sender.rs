@@ -63,21 +63,18 @@ impl<T> Sender<T> {
     #[track_caller]
     pub fn send(&self, value: T) -> Result<(), SendError<T>> {
         let site = Location::caller();
-        let mut value = Some(value);
-        let sent = match &self.0 {
+        match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
+                // In registers, if it is small: so it is nobody else's place but this function's.
+                let mut value = Some(value);
                 match channel.send_at_once(&mut value) {
-                    Ok(()) => return Ok(()),
-                    Err(not_ready) => send_bounded(channel, &mut value, not_ready, site),
+                    Ok(()) => Ok(()),
+                    Err(not_ready) => send_bounded(channel, value, not_ready, site),
                 }
             }
-            Flavor::Unbounded(channel) => send_unbounded(channel, &mut value),
-            Flavor::Zero(channel) => send_zero(channel, &mut value, site),
-        };
-        match sent {
-            Ok(()) => Ok(()),
-            Err(_) => Err(SendError(unsent(value))),
+            Flavor::Unbounded(channel) => send_unbounded(channel, value),
+            Flavor::Zero(channel) => send_zero(channel, value, site),
         }
     }
 
@@ -197,26 +194,37 @@ impl<T> Sender<T> {
 #[inline(never)]
 fn send_bounded<T>(
     channel: &Bounded<T>,
-    value: &mut Option<T>,
+    mut value: Option<T>,
     not_ready: NotReady,
     site: &'static Location<'static>,
-) -> Result<(), PushError> {
-    channel.send_slowly(value, not_ready, None, site)
+) -> Result<(), SendError<T>> {
+    match channel.send_slowly(&mut value, not_ready, None, site) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(SendError(unsent(value))),
+    }
 }
 
 #[inline(never)]
-fn send_unbounded<T>(channel: &Unbounded<T>, value: &mut Option<T>) -> Result<(), PushError> {
-    channel.try_send(value)
+fn send_unbounded<T>(channel: &Unbounded<T>, value: T) -> Result<(), SendError<T>> {
+    let mut value = Some(value);
+    match channel.try_send(&mut value) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(SendError(unsent(value))),
+    }
 }
 
 #[inline(never)]
 fn send_zero<T>(
     channel: &Zero<T>,
-    value: &mut Option<T>,
+    value: T,
     site: &'static Location<'static>,
-) -> Result<(), PushError> {
+) -> Result<(), SendError<T>> {
     may_suspend(site);
-    channel.send(value, None, site)
+    let mut value = Some(value);
+    match channel.send(&mut value, None, site) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(SendError(unsent(value))),
+    }
 }
 
 /// What is not sent is where it was.

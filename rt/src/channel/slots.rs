@@ -110,10 +110,17 @@ impl<T> Place<'_, T> {
     }
 
     /// Waits until the slot is free: the receiver of the lap before is a few instructions away from that.
+    #[inline(always)]
     pub(super) fn wait_until_free(&self) {
-        let mut patience = Patience::new();
-        while self.stamp() != self.position {
-            patience.wait();
+        #[cold]
+        fn wait<T>(place: &Place<'_, T>) {
+            let mut patience = Patience::new();
+            while place.stamp() != place.position {
+                patience.wait();
+            }
+        }
+        if self.stamp() != self.position {
+            wait(self);
         }
     }
 

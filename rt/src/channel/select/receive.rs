@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 use std::time::Instant;
 
 use super::arm::{End, Seat, Waits};
-use super::token::{Kind, Token};
+use super::token::{Kind, Packet, Token};
 use crate::channel::promise::Promised;
 use crate::channel::receiver::Flavor as R;
 use crate::channel::rendezvous::{Meeting, Side, Taken};
@@ -59,7 +59,7 @@ impl<T> End for Receiver<T> {
     #[inline]
     fn proceed(&self, token: &mut Token) -> bool {
         // A large value would be given a place on the heap in vain.
-        if self.cannot_proceed().is_some() {
+        if !Packet::is_inline::<T>() && self.cannot_proceed().is_some() {
             return false;
         }
         match self.try_recv_to(token.prepare::<T>(), Location::caller()) {
