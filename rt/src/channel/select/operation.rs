@@ -93,9 +93,16 @@ impl fmt::Debug for SelectedOperation<'_> {
     }
 }
 
+impl SelectedOperation<'_> {
+    /// Gives the operation up. It is not used again.
+    pub(super) fn give_up(&mut self) {
+        self.case.arm.abandon(&mut self.token);
+    }
+}
+
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
-        self.case.arm.abandon(&mut self.token);
+        self.give_up();
         if !std::thread::panicking() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }

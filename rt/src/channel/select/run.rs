@@ -325,3 +325,138 @@ fn random() -> u64 {
         x ^ (x >> 31)
     })
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::channel::select::macro_support::{Selection, recv, send};
+    use crate::channel::{Receiver, Select, Sender, bounded};
+    use loom::thread;
+
+    // Biased, since a model must do the same each time.
+
+    /// Selects a send, and completes it or gives up.
+    fn select_and_send(tx: &Sender<usize>, value: Option<usize>) -> bool {
+        let cases = [send(tx, 0)];
+        let mut selection = Selection::new(&cases);
+        selection.select(true);
+        value.is_some_and(|value| selection.send(tx, value).is_ok())
+    }
+
+    /// Receives by a select with a second arm, on which nothing comes.
+    fn select_and_receive(rx: &Receiver<usize>, other: &Receiver<usize>) -> Option<usize> {
+        let cases = [recv(other, 0), recv(rx, 1)];
+        let mut selection = Selection::new(&cases);
+        assert_eq!(selection.select(true), 1);
+        selection.recv(rx).ok()
+    }
+
+    #[test]
+    fn a_promise_is_kept() {
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let sender = thread::spawn(move || select_and_send(&tx, Some(1)));
+            assert_eq!(rx.recv(), Ok(1));
+            assert!(sender.join().unwrap());
+        });
+    }
+
+    /// The receiver looks for another, and finds the next, or that there is none.
+    #[test]
+    fn a_promise_is_broken() {
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let sender = thread::spawn(move || {
+                assert!(!select_and_send(&tx, None));
+            });
+            assert!(rx.recv().is_err());
+            sender.join().unwrap();
+        });
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let sender = thread::spawn(move || {
+                assert!(!select_and_send(&tx, None));
+                tx.send(2)
+            });
+            assert_eq!(rx.recv(), Ok(2));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
+    }
+
+    #[test]
+    fn two_selects_meet() {
+        loom::model(|| {
+            let ((tx, rx), (_other, others)) = (bounded(0), bounded(0));
+            let sender = thread::spawn(move || select_and_send(&tx, Some(1)));
+            assert_eq!(select_and_receive(&rx, &others), Some(1));
+            assert!(sender.join().unwrap());
+        });
+    }
+
+    /// A value that was promised to a select that gives up is dropped by its sender, or was received.
+    #[test]
+    fn a_promise_is_declined() {
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let value = std::sync::Arc::new(());
+            let theirs = std::sync::Arc::clone(&value);
+            let sender = thread::spawn(move || {
+                let cases = [send(&tx, 0)];
+                let mut selection = Selection::new(&cases);
+                selection.select(true);
+                assert!(selection.send(&tx, theirs).is_ok());
+            });
+            let mut select = Select::new_biased();
+            select.recv(&rx);
+            let mut operation = std::mem::ManuallyDrop::new(select.select());
+            operation.give_up();
+            sender.join().unwrap();
+            assert!(std::sync::Arc::strong_count(&value) <= 2);
+        });
+    }
+
+    /// Of two senders, at two channels, one is received; the other is still there.
+    #[test]
+    fn a_select_takes_one_value_and_leaves_the_other() {
+        loom::model(|| {
+            let ((a_tx, a), (b_tx, b)) = (bounded(0), bounded(1));
+            let other = thread::spawn(move || a_tx.try_send(1).is_ok());
+            let sender = thread::spawn(move || b_tx.send(2).is_ok());
+            let cases = [recv(&a, 0), recv(&b, 1)];
+            let mut selection = Selection::new(&cases);
+            let got = match selection.select(true) {
+                0 => selection.recv(&a),
+                _ => selection.recv(&b),
+            };
+            drop(selection);
+            let given = other.join().unwrap();
+            assert!(sender.join().unwrap());
+            let rest = b.try_recv().ok();
+            // Both are there if the end of the first channel was what it saw.
+            match got {
+                Ok(1) => assert!(given && rest == Some(2)),
+                Ok(_) => assert!(!given && rest.is_none()),
+                Err(_) => assert!(!given && rest == Some(2)),
+            }
+        });
+    }
+
+    /// A value comes to the second channel before one leaves the first: at any time there is one.
+    #[test]
+    fn nothing_is_ready_only_if_there_was_such_a_moment() {
+        loom::model(|| {
+            let ((a_tx, a), (b_tx, b)) = (bounded(1), bounded(1));
+            a_tx.send(1).unwrap();
+            let theirs = a.clone();
+            let mover = thread::spawn(move || {
+                b_tx.send(2).unwrap();
+                theirs.try_recv().unwrap()
+            });
+            let mut select = Select::new_biased();
+            (select.recv(&b), select.recv(&a));
+            assert!(select.try_ready().is_ok(), "there was one at any time");
+            assert_eq!(mover.join().unwrap(), 1);
+            drop(a_tx);
+        });
+    }
+}
