@@ -95,7 +95,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If there are 2²⁸ readers at once.
+    /// If 2³⁰ − 2 guards of readers are there already, as with std's.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -109,12 +109,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it cannot be had now; [`TryLockError::Poisoned`], with the guard
-    /// inside, if the lock is poisoned.
-    ///
-    /// # Panics
-    ///
-    /// As [`read`](RwLock::read).
+    /// [`TryLockError::WouldBlock`] if it cannot be had now, be it that there are as many readers as there can be;
+    /// [`TryLockError::Poisoned`], with the guard inside, if the lock is poisoned.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() {
