@@ -37,7 +37,8 @@ pub(crate) struct Place {
     pub(crate) guarded: bool,
 }
 
-// SAFETY: a place is an address in a reservation; whoever has it has those bytes to itself.
+// SAFETY: a place is an address in a reservation, and numbers. Another thread can guard and back the memory there, and make
+// a slot of it; whoever has the place has those bytes to itself, and nobody has a value in them.
 unsafe impl Send for Place {}
 
 #[derive(Debug)]

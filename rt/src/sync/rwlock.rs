@@ -51,8 +51,8 @@ pub struct RwLock<T: ?Sized> {
 
 // SAFETY: with the lock go the data, so they must be `Send`.
 unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
-// SAFETY: the data are shared by readers on several threads, so they must be `Sync`, and a writer may move
-// them out, so they must be `Send`.
+// SAFETY: another thread reaches the data by guards alone: by reference, beside others, as a reader, so they must be
+// `Sync`; alone as a writer, which may also move them out, so they must be `Send`.
 unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
 // As std: what a panic may have left half done is behind the poison.
@@ -214,7 +214,8 @@ pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
     raw: &'a RawRwLock,
 }
 
-// SAFETY: a shared guard gives shared data and nothing else.
+// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`. It cannot unlock,
+// since that needs the guard itself, which is not `Send`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
@@ -275,7 +276,7 @@ pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     _of_one_thread: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives shared data and nothing else.
+// SAFETY: as for one that reads. Another thread cannot write either, by a shared guard.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
