@@ -201,5 +201,6 @@ where
 /// A pointer that one other thread may use.
 struct SendPtr<T>(*mut T);
 
-// SAFETY: `join_apart` makes one for the green thread that it waits for.
+// SAFETY: the one green thread that `join_apart` makes it for, and waits for, moves the value out, which is `Send`; nobody
+// else uses the place meanwhile.
 unsafe impl<T: Send> Send for SendPtr<T> {}

@@ -167,7 +167,8 @@ impl Wait {
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
-                thread.sleep(deadline)
+                // Whoever waits for a lock has looked before ([`Spin`]).
+                thread.sleep(deadline, !reason.is_lock())
             }
         }
     }

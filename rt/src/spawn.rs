@@ -321,8 +321,8 @@ pub struct JoinHandle<T> {
     _result: PhantomData<T>,
 }
 
-// SAFETY: as std's: the result was `Send` when the thread was started, and only `join`, which takes
-// the handle by value, touches it.
+// SAFETY: as std's. What another thread can do with the result is to take it, by `join`, or to drop it, with the handle;
+// both have the handle by value, and it was `Send` when the thread was started (`start`, which makes all handles).
 unsafe impl<T> Send for JoinHandle<T> {}
 // SAFETY: as above; a shared handle gives access to the `Thread` and the done flag only.
 unsafe impl<T> Sync for JoinHandle<T> {}

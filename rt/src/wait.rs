@@ -124,7 +124,9 @@ pub(crate) struct Queue {
     len: usize,
 }
 
-// SAFETY: the nodes are reached under the owner's lock only (invariants above), from any thread.
+// SAFETY: another thread can link and unlink nodes, and claim waits by them, which `Waiter` allows: under the owner's
+// lock only (invariants above). The places of values that a node names are addresses here; who reads or writes there, and
+// so on which thread, is the queue's owner's to justify.
 unsafe impl Send for Queue {}
 
 impl Queue {

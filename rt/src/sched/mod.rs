@@ -273,8 +273,9 @@ impl Sched {
     /// Notes how much of its stack a thread has used, and empties the stack for the next.
     #[cold]
     pub(crate) fn profile_stack(&self, site: &'static Location<'static>, slot: &Slot) {
-        let used = slot.high_water();
         // SAFETY: the thread has ended, and the slot is not back in the pool yet.
+        let used = unsafe { slot.high_water() };
+        // SAFETY: as above.
         unsafe { slot.give_back() };
         let mut sites = lock(&self.stack_sites);
         let stack_use = sites.entry(site).or_default();

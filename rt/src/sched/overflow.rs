@@ -33,7 +33,8 @@ fn install() {
         // SAFETY: as above.
         CODE.store(unsafe { info.assume_init() }.dli_fbase as usize, Relaxed);
     }
-    let _ = on_fault(explain);
+    // SAFETY: `explain` writes a text in its frame, and aborts: it allocates, locks and unwinds nothing.
+    let _ = unsafe { on_fault(explain) };
 }
 
 /// Ends the process with an explanation if the fault is the running thread's, in the guard of its stack.

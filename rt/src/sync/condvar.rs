@@ -9,6 +9,7 @@
 //! finds the mutex free.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::{LockResult, PoisonError};
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
 use super::raw_mutex::RawMutex;
-use super::word::{Place, QueueWord};
+use super::word::{Place, QueueWord, Taken};
 use crate::park::Wait;
 use crate::prim::const_unless_loom;
 use crate::task::Reason;
@@ -73,8 +74,7 @@ impl Condvar {
     /// If the mutex is poisoned when it is locked again; the guard is in the error.
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        self.wait_until(guard.raw(), None, Location::caller());
-        relocked(guard)
+        relocked(self.wait_until(guard, None, Location::caller()).0)
     }
 
     /// [Waits](Condvar::wait) as long as `condition` holds: not at all, if it does not.
@@ -130,7 +130,7 @@ impl Condvar {
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         // A deadline that is not representable is not reached either.
         let deadline = Instant::now().checked_add(timeout);
-        let timed_out = self.wait_until(guard.raw(), deadline, Location::caller());
+        let (guard, timed_out) = self.wait_until(guard, deadline, Location::caller());
         with_result(relocked(guard), WaitTimeoutResult(timed_out))
     }
 
@@ -159,7 +159,7 @@ impl Condvar {
             if timed_out {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
-            timed_out = self.wait_until(guard.raw(), deadline, Location::caller());
+            (guard, timed_out) = self.wait_until(guard, deadline, Location::caller());
             guard = match relocked(guard) {
                 Ok(guard) => guard,
                 poisoned => return with_result(poisoned, WaitTimeoutResult(timed_out)),
@@ -190,15 +190,31 @@ impl Condvar {
     }
 
     /// Unlocks, waits, locks: true if the deadline ended it.
-    #[inline(never)]
-    fn wait_until(
+    fn wait_until<'a, T>(
         &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> (MutexGuard<'a, T>, bool) {
+        // Panics if the thread must not wait, and then it is still a guard that is dropped.
+        let (queue, wait) = Wait::in_queue(self.queue.take(), deadline, site);
+        // While the mutex may be another's it is none: if locking it again unwinds, as in the child of a `fork` that
+        // lacks the thread which has it, this thread does not unlock it.
+        let guard = ManuallyDrop::new(guard);
+        let timed_out = self.sleep(queue, wait, guard.raw(), deadline, site);
+        (ManuallyDrop::into_inner(guard), timed_out)
+    }
+
+    /// Unlocks, sleeps in the queue, locks: true if the deadline ended it. If it unwinds, the mutex is not the caller's.
+    #[inline(never)]
+    fn sleep(
+        &self,
+        mut queue: Taken<'_>,
+        wait: Wait,
         mutex: &RawMutex,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> bool {
-        let queue = self.queue.take();
-        let (mut queue, wait) = Wait::in_queue(queue, deadline, site);
         let mut place = Place::new(wait.waiter(), 0);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.

@@ -76,12 +76,15 @@ impl OsThread {
         asleep.collect()
     }
 
-    /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed.
+    /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed. It may look for a
+    /// moment first whether it is claimed.
     #[inline(never)]
-    pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Op {
-        // A wake often follows within the time that going to sleep would take.
+    pub(crate) fn sleep(&self, deadline: Option<Instant>, looks: bool) -> Op {
+        // A wake often follows within the time that going to sleep would take. But a processor that is yielded to a
+        // worker with much to do comes back milliseconds later, and one that sleeps is woken on another if that is
+        // free. A lock that one was called for would be taken by others then, each time.
         let backoff = Backoff::new();
-        while !cfg!(loom) && !backoff.is_completed() {
+        while looks && !cfg!(loom) && !backoff.is_completed() {
             if let Some(op) = self.wait.selected() {
                 return op;
             }

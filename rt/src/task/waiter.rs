@@ -16,8 +16,9 @@ pub(crate) enum Waiter {
     Os(NonNull<OsThread>),
 }
 
-// SAFETY: the pointee's wait cell is atomic and its other fields are read-only; `claim` says when it
-// may be dereferenced.
+// SAFETY: another thread can compare it, have its place prefetched, and claim the wait, which is unsafe: `claim` says
+// when the pointee may be used. Of that it touches the wait cell, which is atomic, and an OS thread's handle, which
+// never changes and may be cloned anywhere. No value of the waiting thread's is reached through it.
 unsafe impl Send for Waiter {}
 
 /// The duty of a waker that won: make the thread run. Dropping it loses the thread for ever.
