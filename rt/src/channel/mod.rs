@@ -77,7 +77,7 @@ pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
-pub(crate) use done::{Signal, was_raised};
+pub(crate) use done::Signal;
 pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 #[doc(hidden)]
