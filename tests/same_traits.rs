@@ -1,5 +1,6 @@
-//! Every public type has the auto traits, and the common ones, of the type of std or crossbeam-channel that it stands
-//! for: a program that changes its `use` lines compiles as before.
+//! Every public type has the auto traits, and the common ones, of the type of std or of crossbeam that it stands for: a
+//! program that changes its `use` lines compiles as before. It may have more, but for `Send` and `Sync`, which are
+//! promises.
 
 use std::cell::Cell;
 use std::fmt::{Debug, Display};
@@ -51,13 +52,13 @@ macro_rules! traits {
     };
 }
 
-/// Notes in what the type differs from another.
+/// Notes what a type lacks that another has, and what it promises beyond that.
 macro_rules! compare {
     ($found:ident; $ours:ty, $other:ty) => {
         for ((name, ours), (_, other)) in traits!($ours).into_iter().zip(traits!($other)) {
-            if ours != other {
-                let lacks = if ours { "and the other lacks it" } else { "which the other has" };
-                $found.push(format!("{}: {name}, {lacks}", stringify!($ours)));
+            let is_promise = matches!(name, "Send" | "Sync");
+            if (other && !ours) || (ours != other && is_promise) {
+                $found.push(format!("{}: {name} is {ours}, not {other}", stringify!($ours)));
             }
         }
     };
@@ -66,8 +67,8 @@ macro_rules! compare {
 /// [`compare!`], with several types for a parameter.
 macro_rules! compare_of {
     ($found:ident; $name:ident: $ours:ty, $other:ty) => {
-        compare_of!(@each $found; $name: $ours, $other; u8, Cell<u8>, Rc<u8>, &'static Cell<u8>, &'static mut u8,
-            std::sync::MutexGuard<'static, u8>, Box<dyn FnMut() + Send>);
+        compare_of!(@each $found; $name: $ours, $other; u8, Cell<u8>, Rc<u8>, &'static Cell<u8>,
+            &'static mut u8, std::sync::MutexGuard<'static, u8>, Box<dyn FnMut() + Send>);
     };
     (@each $found:ident; $name:ident: $ours:ty, $other:ty; $($type:ty),*) => {
         $({
@@ -88,7 +89,9 @@ fn threads_are_like_stds() {
     compare!(found; gthread::Scope<'static, 'static>, std::thread::Scope<'static, 'static>);
     compare!(found; gthread::AccessError, std::thread::AccessError);
     compare_of!(found; T: gthread::JoinHandle<T>, std::thread::JoinHandle<T>);
-    compare_of!(found; T: gthread::ScopedJoinHandle<'static, T>, std::thread::ScopedJoinHandle<'static, T>);
+    // Of results that are `Send`: there are no others.
+    compare_of!(@each found; T: gthread::ScopedJoinHandle<'static, T>,
+        std::thread::ScopedJoinHandle<'static, T>; u8, Cell<u8>, &'static mut u8);
     compare_of!(found; T: gthread::LocalKey<T>, std::thread::LocalKey<T>);
     assert_eq!(found, [""; 0]);
 }
@@ -129,4 +132,34 @@ fn channels_are_like_crossbeams() {
     compare_of!(found; T: ours::TryIter<'static, T>, other::TryIter<'static, T>);
     compare_of!(found; T: ours::IntoIter<T>, other::IntoIter<T>);
     assert_eq!(found, [""; 0]);
+}
+
+#[test]
+fn what_std_lacks_is_like_its_kin() {
+    let mut found = Vec::<String>::new();
+    compare!(found; gthread::sync::WaitGroup, crossbeam_utils::sync::WaitGroup);
+    assert_eq!(found, [""; 0]);
+
+    fn may_go_anywhere<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug>() {}
+    may_go_anywhere::<gthread::Runtime>();
+    may_go_anywhere::<gthread::RuntimeBuilder>();
+    may_go_anywhere::<gthread::ErrGroup<Cell<u8>>>();
+    may_go_anywhere::<gthread::context::Context>();
+    may_go_anywhere::<gthread::context::CancelGuard>();
+    may_go_anywhere::<gthread::context::AfterFunc>();
+    may_go_anywhere::<gthread::context::Error>();
+    may_go_anywhere::<gthread::sync::WaitGroup>();
+    may_go_anywhere::<gthread::sync::Semaphore>();
+    may_go_anywhere::<gthread::sync::SemaphorePermit<'static>>();
+    may_go_anywhere::<(gthread::Dump, gthread::RuntimeDump, gthread::ThreadDump, gthread::WaitDump)>(
+    );
+    may_go_anywhere::<(
+        gthread::WorkerDump,
+        gthread::StackDump,
+        gthread::FrameDump,
+        gthread::LockDump,
+    )>();
+    may_go_anywhere::<(gthread::Place, gthread::ThreadState, gthread::WorkerState)>();
+    may_go_anywhere::<(gthread::Metrics, gthread::WorkerMetrics, gthread::StackSite, gthread::Leaks)>(
+    );
 }

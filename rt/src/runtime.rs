@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::dump::RuntimeDump;
@@ -133,6 +133,10 @@ impl Runtime {
         })
     }
 }
+
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl Drop for Runtime {
     fn drop(&mut self) {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
@@ -24,6 +24,9 @@ pub struct Scope<'scope, 'env: 'scope> {
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
+
+// As std's. (By value it is not unwind safe, as its lifetimes are those of mutable references.)
+impl RefUnwindSafe for Scope<'_, '_> {}
 
 struct ScopeData {
     running: Latch,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::thread::Result;
 
@@ -326,6 +326,10 @@ pub struct JoinHandle<T> {
 unsafe impl<T> Send for JoinHandle<T> {}
 // SAFETY: as above; a shared handle gives access to the `Thread` and the done flag only.
 unsafe impl<T> Sync for JoinHandle<T> {}
+
+// Unlike std's: what it could observe of a panic elsewhere is what `join` gives.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// # Safety

@@ -1,7 +1,7 @@
 //! Go's `sync.WaitGroup`.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::latch::Latch;
@@ -36,6 +36,10 @@ use crate::task::Reason;
 pub struct WaitGroup {
     latch: Arc<Latch>,
 }
+
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for WaitGroup {}
+impl RefUnwindSafe for WaitGroup {}
 
 impl WaitGroup {
     /// A group with nothing to wait for.
