@@ -1,6 +1,7 @@
 //! What a `Builder` and a `RuntimeBuilder` are told.
 
 use std::io::ErrorKind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use gthread::{Builder, Runtime, channel, go};
 use gthread_tests::{LIMIT, for_workers, os_thread_names, runtime, use_stack, watchdog};
@@ -148,4 +149,67 @@ fn all_at_once() {
             assert_eq!(thread.join().unwrap().1.as_deref(), Some("all"));
         });
     });
+}
+
+/// As std's.
+#[test]
+fn a_name_with_a_nul_panics_at_the_spawn() {
+    for_workers(|runtime| {
+        let drops = gthread_tests::Drops::new();
+        let named = || Builder::new().name("a\0b".into());
+        let spawns: [&(dyn Fn() + Sync); 4] = [
+            &|| drop(std::thread::Builder::new().name("a\0b".into()).spawn(|| ())),
+            &|| {
+                let token = drops.token();
+                drop(named().spawn(move || drop(token)));
+            },
+            &|| drop(named().queued(true).pinned(true).spawn(|| ())),
+            &|| gthread::scope(|s| drop(named().spawn_scoped(s, || ()))),
+        ];
+        for spawn in spawns {
+            let spawns = || catch_unwind(AssertUnwindSafe(spawn)).is_err();
+            assert!(spawns());
+            assert!(runtime.run(spawns));
+        }
+        assert_eq!(drops.count(), 2, "what was not started is dropped");
+        runtime.run(|| go!(|| ()).join().unwrap());
+    });
+}
+
+#[test]
+fn a_runtimes_name_with_a_nul_is_an_error() {
+    for name in ["\0", "a\0b", "bee\0"] {
+        let error = Runtime::builder().name(name).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("name must not contain a NUL byte"), "{error}");
+        assert!(error.to_string().contains(&format!("{name:?}")), "{error}");
+    }
+}
+
+/// Any other name will do. One that has ends of lines in it looks like no line of its own.
+#[test]
+fn odd_names_stay_in_their_line() {
+    let odd =
+        ["", " ", "it's \"odd\"", "two\nlines", "\u{1b}[31mred\r", "größer als fünfzehn 字", "\\"];
+    for name in odd {
+        watchdog(LIMIT, || {
+            let runtime = Runtime::builder().workers(1).name(name).build().unwrap();
+            let (tx, rx) = channel::bounded::<()>(0);
+            let thread = runtime.run(|| {
+                let waits = move || rx.recv().is_err();
+                Builder::new().name(name.into()).spawn(waits).unwrap()
+            });
+            assert_eq!(thread.thread().name(), Some(name));
+            let dump = runtime.dump();
+            assert_eq!((&*dump.name, dump.threads[0].name.as_deref()), (name, Some(name)));
+            let text = dump.to_string();
+            let escaped = name.escape_debug();
+            assert!(text.starts_with(&format!("runtime '{escaped}': ")), "{text}");
+            let title = format!("thread {} '{escaped}' ", dump.threads[0].id);
+            assert!(text.lines().any(|line| line.starts_with(&title)), "no {title}: {text}");
+            assert!(!text.contains(['\r', '\u{1b}']), "{text:?}");
+            drop(tx);
+            assert!(thread.join().unwrap());
+        });
+    }
 }

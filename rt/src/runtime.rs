@@ -296,7 +296,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
+    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given. (Linux shows the first 15
+    /// bytes.) Must not contain a NUL byte.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());
         self
@@ -307,7 +308,7 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for numbers out of range, here or in the
-    /// environment; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
+    /// environment, and for a name with a NUL byte in it; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
     /// a runtime; otherwise what the OS says when it refuses threads.
     pub fn build(self) -> io::Result<Runtime> {
         let config = Config::new(self.wishes)?;

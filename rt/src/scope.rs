@@ -164,6 +164,10 @@ impl Builder {
     /// # Errors
     ///
     /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
     #[track_caller]
     pub fn spawn_scoped<'scope, F, T>(
         self,

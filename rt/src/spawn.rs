@@ -101,6 +101,8 @@ impl Builder {
     }
 
     /// Names the thread, for [`Thread::name`] and dumps.
+    ///
+    /// The name must not contain a NUL byte, as std's: a spawn panics then.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
@@ -141,6 +143,10 @@ impl Builder {
     ///   limit that was met.
     /// - Whatever the OS says when it refuses threads to the default runtime.
     /// - [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had a runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -151,7 +157,11 @@ impl Builder {
         unsafe { start(self.options(Location::caller()), f) }
     }
 
+    #[track_caller]
     pub(crate) fn options(self, site: &'static Location<'static>) -> Options {
+        if let Some(name) = self.name.as_ref().filter(|name| name.contains('\0')) {
+            panic!("a green thread's name must not contain a NUL byte: {name:?}");
+        }
         Options {
             name: self.name.map(String::into_boxed_str),
             stack_size: self.stack_size,

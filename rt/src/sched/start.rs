@@ -21,6 +21,7 @@ use super::slice;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
+use crate::dump::Quoted;
 use crate::forked;
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
@@ -261,8 +262,8 @@ impl Sched {
             return;
         }
         let what = format!(
-            "runtime '{}' was dropped before {count} of its green threads had ended",
-            dump.name
+            "runtime {} was dropped before {count} of its green threads had ended",
+            Quoted(&dump.name)
         );
         // Nothing can be done if nobody reads it, and a drop should not panic for that.
         let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());
