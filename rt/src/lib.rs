@@ -65,6 +65,7 @@ mod wait;
 
 mod latch;
 
+mod join_timeout;
 mod scope;
 mod spawn;
 mod thread;

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
+use std::time::Duration;
 
 use crate::latch::Latch;
 use crate::no_switch::{self, Violation};
@@ -32,6 +33,18 @@ struct ScopeData {
     running: Latch,
     /// Threads that panicked and were not joined.
     panics: AtomicUsize,
+}
+
+impl ScopeData {
+    /// A thread was joined: its panic does not count against the scope.
+    fn joined<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            // None was counted if the thread's runtime was dropped instead.
+            let uncount = |panics: usize| panics.checked_sub(1);
+            let _ = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
+        }
+        result
+    }
 }
 
 /// Runs `f` with a scope; every green thread spawned in it has ended when this returns, so they may
@@ -196,13 +209,40 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The payload of the panic that ended the thread.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        let result = self.handle.join();
-        if result.is_err() {
-            // None was counted if the thread's runtime was dropped instead.
-            let uncount = |panics: usize| panics.checked_sub(1);
-            let _ = self.data.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
+        let Self { handle, data } = self;
+        data.joined(handle.join_at(Location::caller()))
+    }
+
+    /// As [`JoinHandle::join_timeout`]. A panic that was joined does not count against the scope.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the time is over. Inside `Ok` is what [`join`](Self::join) gives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let text = String::from("text");
+    /// let length = gthread::scope(|s| {
+    ///     let mut thread = s.spawn(|| text.len());
+    ///     loop {
+    ///         match thread.join_timeout(Duration::from_secs(1)) {
+    ///             Ok(result) => break result.unwrap(),
+    ///             Err(handle) => thread = handle, // It takes long: say so.
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(length, 4);
+    /// ```
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> std::result::Result<Result<T>, Self> {
+        let Self { handle, data } = self;
+        match handle.join_timeout_at(timeout, Location::caller()) {
+            Ok(result) => Ok(data.joined(result)),
+            Err(handle) => Err(Self { handle, data }),
         }
-        result
     }
 
     /// Whether the thread has ended. Never blocks.

@@ -354,7 +354,7 @@ impl<T> JoinHandle<T> {
     }
 
     #[inline]
-    fn task(&self) -> TaskRef {
+    pub(crate) fn task(&self) -> TaskRef {
         self.thread.task().expect("only green threads are joined")
     }
 
@@ -369,7 +369,12 @@ impl<T> JoinHandle<T> {
     /// it ended, or if it never will because [everybody sleeps](crate::RuntimeBuilder::deadlock_detection).
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        match self.wait(Location::caller()) {
+        self.join_at(Location::caller())
+    }
+
+    #[inline]
+    pub(crate) fn join_at(self, site: &'static Location<'static>) -> Result<T> {
+        match self.wait(site) {
             Ok(result) => result,
             Err(never) => Err(Box::new(never.text())),
         }

@@ -18,6 +18,7 @@ use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::pause::Pause;
 use super::slice;
+use super::timed_joiners::TimedJoiners;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
@@ -101,6 +102,7 @@ impl Sched {
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),
             joiners: Mutex::new(Some(Vec::new())),
+            timed_joiners: TimedJoiners::default(),
             config,
         });
         forked::count_runtime();
