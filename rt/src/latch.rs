@@ -2,12 +2,14 @@
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
+use std::time::Instant;
 
 use crate::park::Wait;
 use crate::prim::{AtomicUsize, Ordering};
 use crate::sched;
 use crate::spin::SpinLock;
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 use crate::wait::{Node, Queue, WOKEN};
 
 /// A counter that threads wait for to reach zero.
@@ -53,19 +55,30 @@ impl Latch {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Blocks until the count is zero, or was for a moment.
-    pub(crate) fn wait(&self, reason: Reason, site: &'static Location<'static>) {
+    /// Blocks until the count is zero, or was for a moment: true; or until `deadline`: false.
+    pub(crate) fn wait(
+        &self,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> bool {
         if self.is_zero() {
-            return;
+            return true;
         }
         let waiters = self.waiters.lock();
         if self.is_zero() {
-            return;
+            return true;
         }
-        let (mut waiters, wait) = Wait::in_queue(waiters, None, site);
+        let (mut waiters, wait) = Wait::in_queue(waiters, deadline, site);
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
-        // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
-        unsafe { waiters.push(NonNull::from(&mut node)) };
-        wait.park_unlocking(waiters, reason, None, site);
+        let node = NonNull::from(&mut node);
+        // SAFETY: the node stays in this frame until it was claimed or removed below.
+        unsafe { waiters.push(node) };
+        if wait.park_unlocking(waiters, reason, deadline, site) != TIMED_OUT {
+            return true;
+        }
+        // SAFETY: pushed above, and alive.
+        unsafe { self.waiters.lock().remove(node) };
+        self.is_zero()
     }
 }

@@ -11,7 +11,7 @@ use crate::park::blocking;
 pub use crate::sched::Leaks;
 use crate::sched::{Census, Config, Sched, Wishes, WorkerMetrics, current};
 use crate::scope::run_in;
-use crate::spawn::{JoinHandle, Options, start_in};
+use crate::spawn::{Builder, JoinHandle, Options, start_in};
 
 /// A scheduler with its own workers, beside the default one: for tests, and for isolation.
 ///
@@ -40,6 +40,23 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// Starts a runtime with the defaults of [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = gthread::Runtime::new()?;
+    /// assert_eq!(runtime.spawn(|| 1).join().unwrap(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
     /// A builder with the defaults.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
@@ -66,7 +83,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If no stack can be had.
+    /// If no stack can be had; [`Builder::spawn_in`] gives an error instead.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -131,6 +148,39 @@ impl Runtime {
         current::with(|worker| {
             worker.is_some_and(|worker| worker.running().is_some() && worker.serves(&self.sched))
         })
+    }
+}
+
+impl Builder {
+    /// Starts a green thread in a given runtime, from anywhere. It is queued; the caller goes on: not a suspension
+    /// point.
+    ///
+    /// A thread that is [pinned](Builder::pinned) gets one of the runtime's workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = gthread::Runtime::builder().workers(1).build()?;
+    /// let thread = gthread::Builder::new().name("inside".into()).spawn_in(&runtime, || 7)?;
+    /// assert_eq!(thread.join().unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_in<F, T>(self, runtime: &Runtime, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: the types are `Send` and `'static`.
+        unsafe { start_in(&runtime.sched, self.options(Location::caller()), f) }
     }
 }
 

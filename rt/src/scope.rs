@@ -99,9 +99,13 @@ fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Vio
     }
     let violation = no_switch::violation(site);
     match violation {
-        None => running.wait(Reason::Scope, site),
+        None => {
+            running.wait(Reason::Scope, None, site);
+        }
         Some(ref violation) if violation.is_forked() => {}
-        Some(_) => park::blocking(|| running.wait(Reason::Scope, site)),
+        Some(_) => {
+            park::blocking(|| running.wait(Reason::Scope, None, site));
+        }
     }
     violation
 }
