@@ -42,6 +42,7 @@ use crate::sync::{OwnedSemaphorePermit, Semaphore, WaitGroup};
 /// - The [cause](Context::cause) of the context's end is not the error, which belongs to whoever waits.
 /// - A panic goes on in `wait`, rather than ending the program.
 /// - Members may borrow: [`go_scoped`](ErrGroup::go_scoped).
+#[doc(alias = "JoinSet")]
 pub struct ErrGroup<E> {
     group: Arc<Group<E>>,
 }

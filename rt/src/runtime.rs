@@ -35,6 +35,7 @@ use crate::spawn::{Builder, JoinHandle, Options, start_in};
 /// assert_eq!(sum, 3);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "scheduler", alias = "executor")]
 pub struct Runtime {
     sched: Arc<Sched>,
 }
@@ -259,6 +260,7 @@ pub struct RuntimeBuilder {
 impl RuntimeBuilder {
     /// How many green threads run at once, 1 to 1,024. If not given, `GTHREAD_WORKERS`, else
     /// [`std::thread::available_parallelism`].
+    #[doc(alias = "GOMAXPROCS", alias = "worker_threads")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.wishes.workers = Some(workers);
         self

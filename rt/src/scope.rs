@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread::Result;
 use std::time::Duration;
 
+use crate::handle::Thread;
 use crate::latch::Latch;
 use crate::no_switch::{self, Violation};
 use crate::park;
@@ -16,7 +17,6 @@ use crate::prim::{AtomicUsize, Ordering};
 use crate::sched::{Sched, current, default_sched};
 use crate::spawn::{Builder, JoinHandle, Options, start, start_in};
 use crate::task::{After, Reason};
-use crate::thread::Thread;
 
 /// A scope in which green threads may borrow, as [`std::thread::Scope`]. Made by [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -67,6 +67,7 @@ impl ScopeData {
 /// numbers.push(sum);
 /// assert_eq!(numbers, [1, 2, 3, 6]);
 /// ```
+#[doc(alias = "nursery")]
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
@@ -285,6 +286,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 /// });
 /// assert_eq!(total, 11);
 /// ```
+#[doc(alias = "block_on")]
 #[track_caller]
 pub fn run<F, T>(f: F) -> T
 where

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use std::thread::Result;
 
 use crate::forked;
+use crate::handle::Thread;
 use crate::no_switch;
 use crate::park::{Wait, may_suspend};
 use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
 use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
-use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
 ///
@@ -31,6 +31,7 @@ use crate::thread::Thread;
 /// let answer = go!(|| 6 * 7);
 /// assert_eq!(answer.join().unwrap(), 42);
 /// ```
+#[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[macro_export]
 macro_rules! go {
     ($closure:expr $(,)?) => {
@@ -60,6 +61,7 @@ macro_rules! go {
 ///
 /// If no stack can be had, or the default runtime cannot start; the message says why.
 /// [`Builder::spawn`] gives an error instead.
+#[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -121,6 +123,7 @@ impl Builder {
     ///
     /// What a pinned thread spawns is queued, not run at once. It waits whenever its worker is busy,
     /// even if others are idle.
+    #[doc(alias = "LockOSThread")]
     pub fn pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
@@ -154,6 +157,42 @@ impl Builder {
         T: Send + 'static,
     {
         // SAFETY: the types are `Send` and `'static`.
+        unsafe { start(self.options(Location::caller()), f) }
+    }
+
+    /// Starts a green thread whose closure may borrow for as long as the caller sees to it, as
+    /// [`std::thread::Builder::spawn_unchecked`]. Otherwise as [`Builder::spawn`].
+    ///
+    /// # Safety
+    ///
+    /// The thread must have ended before anything goes away that the closure or its result refers to. It has when
+    /// [`join`](JoinHandle::join) has given its result, or the payload of its panic; not when that gives a message instead,
+    /// since the runtime was dropped or in a deadlock. ([`scope`](crate::scope) sees to that by itself.)
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let text = String::from("borrowed");
+    /// // SAFETY: the thread is joined below, before `text` goes, and is of the default runtime, which never ends.
+    /// let thread = unsafe { gthread::Builder::new().spawn_unchecked(|| text.len()) }?;
+    /// assert_eq!(thread.join().unwrap(), 8);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: the types are `Send`; the rest is the caller's.
         unsafe { start(self.options(Location::caller()), f) }
     }
 

@@ -82,7 +82,9 @@ pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 #[doc(hidden)]
 pub use select::macro_support;
-pub use select::{Select, SelectedOperation, select, select_biased};
+pub use select::{Select, SelectedOperation};
+#[doc(inline)]
+pub use select::{select, select_biased};
 pub use sender::Sender;
 
 /// Creates a channel that holds at most `cap` values.

@@ -26,7 +26,7 @@ impl Context {
     /// # Panics
     ///
     /// If the context has a deadline, and no stack can be had for the thread that waits for it, as
-    /// [`spawn`](crate::spawn).
+    /// [`go!`](crate::go).
     ///
     /// # Examples
     ///
@@ -40,6 +40,7 @@ impl Context {
     /// assert_eq!(rx.recv(), Ok("cleaned up"));
     /// assert!(!after.stop(), "too late");
     /// ```
+    #[doc(alias = "AfterFunc")]
     #[track_caller]
     pub fn after_func(&self, f: impl FnOnce() + Send + 'static) -> AfterFunc {
         let site = Location::caller();

@@ -65,6 +65,12 @@ pub struct OnceState {
     _not_sync: Cell<()>,
 }
 
+/// A [`Once`] that has not run, as [`std::sync::ONCE_INIT`].
+#[cfg(not(loom))]
+#[deprecated(note = "replaced by `Once::new()`, as in std")]
+#[expect(clippy::declare_interior_mutable_const, reason = "to initialize statics with")]
+pub const ONCE_INIT: Once = Once::new();
+
 impl Once {
     const_unless_loom! {
         /// One that has not run.
