@@ -213,3 +213,51 @@ fn odd_names_stay_in_their_line() {
         });
     }
 }
+
+#[test]
+fn a_thread_is_started_in_a_given_runtime() {
+    for_workers(|here| {
+        let there = Runtime::builder().workers(2).name("there").build().unwrap();
+        let is_there = || {
+            let name = std::thread::current().name().unwrap().to_owned();
+            (gthread::current().name() == Some("named"), name.starts_with("there-"))
+        };
+        let body = || {
+            for pinned in [false, true] {
+                let before = gthread_tests::os_thread_id();
+                let builder =
+                    Builder::new().name("named".into()).stack_size(1 << 20).pinned(pinned);
+                let thread = builder.spawn_in(&there, move || (use_stack(900 << 10), is_there()).1);
+                assert_eq!(gthread_tests::os_thread_id(), before, "it was a suspension point");
+                assert_eq!(thread.unwrap().join().unwrap(), (true, true));
+            }
+            // What it starts is there too, also from a thread of that runtime.
+            let inside = Builder::new().name("named".into()).spawn_in(&there, move || {
+                Builder::new().name("named".into()).spawn(is_there).unwrap().join().unwrap()
+            });
+            assert_eq!(inside.unwrap().join().unwrap(), (true, true));
+            let again = there.run(|| Builder::new().spawn_in(&there, is_there).unwrap().join());
+            assert_eq!(again.unwrap(), (false, true));
+            let error = Builder::new().stack_size(usize::MAX).spawn_in(&there, || ()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput);
+            let nul = || Builder::new().name("\0".into()).spawn_in(&there, || ()).is_ok();
+            assert!(catch_unwind(AssertUnwindSafe(nul)).is_err());
+        };
+        body();
+        here.run(body);
+    });
+}
+
+#[test]
+fn a_new_runtime_has_the_defaults() {
+    watchdog(LIMIT, || {
+        let new = Runtime::new().unwrap();
+        let built = Runtime::builder().build().unwrap();
+        assert_eq!(new.metrics().workers, built.metrics().workers);
+        assert_eq!(new.run(|| go!(|| 1).join().unwrap()), 1);
+        let inside =
+            |runtime: &Runtime| runtime.spawn(|| std::thread::current().name().map(String::from));
+        let name = inside(&new).join().unwrap().unwrap();
+        assert!(name.starts_with("gthread-"), "{name}");
+    });
+}
