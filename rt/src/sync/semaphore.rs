@@ -406,3 +406,120 @@ impl Drop for OwnedSemaphorePermit {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Shared {
+        semaphore: Semaphore,
+        /// What who has the only permit has to itself.
+        count: Checked<usize>,
+    }
+
+    impl Shared {
+        fn new(permits: usize) -> Arc<Self> {
+            Arc::new(Self { semaphore: Semaphore::new(permits), count: Checked::new(0) })
+        }
+
+        fn add(&self) {
+            let permit = self.semaphore.acquire();
+            // SAFETY: there is one permit, and it is ours; loom checks it.
+            self.count.with_mut(|count| unsafe { *count += 1 });
+            drop(permit);
+        }
+
+        /// Waits for so many permits: with a time that is over, or without.
+        fn take(&self, permits: usize, timed: bool) -> bool {
+            let deadline = timed.then(Instant::now);
+            self.semaphore.try_take(permits)
+                || self.semaphore.wait(permits, deadline, Location::caller())
+        }
+
+        fn assert_at_rest(&self, permits: usize) {
+            assert_eq!(self.semaphore.state.load(Ordering::Relaxed), permits * PERMIT);
+            assert_eq!(self.semaphore.queue.take().len(), 0);
+        }
+    }
+
+    fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model.check(body);
+    }
+
+    #[test]
+    fn a_permit_is_one_threads_at_a_time() {
+        model(3, || {
+            let shared = Shared::new(1);
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.add())
+            };
+            shared.add();
+            other.join().unwrap();
+            shared.assert_at_rest(1);
+        });
+    }
+
+    /// A wake that is lost is a deadlock: permits come while two wait, of whom the first needs both.
+    #[test]
+    fn permits_that_come_reach_all_who_wait() {
+        model(2, || {
+            let shared = Shared::new(0);
+            let others = [2, 1].map(|permits| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    assert!(shared.take(permits, false));
+                    shared.semaphore.add_permits(permits);
+                })
+            });
+            shared.semaphore.add_permits(1);
+            shared.semaphore.add_permits(1);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            shared.assert_at_rest(2);
+        });
+    }
+
+    /// The first in the queue needs more than there is, and gives up as it is given some, or before: what is there is
+    /// the next one's.
+    #[test]
+    fn one_whose_time_is_over_loses_no_permit_and_holds_nobody_up() {
+        model(2, || {
+            let shared = Shared::new(0);
+            let gives_up = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    if shared.take(2, true) {
+                        shared.semaphore.add_permits(2);
+                    }
+                })
+            };
+            let waits = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || assert!(shared.take(1, false)))
+            };
+            shared.semaphore.add_permits(1);
+            waits.join().unwrap();
+            gives_up.join().unwrap();
+            shared.assert_at_rest(0);
+        });
+    }
+
+    #[test]
+    fn a_permit_that_comes_in_the_last_moment_is_not_lost() {
+        model(3, || {
+            let shared = Shared::new(0);
+            let gives_up = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.take(1, true))
+            };
+            shared.semaphore.add_permits(1);
+            let taken = gives_up.join().unwrap();
+            shared.assert_at_rest(usize::from(!taken));
+        });
+    }
+}
