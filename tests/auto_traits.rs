@@ -1,6 +1,8 @@
 //! What may be sent and shared, and what may cross a `catch_unwind`. What may not is in the
 //! `compile_fail` examples of this package's library.
 
+mod same_traits;
+
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};

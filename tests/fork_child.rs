@@ -12,9 +12,12 @@ use std::sync::{Arc, TryLockError};
 use std::time::Duration;
 
 use gthread::channel::{self, select};
+use gthread::context::Context;
 use gthread::sync::{Barrier, Condvar, Mutex, Once, RwLock, Semaphore, WaitGroup};
 use gthread::{Builder, Runtime, blocking, go};
-use gthread_tests::{Flag, LIMIT, assert_passed, is_child, os_thread_id, rerun, until, watchdog};
+use gthread_tests::{
+    Drops, Flag, LIMIT, assert_passed, is_child, os_thread_id, rerun, until, watchdog,
+};
 
 /// Cause and remedy.
 const WHY: &str = "forked from one that had a gthread runtime, of whose OS threads it has none. \
@@ -231,6 +234,33 @@ fn fork_here() -> libc::pid_t {
         unsafe { libc::alarm(20) };
     }
     child
+}
+
+/// Nor are they dropped: they clean up for the parent.
+#[test]
+fn calls_after_a_context_are_the_parents() {
+    alone("calls_after_a_context_are_the_parents", || {
+        for_1_and_2(|runtime| {
+            runtime.run(|| {
+                let (ctx, cancel) = Context::background().with_cancel();
+                let (called, drops) = (Flag::new(), Drops::new());
+                let (calls, token) = (called.clone(), drops.token());
+                let after = ctx.after_func(move || {
+                    let _token = token;
+                    calls.raise();
+                });
+                let mut guard = Some(cancel);
+                let child = fork(|| {
+                    drop(guard.take());
+                    assert!(ctx.err().is_some() && !after.stop());
+                    assert!(!called.is_up() && drops.count() == 0);
+                });
+                child.assert_done();
+                drop(guard);
+                gthread_tests::yield_until(|| called.is_up() && drops.count() == 1);
+            });
+        });
+    });
 }
 
 /// What others have borrowed goes before they have ended, because they never run.

@@ -1,5 +1,7 @@
 //! The closure and the result of a green thread: of any size and alignment, dropped exactly once.
 
+mod join_timeout;
+
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

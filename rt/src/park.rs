@@ -368,7 +368,8 @@ impl Drop for Blocking {
 /// Inside `f` the caller does not suspend: whatever blocks, blocks the OS thread, and a `go!` queues
 /// its child.
 ///
-/// (Go does the same around system calls; tokio calls it `block_in_place`.)
+/// (Go does the same around system calls; tokio calls it `block_in_place`. It serves as its `spawn_blocking` as well:
+/// `go!(|| blocking(f))`.)
 ///
 /// # Examples
 ///
@@ -376,6 +377,7 @@ impl Drop for Blocking {
 /// let text = gthread::run(|| gthread::blocking(|| std::fs::read_to_string("Cargo.toml")));
 /// assert!(text.is_ok());
 /// ```
+#[doc(alias = "spawn_blocking", alias = "block_in_place")]
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     let _blocking = Blocking::enter();
     f()
@@ -386,6 +388,7 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
 /// A suspension point: the caller goes to the end of its worker's queue, and may come back on another
 /// OS thread. On an OS thread this is [`std::thread::yield_now`].
 // Inlined for what is said of returns below `Wait::park_unlocking`: it has none.
+#[doc(alias = "Gosched")]
 #[inline]
 #[track_caller]
 pub fn yield_now() {
@@ -447,11 +450,12 @@ pub fn park() {
 /// As [`park`], but for no longer than `timeout`, as [`std::thread::park_timeout`].
 #[track_caller]
 pub fn park_timeout(timeout: Duration) {
-    let site = Location::caller();
-    match Instant::now().checked_add(timeout) {
-        deadline @ Some(_) => park_until(deadline, site),
-        None => park_until(None, site),
-    }
+    park_for(timeout, Location::caller());
+}
+
+pub(crate) fn park_for(timeout: Duration, site: &'static Location<'static>) {
+    // A deadline that is not representable is not reached either.
+    park_until(Instant::now().checked_add(timeout), site);
 }
 
 #[inline(never)]

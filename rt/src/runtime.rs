@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::dump::RuntimeDump;
@@ -11,7 +11,7 @@ use crate::park::blocking;
 pub use crate::sched::Leaks;
 use crate::sched::{Census, Config, Sched, Wishes, WorkerMetrics, current};
 use crate::scope::run_in;
-use crate::spawn::{JoinHandle, Options, start_in};
+use crate::spawn::{Builder, JoinHandle, Options, start_in};
 
 /// A scheduler with its own workers, beside the default one: for tests, and for isolation.
 ///
@@ -35,11 +35,29 @@ use crate::spawn::{JoinHandle, Options, start_in};
 /// assert_eq!(sum, 3);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "scheduler", alias = "executor")]
 pub struct Runtime {
     sched: Arc<Sched>,
 }
 
 impl Runtime {
+    /// Starts a runtime with the defaults of [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = gthread::Runtime::new()?;
+    /// assert_eq!(runtime.spawn(|| 1).join().unwrap(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
     /// A builder with the defaults.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
@@ -66,7 +84,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If no stack can be had.
+    /// If no stack can be had; [`Builder::spawn_in`] gives an error instead.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -133,6 +151,43 @@ impl Runtime {
         })
     }
 }
+
+impl Builder {
+    /// Starts a green thread in a given runtime, from anywhere. It is queued; the caller goes on: not a suspension
+    /// point.
+    ///
+    /// A thread that is [pinned](Builder::pinned) gets one of the runtime's workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = gthread::Runtime::builder().workers(1).build()?;
+    /// let thread = gthread::Builder::new().name("inside".into()).spawn_in(&runtime, || 7)?;
+    /// assert_eq!(thread.join().unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_in<F, T>(self, runtime: &Runtime, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: the types are `Send` and `'static`.
+        unsafe { start_in(&runtime.sched, self.options(Location::caller()), f) }
+    }
+}
+
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl Drop for Runtime {
     fn drop(&mut self) {
@@ -205,6 +260,7 @@ pub struct RuntimeBuilder {
 impl RuntimeBuilder {
     /// How many green threads run at once, 1 to 1,024. If not given, `GTHREAD_WORKERS`, else
     /// [`std::thread::available_parallelism`].
+    #[doc(alias = "GOMAXPROCS", alias = "worker_threads")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.wishes.workers = Some(workers);
         self
@@ -292,7 +348,8 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
+    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given. (Linux shows the first 15
+    /// bytes.) Must not contain a NUL byte.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());
         self
@@ -303,7 +360,7 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for numbers out of range, here or in the
-    /// environment; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
+    /// environment, and for a name with a NUL byte in it; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
     /// a runtime; otherwise what the OS says when it refuses threads.
     pub fn build(self) -> io::Result<Runtime> {
         let config = Config::new(self.wishes)?;

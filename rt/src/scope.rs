@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
+use std::time::Duration;
 
+use crate::handle::Thread;
 use crate::latch::Latch;
 use crate::no_switch::{self, Violation};
 use crate::park;
@@ -15,7 +17,6 @@ use crate::prim::{AtomicUsize, Ordering};
 use crate::sched::{Sched, current, default_sched};
 use crate::spawn::{Builder, JoinHandle, Options, start, start_in};
 use crate::task::{After, Reason};
-use crate::thread::Thread;
 
 /// A scope in which green threads may borrow, as [`std::thread::Scope`]. Made by [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -25,10 +26,25 @@ pub struct Scope<'scope, 'env: 'scope> {
     _env: PhantomData<&'env mut &'env ()>,
 }
 
+// As std's. (By value it is not unwind safe, as its lifetimes are those of mutable references.)
+impl RefUnwindSafe for Scope<'_, '_> {}
+
 struct ScopeData {
     running: Latch,
     /// Threads that panicked and were not joined.
     panics: AtomicUsize,
+}
+
+impl ScopeData {
+    /// A thread was joined: its panic does not count against the scope.
+    fn joined<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            // None was counted if the thread's runtime was dropped instead.
+            let uncount = |panics: usize| panics.checked_sub(1);
+            let _ = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
+        }
+        result
+    }
 }
 
 /// Runs `f` with a scope; every green thread spawned in it has ended when this returns, so they may
@@ -51,6 +67,7 @@ struct ScopeData {
 /// numbers.push(sum);
 /// assert_eq!(numbers, [1, 2, 3, 6]);
 /// ```
+#[doc(alias = "nursery")]
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
@@ -83,9 +100,13 @@ fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Vio
     }
     let violation = no_switch::violation(site);
     match violation {
-        None => running.wait(Reason::Scope, site),
+        None => {
+            running.wait(Reason::Scope, None, site);
+        }
         Some(ref violation) if violation.is_forked() => {}
-        Some(_) => park::blocking(|| running.wait(Reason::Scope, site)),
+        Some(_) => {
+            park::blocking(|| running.wait(Reason::Scope, None, site));
+        }
     }
     violation
 }
@@ -161,6 +182,10 @@ impl Builder {
     /// # Errors
     ///
     /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
     #[track_caller]
     pub fn spawn_scoped<'scope, F, T>(
         self,
@@ -189,13 +214,40 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The payload of the panic that ended the thread.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        let result = self.handle.join();
-        if result.is_err() {
-            // None was counted if the thread's runtime was dropped instead.
-            let uncount = |panics: usize| panics.checked_sub(1);
-            let _ = self.data.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
+        let Self { handle, data } = self;
+        data.joined(handle.join_at(Location::caller()))
+    }
+
+    /// As [`JoinHandle::join_timeout`]. A panic that was joined does not count against the scope.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the time is over. Inside `Ok` is what [`join`](Self::join) gives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let text = String::from("text");
+    /// let length = gthread::scope(|s| {
+    ///     let mut thread = s.spawn(|| text.len());
+    ///     loop {
+    ///         match thread.join_timeout(Duration::from_secs(1)) {
+    ///             Ok(result) => break result.unwrap(),
+    ///             Err(handle) => thread = handle, // It takes long: say so.
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(length, 4);
+    /// ```
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> std::result::Result<Result<T>, Self> {
+        let Self { handle, data } = self;
+        match handle.join_timeout_at(timeout, Location::caller()) {
+            Ok(result) => Ok(data.joined(result)),
+            Err(handle) => Err(Self { handle, data }),
         }
-        result
     }
 
     /// Whether the thread has ended. Never blocks.
@@ -234,6 +286,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 /// });
 /// assert_eq!(total, 11);
 /// ```
+#[doc(alias = "block_on")]
 #[track_caller]
 pub fn run<F, T>(f: F) -> T
 where

@@ -4,18 +4,18 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::thread::Result;
 
 use crate::forked;
+use crate::handle::Thread;
 use crate::no_switch;
 use crate::park::{Wait, may_suspend};
 use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
 use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
-use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
 ///
@@ -31,6 +31,7 @@ use crate::thread::Thread;
 /// let answer = go!(|| 6 * 7);
 /// assert_eq!(answer.join().unwrap(), 42);
 /// ```
+#[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[macro_export]
 macro_rules! go {
     ($closure:expr $(,)?) => {
@@ -60,6 +61,7 @@ macro_rules! go {
 ///
 /// If no stack can be had, or the default runtime cannot start; the message says why.
 /// [`Builder::spawn`] gives an error instead.
+#[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -101,6 +103,8 @@ impl Builder {
     }
 
     /// Names the thread, for [`Thread::name`] and dumps.
+    ///
+    /// The name must not contain a NUL byte, as std's: a spawn panics then.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
@@ -119,6 +123,7 @@ impl Builder {
     ///
     /// What a pinned thread spawns is queued, not run at once. It waits whenever its worker is busy,
     /// even if others are idle.
+    #[doc(alias = "LockOSThread")]
     pub fn pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
@@ -141,6 +146,10 @@ impl Builder {
     ///   limit that was met.
     /// - Whatever the OS says when it refuses threads to the default runtime.
     /// - [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had a runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -151,7 +160,47 @@ impl Builder {
         unsafe { start(self.options(Location::caller()), f) }
     }
 
+    /// Starts a green thread whose closure may borrow for as long as the caller sees to it, as
+    /// [`std::thread::Builder::spawn_unchecked`]. Otherwise as [`Builder::spawn`].
+    ///
+    /// # Safety
+    ///
+    /// The thread must have ended before anything goes away that the closure or its result refers to. It has when
+    /// [`join`](JoinHandle::join) has given its result, or the payload of its panic; not when that gives a message instead,
+    /// since the runtime was dropped or in a deadlock. ([`scope`](crate::scope) sees to that by itself.)
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let text = String::from("borrowed");
+    /// // SAFETY: the thread is joined below, before `text` goes, and is of the default runtime, which never ends.
+    /// let thread = unsafe { gthread::Builder::new().spawn_unchecked(|| text.len()) }?;
+    /// assert_eq!(thread.join().unwrap(), 8);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: the types are `Send`; the rest is the caller's.
+        unsafe { start(self.options(Location::caller()), f) }
+    }
+
+    #[track_caller]
     pub(crate) fn options(self, site: &'static Location<'static>) -> Options {
+        if let Some(name) = self.name.as_ref().filter(|name| name.contains('\0')) {
+            panic!("a green thread's name must not contain a NUL byte: {name:?}");
+        }
         Options {
             name: self.name.map(String::into_boxed_str),
             stack_size: self.stack_size,
@@ -327,6 +376,10 @@ unsafe impl<T> Send for JoinHandle<T> {}
 // SAFETY: as above; a shared handle gives access to the `Thread` and the done flag only.
 unsafe impl<T> Sync for JoinHandle<T> {}
 
+// Unlike std's: what it could observe of a panic elsewhere is what `join` gives.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
+
 impl<T> JoinHandle<T> {
     /// # Safety
     ///
@@ -340,7 +393,7 @@ impl<T> JoinHandle<T> {
     }
 
     #[inline]
-    fn task(&self) -> TaskRef {
+    pub(crate) fn task(&self) -> TaskRef {
         self.thread.task().expect("only green threads are joined")
     }
 
@@ -355,7 +408,12 @@ impl<T> JoinHandle<T> {
     /// it ended, or if it never will because [everybody sleeps](crate::RuntimeBuilder::deadlock_detection).
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        match self.wait(Location::caller()) {
+        self.join_at(Location::caller())
+    }
+
+    #[inline]
+    pub(crate) fn join_at(self, site: &'static Location<'static>) -> Result<T> {
+        match self.wait(site) {
             Ok(result) => result,
             Err(never) => Err(Box::new(never.text())),
         }

@@ -5,12 +5,14 @@
 mod cycles;
 mod errand;
 mod frames;
+mod quoted;
 mod text;
 
 use std::panic::Location;
 
 pub(crate) use errand::Errand;
 pub(crate) use frames::{Names, Scratch, Walk};
+pub(crate) use quoted::Quoted;
 
 /// All green threads, as [`dump`](crate::dump) found them.
 ///

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Dump, FrameDump, Place, RuntimeDump, ThreadDump, ThreadState, WaitDump, WorkerDump, WorkerState,
+    Dump, FrameDump, Place, Quoted, RuntimeDump, ThreadDump, ThreadState, WaitDump, WorkerDump,
+    WorkerState,
 };
 
 /// Threads alike that are named one by one.
@@ -28,7 +29,7 @@ impl Display for Dump {
 
 impl Display for RuntimeDump {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "runtime '{}': ", self.name)?;
+        write!(f, "runtime {}: ", Quoted(&self.name))?;
         match self.threads.len() {
             0 => writeln!(f, "no green threads")?,
             count => writeln!(f, "{count} green thread{} ({})", plural(count), self.states())?,
@@ -187,7 +188,7 @@ fn title(thread: &ThreadDump) -> String {
 
 fn number(thread: &ThreadDump) -> String {
     match &thread.name {
-        Some(name) => format!("{} '{name}'", thread.id),
+        Some(name) => format!("{} {}", thread.id, Quoted(name)),
         None => thread.id.to_string(),
     }
 }

@@ -126,6 +126,11 @@ impl Config {
             None => chaos_from_env()?,
         };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
+        if name.contains('\0') {
+            return Err(invalid(format!(
+                "a runtime's name must not contain a NUL byte, since its OS threads are named after it: {name:?}"
+            )));
+        }
         Ok(Self {
             workers,
             class,

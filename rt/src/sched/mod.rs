@@ -7,7 +7,8 @@
 //!   whether they may; [`queues`] are its own, [`biased`] the lock of the private ones; [`halves`] has what is not a
 //!   task yet.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
-//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
+//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them; [`timed_joiners`]
+//!   has who waits for a task until a deadline.
 //! - [`monitor`] covers for workers that are stuck, [`hogs`] has those that will be run beside them.
 //! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
@@ -54,6 +55,7 @@ mod slice;
 mod start;
 mod status;
 mod steal;
+mod timed_joiners;
 mod timers;
 mod urge;
 mod watch;
@@ -90,7 +92,8 @@ pub(crate) use halves::Deferred;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
-pub(crate) use start::{DEADLOCKED, default_sched};
+pub(crate) use start::{ABANDONED, DEADLOCKED, default_sched};
+pub(crate) use timed_joiners::TimedJoiners;
 pub(crate) use worker::Worker;
 
 /// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
@@ -132,6 +135,8 @@ pub(crate) struct Sched {
     cores: Mutex<Vec<Core>>,
     /// Who waits outside for tasks to end; `None` once stopped.
     joiners: Mutex<Option<Vec<Waiter>>>,
+    /// Who waits, inside or outside, for a task to end or for a deadline.
+    pub(crate) timed_joiners: TimedJoiners,
 }
 
 /// What is counted but not by a worker. In a line of its own: beside it is what workers read at every pick.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use gthread_arch::stacks::{Slot, on_fault};
 
 use super::current;
+use crate::dump::Quoted;
 use crate::task::TaskRef;
 
 /// Where the program's code begins in memory: what addresses in it are counted from.
@@ -79,7 +80,7 @@ fn describe(
         Some(task) => {
             write!(text, "\ngreen thread {}", task.id)?;
             if let Some(name) = &task.name {
-                write!(text, " '{name}'")?;
+                write!(text, " {}", Quoted(name))?;
             }
             writeln!(text, " has overflowed {stack}")?;
             writeln!(text, "  spawned at: {}", task.site)?;

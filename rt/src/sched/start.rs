@@ -18,9 +18,11 @@ use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::pause::Pause;
 use super::slice;
+use super::timed_joiners::TimedJoiners;
 use super::worker::{Core, Worker};
 use super::world::World;
 use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
+use crate::dump::Quoted;
 use crate::forked;
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
@@ -100,6 +102,7 @@ impl Sched {
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),
             joiners: Mutex::new(Some(Vec::new())),
+            timed_joiners: TimedJoiners::default(),
             config,
         });
         forked::count_runtime();
@@ -261,8 +264,8 @@ impl Sched {
             return;
         }
         let what = format!(
-            "runtime '{}' was dropped before {count} of its green threads had ended",
-            dump.name
+            "runtime {} was dropped before {count} of its green threads had ended",
+            Quoted(&dump.name)
         );
         // Nothing can be done if nobody reads it, and a drop should not panic for that.
         let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());

@@ -299,12 +299,15 @@ impl Worker {
                     task.end();
                 }
             }
-            Finish::Handed { joiner, last } => {
+            Finish::Handed { joiner, timed, last } => {
                 if joiner {
                     // SAFETY: we are the finisher; the joiner waits until it is claimed, and its
                     // handle keeps the task.
                     let wake = unsafe { task.joiner().claim(0) };
                     wake.into_iter().for_each(super::wake);
+                }
+                if timed {
+                    self.sched.timed_joiners.wake(task);
                 }
                 if last {
                     // SAFETY: no reference is left, so no result either: the handle is gone, and

@@ -65,6 +65,12 @@ pub struct OnceState {
     _not_sync: Cell<()>,
 }
 
+/// A [`Once`] that has not run, as [`std::sync::ONCE_INIT`].
+#[cfg(not(loom))]
+#[deprecated(note = "replaced by `Once::new()`, as in std")]
+#[expect(clippy::declare_interior_mutable_const, reason = "to initialize statics with")]
+pub const ONCE_INIT: Once = Once::new();
+
 impl Once {
     const_unless_loom! {
         /// One that has not run.
@@ -235,5 +241,88 @@ impl OnceState {
 impl fmt::Debug for OnceState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OnceState").field("poisoned", &self.is_poisoned()).finish()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    struct Made {
+        once: Once,
+        value: Checked<usize>,
+    }
+
+    impl Made {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { once: Once::new(), value: Checked::new(0) })
+        }
+
+        fn make(&self) {
+            // SAFETY: this is run by one thread, once; loom checks it.
+            self.value.with_mut(|value| unsafe { *value += 1 });
+        }
+
+        fn assert_made(&self) {
+            assert!(self.once.is_completed());
+            // SAFETY: it is made, and nobody changes it any more; loom checks it.
+            assert_eq!(self.value.with(|value| unsafe { *value }), 1);
+        }
+    }
+
+    #[test]
+    fn of_two_one_runs_it_and_both_see_it_done() {
+        loom::model(|| {
+            let made = Made::new();
+            let other = {
+                let made = Arc::clone(&made);
+                thread::spawn(move || {
+                    made.once.call_once(|| made.make());
+                    made.assert_made();
+                })
+            };
+            made.once.call_once(|| made.make());
+            made.assert_made();
+            other.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn one_that_waits_sees_it_done() {
+        loom::model(|| {
+            let made = Made::new();
+            let waiter = {
+                let made = Arc::clone(&made);
+                thread::spawn(move || {
+                    made.once.wait();
+                    made.assert_made();
+                })
+            };
+            made.once.call_once_force(|_| made.make());
+            waiter.join().unwrap();
+        });
+    }
+
+    /// One that panics leaves it to the next, who is not forgotten in the queue.
+    #[test]
+    fn after_a_panic_another_runs_it() {
+        loom::model(|| {
+            let made = Made::new();
+            let panics = {
+                let made = Arc::clone(&made);
+                thread::spawn(move || {
+                    let panic = |_: &OnceState| std::panic::resume_unwind(Box::new(()));
+                    let call = || made.once.call_once_force(panic);
+                    let _ = catch_unwind(AssertUnwindSafe(call));
+                })
+            };
+            made.once.call_once_force(|_| made.make());
+            made.assert_made();
+            panics.join().unwrap();
+        });
     }
 }

@@ -20,6 +20,7 @@
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::word::{Place, QueueWord, Taken, Wakes};
@@ -29,6 +30,8 @@ use crate::sched;
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
 use crate::wait::WOKEN;
+
+const TOO_MANY: &str = "a semaphore cannot have more than Semaphore::MAX_PERMITS permits";
 
 const WAITING: usize = 1;
 const PERMIT: usize = 2;
@@ -88,7 +91,7 @@ impl Semaphore {
         /// If they are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
         #[must_use]
         pub const fn new(permits: usize) -> Self {
-            assert!(permits <= Self::MAX_PERMITS, "too many permits");
+            assert!(permits <= Self::MAX_PERMITS, "{}", TOO_MANY);
             Self { state: AtomicUsize::new(permits * PERMIT), queue: QueueWord::new() }
         }
     }
@@ -152,19 +155,89 @@ impl Semaphore {
             .then(|| SemaphorePermit { semaphore: self, permits })
     }
 
+    /// As [`acquire`](Semaphore::acquire), with a permit that keeps the semaphore, for what must be `'static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gthread::go;
+    /// use gthread::sync::{Arc, Semaphore};
+    ///
+    /// let limit = Arc::new(Semaphore::new(100));
+    /// let threads: Vec<_> = (0..1000)
+    ///     .map(|n| {
+    ///         // At most a hundred are alive at once.
+    ///         let permit = Arc::clone(&limit).acquire_owned();
+    ///         go!(move || {
+    ///             let _permit = permit;
+    ///             n
+    ///         })
+    ///     })
+    ///     .collect();
+    /// assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>(), 499_500);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn acquire_owned(self: Arc<Self>) -> OwnedSemaphorePermit {
+        self.acquire_many_owned(1)
+    }
+
+    /// As [`acquire_many`](Semaphore::acquire_many), with permits that keep the semaphore.
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many_owned(self: Arc<Self>, permits: usize) -> OwnedSemaphorePermit {
+        self.acquire_many(permits).forget();
+        OwnedSemaphorePermit { semaphore: self, permits }
+    }
+
+    /// As [`try_acquire`](Semaphore::try_acquire), with a permit that keeps the semaphore.
+    #[inline]
+    pub fn try_acquire_owned(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// As [`try_acquire_many`](Semaphore::try_acquire_many), with permits that keep the semaphore.
+    #[inline]
+    pub fn try_acquire_many_owned(self: Arc<Self>, permits: usize) -> Option<OwnedSemaphorePermit> {
+        self.try_take(permits).then(|| OwnedSemaphorePermit { semaphore: self, permits })
+    }
+
+    /// As [`acquire_timeout`](Semaphore::acquire_timeout), with a permit that keeps the semaphore.
+    #[inline]
+    #[track_caller]
+    pub fn acquire_owned_timeout(
+        self: Arc<Self>,
+        timeout: Duration,
+    ) -> Option<OwnedSemaphorePermit> {
+        self.acquire_many_owned_timeout(1, timeout)
+    }
+
+    /// As [`acquire_many_timeout`](Semaphore::acquire_many_timeout), with permits that keep the semaphore.
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many_owned_timeout(
+        self: Arc<Self>,
+        permits: usize,
+        timeout: Duration,
+    ) -> Option<OwnedSemaphorePermit> {
+        self.acquire_many_timeout(permits, timeout)?.forget();
+        Some(OwnedSemaphorePermit { semaphore: self, permits })
+    }
+
     /// Adds permits, for those who wait or will come. Never blocks.
     ///
     /// # Panics
     ///
     /// If there are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS) then.
     #[inline]
+    #[track_caller]
     pub fn add_permits(&self, permits: usize) {
         let add = |state: usize| {
             let free = (state / PERMIT).checked_add(permits)?;
             (free <= Self::MAX_PERMITS).then_some(state + permits * PERMIT)
         };
         let added = self.state.fetch_update(Ordering::Release, Ordering::Relaxed, add);
-        let before = added.expect("too many permits");
+        let before = added.expect(TOO_MANY);
         if before & WAITING != 0 {
             self.give_out();
         }
@@ -299,5 +372,154 @@ impl Drop for SemaphorePermit<'_> {
         if self.permits > 0 {
             self.semaphore.add_permits(self.permits);
         }
+    }
+}
+
+/// Permits that were taken from a [`Semaphore`] in an [`Arc`], which they keep, and that go back when this is dropped.
+///
+/// Made by [`Semaphore::acquire_owned`] and its kin. Otherwise as [`SemaphorePermit`].
+#[must_use = "if unused, the permits go back at once"]
+#[derive(Debug)]
+pub struct OwnedSemaphorePermit {
+    semaphore: Arc<Semaphore>,
+    permits: usize,
+}
+
+impl OwnedSemaphorePermit {
+    /// Keeps the permits from going back. [`Semaphore::add_permits`] can replace them.
+    pub fn forget(mut self) {
+        self.permits = 0;
+    }
+
+    /// How many permits these are.
+    #[must_use]
+    pub fn num_permits(&self) -> usize {
+        self.permits
+    }
+}
+
+impl Drop for OwnedSemaphorePermit {
+    #[inline]
+    fn drop(&mut self) {
+        if self.permits > 0 {
+            self.semaphore.add_permits(self.permits);
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Shared {
+        semaphore: Semaphore,
+        /// What who has the only permit has to itself.
+        count: Checked<usize>,
+    }
+
+    impl Shared {
+        fn new(permits: usize) -> Arc<Self> {
+            Arc::new(Self { semaphore: Semaphore::new(permits), count: Checked::new(0) })
+        }
+
+        fn add(&self) {
+            let permit = self.semaphore.acquire();
+            // SAFETY: there is one permit, and it is ours; loom checks it.
+            self.count.with_mut(|count| unsafe { *count += 1 });
+            drop(permit);
+        }
+
+        /// Waits for so many permits: with a time that is over, or without.
+        fn take(&self, permits: usize, timed: bool) -> bool {
+            let deadline = timed.then(Instant::now);
+            self.semaphore.try_take(permits)
+                || self.semaphore.wait(permits, deadline, Location::caller())
+        }
+
+        fn assert_at_rest(&self, permits: usize) {
+            assert_eq!(self.semaphore.state.load(Ordering::Relaxed), permits * PERMIT);
+            assert_eq!(self.semaphore.queue.take().len(), 0);
+        }
+    }
+
+    fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(preemptions);
+        model.check(body);
+    }
+
+    #[test]
+    fn a_permit_is_one_threads_at_a_time() {
+        model(3, || {
+            let shared = Shared::new(1);
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.add())
+            };
+            shared.add();
+            other.join().unwrap();
+            shared.assert_at_rest(1);
+        });
+    }
+
+    /// A wake that is lost is a deadlock: permits come while two wait, of whom the first needs both.
+    #[test]
+    fn permits_that_come_reach_all_who_wait() {
+        model(2, || {
+            let shared = Shared::new(0);
+            let others = [2, 1].map(|permits| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    assert!(shared.take(permits, false));
+                    shared.semaphore.add_permits(permits);
+                })
+            });
+            shared.semaphore.add_permits(1);
+            shared.semaphore.add_permits(1);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            shared.assert_at_rest(2);
+        });
+    }
+
+    /// The first in the queue needs more than there is, and gives up as it is given some, or before: what is there is
+    /// the next one's.
+    #[test]
+    fn one_whose_time_is_over_loses_no_permit_and_holds_nobody_up() {
+        model(2, || {
+            let shared = Shared::new(0);
+            let gives_up = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    if shared.take(2, true) {
+                        shared.semaphore.add_permits(2);
+                    }
+                })
+            };
+            let waits = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || assert!(shared.take(1, false)))
+            };
+            shared.semaphore.add_permits(1);
+            waits.join().unwrap();
+            gives_up.join().unwrap();
+            shared.assert_at_rest(0);
+        });
+    }
+
+    #[test]
+    fn a_permit_that_comes_in_the_last_moment_is_not_lost() {
+        model(3, || {
+            let shared = Shared::new(0);
+            let gives_up = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.take(1, true))
+            };
+            shared.semaphore.add_permits(1);
+            let taken = gives_up.join().unwrap();
+            shared.assert_at_rest(usize::from(!taken));
+        });
     }
 }

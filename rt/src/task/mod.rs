@@ -31,6 +31,7 @@ pub(crate) mod join;
 pub(crate) mod locals;
 mod note;
 mod os;
+mod os_end;
 mod packet;
 mod reason;
 pub(crate) mod state;

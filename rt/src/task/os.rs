@@ -1,14 +1,15 @@
 //! OS threads as waiters: what a green thread has in its control block, an OS thread has here.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::num::NonZeroU64;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
 
 use super::locals::Locals;
+use super::os_end;
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
 use crate::prim::os_thread::{self, Thread};
 use crate::prim::{AtomicBool, Ordering};
@@ -28,8 +29,15 @@ pub(crate) struct OsThread {
 /// All that have waited, to find out whether they all sleep. Those that have ended go when others come.
 static ALL: Mutex<Vec<Weak<OsThread>>> = Mutex::new(Vec::new());
 
+thread_local! {
+    /// The calling OS thread's, which owns a count of it; null until it is asked for. Without a destructor, and so
+    /// there as long as the thread runs anything. `os_end` gives the count back.
+    static CURRENT: Cell<*const OsThread> = const { Cell::new(ptr::null()) };
+}
+
 impl OsThread {
-    /// The calling OS thread's.
+    /// The calling OS thread's: one from its first call to its end, so that its token, its id, and what a `Once`
+    /// remembers of its runner, are its own in the destructors of its thread-locals too.
     ///
     /// Not inlined, and gives out an owned handle: nothing of the thread-local's address remains in
     /// the caller, which may be a green thread about to move.
@@ -39,13 +47,28 @@ impl OsThread {
         if cfg!(loom) {
             return Self::new();
         }
-        thread_local! {
-            static CURRENT: OnceCell<Arc<OsThread>> = const { OnceCell::new() };
+        let mut this = CURRENT.get();
+        if this.is_null() {
+            this = Arc::into_raw(Self::new());
+            CURRENT.set(this);
+            os_end::own(this);
         }
-        CURRENT
-            .try_with(|current| Arc::clone(current.get_or_init(Self::new)))
-            // While the thread's locals are being destroyed a new one serves for the one wait.
-            .unwrap_or_else(|_| Self::new())
+        // SAFETY: the pointer is from `into_raw`, and the thread owns a count of it as long as `CURRENT` has it.
+        unsafe {
+            Arc::increment_strong_count(this);
+            Arc::from_raw(this)
+        }
+    }
+
+    /// Gives back the count that an ending OS thread owns.
+    ///
+    /// # Safety
+    ///
+    /// `this` is what the calling thread has given to [`os_end::own`]; it has not been given back.
+    pub(super) unsafe fn disown(this: *const Self) -> Arc<Self> {
+        CURRENT.set(ptr::null());
+        // SAFETY: the caller's: the count is that of the `into_raw` in `current`, and nobody finds the pointer any more.
+        unsafe { Arc::from_raw(this) }
     }
 
     fn new() -> Arc<Self> {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::mem::{self, MaybeUninit};
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::arm::Arm;
@@ -27,6 +27,10 @@ pub struct SelectedOperation<'a> {
     case: Case<'a>,
     token: Token,
 }
+
+// As crossbeam-channel's: a panic elsewhere leaves nothing half done here.
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl<'a> SelectedOperation<'a> {
     pub(crate) fn new(case: Case<'a>, token: Token) -> Self {
