@@ -4,12 +4,16 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::num::NonZeroU64;
 use std::panic::Location;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
 
+use gthread_arch::stacks::Slot;
+
 use crate::forked;
-use crate::no_switch;
+use crate::no_switch::{self, Violation};
 use crate::park::{Wait, may_suspend};
 use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
 use crate::task::command::Command;
@@ -193,86 +197,80 @@ pub(crate) unsafe fn start<F, T>(options: Options, f: F) -> io::Result<JoinHandl
 where
     F: FnOnce() -> T,
 {
-    /// Where the child was made.
-    enum Made<F> {
-        /// On a worker; the parent, if it is to suspend for it.
-        Inside(io::Result<(TaskRef, Option<TaskRef>)>),
-        Outside(Options, F),
-    }
-    let made = current::with(|worker| match worker {
+    let Some(berth) = current::with(|worker| worker.map(|worker| Berth::on(worker, &options)))
+    else {
         // SAFETY: the caller's.
-        Some(worker) => Made::Inside(unsafe { make_inside::<F, T>(worker, options, f) }),
-        None => Made::Outside(options, f),
-    });
-    match made {
-        Made::Inside(made) => {
-            let (child, parent) = made?;
-            // SAFETY: the child was made with `T`, and one of its references is the handle's.
-            let handle = unsafe { JoinHandle::from_ref(child) };
-            if let Some(parent) = parent {
-                // SAFETY: the parent is the task that runs here; `with` has returned.
-                unsafe { parent.suspend(Command::spawned(child)) };
-            }
-            Ok(handle)
-        }
-        // SAFETY: the caller's.
-        Made::Outside(options, f) => unsafe { start_in(sched::default_sched()?, options, f) },
-    }
-}
-
-/// Makes a child on a worker: with the parent that must suspend for it, or queued.
-///
-/// # Safety
-///
-/// As [`start`].
-#[inline]
-unsafe fn make_inside<F, T>(
-    worker: &Worker,
-    options: Options,
-    f: F,
-) -> io::Result<(TaskRef, Option<TaskRef>)>
-where
-    F: FnOnce() -> T,
-{
-    let sched = &**worker.sched();
-    let class = match options.stack_size {
-        None => sched.config.class,
-        asked => sched.class_for(asked)?,
+        return unsafe { start_in(sched::default_sched()?, options, f) };
     };
-    let slot = worker.take_slot(class)?;
-    let pinned = options.pinned.then(|| worker.index());
-    if let Some(home) = pinned {
-        sched.note_pinned(home);
-    }
-    let attributes = Attributes {
-        id: worker.next_id(),
-        name: options.name,
-        site: options.site,
-        pinned,
-        after: options.after,
+    let Berth { sched, slot, id, pinned, parent } = match berth {
+        Ok(berth) => berth,
+        // What is not started is dropped where no worker is borrowed: its drop may suspend.
+        Err(Refused::Error(error)) => return Err(error),
+        Err(Refused::Violation(violation)) => violation.panic(),
     };
+    let attributes =
+        Attributes { id, name: options.name, site: options.site, pinned, after: options.after };
+    // SAFETY: the worker's scheduler, which is there as long as the worker is: the caller does not leave it before the
+    // child is in its hands.
+    let sched = unsafe { sched.as_ref() };
     // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
     let child = unsafe { TaskRef::new::<F, T>(sched, slot, attributes, f) };
-    let parent = worker
-        .green()
-        .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
-    if parent.is_none() {
-        if worker.is_held_for_ever() {
-            // SAFETY: nobody else has the child yet, and it has not run.
-            unsafe { child.discard::<F>() };
-            return Err(forked::error());
-        }
-        if !options.queued {
-            // Asked here, where a plain spawn does not come by.
-            if let Some(violation) = no_switch::violation_on(worker, child.site) {
-                // SAFETY: nobody else has the child yet, and it has not run.
-                unsafe { child.discard::<F>() };
-                violation.panic();
+    // SAFETY: the child was made with `T`, and one of its references is the handle's.
+    let handle = unsafe { JoinHandle::from_ref(child) };
+    match parent {
+        // SAFETY: the parent is the task that runs here; `with` has returned.
+        Some(parent) => unsafe { parent.suspend(Command::spawned(child)) },
+        None => sched::queue(child),
+    }
+    Ok(handle)
+}
+
+/// All that a child on a worker takes. Once that is there nothing fails: a task that has begun is seen by dumps, and stays
+/// until it has finished.
+struct Berth {
+    sched: NonNull<Sched>,
+    slot: Slot,
+    id: NonZeroU64,
+    pinned: Option<u32>,
+    /// The task that calls, if it is to suspend for the child.
+    parent: Option<TaskRef>,
+}
+
+/// Why there is none.
+enum Refused {
+    Error(io::Error),
+    Violation(Violation),
+}
+
+impl Berth {
+    #[inline]
+    fn on(worker: &Worker, options: &Options) -> std::result::Result<Self, Refused> {
+        let sched = &**worker.sched();
+        let parent = worker
+            .green()
+            .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
+        if parent.is_none() {
+            if worker.is_held_for_ever() {
+                return Err(Refused::Error(forked::error()));
+            }
+            if !options.queued {
+                // Asked here, where a plain spawn does not come by.
+                if let Some(violation) = no_switch::violation_on(worker, options.site) {
+                    return Err(Refused::Violation(violation));
+                }
             }
         }
-        worker.push_ready(child);
+        let class = match options.stack_size {
+            None => sched.config.class,
+            asked => sched.class_for(asked).map_err(Refused::Error)?,
+        };
+        let slot = worker.take_slot(class).map_err(|error| Refused::Error(error.into()))?;
+        let pinned = options.pinned.then(|| worker.index());
+        if let Some(home) = pinned {
+            sched.note_pinned(home);
+        }
+        Ok(Self { sched: NonNull::from(sched), slot, id: worker.next_id(), pinned, parent })
     }
-    Ok((child, parent))
 }
 
 /// Starts a green thread in a given runtime, from outside its workers.

@@ -352,6 +352,11 @@ pub(crate) fn wake(wake: Wake) {
     }
 }
 
+/// Makes a task runnable that was just made on this worker, which goes on with what it does.
+pub(crate) fn queue(task: TaskRef) {
+    schedule(task, Worker::push_ready);
+}
+
 /// The green thread that calls has to wait for a lock.
 pub(crate) fn note_lock_met() {
     current::with(|worker| worker.into_iter().for_each(Worker::note_lock_met));

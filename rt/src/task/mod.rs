@@ -15,7 +15,7 @@
 //! - `fiber` belongs to whoever holds the task as runnable: exactly one queue, worker or waker at a
 //!   time. It passes on through the queues' release/acquire, and through the claims of `wait`.
 //! - `packet` belongs to the task until `DONE`, then to the holder of the `JoinHandle`.
-//! - `locals` belongs to the task.
+//! - `locals` and `result_dropped` belong to the task, until its worker finishes it.
 //! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the finisher.
 //! - The rest is written before the task is first made runnable, and only read after.
 //! - Dumps read all of it, `fiber` too, while no worker can pick a task up (`sched/world.rs`). Which slots
@@ -103,6 +103,8 @@ pub(crate) struct Body {
     pinned: Option<u32>,
     /// Finishing the task is a matter of its join word alone: it is not pinned, and nothing comes after.
     pub(crate) plain: bool,
+    /// It was detached, and has dropped its result.
+    result_dropped: Cell<bool>,
     /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
     pub(crate) hog: Cell<Hog>,
     /// It waits for a lock, and is not to be run beside whoever wakes it (`sched::hot`). Written by the task itself, before
@@ -209,10 +211,9 @@ impl TaskRef {
         let place = unsafe { slot.top().sub(control_block_of(&slot)) }.cast::<Task>();
         // SAFETY: the bytes below the control block are the slot's, unused.
         let packet = unsafe { Packet::new::<F, T>(place.cast(), f) };
-        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
         // SAFETY: the slot is kept in the task until it is freed, and the fiber uses what is below
         // control block and packet.
-        let stack = unsafe { FiberStack::new(&slot, above) };
+        let stack = unsafe { Self::stack_in(&slot, place, &packet) };
         // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new::<Types<F, T>>(stack, place.as_ptr().cast()) };
         let plain = attributes.pinned.is_none() && attributes.after.is_none();
@@ -231,6 +232,7 @@ impl TaskRef {
             site: attributes.site,
             name: attributes.name,
             plain,
+            result_dropped: Cell::new(false),
             hog: Cell::new(Hog::No),
             steps_aside: Cell::new(false),
             pinned: attributes.pinned,
@@ -247,6 +249,18 @@ impl TaskRef {
             (*place.as_ptr()).join.begin();
         }
         TaskRef(place)
+    }
+
+    /// The part of a slot that is below its control block and packet.
+    ///
+    /// # Safety
+    ///
+    /// The slot outlives the stack's use, and nothing else uses that part.
+    #[inline(always)]
+    unsafe fn stack_in(slot: &Slot, place: NonNull<Task>, packet: &Packet) -> FiberStack {
+        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
+        // SAFETY: the caller's.
+        unsafe { FiberStack::new(slot, above) }
     }
 
     /// The task at the top of a slot that is in use, if there is one that has not finished.
