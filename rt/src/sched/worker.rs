@@ -162,6 +162,9 @@ impl Worker {
             }
         }
         self.end_if_child();
+        if self.sched.is_stopped() {
+            self.take_last_turns();
+        }
         self.flush_stacks();
         self.set_status(SLEEPING);
         self.core.remote.parker.disown();
@@ -284,7 +287,7 @@ impl Worker {
         next
     }
 
-    fn finish(&self, task: TaskRef) {
+    pub(super) fn finish(&self, task: TaskRef) {
         if let Some(home) = task.pinned() {
             self.sched.forget_pinned(home);
         }
