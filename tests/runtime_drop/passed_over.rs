@@ -209,7 +209,10 @@ fn a_permit_that_is_added_goes_to_the_living() {
             let permits = Arc::new(Semaphore::new(0));
             let (a, b) = both(&permits);
             let live = move || match timed {
-                false => Some(b.acquire().forget()),
+                false => {
+                    b.acquire().forget();
+                    Some(())
+                }
                 true => b.acquire_timeout(LIMIT).map(|permit| permit.forget()),
             };
             let doomed = move || drop(a.acquire_timeout(2 * LIMIT));
@@ -285,7 +288,7 @@ fn a_barrier_counts_those_who_came_before_they_died() {
         let barrier = Arc::new(Barrier::new(3));
         let (a, b) = both(&barrier);
         let event = || assert!(barrier.wait().is_leader());
-        assert!(!scene.play(move || drop(a.wait()), move || b.wait().is_leader(), event));
+        assert!(!scene.play(move || _ = a.wait(), move || b.wait().is_leader(), event));
     });
 }
 
@@ -364,11 +367,11 @@ fn a_rendezvous_meets_nobody_who_is_dead() {
     for workers in [1, 2, 8] {
         let scene = Scene { workers, green: false, early: false };
         let threads: [fn(Sender<u32>, Receiver<u32>); 6] = [
-            |tx, _| drop(tx.send(1)),
-            |_, rx| drop(rx.recv()),
+            |tx, _| _ = tx.send(1),
+            |_, rx| _ = rx.recv(),
             |tx, _| select! { send(tx, 1) -> _ => {} },
             |_, rx| select! { recv(rx) -> _ => {} },
-            |tx, _| drop(tx.send_timeout(1, 2 * LIMIT)),
+            |tx, _| _ = tx.send_timeout(1, 2 * LIMIT),
             |_, rx| select! { recv(rx) -> _ => {}, default(2 * LIMIT) => {} },
         ];
         for doomed in threads {
@@ -462,7 +465,7 @@ fn a_context_ends_for_the_living() {
         let (context, cancel) = Context::background().with_cancel();
         let (a, b) = both(&context);
         let wait = |context: Context| -> Result<Infallible, _> { context.done().recv() };
-        scene.play(move || drop(wait(a)), move || drop(wait(b)), || cancel.cancel());
+        scene.play(move || _ = wait(a), move || wait(b), || cancel.cancel()).unwrap_err();
     });
 }
 
@@ -623,14 +626,14 @@ fn a_drop_ends_whatever_goes_on_in_the_runtime() {
                     ending.spawn(move || {
                         loop {
                             match n % 6 {
-                                0 => a
-                                    .send(())
-                                    .and_then(|()| d.recv().map_err(|_| channel::SendError(())))
-                                    .unwrap(),
+                                0 => {
+                                    a.send(0).unwrap();
+                                    d.recv().unwrap();
+                                }
                                 1 => c.send(b.recv().unwrap()).unwrap(),
                                 2 => gthread::yield_now(),
                                 3 => gthread::spawn(gthread::yield_now).join().unwrap(),
-                                4 => drop(gthread::join(gthread::yield_now, gthread::yield_now)),
+                                4 => _ = gthread::join(gthread::yield_now, gthread::yield_now),
                                 _ => {
                                     let _guard = lock.lock().unwrap();
                                     gthread::yield_now();
@@ -763,7 +766,7 @@ fn they_are_reported_as_waiting_where_they_waited() {
             let lock = Arc::clone(&lock);
             move || lock.2.acquire().forget()
         }),
-        Box::new(move || drop(rx.recv())),
+        Box::new(move || _ = rx.recv()),
         Box::new(|| gthread::sleep(2 * LIMIT)),
         Box::new(gthread::park),
     ];
