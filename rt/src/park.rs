@@ -24,6 +24,7 @@
 //! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
 //! registered by then, and a lock is let go first.
 
+use std::cell::Cell;
 use std::hint;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
@@ -40,12 +41,14 @@ use crate::spin;
 use crate::task::command::Command;
 use crate::task::holder::AwaitedLock;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
-use crate::task::{OsThread, Reason, Target, TaskRef, Waiter, Wake};
+use crate::task::{OsThread, Reason, Resumed, Target, TaskRef, Waiter, Wake};
 
 /// An armed wait of the calling thread.
 #[must_use = "an armed wait must be parked in or cancelled"]
 pub(crate) struct Wait {
     who: Who,
+    /// The thread's runtime has ended: it does not come back from this wait ([`Wait::withdrawn`]).
+    ends: Cell<bool>,
     /// Of one thread.
     _not_send: PhantomData<*mut ()>,
 }
@@ -92,12 +95,16 @@ impl Wait {
         Self::arm_under((), site).1
     }
 
+    fn of(who: Who) -> Self {
+        Self { who, ends: Cell::new(false), _not_send: PhantomData }
+    }
+
     /// [`Wait::arm`], of a thread that holds a lock.
     #[inline]
     pub(crate) fn arm_under<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
         let (guard, who) = Who::current(guard, site);
         who.cell().arm();
-        (guard, Self { who, _not_send: PhantomData })
+        (guard, Self::of(who))
     }
 
     /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
@@ -116,7 +123,7 @@ impl Wait {
                 who
             }
         };
-        (guard, Self { who, _not_send: PhantomData })
+        (guard, Self::of(who))
     }
 
     /// For queues. Valid as long as `self`.
@@ -155,6 +162,9 @@ impl Wait {
     /// suspends and may come back on another OS thread; an OS thread blocks.
     ///
     /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
+    ///
+    /// A thread whose runtime ends is told `TIMED_OUT` even if there is no deadline. It withdraws, as one that has timed
+    /// out does, and stays where `self` is dropped ([`Wait::withdrawn`]).
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(
         &self,
@@ -163,7 +173,7 @@ impl Wait {
         site: &'static Location<'static>,
     ) -> Op {
         match &self.who {
-            Who::Green(task) => park_green(*task, reason, deadline, site),
+            Who::Green(task) => self.woken(park_green(*task, reason, deadline, site)),
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
@@ -183,10 +193,68 @@ impl Wait {
         site: &'static Location<'static>,
     ) -> Op {
         if let Who::Held(task) = &self.who {
-            return park_holding(*task, guard, reason, site);
+            return self.woken(park_holding(*task, guard, reason, site));
         }
         drop(guard);
         self.park(reason, deadline, site)
+    }
+
+    /// The operation of a thread that was woken; `None` if its runtime ends.
+    #[inline(always)]
+    fn woken(&self, op: Option<Op>) -> Op {
+        op.unwrap_or_else(|| {
+            self.ends.set(true);
+            TIMED_OUT
+        })
+    }
+
+    /// After `TIMED_OUT`, when the caller has left the queue under its lock and has seen to those behind it: does not
+    /// return if the thread's runtime has ended. Gives the operation still: a thread whose runtime ends may have been
+    /// claimed before it left the queue, and then uses what it was given, in the last turn that it gets.
+    ///
+    /// Dropping the wait does the same. This is for callers to whom it matters with what they were claimed, or that do
+    /// more than return.
+    #[inline]
+    pub(crate) fn withdrawn(&self) -> Op {
+        if self.ends.get() { self.end() } else { TIMED_OUT }
+    }
+
+    #[cold]
+    fn end(&self) -> Op {
+        match self.who {
+            Who::Os(_) => unreachable!("an OS thread is of no runtime"),
+            Who::Held(task) => {
+                if let Some(op) = task.wait.selected() {
+                    self.ends.set(false);
+                    // SAFETY: the thread runs here. Whoever claimed it makes it runnable.
+                    let resumed = unsafe { task.suspend_asleep(Command::CLAIMED) };
+                    debug_assert_eq!(resumed, Resumed::Woken, "it is not asleep for others");
+                    return op;
+                }
+                stay(task)
+            }
+            Who::Green(task) => {
+                // For dumps. Nobody can claim it: a wait that is held is claimed in a queue.
+                task.wait.hold();
+                stay(task)
+            }
+        }
+    }
+}
+
+impl Drop for Wait {
+    #[inline]
+    fn drop(&mut self) {
+        self.withdrawn();
+    }
+}
+
+/// Never goes on.
+#[cold]
+fn stay(task: TaskRef) -> ! {
+    loop {
+        // SAFETY: the callers run on its stack.
+        let _ = unsafe { task.suspend_asleep(Command::OVER) };
     }
 }
 
@@ -199,12 +267,15 @@ fn park_holding(
     guard: impl spin::Guard,
     reason: Reason,
     site: &'static Location<'static>,
-) -> Op {
+) -> Option<Op> {
     task.note_wait(reason, site);
     task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
-    task.wait.selected().expect("a parked task is resumed by a claim")
+    let resumed = unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
+    if resumed == Resumed::ToEnd {
+        return None;
+    }
+    Some(task.wait.selected().expect("a parked task is resumed by a claim"))
 }
 
 #[cfg_attr(not(debug_assertions), inline(always))]
@@ -213,18 +284,22 @@ fn park_green(
     reason: Reason,
     deadline: Option<Instant>,
     site: &'static Location<'static>,
-) -> Op {
+) -> Option<Op> {
     task.note_wait(reason, site);
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend_asleep(Command::PARKED) };
+    let resumed = unsafe { task.suspend_asleep(Command::PARKED) };
+    if resumed == Resumed::ToEnd {
+        // No timer of its runtime comes due any more.
+        return None;
+    }
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
     if let Some(timer) = timer {
         if op != TIMED_OUT {
             task.sched().remove_timer(timer);
         }
     }
-    op
+    Some(op)
 }
 
 /// The green thread that calls, if it may suspend.
@@ -469,7 +544,7 @@ fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     if cell.take_token() || !cell.arm_park() {
         return;
     }
-    let wait = Wait { who, _not_send: PhantomData };
+    let wait = Wait::of(who);
     wait.park(Reason::Park, deadline, site);
     wait.who.cell().take_token();
 }
@@ -485,6 +560,10 @@ fn poll_token(task: TaskRef, deadline: Option<Instant>) {
 
 /// Makes the token of a green thread available. The caller holds a reference to it.
 pub(crate) fn unpark_green(task: TaskRef) {
+    if task.sched().is_stopped() {
+        // It will not run to take it.
+        return;
+    }
     if task.wait.unpark() == Claim::Asleep {
         sched::wake(Wake::Green(task));
     }

@@ -163,10 +163,11 @@ impl<T> Zero<T> {
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed, or removed below.
         unsafe { meeting.enter(side, node) };
-        let op = wait.park_unlocking(meeting, reason, deadline, site);
+        let mut op = wait.park_unlocking(meeting, reason, deadline, site);
         if op == TIMED_OUT {
             // SAFETY: entered above, and alive.
             unsafe { self.rendezvous.leave(side, node) };
+            op = wait.withdrawn();
         }
         // SAFETY: the node is out of the queue, and this frame's alone.
         (op, unsafe { node.as_ref() }.exchange())

@@ -290,6 +290,7 @@ impl Sched {
         let _going = self.world.keep_going();
         self.condemned.store(true, Ordering::SeqCst);
         self.stopped.store(true, Ordering::SeqCst);
+        self.last_turns.cancel();
     }
 
     /// Whether there was a deadlock. Whoever was woken by one that was told of it sees that.

@@ -1,6 +1,7 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
-//! - [`config`] is what one is started with, [`start`] how it starts and how it ends.
+//! - [`config`] is what one is started with, [`start`] how it starts and how it ends, [`last`] what becomes of its tasks
+//!   then.
 //! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
 //!   worker without work does.
 //! - [`push`] is where a worker puts what becomes runnable, [`beside`] whether others are to run it, [`share`]
@@ -35,6 +36,7 @@ mod heap;
 mod hogs;
 mod hot;
 mod idle;
+mod last;
 mod monitor;
 mod overflow;
 mod panic_names;
@@ -76,6 +78,7 @@ use chaos::Chaos;
 use driver::Driver;
 use hogs::Hogs;
 use idle::{Idle, Summon};
+use last::LastTurns;
 use monitor::Monitor;
 use pause::Pause;
 use remote::Remote;
@@ -124,7 +127,9 @@ pub(crate) struct Sched {
     rescue_pause: Pause,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
-    stopped: AtomicBool,
+    /// Read by whoever claims a task. In a line that nobody writes.
+    stopped: CachePadded<AtomicBool>,
+    last_turns: LastTurns,
     /// Stopped by a deadlock, see [`deadlock`].
     condemned: AtomicBool,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
@@ -229,7 +234,9 @@ impl Sched {
         self.workers().any(|worker| worker.has_private())
     }
 
-    fn is_stopped(&self) -> bool {
+    /// Whether its tasks never run again, except for a last turn.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 

@@ -14,6 +14,7 @@ use super::config::{Config, Leaks, Wishes};
 use super::driver::Driver;
 use super::hogs::Hogs;
 use super::idle::Idle;
+use super::last::LastTurns;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::pause::Pause;
@@ -95,7 +96,8 @@ impl Sched {
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
-            stopped: AtomicBool::new(false),
+            stopped: CachePadded::new(AtomicBool::new(false)),
+            last_turns: LastTurns::new(),
             condemned: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),
@@ -118,12 +120,17 @@ impl Sched {
     fn start_threads(self: &Arc<Self>, cores: Vec<Core>) -> io::Result<()> {
         let sched = Arc::clone(self);
         let name = format!("{}-monitor", self.config.name);
+        self.last_turns.expect_thread();
         let monitor = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
             slice::shorten();
             monitor::run(&sched);
+            sched.last_turns.thread_ends();
         });
-        let monitor = monitor.map_err(|error| refused(&error))?;
+        let monitor = monitor.map_err(|error| {
+            self.last_turns.thread_ends();
+            refused(&error)
+        })?;
         lock(&self.threads).push(monitor);
         for core in cores {
             self.start_worker(core, false).map_err(|(_, error)| refused(&error))?;
@@ -142,6 +149,7 @@ impl Sched {
         let (sched, inside) = (Arc::clone(self), Arc::clone(&place));
         let index = lock(&place).as_ref().map_or(0, |core| core.index);
         let name = format!("{}-{index}", self.config.name);
+        self.last_turns.expect_thread();
         let started = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
             slice::shorten();
@@ -149,6 +157,7 @@ impl Sched {
             let worker = Worker::new(Arc::clone(&sched), core, searching);
             worker.run();
             sched.keep_core(worker.into_core());
+            sched.last_turns.thread_ends();
         });
         match started {
             Ok(thread) => {
@@ -156,6 +165,7 @@ impl Sched {
                 Ok(())
             }
             Err(error) => {
+                self.last_turns.thread_ends();
                 let core = lock(&place).take().expect("no worker was started to take it");
                 Err((Box::new(core), error))
             }
@@ -181,8 +191,8 @@ impl Sched {
         lock(&self.cores).push(core);
     }
 
-    /// Ends the scheduler: its OS threads end as soon as the tasks they run suspend. What is not
-    /// finished then never is. Waits for the OS threads, unless called on one of them: then another
+    /// Ends the scheduler: its OS threads end as soon as the tasks they run suspend, and those that were woken before
+    /// have had their last turn (`last`). What is not finished then never is. Waits for the OS threads, unless called on one of them: then another
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         if forked::is_child() {

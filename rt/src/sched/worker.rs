@@ -162,6 +162,9 @@ impl Worker {
             }
         }
         self.end_if_child();
+        if self.sched.is_stopped() {
+            self.take_last_turns();
+        }
         self.flush_stacks();
         self.set_status(SLEEPING);
         self.core.remote.parker.disown();
@@ -290,7 +293,7 @@ impl Worker {
 
     /// Finishes a task that has come to the end of its stack; or gives it back, to run again: it was detached when it had
     /// looked whether it was, and what it leaves is dropped on its own stack, as a part of it.
-    fn finish(&self, task: TaskRef) -> Option<TaskRef> {
+    pub(super) fn finish(&self, task: TaskRef) -> Option<TaskRef> {
         let home = task.pinned();
         // Taken while the task is ours; done when this function ends, after the result is settled.
         let after = task.take_after();

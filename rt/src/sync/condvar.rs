@@ -205,13 +205,18 @@ impl Condvar {
         unsafe { queue.push(place) };
         // With the word taken: who notifies waits for us to sleep.
         mutex.unlock();
-        let timed_out = wait.park_unlocking(queue, Reason::Condvar, deadline, site) == TIMED_OUT;
-        if timed_out {
+        let mut op = wait.park_unlocking(queue, Reason::Condvar, deadline, site);
+        if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.queue.take().remove(place) };
+            op = wait.withdrawn();
         }
-        mutex.lock(site);
-        timed_out
+        if op == TIMED_OUT {
+            mutex.lock(site);
+        } else {
+            mutex.relock(&self.queue, site);
+        }
+        op == TIMED_OUT
     }
 }
 

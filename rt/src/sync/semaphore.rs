@@ -220,7 +220,7 @@ impl Semaphore {
         unsafe { self.queue.take().remove(place) };
         // It may have kept others from what is there.
         self.give_out();
-        false
+        wait.withdrawn() != TIMED_OUT
     }
 
     /// Gives permits to those who wait, as far as they go.

@@ -84,7 +84,7 @@ pub(crate) struct Body {
     pub(crate) wait: WaitCell,
     fiber: UnsafeCell<Fiber<Command>>,
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
-    /// What it is resumed for, if it is to suspend again at once. Goes with the fiber.
+    /// What it is resumed for, if it is to suspend again at once, or [`END`]. Goes with the fiber.
     errand: Cell<Option<NonNull<Errand>>>,
     /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
     /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
@@ -116,10 +116,25 @@ pub(crate) struct Body {
     waits_at: Cell<Option<&'static Location<'static>>>,
     waits: Cell<MaybeUninit<(Reason, u64)>>,
     waits_for: Cell<MaybeUninit<NonNull<()>>>,
+    /// It never runs again, because its scheduler has ended. Goes with the fiber.
+    pub(crate) is_over: Cell<bool>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
     /// What it keeps in `green_local!`s.
     pub(crate) locals: Locals,
+}
+
+/// What a task is resumed for that is to withdraw from its wait: no errand.
+const END: NonNull<Errand> = NonNull::dangling();
+
+/// Why a task that was asleep goes on.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// Its wait was claimed.
+    Woken,
+    /// It is to withdraw from its wait, and never to go on ([`TaskRef::resume_to_end`]).
+    ToEnd,
 }
 
 impl Deref for Task {
@@ -239,6 +254,7 @@ impl TaskRef {
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),
             waits_for: Cell::new(MaybeUninit::uninit()),
+            is_over: Cell::new(false),
             temporary: Cell::new(std::ptr::null()),
             locals: Locals::new(),
         };
@@ -289,6 +305,18 @@ impl TaskRef {
         let switch = unsafe { (*self.fiber.get()).resume() };
         // The command that it gave before stands: this is the same again.
         debug_assert!(matches!(switch, Switch::Suspended(_)));
+    }
+
+    /// Has a task that sleeps withdraw from its wait. Gives the command that it suspends with then.
+    ///
+    /// # Safety
+    ///
+    /// - Its wait was [ended](WaitCell::end_if_asleep) since it last ran.
+    /// - Nobody else has its fiber, and nobody can make it run meanwhile.
+    pub(crate) unsafe fn resume_to_end(self) -> Switch<Command> {
+        self.errand.set(Some(END));
+        // SAFETY: the caller's. It is suspended in `suspend_asleep`, and so looks at the errand first.
+        unsafe { self.resume() }
     }
 
     /// Whether it has ever run.
@@ -407,13 +435,14 @@ impl TaskRef {
     ///
     /// As [`TaskRef::suspend`].
     #[inline(always)]
-    pub(crate) unsafe fn suspend_asleep(self, command: Command) {
+    pub(crate) unsafe fn suspend_asleep(self, command: Command) -> Resumed {
         // SAFETY: the caller's.
         unsafe { self.suspend(command) };
         if self.errand.get().is_some() {
             // SAFETY: the caller's.
-            unsafe { self.do_errands(command) };
+            return unsafe { self.do_errands(command) };
         }
+        Resumed::Woken
     }
 
     /// # Safety
@@ -421,13 +450,17 @@ impl TaskRef {
     /// As [`TaskRef::suspend`].
     #[cold]
     #[inline(never)]
-    unsafe fn do_errands(self, command: Command) {
+    unsafe fn do_errands(self, command: Command) -> Resumed {
         while let Some(errand) = self.errand.take() {
+            if errand == END {
+                return Resumed::ToEnd;
+            }
             // SAFETY: `send` waits in the resume that brought us here, and this is the task's stack.
             unsafe { errand.as_ref().run() };
             // SAFETY: the caller's.
             unsafe { self.suspend(command) };
         }
+        Resumed::Woken
     }
 }
 

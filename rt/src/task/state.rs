@@ -38,6 +38,9 @@ pub(crate) type Op = u32;
 
 /// The operation that a deadline selects.
 pub(crate) const TIMED_OUT: Op = MAX_OP;
+/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`). It is told that it has
+/// timed out, and does not come back from its wait.
+const ENDED: Op = MAX_OP - 1;
 
 const PHASE: u64 = 0b11;
 /// Running, no wait under way.
@@ -164,6 +167,19 @@ impl WaitCell {
     pub(crate) fn asleep_mark(&self) -> Option<u64> {
         let word = self.word.load(Ordering::Acquire);
         (word & PHASE == PARKED).then_some(word)
+    }
+
+    /// Ends the wait of an owner that is to withdraw from it: false if it is in none, or was claimed before. One that
+    /// holds its wait (`HELD`) may still be claimed, by the lock of its queue, until it has withdrawn. By the one thread
+    /// that may run the owner.
+    pub(crate) fn end_if_asleep(&self) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        match word & (PHASE | HELD) {
+            HELD => true,
+            // Of those who may change it, all claim it.
+            PARKED => self.try_select(word, ENDED).is_ok(),
+            _ => false,
+        }
     }
 
     /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
