@@ -3,11 +3,12 @@
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 
-use crate::park::Wait;
+use crate::park::{self, Wait};
 use crate::prim::{AtomicUsize, Ordering};
 use crate::sched;
 use crate::spin::SpinLock;
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 use crate::wait::{Node, Queue, WOKEN};
 
 /// A counter that threads wait for to reach zero.
@@ -53,7 +54,7 @@ impl Latch {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Blocks until the count is zero, or was for a moment.
+    /// Blocks until the count is zero, or was for a moment. A scope's wait is not interrupted: its threads borrow.
     pub(crate) fn wait(&self, reason: Reason, site: &'static Location<'static>) {
         if self.is_zero() {
             return;
@@ -63,9 +64,17 @@ impl Latch {
             return;
         }
         let (mut waiters, wait) = Wait::in_queue(waiters, None, site);
+        let wait = if reason == Reason::Scope { wait } else { wait.interruptible() };
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
-        // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
-        unsafe { waiters.push(NonNull::from(&mut node)) };
-        wait.park_unlocking(waiters, reason, None, site);
+        let node = NonNull::from(&mut node);
+        // SAFETY: the node stays in this frame until it is claimed or removed below.
+        unsafe { waiters.push(node) };
+        if wait.park_unlocking(waiters, reason, None, site) == TIMED_OUT {
+            // SAFETY: pushed above, and alive.
+            unsafe { self.waiters.lock().remove(node) };
+            if wait.withdrawn() == TIMED_OUT {
+                park::interrupted(site);
+            }
+        }
     }
 }

@@ -90,8 +90,8 @@ mod inspect;
 pub mod testing;
 
 pub use dump::{
-    Dump, FrameDump, LockDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump,
-    WorkerDump, WorkerState,
+    Dump, FrameDump, LockDump, OsThreadDump, Place, RuntimeDump, StackDump, ThreadDump,
+    ThreadState, WaitDump, WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
 pub use fork_join::join;

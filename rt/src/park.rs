@@ -21,6 +21,10 @@
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
 //!
+//! A wait that has no deadline may end with `TIMED_OUT` as well, if it was made [interruptible](Wait::interruptible): when
+//! everybody waits for ever, and that is to be a panic (`sched/deadlock.rs`). The caller withdraws, as one that has timed out,
+//! and then calls [`interrupted`].
+//!
 //! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
 //! registered by then, and a lock is let go first.
 
@@ -41,7 +45,7 @@ use crate::spin;
 use crate::task::command::Command;
 use crate::task::holder::AwaitedLock;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
-use crate::task::{OsThread, Reason, Resumed, Target, TaskRef, Waiter, Wake};
+use crate::task::{OsThread, OsWait, Reason, Resumed, Target, TaskRef, Waiter, Wake};
 
 /// An armed wait of the calling thread.
 #[must_use = "an armed wait must be parked in or cancelled"]
@@ -49,6 +53,7 @@ pub(crate) struct Wait {
     who: Who,
     /// The thread's runtime has ended: it does not come back from this wait ([`Wait::withdrawn`]).
     ends: Cell<bool>,
+    interruptible: bool,
     /// Of one thread.
     _not_send: PhantomData<*mut ()>,
 }
@@ -96,7 +101,7 @@ impl Wait {
     }
 
     fn of(who: Who) -> Self {
-        Self { who, ends: Cell::new(false), _not_send: PhantomData }
+        Self { who, ends: Cell::new(false), interruptible: false, _not_send: PhantomData }
     }
 
     /// [`Wait::arm`], of a thread that holds a lock.
@@ -126,12 +131,34 @@ impl Wait {
         (guard, Self::of(who))
     }
 
+    /// The wait, as one that may end with `TIMED_OUT` though there is no deadline. Before it is registered anywhere.
+    #[inline]
+    pub(crate) fn interruptible(mut self) -> Self {
+        self.interruptible = true;
+        if let Who::Held(task) = self.who {
+            if task.sched().interrupts() {
+                // Only an armed wait can be claimed without the lock of its queue.
+                task.wait.arm();
+                self.who = Who::Green(task);
+            }
+        }
+        self
+    }
+
     /// For queues. Valid as long as `self`.
     pub(crate) fn waiter(&self) -> Waiter {
         match &self.who {
             Who::Green(task) => Waiter::Green(*task),
             Who::Held(task) => Waiter::Held(*task),
             Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
+        }
+    }
+
+    /// Notes that it is a wait for this thread to end, with a reason that says so: for dumps.
+    pub(crate) fn note_join(&self, joined: TaskRef) {
+        match &self.who {
+            Who::Green(task) | Who::Held(task) => task.note_target(Target::Task(joined)),
+            Who::Os(thread) => thread.note_joined(joined.id),
         }
     }
 
@@ -173,11 +200,15 @@ impl Wait {
         site: &'static Location<'static>,
     ) -> Op {
         match &self.who {
-            Who::Green(task) => self.woken(park_green(*task, reason, deadline, site)),
+            Who::Green(task) => {
+                self.woken(park_green(*task, reason, self.interruptible, deadline, site))
+            }
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
-                thread.sleep(deadline)
+                // A panic while it unwinds would end the process.
+                let interruptible = self.interruptible && !std::thread::panicking();
+                thread.sleep(OsWait { reason, site, deadline, interruptible })
             }
         }
     }
@@ -268,7 +299,7 @@ fn park_holding(
     reason: Reason,
     site: &'static Location<'static>,
 ) -> Option<Op> {
-    task.note_wait(reason, site);
+    task.note_wait(reason, false, site);
     task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
     let resumed = unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
@@ -282,10 +313,11 @@ fn park_holding(
 fn park_green(
     task: TaskRef,
     reason: Reason,
+    interruptible: bool,
     deadline: Option<Instant>,
     site: &'static Location<'static>,
 ) -> Option<Op> {
-    task.note_wait(reason, site);
+    task.note_wait(reason, interruptible && deadline.is_none(), site);
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
     let resumed = unsafe { task.suspend_asleep(Command::PARKED) };
@@ -300,6 +332,17 @@ fn park_green(
         }
     }
     Some(op)
+}
+
+/// The end of an [interruptible](Wait::interruptible) wait without a deadline that has timed out, when the caller has
+/// withdrawn from it.
+#[cold]
+#[inline(never)]
+pub(crate) fn interrupted(site: &'static Location<'static>) -> ! {
+    panic!(
+        "all green threads are asleep - deadlock! This thread would have waited for ever at {site} (what each waits for was \
+         printed to stderr)"
+    )
 }
 
 /// The green thread that calls, if it may suspend.
@@ -544,9 +587,14 @@ fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     if cell.take_token() || !cell.arm_park() {
         return;
     }
-    let wait = Wait::of(who);
-    wait.park(Reason::Park, deadline, site);
-    wait.who.cell().take_token();
+    let wait = Wait::of(who).interruptible();
+    let op = wait.park(Reason::Park, deadline, site);
+    let woken = wait.who.cell().take_token();
+    if op == TIMED_OUT && deadline.is_none() && !woken {
+        // One whose runtime has ended does not come here.
+        wait.withdrawn();
+        interrupted(site);
+    }
 }
 
 /// Waits for a green thread's token without suspending it: rare, so it may poll.

@@ -15,10 +15,10 @@ use gthread_arch::stacks::Slot;
 use crate::forked;
 use crate::no_switch::{self, Violation};
 use crate::park::{Wait, may_suspend};
-use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
+use crate::sched::{self, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
-use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
+use crate::task::{After, Attributes, Reason, TaskRef};
 use crate::thread::Thread;
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
@@ -349,13 +349,12 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before
-    /// it ended, or if it never will because [everybody sleeps](crate::RuntimeBuilder::deadlock_detection).
+    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before it ended.
     #[track_caller]
     pub fn join(self) -> Result<T> {
         match self.wait(Location::caller()) {
             Ok(result) => result,
-            Err(never) => Err(Box::new(never.text())),
+            Err(dropped) => Err(Box::new(dropped.text())),
         }
     }
 
@@ -364,7 +363,7 @@ impl<T> JoinHandle<T> {
     pub(crate) fn wait(
         self,
         site: &'static Location<'static>,
-    ) -> std::result::Result<Result<T>, Never> {
+    ) -> std::result::Result<Result<T>, RuntimeDropped> {
         may_suspend(site);
         // It does not detach: what it holds is given up here, or stays in use for ever.
         let task = ManuallyDrop::new(self).task();
@@ -390,21 +389,13 @@ impl<T> JoinHandle<T> {
     }
 }
 
-/// Why a green thread will never end.
+/// A green thread will never end, because its runtime was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Never {
-    RuntimeDropped,
-    Deadlock,
-}
+pub(crate) struct RuntimeDropped;
 
-impl Never {
+impl RuntimeDropped {
     pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::RuntimeDropped => "the runtime was dropped before this green thread ended",
-            Self::Deadlock => {
-                "all green threads are asleep - deadlock! (what each of them waits for was printed to stderr)"
-            }
-        }
+        "the runtime was dropped before this green thread ended"
     }
 }
 
@@ -413,7 +404,7 @@ impl Never {
 fn wait_until_done(
     task: TaskRef,
     site: &'static Location<'static>,
-) -> std::result::Result<(), Never> {
+) -> std::result::Result<(), RuntimeDropped> {
     if let Some(violation) = no_switch::violation(site) {
         // The handle goes, as a handle that is dropped.
         match task.join.detach() {
@@ -425,32 +416,25 @@ fn wait_until_done(
     let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
     let wait = Wait::arm(site);
     let waiter = wait.waiter();
-    if let Waiter::Green(joiner) = waiter {
-        joiner.note_target(Target::Task(task));
-    }
+    wait.note_join(task);
     if !inside && !sched.add_joiner(waiter) {
         let _ = wait.cancel();
         return match task.join.is_done() {
             true => Ok(()),
-            false if sched.is_condemned() => Err(Never::Deadlock),
-            false => Err(Never::RuntimeDropped),
+            false => Err(RuntimeDropped),
         };
     }
     // SAFETY: we hold the handle, and register once.
     unsafe { task.set_joiner(waiter) };
-    let op = if task.join.register_joiner() {
-        wait.park(Reason::Join, None, site)
+    if task.join.register_joiner() {
+        wait.park(Reason::Join, None, site);
     } else {
-        wait.cancel().unwrap_or(0)
-    };
+        let _ = wait.cancel();
+    }
     if !inside {
         sched.remove_joiner(waiter);
     }
-    match op {
-        _ if task.join.is_done() => Ok(()),
-        DEADLOCKED => Err(Never::Deadlock),
-        _ => Err(Never::RuntimeDropped),
-    }
+    if task.join.is_done() { Ok(()) } else { Err(RuntimeDropped) }
 }
 
 impl<T> Drop for JoinHandle<T> {

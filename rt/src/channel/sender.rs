@@ -10,7 +10,7 @@ use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
 use super::{SendError, SendTimeoutError, TrySendError};
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the
 /// channel is disconnected, and receivers get what it still holds, then an error.
@@ -217,7 +217,7 @@ fn send_zero<T>(
     may_suspend(site);
     channel.send(value, None, site).map_err(|error| match error {
         SendTimeoutError::Disconnected(value) => SendError(value),
-        SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
+        SendTimeoutError::Timeout(_) => interrupted(site),
     })
 }
 

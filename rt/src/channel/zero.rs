@@ -184,5 +184,6 @@ fn begin<'a>(
     if deadline.is_some_and(|at| Instant::now() >= at) {
         return None;
     }
-    Some(Wait::in_queue(meeting, deadline, site))
+    let (meeting, wait) = Wait::in_queue(meeting, deadline, site);
+    Some((meeting, wait.interruptible()))
 }

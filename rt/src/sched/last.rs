@@ -83,11 +83,6 @@ impl LastTurns {
         self.changed.notify_all();
     }
 
-    /// There are to be none: some OS thread will never come.
-    pub(super) fn cancel(&self) {
-        self.pass_to(Turn::Over);
-    }
-
     fn pass_to(&self, turn: Turn) {
         lock(&self.inside).turn = turn;
         self.changed.notify_all();
@@ -138,10 +133,6 @@ impl Worker {
     /// Gathers with the others when the scheduler has stopped, and comes back when all tasks are over.
     #[cold]
     pub(super) fn take_last_turns(&self) {
-        if self.sched.is_condemned() {
-            // Nobody is left who could wait in vain, and what tasks have borrowed may be gone.
-            return;
-        }
         // So a dump does not wait for it. It looks whether it is asked before it runs a task.
         self.set_status(SLEEPING);
         self.end_turn();

@@ -93,7 +93,7 @@ pub(crate) use halves::Deferred;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
-pub(crate) use start::{DEADLOCKED, default_sched};
+pub(crate) use start::default_sched;
 pub(crate) use worker::Worker;
 
 /// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
@@ -130,8 +130,6 @@ pub(crate) struct Sched {
     /// Read by whoever claims a task. In a line that nobody writes.
     stopped: CachePadded<AtomicBool>,
     last_turns: LastTurns,
-    /// Stopped by a deadlock, see [`deadlock`].
-    condemned: AtomicBool,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
     cores: Mutex<Vec<Core>>,

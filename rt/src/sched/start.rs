@@ -28,9 +28,7 @@ use crate::task::Waiter;
 use crate::task::state::Op;
 
 /// The operation that wakes a joiner when the scheduler stops.
-pub(crate) const ABANDONED: Op = 1;
-/// The one that wakes it when all green threads are asleep for ever.
-pub(crate) const DEADLOCKED: Op = 2;
+const ABANDONED: Op = 1;
 
 /// The scheduler of green threads that are started outside any runtime. Starts at the first use and
 /// never ends.
@@ -98,7 +96,6 @@ impl Sched {
             stack_sites: Mutex::default(),
             stopped: CachePadded::new(AtomicBool::new(false)),
             last_turns: LastTurns::new(),
-            condemned: AtomicBool::new(false),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),
             joiners: Mutex::new(Some(Vec::new())),
@@ -200,12 +197,8 @@ impl Sched {
             return;
         }
         self.unregister();
-        // In a deadlock it was stopped before, and has said why.
-        let leaks = if self.stopped.swap(true, Ordering::SeqCst) {
-            Leaks::Ignore
-        } else {
-            self.config.leaks
-        };
+        self.stopped.store(true, Ordering::SeqCst);
+        let leaks = self.config.leaks;
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {
             self.wait_for_threads();
@@ -230,22 +223,14 @@ impl Sched {
     }
 
     fn wait_for_threads(self: &Arc<Self>) {
-        let mut all_ended = true;
         loop {
             // Each time: a thread that was joined may have started another.
             self.wake_all();
             let Some(thread) = lock(&self.threads).pop() else { break };
-            if self.is_condemned() && self.is_blocked() {
-                // One of them never ends. The others do, and need not be awaited.
-                all_ended = false;
-                continue;
-            }
             thread.join().expect("the runtime's own threads abort rather than panic");
         }
-        if all_ended {
-            forked::forget_runtime();
-        }
-        self.abandon_joiners(ABANDONED);
+        forked::forget_runtime();
+        self.abandon_joiners();
         // Tasks that did not finish keep their slots, and through them use the scheduler.
         if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
@@ -313,12 +298,12 @@ impl Sched {
         }
     }
 
-    /// Wakes them with `op`. From now on nobody can register.
-    pub(super) fn abandon_joiners(&self, op: Op) {
+    /// Wakes them. From now on nobody can register.
+    fn abandon_joiners(&self) {
         let mut joiners = lock(&self.joiners);
         for waiter in joiners.take().into_iter().flatten() {
             // SAFETY: it is registered, and leaves only under the lock that we hold.
-            unsafe { waiter.claim(op) }.into_iter().for_each(super::wake);
+            unsafe { waiter.claim(ABANDONED) }.into_iter().for_each(super::wake);
         }
     }
 }

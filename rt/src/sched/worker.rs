@@ -483,7 +483,6 @@ impl Worker {
 
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
-        self.sched.stay_if_condemned();
         let holds = self.holds.get() - 1;
         self.holds.set(holds);
         if holds & !NO_SWITCH == 0 {

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::mutex::MutexGuard;
 use super::raw_mutex::RawMutex;
 use super::word::{Place, QueueWord};
-use crate::park::Wait;
+use crate::park::{self, Wait};
 use crate::prim::const_unless_loom;
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
@@ -73,7 +73,11 @@ impl Condvar {
     /// If the mutex is poisoned when it is locked again; the guard is in the error.
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        self.wait_until(guard.raw(), None, Location::caller());
+        let site = Location::caller();
+        if self.wait_until(guard.raw(), None, site) {
+            // With the mutex locked, and so poisoned.
+            park::interrupted(site);
+        }
         relocked(guard)
     }
 
@@ -199,6 +203,7 @@ impl Condvar {
     ) -> bool {
         let queue = self.queue.take();
         let (mut queue, wait) = Wait::in_queue(queue, deadline, site);
+        let wait = wait.interruptible();
         let mut place = Place::new(wait.waiter(), 0);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.

@@ -23,7 +23,7 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 use super::word::{Place, QueueWord, Taken, Wakes};
-use crate::park::{Wait, may_suspend};
+use crate::park::{self, Wait, may_suspend};
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 use crate::sched;
 use crate::task::Reason;
@@ -209,6 +209,7 @@ impl Semaphore {
             }
         }
         let (mut queue, wait) = Wait::in_queue(queue, deadline, site);
+        let wait = wait.interruptible();
         let mut place = Place::new(wait.waiter(), permits);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
@@ -220,7 +221,11 @@ impl Semaphore {
         unsafe { self.queue.take().remove(place) };
         // It may have kept others from what is there.
         self.give_out();
-        wait.withdrawn() != TIMED_OUT
+        let claimed = wait.withdrawn() != TIMED_OUT;
+        if !claimed && deadline.is_none() {
+            park::interrupted(site);
+        }
+        claimed
     }
 
     /// Gives permits to those who wait, as far as they go.

@@ -55,8 +55,8 @@ use state::WaitCell;
 
 pub(crate) use end::After;
 pub(crate) use hog::Hog;
-pub(crate) use note::Target;
-pub(crate) use os::{OsThread, os_locals, os_thread_number};
+pub(crate) use note::{OsWait, Target};
+pub(crate) use os::{OsAsleep, OsThread, os_locals, os_thread_number};
 use packet::{Packet, Types};
 pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
@@ -114,7 +114,7 @@ pub(crate) struct Body {
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
     /// one: a task that never waits does not pay for them.
     waits_at: Cell<Option<&'static Location<'static>>>,
-    waits: Cell<MaybeUninit<(Reason, u64)>>,
+    waits: Cell<MaybeUninit<(Reason, bool, u64)>>,
     waits_for: Cell<MaybeUninit<NonNull<()>>>,
     /// It never runs again, because its scheduler has ended. Goes with the fiber.
     pub(crate) is_over: Cell<bool>,

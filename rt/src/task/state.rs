@@ -193,6 +193,13 @@ impl WaitCell {
         self.word.store(selected, Ordering::Relaxed);
     }
 
+    /// Ends the wait that had this [mark](Self::asleep_mark): false if it is over. The winner must make the owner
+    /// runnable. For whoever sees to it that the owner is there.
+    #[must_use]
+    pub(crate) fn claim_asleep(&self, mark: u64, op: Op) -> bool {
+        self.try_select(mark, op).is_ok()
+    }
+
     /// Withdraws the wait: `None` if that succeeded, else the operation that was selected before.
     /// Owner only.
     pub(crate) fn cancel(&self) -> Option<Op> {

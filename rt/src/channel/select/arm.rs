@@ -62,6 +62,7 @@ impl Round {
             return guard;
         }
         let (guard, wait) = Wait::arm_under(guard, self.site);
+        let wait = wait.interruptible();
         self.wait = Some(wait);
         guard
     }

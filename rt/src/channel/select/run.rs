@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::arm::{Arm, Place, Round, Seat, Step};
 use super::token::Token;
 use crate::channel::timer::sleep_until;
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 use crate::prim::Ordering;
 use crate::sched::current;
 use crate::task::state::TIMED_OUT;
@@ -210,6 +210,7 @@ unsafe fn wait(
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
+    let mut endless = false;
     let mut step = Step::Registered;
     for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
@@ -220,10 +221,13 @@ unsafe fn wait(
         }
     }
     match step {
-        Step::Registered => match round.park(deadline(cases, until)) {
-            TIMED_OUT => {}
-            op => claimed = Some(op),
-        },
+        Step::Registered => {
+            let deadline = deadline(cases, until);
+            match round.park(deadline) {
+                TIMED_OUT => endless = deadline.is_none(),
+                op => claimed = Some(op),
+            }
+        }
         Step::Ready | Step::Claimed => claimed = round.claimed(),
         Step::Done => done = Some(order.get(registered)),
         Step::Again => {}
@@ -233,6 +237,10 @@ unsafe fn wait(
         let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
         // SAFETY: above.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
+    }
+    if endless {
+        drop(round);
+        interrupted(site);
     }
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
@@ -256,7 +264,7 @@ unsafe fn watch(
     // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
-    let (mut watched, mut ready) = (0, false);
+    let (mut watched, mut ready, mut endless) = (0, false, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
         // SAFETY: above.
@@ -269,11 +277,16 @@ unsafe fn watch(
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
-        round.park(deadline(cases, until));
+        let deadline = deadline(cases, until);
+        endless = round.park(deadline) == TIMED_OUT && deadline.is_none();
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
+    }
+    if endless {
+        drop(round);
+        interrupted(site);
     }
 }
 
