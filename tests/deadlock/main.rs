@@ -139,6 +139,14 @@ const PROGRAMS: &[Program] = &[
         waits::beside_one_that_computes,
         passed_quietly,
     ),
+    program("as_a_panic_in_check_leaks", waits::in_check_leaks, |output, text| {
+        interrupted(output, text);
+        assert!(text.contains("runtime 'check_leaks': 1 green thread (1 parked)"), "{text}");
+    }),
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "on")],
+        ..program("check_leaks_does_what_the_environment_says", waits::in_check_leaks, ended)
+    },
     panics("as_a_panic_not_for_what_has_a_deadline", waits::with_deadlines, passed_quietly),
     panics("as_a_panic_not_before_a_std_thread_has_slept", woken_from_outside, passed_quietly),
     program("an_os_thread_that_will_wake_one", woken_from_outside, passed_quietly),

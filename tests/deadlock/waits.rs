@@ -191,6 +191,12 @@ pub(super) fn beside_one_that_computes() {
     assert_eq!(gthread::run(|| rx.recv()), Ok(1));
 }
 
+pub(super) fn in_check_leaks() {
+    let (line, hangs) = kind(|| assert!(channel::never::<u32>().recv().is_err()));
+    let failed = catch_unwind(AssertUnwindSafe(|| gthread::testing::check_leaks(hangs)));
+    is_told(&*failed.unwrap_err(), line);
+}
+
 pub(super) fn with_deadlines() {
     let long = Duration::from_secs(2);
     let ended = Flag::new();
