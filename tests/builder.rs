@@ -2,9 +2,10 @@
 
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use gthread::{Builder, Runtime, channel, go};
-use gthread_tests::{LIMIT, for_workers, os_thread_names, runtime, use_stack, watchdog};
+use gthread_tests::{Drops, LIMIT, for_workers, os_thread_names, runtime, use_stack, watchdog};
 
 #[test]
 fn a_name_is_seen_inside_and_outside() {
@@ -24,6 +25,50 @@ fn a_name_is_seen_inside_and_outside() {
             assert_eq!(named.join().unwrap().as_deref(), Some("bee"));
             assert_eq!(go!(|| gthread::current().name().map(str::to_owned)).join().unwrap(), None);
         });
+    });
+}
+
+/// What was to run is dropped in the thread that wanted it to, where that may do anything: suspend, and go on on another OS
+/// thread, and start others. In debug builds the runtime looks whether it may suspend there.
+#[test]
+fn what_a_refused_spawn_drops_may_suspend() {
+    struct Suspends(Drops);
+    impl Drop for Suspends {
+        fn drop(&mut self) {
+            gthread::yield_now();
+            gthread::sleep(Duration::from_micros(20));
+            assert_eq!(go!(|| 3).join().unwrap(), 3);
+            drop(self.0.token());
+        }
+    }
+    for_workers(|runtime| {
+        let drops = &Drops::new();
+        runtime.run(|| {
+            gthread::scope(|s| {
+                for n in 0..4 {
+                    let refused = move || {
+                        let value = Suspends(drops.clone());
+                        Builder::new()
+                            .stack_size(usize::MAX / 2)
+                            .queued(n % 2 == 1)
+                            .pinned(n / 2 == 1)
+                            .spawn(move || drop(value))
+                    };
+                    s.spawn(move || {
+                        for _ in 0..20 {
+                            assert_eq!(refused().unwrap_err().kind(), ErrorKind::InvalidInput);
+                        }
+                    });
+                    // Nor is its thread counted, or its name kept.
+                    s.spawn(move || {
+                        let value = Suspends(drops.clone());
+                        let wish = Builder::new().name("big".into()).stack_size(usize::MAX / 2);
+                        wish.spawn_scoped(s, move || drop(value)).unwrap_err();
+                    });
+                }
+            });
+        });
+        assert_eq!(drops.count(), 4 * 21);
     });
 }
 

@@ -156,7 +156,9 @@ where
     fn into_result(self) -> std::thread::Result<RB> {
         let site = self.site;
         match self.thread.into_inner() {
-            Some(thread) => thread.wait(site).unwrap_or_else(|never| Err(Box::new(never.text()))),
+            Some(thread) => {
+                thread.wait(site).unwrap_or_else(|dropped| Err(Box::new(dropped.text())))
+            }
             None => {
                 let closure = self.closure.into_inner().expect("neither called nor started");
                 catch_unwind(AssertUnwindSafe(closure))

@@ -6,11 +6,11 @@ use std::thread::Result;
 use std::time::{Duration, Instant};
 
 use crate::park::{Wait, may_suspend};
-use crate::sched::{ABANDONED, DEADLOCKED, TimedJoiners, current};
-use crate::spawn::{JoinHandle, Never};
+use crate::sched::{TimedJoiners, current};
+use crate::spawn::{JoinHandle, RuntimeDropped};
 use crate::task::join::JoinWord;
 use crate::task::state::Op;
-use crate::task::{Reason, Target, TaskRef, Waiter};
+use crate::task::{Reason, TaskRef};
 
 impl<T> JoinHandle<T> {
     /// As [`join`](Self::join), but waits for no longer than `timeout`, and gives the handle back if the thread has
@@ -51,10 +51,10 @@ impl<T> JoinHandle<T> {
             None => Ok(self.join_at(site)),
             Some(deadline) => match wait_until(self.task(), deadline, site) {
                 Outcome::Ended => Ok(self.join_at(site)),
-                Outcome::Never(never) => {
+                Outcome::Never => {
                     // As `join`, which does not detach then.
                     std::mem::forget(self);
-                    Ok(Err(Box::new(never.text())))
+                    Ok(Err(Box::new(RuntimeDropped.text())))
                 }
                 Outcome::TimedOut => Err(self),
             },
@@ -65,8 +65,8 @@ impl<T> JoinHandle<T> {
 enum Outcome {
     Ended,
     TimedOut,
-    /// It never will.
-    Never(Never),
+    /// It never will: its runtime was dropped.
+    Never,
 }
 
 /// Blocks until `task` is done or `deadline` has passed. By the holder of its handle.
@@ -83,28 +83,19 @@ fn wait_until(task: TaskRef, deadline: Instant, site: &'static Location<'static>
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
         let wait = Wait::arm(site);
         let waiter = wait.waiter();
-        if let Waiter::Green(joiner) = waiter {
-            joiner.note_target(Target::Task(task));
-        }
+        wait.note_join(task);
         if !inside && !sched.add_joiner(waiter) {
             let _ = wait.cancel();
             return match task.join.is_done() {
                 true => Outcome::Ended,
-                false if sched.is_condemned() => Outcome::Never(Never::Deadlock),
-                false => Outcome::Never(Never::RuntimeDropped),
+                false => Outcome::Never,
             };
         }
-        let op = sleep(&wait, (task, &task.join), &sched.timed_joiners, Some(deadline), site);
+        sleep(&wait, (task, &task.join), &sched.timed_joiners, Some(deadline), site);
         if !inside {
             sched.remove_joiner(waiter);
         }
-        match op {
-            _ if task.join.is_done() => return Outcome::Ended,
-            ABANDONED => return Outcome::Never(Never::RuntimeDropped),
-            DEADLOCKED => return Outcome::Never(Never::Deadlock),
-            // The time is over; or it was woken for nothing.
-            _ => {}
-        }
+        // It has ended, or the time is over, or the runtime was dropped; or this was woken for nothing.
     }
 }
 

@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::time::Instant;
 
-use crate::park::Wait;
+use crate::park::{self, Wait};
 use crate::prim::{AtomicUsize, Ordering};
 use crate::sched;
 use crate::spin::SpinLock;
@@ -55,7 +55,8 @@ impl Latch {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Blocks until the count is zero, or was for a moment: true; or until `deadline`: false.
+    /// Blocks until the count is zero, or was for a moment: true; or until `deadline`: false. A scope's wait is not
+    /// interrupted: its threads borrow.
     pub(crate) fn wait(
         &self,
         reason: Reason,
@@ -70,6 +71,7 @@ impl Latch {
             return true;
         }
         let (mut waiters, wait) = Wait::in_queue(waiters, deadline, site);
+        let wait = if reason == Reason::Scope { wait } else { wait.interruptible() };
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed or removed below.
@@ -79,6 +81,9 @@ impl Latch {
         }
         // SAFETY: pushed above, and alive.
         unsafe { self.waiters.lock().remove(node) };
+        if wait.withdrawn() == TIMED_OUT && deadline.is_none() {
+            park::interrupted(site);
+        }
         self.is_zero()
     }
 }

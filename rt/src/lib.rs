@@ -93,8 +93,8 @@ pub mod testing;
 pub mod thread;
 
 pub use dump::{
-    Dump, FrameDump, LockDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump,
-    WorkerDump, WorkerState,
+    Dump, FrameDump, LockDump, OsThreadDump, Place, RuntimeDump, StackDump, ThreadDump,
+    ThreadState, WaitDump, WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
 pub use fork_join::join;

@@ -291,17 +291,25 @@ impl RuntimeBuilder {
     }
 
     /// Whether to find out that every green thread is asleep for ever, and that so is every other thread of the
-    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, every
-    /// [`run`](Runtime::run) panics and every [`JoinHandle::join`] outside the runtimes fails, and none of the
-    /// runtimes ever runs anything again. As Go's "all goroutines are asleep".
+    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, and the process
+    /// ends with status 2. Like Go's "all goroutines are asleep".
     ///
     /// If an OS thread does anything else, sleep or wait in std for example, it may be about to wake a
-    /// green thread. Then after some five seconds in which all sleep while somebody waits in `run` or `join`, a
-    /// warning is printed, once, and that is all.
+    /// green thread. Then a warning is printed, once, when all have been asleep for five seconds while the main thread waits
+    /// in gthread, or any thread in `run` or `join`. Nothing else comes of it.
     ///
-    /// If not given, what `GTHREAD_DEADLOCK` says, `on` or `off`, else it is on. It costs a program that runs
-    /// nothing. Switch it off if the hang is intended, as in a main thread that waits to be killed by a signal.
-    /// A runtime for which it is off keeps all others from being reported: it may be about to wake somebody.
+    /// If not given, what `GTHREAD_DEADLOCK` says, else it is on:
+    ///
+    /// - `on`, `off`.
+    /// - `panic`, for tests: everybody panics who waits for a message, to send one, in a `select!`, to be unparked, for a
+    ///   condition variable, a semaphore, a barrier or a wait group. So the test fails that hangs, and the others go on. If nobody
+    ///   waits so, as in a circle of locks, the process ends. It takes less certainty: OS threads that wait in std for
+    ///   others do not count, for a second; whatever they do, when the process has hardly used the processor for ten.
+    ///   [`testing::check_leaks`](crate::testing::check_leaks) does this by itself.
+    ///
+    /// It costs a program that runs nothing. Switch it off if the hang is intended, as in a main thread that waits to be
+    /// killed by a signal. A runtime for which it is off keeps all others from being reported: it may be about to wake
+    /// somebody. `true` here leaves the choice between `on` and `panic` to the environment.
     pub fn deadlock_detection(mut self, detect: bool) -> Self {
         self.wishes.detect_deadlocks = Some(detect);
         self
@@ -352,6 +360,12 @@ impl RuntimeBuilder {
     /// bytes.) Must not contain a NUL byte.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());
+        self
+    }
+
+    /// A runtime for one test: a deadlock is a panic, unless the environment says otherwise.
+    pub(crate) fn for_test(mut self) -> Self {
+        self.wishes.for_test = true;
         self
     }
 

@@ -80,7 +80,9 @@ where
         _env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let lent = Lent;
     let violation = wait_for_all(&scope.data.running, site);
+    std::mem::forget(lent);
     match (result, violation) {
         (Err(payload), _) => resume_unwind(payload),
         (Ok(_), Some(violation)) => violation.panic(),
@@ -273,8 +275,10 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 ///
 /// # Panics
 ///
-/// With `f`'s payload if it panics. If the default runtime cannot start. If all green threads are asleep for
-/// ever: see [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
+/// With `f`'s payload if it panics. If the default runtime cannot start.
+///
+/// It never unwinds while the green thread is there, which borrows. If all threads are asleep for ever the process ends:
+/// see [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
 ///
 /// # Examples
 ///
@@ -312,18 +316,35 @@ where
 {
     // Before the thread is there: it borrows, so the wait for it must not fail.
     no_switch::check(site);
-    // SAFETY: the types are `Send`, and we wait for the thread. `wait` fails without its having ended only
-    // when the runtime was dropped, and it is borrowed here or the default one; or in a deadlock, and then no
-    // green thread of any runtime ever runs again, be it suspended or blocked (`sched/deadlock.rs`).
+    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread has ended.
     let handle = match unsafe { start_in(sched, Options::new(site), f) } {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     };
-    match handle.wait(site) {
-        Ok(Ok(result)) => result,
-        Ok(Err(payload)) => resume_unwind(payload),
-        // The thread never runs again, so what it borrows may go.
-        Err(never) => panic!("{}", never.text()),
+    let lent = Lent;
+    // It cannot fail: the runtime is borrowed here, or the default one, which is never dropped.
+    let Ok(ended) = handle.wait(site) else { lent.end() };
+    std::mem::forget(lent);
+    ended.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// While it lives, a thread borrows from the frames below, which must not go: whatever unwinds here ends the process. Nothing
+/// is known to.
+struct Lent;
+
+impl Lent {
+    #[cold]
+    fn end(&self) -> ! {
+        eprintln!(
+            "fatal: a wait for a green thread that borrows has failed; this is a bug in gthread"
+        );
+        std::process::abort()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

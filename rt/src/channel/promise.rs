@@ -8,8 +8,8 @@
 //!   PENDING -> KEPT        the sender has moved its value to the place, which is the receiver's
 //!   PENDING -> BROKEN      the sender has given up
 //!   PENDING -> DECLINED    the receiver has given up (it dropped its `SelectedOperation`): the value goes with it
-//!   PENDING -> WITHDRAWN   the receiver has found that the sender never runs again; a sender that does all the same
-//!                          still has its value, and finds somebody else
+//!   PENDING -> WITHDRAWN   the receiver has found that the sender never runs again, or does not itself; a sender that
+//!                          does all the same still has its value, and finds somebody else
 //! ```
 //!
 //! Invariants:
@@ -25,10 +25,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::buffer::move_out;
-use crate::park::Wait;
+use crate::park::{Wait, interrupted};
 use crate::sched::{self, Sched, current};
 use crate::spin::{SpinGuard, SpinLock};
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 use crate::wait::{Node, Queue, WOKEN};
 
 pub(super) struct Promise {
@@ -205,19 +206,29 @@ impl Promised {
             }
             let deadline = look_after.as_ref().map(|(_, after)| Instant::now() + *after);
             let (mut inner, wait) = Wait::in_queue(inner, deadline, site);
+            let wait = wait.interruptible();
             let mut node = Node::new(wait.waiter(), ptr::null_mut());
             let node = NonNull::from(&mut node);
             // SAFETY: the node stays in this frame until it is claimed, or removed below.
             unsafe { inner.receiver.push(node) };
-            wait.park_unlocking(inner, Reason::Recv, deadline, site);
+            let op = wait.park_unlocking(inner, Reason::Recv, deadline, site);
             let mut inner = self.0.inner.lock();
             // SAFETY: pushed above, and alive.
             unsafe { inner.receiver.remove(node) };
-            if let Some((theirs, after)) = &mut look_after {
-                *after = (*after * 2).min(LAST_LOOK);
-                if inner.state == State::Pending && theirs.is_stopped() {
-                    inner.state = State::Withdrawn;
+            // One of the two does not go on.
+            let never = match &mut look_after {
+                Some((theirs, after)) => {
+                    *after = (*after * 2).min(LAST_LOOK);
+                    theirs.is_stopped() || wait.ends()
                 }
+                None => op == TIMED_OUT,
+            };
+            if never && inner.state == State::Pending {
+                inner.state = State::Withdrawn;
+            }
+            drop(inner);
+            if wait.withdrawn() == TIMED_OUT && op == TIMED_OUT && deadline.is_none() {
+                interrupted(site);
             }
         }
     }

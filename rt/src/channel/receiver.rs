@@ -13,7 +13,7 @@ use super::ends::Shared;
 use super::timer::{At, Tick, sleep_until};
 use super::zero::Zero;
 use super::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
 /// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
@@ -89,7 +89,12 @@ impl<T> Receiver<T> {
     /// If the channel is empty and disconnected.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let site = Location::caller();
+        self.recv_from(Location::caller())
+    }
+
+    /// [`Receiver::recv`], for a caller that waits at `site`.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn recv_from(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
         match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
@@ -215,8 +220,9 @@ impl<T> Receiver<T> {
     }
 
     /// An iterator that waits for each value and ends when the channel is empty and disconnected.
+    #[track_caller]
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter::new(self)
+        Iter::new(self, Location::caller())
     }
 
     /// An iterator over what is there now: it ends when the channel is empty, and never waits.
@@ -280,7 +286,8 @@ fn recv_zero<T>(channel: &Zero<T>, site: &'static Location<'static>) -> Result<T
     match channel.recv(&mut place, None, site) {
         // SAFETY: it was received there.
         Ok(()) => Ok(unsafe { place.assume_init_read() }),
-        Err(_) => Err(RecvError),
+        Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+        Err(RecvTimeoutError::Timeout) => interrupted(site),
     }
 }
 

@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
-use crate::park::Wait;
+use crate::park::{Wait, interrupted};
 use crate::prim::{AtomicBool, AtomicU64, Ordering};
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 
 /// Sleeps until an instant; without one, for ever.
 pub(super) fn sleep_until(until: Option<Instant>, site: &'static Location<'static>) {
     while until.is_none_or(|until| Instant::now() < until) {
-        Wait::arm(site).park(Reason::Recv, until, site);
+        let op = Wait::arm(site).interruptible().park(Reason::Recv, until, site);
+        if op == TIMED_OUT && until.is_none() {
+            interrupted(site);
+        }
     }
 }
 

@@ -177,10 +177,11 @@ impl<T> Zero<T> {
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed, or removed below.
         unsafe { meeting.enter(side, node) };
-        let op = wait.park_unlocking(meeting, reason, deadline, site);
+        let mut op = wait.park_unlocking(meeting, reason, deadline, site);
         if op == TIMED_OUT {
             // SAFETY: entered above, and alive.
             unsafe { self.rendezvous.leave(side, node) };
+            op = wait.withdrawn();
         }
         // SAFETY: the node is out of the queue, and this frame's alone.
         (op, unsafe { node.as_ref() }.promise())
@@ -197,5 +198,6 @@ fn begin<'a>(
     if deadline.is_some_and(|at| Instant::now() >= at) {
         return None;
     }
-    Some(Wait::in_queue(meeting, deadline, site))
+    let (meeting, wait) = Wait::in_queue(meeting, deadline, site);
+    Some((meeting, wait.interruptible()))
 }

@@ -38,7 +38,10 @@ pub(crate) struct Config {
 /// Whether deadlocks are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detection {
+    /// A deadlock ends the process.
     On,
+    /// It is a panic in all who wait.
+    Panic,
     Off,
     /// All the time while it is quiet: to test the looking.
     Eager,
@@ -66,6 +69,8 @@ pub(crate) struct Wishes {
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
     pub(crate) detect_deadlocks: Option<bool>,
+    /// It is a test's: a deadlock is a panic if nothing else is said.
+    pub(crate) for_test: bool,
     pub(crate) leaks: Option<Leaks>,
     pub(crate) name_panics: Option<bool>,
     pub(crate) chaos: Option<u64>,
@@ -100,14 +105,7 @@ impl Config {
             Some(profile) => profile,
             None => choice_from_env("GTHREAD_STACK_PROFILE", &[("0", false), ("1", true)])?,
         };
-        let detection = match wishes.detect_deadlocks {
-            Some(true) => Detection::On,
-            Some(false) => Detection::Off,
-            None => choice_from_env(
-                "GTHREAD_DEADLOCK",
-                &[("on", Detection::On), ("off", Detection::Off), ("eager", Detection::Eager)],
-            )?,
-        };
+        let detection = detection(&wishes)?;
         let on_sigquit = choice_from_env("GTHREAD_DUMP", &[("never", false), ("sigquit", true)])?;
         let leaks = match wishes.leaks {
             Some(leaks) => leaks,
@@ -143,6 +141,25 @@ impl Config {
             chaos: (chaos != 0).then_some(chaos),
             name,
         })
+    }
+}
+
+fn detection(wishes: &Wishes) -> io::Result<Detection> {
+    if wishes.detect_deadlocks == Some(false) {
+        return Ok(Detection::Off);
+    }
+    let mut ways = [
+        ("on", Detection::On),
+        ("panic", Detection::Panic),
+        ("off", Detection::Off),
+        ("eager", Detection::Eager),
+    ];
+    if wishes.for_test {
+        ways.swap(0, 1);
+    }
+    match choice_from_env("GTHREAD_DEADLOCK", &ways)? {
+        Detection::Off if wishes.detect_deadlocks == Some(true) => Ok(Detection::On),
+        said => Ok(said),
     }
 }
 

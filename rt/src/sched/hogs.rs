@@ -136,6 +136,11 @@ impl Hogs {
         lock(&self.line).waiting.push_back(task);
     }
 
+    /// Takes the first out of the line, which nobody is let in from any more.
+    pub(super) fn take_waiting(&self) -> Option<TaskRef> {
+        lock(&self.line).waiting.pop_front()
+    }
+
     /// Whether none waits in the line. Who stopped to run before this has put nobody there since.
     pub(super) fn nobody_waits(&self) -> bool {
         lock(&self.line).waiting.is_empty()

@@ -1,6 +1,7 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
-//! - [`config`] is what one is started with, [`start`] how it starts and how it ends.
+//! - [`config`] is what one is started with, [`start`] how it starts and how it ends, [`last`] what becomes of its tasks
+//!   then.
 //! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
 //!   worker without work does.
 //! - [`push`] is where a worker puts what becomes runnable, [`beside`] whether others are to run it, [`share`]
@@ -36,6 +37,7 @@ mod heap;
 mod hogs;
 mod hot;
 mod idle;
+mod last;
 mod monitor;
 mod overflow;
 mod panic_names;
@@ -78,6 +80,7 @@ use chaos::Chaos;
 use driver::Driver;
 use hogs::Hogs;
 use idle::{Idle, Summon};
+use last::LastTurns;
 use monitor::Monitor;
 use pause::Pause;
 use remote::Remote;
@@ -92,7 +95,7 @@ pub(crate) use halves::Deferred;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
-pub(crate) use start::{ABANDONED, DEADLOCKED, default_sched};
+pub(crate) use start::default_sched;
 pub(crate) use timed_joiners::TimedJoiners;
 pub(crate) use worker::Worker;
 
@@ -127,9 +130,9 @@ pub(crate) struct Sched {
     rescue_pause: Pause,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
-    stopped: AtomicBool,
-    /// Stopped by a deadlock, see [`deadlock`].
-    condemned: AtomicBool,
+    /// Read by whoever claims a task. In a line that nobody writes.
+    stopped: CachePadded<AtomicBool>,
+    last_turns: LastTurns,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
     cores: Mutex<Vec<Core>>,
@@ -234,6 +237,8 @@ impl Sched {
         self.workers().any(|worker| worker.has_private())
     }
 
+    /// Whether its tasks never run again, except for a last turn.
+    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
@@ -356,6 +361,11 @@ pub(crate) fn wake(wake: Wake) {
         Wake::Green(task) => schedule(task, Worker::push_woken),
         Wake::Os(thread) => thread.unpark(),
     }
+}
+
+/// Makes a task runnable that was just made on this worker, which goes on with what it does.
+pub(crate) fn queue(task: TaskRef) {
+    schedule(task, Worker::push_ready);
 }
 
 /// The green thread that calls has to wait for a lock.

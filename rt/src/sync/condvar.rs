@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::mutex::MutexGuard;
 use super::raw_mutex::RawMutex;
 use super::word::{Place, QueueWord, Taken};
-use crate::park::Wait;
+use crate::park::{self, Wait};
 use crate::prim::const_unless_loom;
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
@@ -74,7 +74,13 @@ impl Condvar {
     /// If the mutex is poisoned when it is locked again; the guard is in the error.
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        relocked(self.wait_until(guard, None, Location::caller()).0)
+        let site = Location::caller();
+        let (guard, timed_out) = self.wait_until(guard, None, site);
+        if timed_out {
+            // With the mutex locked, and so poisoned.
+            park::interrupted(site);
+        }
+        relocked(guard)
     }
 
     /// [Waits](Condvar::wait) as long as `condition` holds: not at all, if it does not.
@@ -198,6 +204,7 @@ impl Condvar {
     ) -> (MutexGuard<'a, T>, bool) {
         // Panics if the thread must not wait, and then it is still a guard that is dropped.
         let (queue, wait) = Wait::in_queue(self.queue.take(), deadline, site);
+        let wait = wait.interruptible();
         // While the mutex may be another's it is none: if locking it again unwinds, as in the child of a `fork` that
         // lacks the thread which has it, this thread does not unlock it.
         let guard = ManuallyDrop::new(guard);
@@ -221,13 +228,18 @@ impl Condvar {
         unsafe { queue.push(place) };
         // With the word taken: who notifies waits for us to sleep.
         mutex.unlock();
-        let timed_out = wait.park_unlocking(queue, Reason::Condvar, deadline, site) == TIMED_OUT;
-        if timed_out {
+        let mut op = wait.park_unlocking(queue, Reason::Condvar, deadline, site);
+        if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.queue.take().remove(place) };
+            op = wait.withdrawn();
         }
-        mutex.lock(site);
-        timed_out
+        if op == TIMED_OUT {
+            mutex.lock(site);
+        } else {
+            mutex.relock(&self.queue, site);
+        }
+        op == TIMED_OUT
     }
 }
 

@@ -35,7 +35,7 @@ use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
 use crate::task::Reason;
 use crate::task::holder::{self, AwaitedLock};
-use crate::task::state::Op;
+use crate::task::state::{Op, TIMED_OUT};
 use next::waited_for;
 
 const CALLED: u64 = 1 << 63;
@@ -201,11 +201,17 @@ impl RawRwLock {
         }
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
         let mut place = Place::new(wait.waiter(), READS);
-        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
-        unsafe { queue.push(NonNull::from(&mut place)) };
+        let place = NonNull::from(&mut place);
+        // SAFETY: the place stays in this frame until it is claimed or withdrawn: there is no deadline.
+        unsafe { queue.push(place) };
         let awaited = self.awaited();
         wait.note_lock(&awaited, false);
-        let op = wait.park_unlocking(queue, Reason::Read, None, site);
+        let mut op = wait.park_unlocking(queue, Reason::Read, None, site);
+        if op == TIMED_OUT {
+            // SAFETY: pushed above, and alive.
+            unsafe { self.withdraw(place) };
+            op = wait.withdrawn();
+        }
         debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
     }
 
@@ -284,7 +290,12 @@ impl RawRwLock {
         }
         let awaited = self.awaited();
         wait.note_lock(&awaited, false);
-        let op = wait.park_unlocking(queue, Reason::Write, None, site);
+        let mut op = wait.park_unlocking(queue, Reason::Write, None, site);
+        if op == TIMED_OUT {
+            // SAFETY: pushed above, and alive.
+            unsafe { self.withdraw(place) };
+            op = wait.withdrawn();
+        }
         (op == HANDED).then(|| Writer(holder::of(place.as_ptr())))
     }
 

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::word::{Place, QueueWord, Taken, Wakes};
-use crate::park::{Wait, may_suspend};
+use crate::park::{self, Wait, may_suspend};
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 use crate::sched;
 use crate::task::Reason;
@@ -282,6 +282,7 @@ impl Semaphore {
             }
         }
         let (mut queue, wait) = Wait::in_queue(queue, deadline, site);
+        let wait = wait.interruptible();
         let mut place = Place::new(wait.waiter(), permits);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
@@ -293,7 +294,11 @@ impl Semaphore {
         unsafe { self.queue.take().remove(place) };
         // It may have kept others from what is there.
         self.give_out();
-        false
+        let claimed = wait.withdrawn() != TIMED_OUT;
+        if !claimed && deadline.is_none() {
+            park::interrupted(site);
+        }
+        claimed
     }
 
     /// Gives permits to those who wait, as far as they go.

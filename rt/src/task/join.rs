@@ -4,8 +4,8 @@
 //! - The word counts references: one for the running task until it is done, one for its `JoinHandle`,
 //!   one for each `Thread` handle. Whoever takes the count to zero frees the slot.
 //! - `DONE` is set once, by the worker, after the last switch away from the task's stack, in the same
-//!   step that gives up the task's own reference. Before it the result is the task's; after it, the
-//!   holder of the `JoinHandle` owns it, or, if that is gone (`DETACHED`), the finishing worker.
+//!   step that gives up the task's own reference. Before it the result is the task's, which drops it if the
+//!   `JoinHandle` is gone (`DETACHED`); after it, the holder of the `JoinHandle` owns it.
 //! - So a task is alive, that is, not finished, while there are references and no `DONE`. The word says so
 //!   of any slot at any time, also of one that has no task or is just being given one: every access to it
 //!   is atomic, from [`JoinWord::begin`] on, and a slot without a task has a word that is zero or `DONE`.
@@ -32,7 +32,7 @@ const REF: usize = 1 << 4;
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// Nobody will take the result: drop it, then [`end`](JoinWord::end) the task.
+    /// Nobody will take the result: nothing has changed. The task drops it, if it has not, and is then [ended](JoinWord::end).
     Detached,
     /// The result is handed over and the reference given up.
     Handed {

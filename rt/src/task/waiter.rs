@@ -48,7 +48,8 @@ impl Waiter {
         self.task().into_iter().for_each(TaskRef::prefetch);
     }
 
-    /// Tries to end the wait with `op`: `None` if it was over.
+    /// Tries to end the wait with `op`: `None` if it was over, or if the thread will never run because its runtime was
+    /// dropped. Both are passed over, so that somebody gets what is given.
     ///
     /// # Safety
     ///
@@ -57,6 +58,7 @@ impl Waiter {
     #[inline]
     pub(crate) unsafe fn claim(self, op: Op) -> Option<Wake> {
         match self {
+            Self::Green(task) | Self::Held(task) if task.sched().is_stopped() => None,
             Self::Green(task) => match task.wait.claim(op) {
                 Claim::Lost => None,
                 Claim::Awake => Some(Wake::Awake),

@@ -78,6 +78,7 @@ impl Round {
             return guard;
         }
         let (guard, wait) = Wait::arm_under(guard, self.site);
+        let wait = wait.interruptible();
         self.wait = Some(wait);
         guard
     }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::arm::{Arm, Place, Round, Seat, Step};
 use super::token::Token;
 use crate::channel::timer::sleep_until;
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 use crate::prim::Ordering;
 use crate::sched::current;
 use crate::spin::Patience;
@@ -246,6 +246,7 @@ unsafe fn wait(
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
+    let mut endless = false;
     let mut step = Step::Registered;
     for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
@@ -256,10 +257,13 @@ unsafe fn wait(
         }
     }
     match step {
-        Step::Registered => match round.park(deadline(cases, until)) {
-            TIMED_OUT => {}
-            op => claimed = Some(op),
-        },
+        Step::Registered => {
+            let deadline = deadline(cases, until);
+            match round.park(deadline) {
+                TIMED_OUT => endless = deadline.is_none(),
+                op => claimed = Some(op),
+            }
+        }
         Step::Ready | Step::Claimed => claimed = round.claimed(),
         Step::Done => done = Some(order.get(registered)),
         Step::Again => {}
@@ -271,6 +275,9 @@ unsafe fn wait(
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
     }
     round.end();
+    if endless {
+        interrupted(site);
+    }
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
         done = unsafe { cases[n].arm.accept(token, place(n).seat, outcome) }.then_some(n);
@@ -293,7 +300,7 @@ unsafe fn watch(
     // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
-    let (mut watched, mut ready) = (0, false);
+    let (mut watched, mut ready, mut endless) = (0, false, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
         // SAFETY: above.
@@ -306,13 +313,17 @@ unsafe fn watch(
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
-        round.park(deadline(cases, until));
+        let deadline = deadline(cases, until);
+        endless = round.park(deadline) == TIMED_OUT && deadline.is_none();
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
     }
     round.end();
+    if endless {
+        interrupted(site);
+    }
 }
 
 /// A random number: a worker has its own; other threads share one sequence (Weyl's, mixed).
