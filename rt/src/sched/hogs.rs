@@ -29,14 +29,14 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Sched;
-use super::remote::Remote;
+use super::os_state::own_time;
 use super::status::COVERED;
 use super::worker::Worker;
 use crate::prim::{Mutex, lock};
 use crate::task::{Hog, TaskRef};
 
 /// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
-const SHORTEST: Duration = Duration::from_millis(2);
+pub(super) const SHORTEST: Duration = Duration::from_millis(2);
 
 /// A hog is known for so many short turns, since it may wait in between to pass on what it has computed.
 const CREDIT: u8 = 8;
@@ -216,7 +216,7 @@ impl Worker {
     fn note_turn(&self, task: TaskRef) {
         let credit = task.hog.replace(Hog::No).credit();
         self.turn.set(Some(Turn { began: Instant::now(), credit }));
-        self.core.remote.own.begin_cover(thread_time(OWN));
+        self.core.remote.own.begin_cover(own_time());
     }
 
     /// The running task suspends, and is still ours. Notes whether it was long.
@@ -229,7 +229,7 @@ impl Worker {
 
     #[cold]
     fn judge_turn(&self, task: TaskRef) {
-        let long = self.core.remote.own.used_since_cover(thread_time(OWN)) >= SHORTEST;
+        let long = self.core.remote.own.used_since_cover(own_time()) >= SHORTEST;
         let left = self.turn.get().map_or(0, |turn| turn.credit.saturating_sub(1));
         task.hog.set(Hog::known(if long { CREDIT } else { left }));
     }
@@ -287,35 +287,6 @@ impl Sched {
     }
 }
 
-/// The clock of the OS thread that asks.
-const OWN: libc::clockid_t = libc::CLOCK_THREAD_CPUTIME_ID;
-
-/// The processor time, in nanoseconds, that a worker has used before it was found stuck in a task: zero if that cannot
-/// be told. If it is in none, what it runs next is not to blame.
-pub(super) fn time_used(remote: &Remote) -> u64 {
-    if remote.current().is_none() {
-        return u64::MAX;
-    }
-    if cfg!(target_os = "linux") { thread_time(clock_of(remote.parker.thread_id())) } else { 0 }
-}
-
-/// Linux's number for the processor clock of a thread of this process, as `pthread_getcpuclockid` makes it. That one must
-/// not be asked about a thread that has ended; the kernel may.
-const fn clock_of(thread: i32) -> libc::clockid_t {
-    const PER_THREAD: libc::clockid_t = 6;
-    (!thread << 3) | PER_THREAD
-}
-
-/// What such a clock shows, in nanoseconds; zero if there is none.
-fn thread_time(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes to `time` only.
-    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
-        0 => Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_nanos() as u64,
-        _ => 0,
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -352,22 +323,6 @@ mod tests {
         assert_eq!(line.leave(true), Some(5));
         assert_eq!([line.leave(false), line.leave(false)], [None, None]);
         assert_eq!((line.running, line.extra), (0, 0));
-    }
-
-    #[test]
-    fn the_clock_of_a_thread_can_be_read_by_another() {
-        let number = crate::task::os_thread_number();
-        let of_this = move || thread_time(clock_of(number));
-        let before = of_this();
-        let end = Instant::now() + Duration::from_secs(10);
-        while cfg!(target_os = "linux") && of_this() < before + 1_000_000 {
-            assert!(Instant::now() < end, "it stands still");
-        }
-        let seen = std::thread::spawn(of_this).join().unwrap();
-        assert!(seen >= before && thread_time(OWN) >= seen);
-        /// Linux numbers no thread so high.
-        const NONE: i32 = 1 << 22;
-        assert_eq!(thread_time(clock_of(NONE)), 0);
     }
 }
 

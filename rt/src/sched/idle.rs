@@ -108,6 +108,16 @@ impl Idle {
         if counts.searching() > 0 || counts.running() >= self.limit {
             return Summon::Nobody;
         }
+        self.take_any(&mut sleepers)
+    }
+
+    /// Has one more worker run, whether or not it may. Where it is one too many it retires, as one does when a worker that
+    /// was blocked is back (§5).
+    pub(crate) fn summon_beyond(&self) -> Summon {
+        self.take_any(&mut lock(&self.sleepers))
+    }
+
+    fn take_any(&self, sleepers: &mut Vec<u32>) -> Summon {
         match sleepers.pop() {
             Some(worker) => {
                 self.word.fetch_add((SEARCHING + RUNNING).wrapping_sub(SLEEPING), Ordering::SeqCst);

@@ -88,7 +88,7 @@ impl Sched {
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),
             driver: Driver::new(),
-            monitor: Monitor::new(workers),
+            monitor: Monitor::new(),
             hogs: Hogs::new(workers),
             chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),
