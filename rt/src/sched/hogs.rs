@@ -9,7 +9,7 @@
 //!
 //! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
 //! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without saying so, or never
-//! pauses; therefore the monitor lets in one more when nobody has been for some time.
+//! pauses; therefore the monitor lets in as many again when nobody has been for some time.
 //!
 //! To be a hog is forgotten when a turn ends otherwise than by suspending, as by a fork, and after some turns that were
 //! short: of processor time, since one that keeps its worker by waiting for the kernel is no hog, and any number of those
@@ -41,10 +41,9 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(2);
 /// A hog is known for so many short turns, since it may wait in between to pass on what it has computed.
 const CREDIT: u8 = 8;
 
-/// How long nobody was let in, though some wait, before a turn seems to have no end and the monitor lets in one more.
-/// Doubles with each of those.
+/// How long nobody was let in, though some wait, before the turns seem to have no end and the monitor lets in as many again.
+/// So much longer as there are more turns than processors.
 const PATIENCE: Duration = Duration::from_millis(100);
-const MAX_DOUBLINGS: usize = 6;
 
 /// The hogs of a scheduler.
 #[derive(Debug)]
@@ -99,10 +98,11 @@ impl<T> Line<T> {
         if self.has_room() { self.admit() } else { None }
     }
 
-    /// One more turn seems to have no end, so there is room for another: who is next.
-    fn widen(&mut self) -> Option<T> {
-        self.extra += 1;
-        self.admit()
+    /// The turns seem to have no end, so there is room for as many again: who is next.
+    fn widen(&mut self) -> Vec<T> {
+        let next: Vec<T> = (0..self.running).map_while(|_| self.admit()).collect();
+        self.extra += next.len();
+        next
     }
 
     /// Lets the next in.
@@ -159,19 +159,21 @@ impl SeenLine {
         Self { turns: 0, since: Instant::now() }
     }
 
-    /// Lets one more in if nobody has been for some time: it is the caller's to make runnable.
-    pub(super) fn look(&mut self, hogs: &Hogs) -> Option<TaskRef> {
+    /// Lets some in if nobody was for some time: they are the caller's to make runnable.
+    pub(super) fn look(&mut self, hogs: &Hogs, processors: usize) -> Vec<TaskRef> {
         let mut line = lock(&hogs.line);
         let now = Instant::now();
         if self.turns != line.turns || line.waiting.is_empty() {
             *self = Self { turns: line.turns, since: now };
-            return None;
+            return Vec::new();
         }
-        let beyond = line.extra.min(MAX_DOUBLINGS);
-        if now - self.since < PATIENCE * 2_u32.pow(beyond as u32) {
-            return None;
+        let patience = PATIENCE * line.running.max(processors) as u32 / processors as u32;
+        if now - self.since < patience {
+            return Vec::new();
         }
-        line.widen().inspect(|&task| mark_admitted(task))
+        let next = line.widen();
+        next.iter().for_each(|&task| mark_admitted(task));
+        next
     }
 }
 
@@ -313,15 +315,20 @@ mod tests {
     #[test]
     fn turns_without_an_end_are_not_counted() {
         let mut line = Line::new(LIMIT);
-        (0..6).for_each(|hog| _ = line.enter(hog));
-        assert_eq!(line.widen(), Some(2));
-        // One of those that pause; the other two do not.
-        assert_eq!(line.leave(false), Some(3));
+        (0..8).for_each(|hog| _ = line.enter(hog));
+        assert_eq!(line.widen(), [2, 3]);
+        assert_eq!((line.running, line.extra), (4, 2));
+        // Two of those that pause; the others do not.
         assert_eq!(line.leave(false), Some(4));
+        assert_eq!(line.leave(false), Some(5));
         // They do.
         assert_eq!(line.leave(true), None);
-        assert_eq!(line.leave(true), Some(5));
-        assert_eq!([line.leave(false), line.leave(false)], [None, None]);
+        assert_eq!(line.leave(true), None);
+        assert_eq!(line.leave(false), Some(6));
+        // As many again as there are, but no more than wait.
+        assert_eq!(line.widen(), [7]);
+        assert_eq!((line.running, line.extra), (3, 1));
+        assert_eq!([(); 3].map(|()| line.leave(false)), [None; 3]);
         assert_eq!((line.running, line.extra), (0, 0));
     }
 }

@@ -95,9 +95,6 @@ pub(crate) use sigquit::dump_on_sigquit;
 pub(crate) use start::{DEADLOCKED, default_sched};
 pub(crate) use worker::Worker;
 
-/// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
-const MAX_SPARES: usize = 1024;
-
 /// One scheduler: what its workers, its tasks and its `Runtime` share.
 ///
 /// It outlives its tasks: a `Runtime` that ends while slots are in use leaks its scheduler. Workers and

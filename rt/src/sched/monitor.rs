@@ -23,7 +23,7 @@ use gthread_arch::stacks::Trim;
 use super::deadlock::Watch;
 use super::parker::Parker;
 use super::stuck::{Look, Stuck};
-use super::{MAX_SPARES, Sched, hogs, say};
+use super::{Sched, hogs, say};
 use crate::prim::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
@@ -157,22 +157,22 @@ pub(super) fn run(sched: &Arc<Sched>) {
     let mut interval = MIN_INTERVAL;
     let mut calm = 0;
     let mut trim_at = None;
-    // The OS has refused the last spare.
-    let mut short = false;
+    // The last spare could not be had: until when not to ask for another.
+    let mut refused: Option<Instant> = None;
     let mut watch = Watch::default();
     let mut rest = Rest { picks: 0, doze: DOZE };
     let mut hogs = hogs::SeenLine::new();
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
-            short = !sched.start_spare();
+            refused = (!sched.start_spare()).then(|| Instant::now() + MAX_INTERVAL);
         }
         sched.advance_clock();
         sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
         if sched.is_quiet() {
-            let doze = rest.doze(sched.picks()).or(short.then_some(MAX_INTERVAL));
+            let doze = rest.doze(sched.picks()).or(refused.map(|_| MAX_INTERVAL));
             sleep_while_quiet(sched, doze, &mut trim_at, &mut watch);
-            short = short && retry_spare(sched);
+            refused = refused.filter(|_| retry_spare(sched));
             stuck.observe(sched, Instant::now());
             interval = MIN_INTERVAL;
             calm = 0;
@@ -180,10 +180,10 @@ pub(super) fn run(sched: &Arc<Sched>) {
         }
         // Whatever runs leaves stacks behind.
         trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
-        if let Some(hog) = hogs.look(&sched.hogs) {
-            sched.inject(hog);
-        }
-        let look = stuck.look(sched, monitor.processors, !short);
+        let let_in = hogs.look(&sched.hogs, monitor.processors);
+        let_in.into_iter().for_each(|hog| sched.inject(hog));
+        refused = refused.filter(|until| Instant::now() < *until);
+        let look = stuck.look(sched, monitor.processors, refused.is_none());
         if look == Look::Acted {
             interval = MIN_INTERVAL;
             calm = 0;
@@ -262,12 +262,20 @@ impl Sched {
     /// Starts the spare that `Idle` has counted already: whether one could be had.
     fn start_spare(self: &Arc<Self>) -> bool {
         let refused = match self.spare_core() {
-            None => format!("{MAX_SPARES} are there already"),
+            None => format!(
+                "there are {} spare OS threads in their places, the most that are allowed. Allow more with \
+                 RuntimeBuilder::max_spares or GTHREAD_MAX_SPARES, or block fewer: waiting in gthread's own channels, \
+                 locks and sleep keeps no OS thread",
+                self.config.max_spares,
+            ),
             Some(core) => match self.start_worker(core, true) {
                 Ok(()) => return true,
                 Err((core, error)) => {
                     self.keep_core(*core);
-                    error.to_string()
+                    format!(
+                        "no spare OS thread can be started in their places: {error}. The limit may be ulimit -u or \
+                         the control group's pids.max"
+                    )
                 }
             },
         };
@@ -275,9 +283,8 @@ impl Sched {
         self.idle.spare_failed();
         if !self.monitor.complained.swap(true, Ordering::Relaxed) {
             say::line(format_args!(
-                "gthread: all workers are blocked, and no spare OS thread can be started: {refused}. \
-                 Green threads that are ready wait until a worker is free. The limit may be \
-                 ulimit -u or the control group's pids.max"
+                "gthread: all workers are blocked, and {refused}. Green threads that are ready wait until a worker is \
+                 free."
             ));
         }
         false

@@ -84,7 +84,9 @@ enum Why {
 /// How much a worker must have computed.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// So many others compute beside those that run.
+    /// Others are covered because they compute, so that it may be a newcomer.
+    stall: bool,
+    /// So many compute beside those that run.
     computing: usize,
     processors: usize,
 }
@@ -120,7 +122,7 @@ impl Seen {
         if used < time / 2 && is_asleep().unwrap_or(long) {
             return Some(Why::Sleeps);
         }
-        let is_newcomer = patience.computing > 0 && self.moves - self.woke <= FIRST_MOVES;
+        let is_newcomer = patience.stall && self.moves - self.woke <= FIRST_MOVES;
         if is_newcomer {
             (used >= patience.newcomer()).then_some(Why::ComputesToo)
         } else {
@@ -156,7 +158,7 @@ impl Stuck {
     /// Looks at every worker, and does what is to be done. `can_start`: the OS has not just refused a spare.
     pub(super) fn look(&mut self, sched: &Arc<Sched>, processors: usize, can_start: bool) -> Look {
         let now = Instant::now();
-        let computing = self.observe(sched, now) + sched.hogs.running();
+        let computing = self.observe(sched, now);
         let mut rescued = false;
         let mut private = false;
         for &index in &self.stuck {
@@ -170,7 +172,7 @@ impl Stuck {
         let done = if rescued { Look::Acted } else { Look::Calm };
         let work = sched.has_work();
         let waits = work || private;
-        sched.monitor.note_stall(waits && computing > sched.hogs.running());
+        sched.monitor.note_stall(waits && computing > 0);
         if !waits || !sched.idle.nobody_searches() {
             return done;
         }
@@ -183,7 +185,9 @@ impl Stuck {
             // A spare may not be had, so asking for one is no reason to look again at once.
             return if matches!(summon, Summon::Worker(_)) { Look::Acted } else { done };
         }
-        match self.cover(sched, now, Patience { computing, processors }) {
+        let stall = computing > 0;
+        let patience = Patience { stall, computing: computing + sched.hogs.running(), processors };
+        match self.cover(sched, now, patience) {
             true => Look::Acted,
             false if self.stuck.is_empty() => done,
             false => done.max(Look::Watch),
@@ -214,7 +218,9 @@ impl Stuck {
         // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
         barrier::heavy();
         covered.iter().for_each(|remote| _ = sched.rescue(remote, Rescue::All));
-        sched.monitor.note_stall(computes);
+        if computes {
+            sched.monitor.note_stall(true);
+        }
         // Two for each of the newcomers, at once.
         (0..2 * beyond).for_each(|_| sched.answer(sched.idle.summon_beyond()));
         sched.answer(sched.idle.notify_outside());
