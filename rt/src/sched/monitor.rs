@@ -111,9 +111,7 @@ impl Monitor {
     }
 
     pub(super) fn note_stall(&self, stalled: bool) {
-        if self.sees_stall() != stalled {
-            self.stalled.store(stalled, Ordering::Relaxed);
-        }
+        self.stalled.store(stalled, Ordering::Relaxed);
     }
 
     /// The system's number of its OS thread.

@@ -8,18 +8,20 @@
 //!   same task three times. However many are covered already, each costs an OS thread and nothing else.
 //! - If it **computes**, it is covered after [`COVER_AFTER`].
 //! - If it computes and is a **newcomer**, that runs in the place of another that computes, it is covered when it has used
-//!   [`Patience::newcomer`] of processor time, and two run in its place. So of any number of tasks that compute, each soon
+//!   [`Patience::processor_time`], and two run in its place. So of any number of tasks that compute, each soon
 //!   has its share of the processors, and so has what waits behind them, which they may wait for. The kernel does the rest.
 //!
 //! That a newcomer must have used processor time keeps a batch of long computations from becoming as many OS threads at
 //! once: it has the less of it, the more compute. From [`MANY`] for each processor on it also needs the more.
+//!
+//! While newcomers replace newcomers there is a *stall*. In one more workers may run than usually do, since those that come
+//! may be stuck before anybody has seen it.
 //!
 //! Whoever is covered without need comes back when it next picks, and another retires.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::hogs::SHORTEST;
 use super::idle::Summon;
 use super::os_state;
 use super::remote::{Remote, Rescue};
@@ -36,8 +38,13 @@ const RESCUE_AFTER: Duration = Duration::from_micros(100);
 /// A worker is a newcomer until it has moved on so often since it last slept.
 const FIRST_MOVES: u64 = 8;
 
-/// If more compute than so many for each processor, newcomers are given more time.
-const MANY: usize = 8;
+/// How much processor time a newcomer must have used: for each that computes so much, divided by the processors, and so much
+/// at least.
+const NEWCOMERS_SHARE: Duration = Duration::from_micros(125);
+const NEWCOMERS_LEAST: Duration = Duration::from_micros(500);
+
+/// A stall is over when nobody was covered for computing for so long, or nothing waits.
+const STALL_ENDS: Duration = Duration::from_secs(1);
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,6 +63,18 @@ pub(super) struct Stuck {
     workers: Vec<Seen>,
     /// Those that are stuck now, by number.
     stuck: Vec<usize>,
+    /// One that was covered because it computed has moved on since the last look.
+    came_back: bool,
+    stall: Option<Stall>,
+}
+
+/// Work waits behind tasks that compute.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// How many more workers may run than usual.
+    extra: usize,
+    /// When one was last covered that computes.
+    last: Instant,
 }
 
 /// Of one worker.
@@ -84,7 +103,7 @@ enum Why {
 /// How much a worker must have computed.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// Others are covered because they compute, so that it may be a newcomer.
+    /// There is a stall, so that it may be a newcomer.
     stall: bool,
     /// So many compute beside those that run.
     computing: usize,
@@ -92,10 +111,10 @@ struct Patience {
 }
 
 impl Patience {
-    /// The processor time that a newcomer must have used.
-    fn newcomer(self) -> Duration {
-        let many = MANY * self.processors;
-        SHORTEST * self.computing.max(many) as u32 / many as u32
+    /// The processor time that it must have used at least.
+    fn processor_time(self) -> Duration {
+        let share = NEWCOMERS_SHARE * self.computing as u32 / self.processors as u32;
+        share.max(NEWCOMERS_LEAST)
     }
 }
 
@@ -123,11 +142,8 @@ impl Seen {
             return Some(Why::Sleeps);
         }
         let is_newcomer = patience.stall && self.moves - self.woke <= FIRST_MOVES;
-        if is_newcomer {
-            (used >= patience.newcomer()).then_some(Why::ComputesToo)
-        } else {
-            (long && used >= patience.newcomer()).then_some(Why::Computes)
-        }
+        let why = if is_newcomer { Why::ComputesToo } else { Why::Computes };
+        ((is_newcomer || long) && used >= patience.processor_time()).then_some(why)
     }
 }
 
@@ -136,6 +152,7 @@ impl Stuck {
     pub(super) fn observe(&mut self, sched: &Sched, now: Instant) -> usize {
         let mut computing = 0;
         self.stuck.clear();
+        self.came_back = false;
         for (index, remote) in sched.workers().enumerate() {
             let (moves, state) = (remote.moves(), remote.own.status.state());
             if index == self.workers.len() {
@@ -143,6 +160,7 @@ impl Stuck {
             }
             let seen = &mut self.workers[index];
             if seen.moves != moves {
+                self.came_back |= seen.computes;
                 *seen = Seen { woke: seen.woke, ..Seen::new(moves, now) };
             } else if state == NORMAL {
                 self.stuck.push(index);
@@ -172,8 +190,12 @@ impl Stuck {
         let done = if rescued { Look::Acted } else { Look::Calm };
         let work = sched.has_work();
         let waits = work || private;
-        sched.monitor.note_stall(waits && computing > 0);
-        if !waits || !sched.idle.nobody_searches() {
+        let over = |stall: &Stall| !waits || self.came_back || now - stall.last >= STALL_ENDS;
+        if self.stall.as_ref().is_some_and(over) {
+            self.set_stall(sched, None);
+        }
+        // Who searches finds it. But not soon, where many compute.
+        if !waits || self.stall.is_none() && !sched.idle.nobody_searches() {
             return done;
         }
         if sched.idle.has_room() {
@@ -185,8 +207,8 @@ impl Stuck {
             // A spare may not be had, so asking for one is no reason to look again at once.
             return if matches!(summon, Summon::Worker(_)) { Look::Acted } else { done };
         }
-        let stall = computing > 0;
-        let patience = Patience { stall, computing: computing + sched.hogs.running(), processors };
+        let computing = computing + sched.hogs.running();
+        let patience = Patience { stall: self.stall.is_some(), computing, processors };
         match self.cover(sched, now, patience) {
             true => Look::Acted,
             false if self.stuck.is_empty() => done,
@@ -197,7 +219,7 @@ impl Stuck {
     /// Covers for those of the stuck that it is time for: whether there were any.
     fn cover(&mut self, sched: &Arc<Sched>, now: Instant, patience: Patience) -> bool {
         let mut covered = Vec::new();
-        let (mut computes, mut beyond) = (false, 0);
+        let (mut computing, mut newcomers) = (0, 0);
         for &index in &self.stuck {
             let remote = sched.remote(index as u32);
             let thread = remote.parker.thread_id();
@@ -206,25 +228,35 @@ impl Stuck {
             let why = seen.judge(now, patience, time_used, || os_state::is_asleep(thread));
             if let Some(why) = why.filter(|_| begin_cover(remote)) {
                 sched.idle.block();
-                seen.computes = why != Why::Sleeps;
-                computes |= seen.computes;
-                beyond += usize::from(why == Why::ComputesToo);
                 covered.push(remote);
+                seen.computes = why != Why::Sleeps;
+                computing += usize::from(seen.computes);
+                newcomers += usize::from(why == Why::ComputesToo);
             }
         }
         if covered.is_empty() {
             return false;
         }
+        if computing > 0 {
+            let extra = self.stall.map_or(0, |stall| stall.extra) + newcomers;
+            let extra = extra.min(sched.config.max_spares);
+            self.set_stall(sched, Some(Stall { extra, last: now }));
+        }
         // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
         barrier::heavy();
         covered.iter().for_each(|remote| _ = sched.rescue(remote, Rescue::All));
-        if computes {
-            sched.monitor.note_stall(true);
-        }
-        // Two for each of the newcomers, at once.
-        (0..2 * beyond).for_each(|_| sched.answer(sched.idle.summon_beyond()));
+        // At once: one after the other they would have to wait for a processor as often.
+        (0..2 * newcomers).for_each(|_| sched.answer(sched.idle.notify_another()));
         sched.answer(sched.idle.notify_outside());
         true
+    }
+
+    /// The caller looks whether there is work for those that may run more.
+    fn set_stall(&mut self, sched: &Sched, stall: Option<Stall>) {
+        let extra = stall.map_or(0, |stall| stall.extra);
+        sched.idle.set_limit(u64::from(sched.config.workers) + extra as u64);
+        sched.monitor.note_stall(stall.is_some());
+        self.stall = stall;
     }
 }
 
