@@ -266,6 +266,17 @@ impl RuntimeBuilder {
         self
     }
 
+    /// How many OS threads there may be beyond the workers, 1 to 32,768. If not given, `GTHREAD_MAX_SPARES`, else 1,024.
+    ///
+    /// A green thread that blocks its OS thread, in a system call or in a lock of std, keeps it; then a spare OS thread
+    /// runs the others in its place, if tasks wait. It is the same for green threads that compute for long. A spare
+    /// ends after a second without work. When there are as many as allowed, what is ready waits until a worker is free, and
+    /// a line on stderr says so, once.
+    pub fn max_spares(mut self, spares: usize) -> Self {
+        self.wishes.max_spares = Some(spares);
+        self
+    }
+
     /// Bytes of stack that a green thread can use if its [`Builder`](crate::Builder) says nothing. If
     /// not given, `GTHREAD_STACK_SIZE`, else 256 KiB less the guard page.
     pub fn stack_size(mut self, bytes: usize) -> Self {

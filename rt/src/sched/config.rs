@@ -17,6 +17,8 @@ const DEFAULT_STACK: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) workers: u32,
+    /// How many OS threads there may be beyond the workers, in the places of those that are blocked.
+    pub(crate) max_spares: usize,
     /// The size of stacks that are not asked for by size.
     pub(crate) class: SizeClass,
     pub(crate) guard: GuardConfig,
@@ -65,6 +67,7 @@ pub enum Leaks {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) workers: Option<usize>,
+    pub(crate) max_spares: Option<usize>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
@@ -91,6 +94,13 @@ impl Config {
             Ok(workers @ 1..=MAX_WORKERS) => workers,
             _ => return Err(invalid(format!("workers must be 1 to {MAX_WORKERS}, not {workers}"))),
         };
+        let max_spares = match wishes.max_spares {
+            Some(spares) => spares,
+            None => from_env("GTHREAD_MAX_SPARES")?.unwrap_or(USUAL_SPARES),
+        };
+        if !(1..=MAX_SPARES).contains(&max_spares) {
+            return Err(invalid(format!("max_spares must be 1 to {MAX_SPARES}, not {max_spares}")));
+        }
         let guard = guard(wishes.guard_size)?;
         let stack_size = match wishes.stack_size {
             Some(bytes) => Some(bytes),
@@ -131,6 +141,7 @@ impl Config {
         }
         Ok(Self {
             workers,
+            max_spares,
             class,
             guard,
             profile_stacks,
@@ -178,6 +189,11 @@ pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
 
 /// More workers than this are a mistake.
 const MAX_WORKERS: u32 = 1024;
+
+/// So many spares are allowed if nobody says otherwise.
+const USUAL_SPARES: usize = 1024;
+/// More than this cannot be counted, together with the workers (`idle`).
+const MAX_SPARES: usize = 32_768;
 
 fn from_env(name: &str) -> io::Result<Option<usize>> {
     match std::env::var(name) {

@@ -39,6 +39,7 @@ mod hot;
 mod idle;
 mod last;
 mod monitor;
+mod os_state;
 mod overflow;
 mod panic_names;
 mod parker;
@@ -57,6 +58,7 @@ mod slice;
 mod start;
 mod status;
 mod steal;
+mod stuck;
 mod timed_joiners;
 mod timers;
 mod urge;
@@ -98,9 +100,6 @@ pub(crate) use sigquit::dump_on_sigquit;
 pub(crate) use start::default_sched;
 pub(crate) use timed_joiners::TimedJoiners;
 pub(crate) use worker::Worker;
-
-/// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
-const MAX_SPARES: usize = 1024;
 
 /// One scheduler: what its workers, its tasks and its `Runtime` share.
 ///

@@ -22,7 +22,7 @@ use super::slice;
 use super::timed_joiners::TimedJoiners;
 use super::worker::{Core, Worker};
 use super::world::World;
-use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
+use super::{Census, Sched, current, dump_on_sigquit, explain_overflows};
 use crate::dump::Quoted;
 use crate::forked;
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
@@ -75,8 +75,8 @@ impl Sched {
         }
         let workers = config.workers;
         let cores: Vec<_> = (0..workers).map(Core::new).collect();
-        let remotes: Box<[OnceLock<_>]> =
-            (0..workers as usize + MAX_SPARES).map(|_| OnceLock::new()).collect();
+        let most = workers as usize + config.max_spares;
+        let remotes: Box<[OnceLock<_>]> = (0..most).map(|_| OnceLock::new()).collect();
         for (remote, core) in remotes.iter().zip(&cores) {
             remote.set(Arc::clone(&core.remote)).expect("each is set once");
         }
@@ -89,7 +89,7 @@ impl Sched {
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),
             driver: Driver::new(),
-            monitor: Monitor::new(workers),
+            monitor: Monitor::new(),
             hogs: Hogs::new(workers),
             chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),

@@ -148,6 +148,7 @@ impl Worker {
         let _alternate_stack = AlternateStack::install();
         self.core.remote.parker.adopt();
         self.set_status(NORMAL);
+        self.come_to_help();
         while !self.sched.is_stopped() {
             let fair = self.count_pick();
             let next = if fair && self.must_retire() {
@@ -400,6 +401,14 @@ impl Worker {
     /// This worker's number, for pinning.
     pub(crate) fn index(&self) -> u32 {
         self.core.index
+    }
+
+    /// It begins to run. If work waits behind tasks that compute, a child might be another of those: for some time children
+    /// are queued, so that their parents go on.
+    pub(super) fn come_to_help(&self) {
+        if self.sched.monitor.sees_stall() {
+            self.set_deep(true);
+        }
     }
 
     /// So many continuations wait here that children should be queued.
