@@ -237,3 +237,112 @@ impl fmt::Debug for OnceState {
         f.debug_struct("OnceState").field("poisoned", &self.is_poisoned()).finish()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+    struct Shared {
+        once: Once,
+        /// How often it ran to its end.
+        number: Checked<usize>,
+    }
+
+    impl Shared {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { once: Once::new(), number: Checked::new(0) })
+        }
+
+        fn run(&self) {
+            // SAFETY: one runs at a time, and nobody reads before; loom checks both.
+            self.number.with_mut(|number| unsafe { *number += 1 });
+        }
+
+        fn call(&self) {
+            self.once.call_once(|| self.run());
+            self.assert_done();
+        }
+
+        fn assert_done(&self) {
+            // SAFETY: as above.
+            assert_eq!(self.number.with(|number| unsafe { *number }), 1);
+        }
+    }
+
+    /// All these at once, each in a thread of its own; a lost wake would be a deadlock.
+    fn check(preemptions: usize, threads: &'static [fn(&Shared)]) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(move || {
+            let shared = Shared::new();
+            let others: Vec<_> = threads[1..]
+                .iter()
+                .map(|run| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || run(&shared))
+                })
+                .collect();
+            threads[0](&shared);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            assert!(shared.once.is_completed());
+            shared.assert_done();
+            let queue = shared.once.queue.take();
+            assert!(queue.first().is_none() && !queue.has(RUNNING) && !queue.has(POISONED));
+        });
+    }
+
+    #[test]
+    fn two_callers() {
+        check(3, &[Shared::call, Shared::call]);
+    }
+
+    #[test]
+    fn three_callers() {
+        check(1, &[Shared::call, Shared::call, Shared::call]);
+    }
+
+    /// What one that only looks sees as completed it sees as a whole.
+    #[test]
+    fn a_caller_one_that_waits_and_one_that_looks() {
+        check(
+            2,
+            &[
+                Shared::call,
+                |shared| {
+                    shared.once.wait();
+                    shared.assert_done();
+                },
+                |shared| {
+                    if shared.once.is_completed() {
+                        shared.assert_done();
+                    }
+                },
+            ],
+        );
+    }
+
+    /// Whoever waits for a run that panics is woken by it, to try again or to go on waiting.
+    #[test]
+    fn a_run_that_panics_and_one_that_tries_again() {
+        check(
+            1,
+            &[
+                |shared| {
+                    let run = || shared.once.call_once_force(|_| resume_unwind(Box::new(())));
+                    // Unless it had been done.
+                    let _ = catch_unwind(AssertUnwindSafe(run));
+                    shared.once.call_once_force(|_| shared.run());
+                },
+                |shared| shared.once.call_once_force(|_| shared.run()),
+                |shared| {
+                    shared.once.wait_force();
+                    shared.assert_done();
+                },
+            ],
+        );
+    }
+}

@@ -301,3 +301,120 @@ impl Drop for SemaphorePermit<'_> {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Shared {
+        semaphore: Semaphore,
+        /// Written by threads that have all permits.
+        number: Checked<usize>,
+    }
+
+    impl Shared {
+        fn new(permits: usize) -> Arc<Self> {
+            Arc::new(Self { semaphore: Semaphore::new(permits), number: Checked::new(0) })
+        }
+
+        fn write(&self) {
+            // SAFETY: the caller has all permits; loom checks it.
+            self.number.with_mut(|number| unsafe { *number += 1 });
+        }
+
+        fn assert_at_rest(&self, permits: usize) {
+            let state = self.semaphore.state.load(Ordering::Relaxed);
+            assert_eq!(state, permits * PERMIT, "all permits are back, and nobody waits");
+            assert!(self.semaphore.queue.is_idle());
+        }
+    }
+
+    /// With a bound, because a waiter has many steps. A lost wake would be a deadlock.
+    fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
+    }
+
+    /// So many threads that acquire so many permits each, of so many.
+    fn contend(preemptions: usize, permits: usize, wanted: &'static [usize]) {
+        check(preemptions, move || {
+            let shared = Shared::new(permits);
+            let acquire = move |shared: &Shared, wanted: usize| {
+                let _permit = shared.semaphore.acquire_many(wanted);
+                if wanted == permits {
+                    shared.write();
+                }
+            };
+            let others: Vec<_> = wanted[1..]
+                .iter()
+                .map(|&wanted| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || acquire(&shared, wanted))
+                })
+                .collect();
+            acquire(&shared, wanted[0]);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            shared.assert_at_rest(permits);
+        });
+    }
+
+    #[test]
+    fn two_threads_want_the_one_permit() {
+        contend(3, 1, &[1, 1]);
+    }
+
+    #[test]
+    fn three_threads_want_the_one_permit() {
+        contend(2, 1, &[1, 1, 1]);
+    }
+
+    #[test]
+    fn one_wants_all_and_two_want_one() {
+        contend(2, 2, &[2, 1, 1]);
+    }
+
+    /// The first in the queue needs two, and gives up: the one behind it gets the one that there is.
+    #[test]
+    fn one_that_times_out_lets_the_next_by() {
+        check(2, || {
+            let shared = Shared::new(0);
+            let quitter = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let permits = shared.semaphore.acquire_many_timeout(2, Duration::ZERO);
+                    assert!(permits.is_none(), "there are never two");
+                })
+            };
+            let taker = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.semaphore.acquire().forget())
+            };
+            shared.semaphore.add_permits(1);
+            quitter.join().unwrap();
+            taker.join().unwrap();
+            shared.assert_at_rest(0);
+        });
+    }
+
+    /// A permit that comes as its waiter gives up is not lost.
+    #[test]
+    fn one_that_times_out_as_its_permit_comes() {
+        check(3, || {
+            let shared = Shared::new(0);
+            let quitter = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let permit = shared.semaphore.acquire_timeout(Duration::ZERO);
+                    permit.map(SemaphorePermit::forget).is_some()
+                })
+            };
+            shared.semaphore.add_permits(1);
+            let took = quitter.join().unwrap();
+            shared.assert_at_rest(usize::from(!took));
+        });
+    }
+}
