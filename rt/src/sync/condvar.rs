@@ -281,3 +281,125 @@ impl WaitTimeoutResult {
         self.0
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::sync::Mutex;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Shared {
+        number: Mutex<usize>,
+        changed: Condvar,
+    }
+
+    impl Shared {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { number: Mutex::new(0), changed: Condvar::new() })
+        }
+
+        fn add(&self, number: usize) {
+            *self.number.lock().unwrap() += number;
+        }
+
+        fn take(&self) {
+            let number = self.number.lock().unwrap();
+            *self.changed.wait_while(number, |number| *number == 0).unwrap() -= 1;
+        }
+
+        /// Looks and waits once, until a deadline that has passed: true if it was notified.
+        fn look_and_time_out(&self) -> bool {
+            let number = self.number.lock().unwrap();
+            *number == 0 && !self.changed.wait_timeout(number, Duration::ZERO).unwrap().1.0
+        }
+
+        fn assert_at_rest(&self, number: usize) {
+            assert_eq!(*self.number.try_lock().expect("nobody has the mutex"), number);
+            assert!(self.changed.queue.is_idle(), "nobody waits");
+        }
+    }
+
+    fn spawn(shared: &Arc<Shared>, run: impl FnOnce(&Shared) + 'static) -> thread::JoinHandle<()> {
+        let shared = Arc::clone(shared);
+        thread::spawn(move || run(&shared))
+    }
+
+    /// With a bound, because a waiter has many steps. A lost notification would be a deadlock.
+    fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
+    }
+
+    #[test]
+    fn notified_after_the_mutex_was_unlocked() {
+        check(3, || {
+            let shared = Shared::new();
+            let taker = spawn(&shared, Shared::take);
+            shared.add(1);
+            shared.changed.notify_one();
+            taker.join().unwrap();
+            shared.assert_at_rest(0);
+        });
+    }
+
+    #[test]
+    fn notified_with_the_mutex_locked() {
+        check(3, || {
+            let shared = Shared::new();
+            let taker = spawn(&shared, Shared::take);
+            let mut number = shared.number.lock().unwrap();
+            *number += 1;
+            shared.changed.notify_one();
+            drop(number);
+            taker.join().unwrap();
+            shared.assert_at_rest(0);
+        });
+    }
+
+    #[test]
+    fn two_are_notified_one_by_one() {
+        check(1, || {
+            let shared = Shared::new();
+            let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
+            for _ in 0..2 {
+                shared.add(1);
+                shared.changed.notify_one();
+            }
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            shared.assert_at_rest(0);
+        });
+    }
+
+    #[test]
+    fn two_are_notified_together() {
+        check(1, || {
+            let shared = Shared::new();
+            let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
+            shared.add(2);
+            shared.changed.notify_all();
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            shared.assert_at_rest(0);
+        });
+    }
+
+    /// A wait that says it timed out has had no notification: it went to the other.
+    #[test]
+    fn one_that_times_out_takes_no_notification_along() {
+        check(1, || {
+            let shared = Shared::new();
+            let quitter = spawn(&shared, |shared| {
+                if shared.look_and_time_out() {
+                    shared.changed.notify_one();
+                }
+            });
+            let taker = spawn(&shared, Shared::take);
+            shared.add(1);
+            shared.changed.notify_one();
+            quitter.join().unwrap();
+            taker.join().unwrap();
+            shared.assert_at_rest(0);
+        });
+    }
+}

@@ -250,79 +250,105 @@ mod models {
     use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;
-    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-    struct Made {
+    struct Shared {
         once: Once,
-        value: Checked<usize>,
+        /// How often it ran to its end.
+        number: Checked<usize>,
     }
 
-    impl Made {
+    impl Shared {
         fn new() -> Arc<Self> {
-            Arc::new(Self { once: Once::new(), value: Checked::new(0) })
+            Arc::new(Self { once: Once::new(), number: Checked::new(0) })
         }
 
-        fn make(&self) {
-            // SAFETY: this is run by one thread, once; loom checks it.
-            self.value.with_mut(|value| unsafe { *value += 1 });
+        fn run(&self) {
+            // SAFETY: one runs at a time, and nobody reads before; loom checks both.
+            self.number.with_mut(|number| unsafe { *number += 1 });
         }
 
-        fn assert_made(&self) {
-            assert!(self.once.is_completed());
-            // SAFETY: it is made, and nobody changes it any more; loom checks it.
-            assert_eq!(self.value.with(|value| unsafe { *value }), 1);
+        fn call(&self) {
+            self.once.call_once(|| self.run());
+            self.assert_done();
+        }
+
+        fn assert_done(&self) {
+            // SAFETY: as above.
+            assert_eq!(self.number.with(|number| unsafe { *number }), 1);
         }
     }
 
-    #[test]
-    fn of_two_one_runs_it_and_both_see_it_done() {
-        loom::model(|| {
-            let made = Made::new();
-            let other = {
-                let made = Arc::clone(&made);
-                thread::spawn(move || {
-                    made.once.call_once(|| made.make());
-                    made.assert_made();
+    /// All these at once, each in a thread of its own; a lost wake would be a deadlock.
+    fn check(preemptions: usize, threads: &'static [fn(&Shared)]) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(move || {
+            let shared = Shared::new();
+            let others: Vec<_> = threads[1..]
+                .iter()
+                .map(|run| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || run(&shared))
                 })
-            };
-            made.once.call_once(|| made.make());
-            made.assert_made();
-            other.join().unwrap();
+                .collect();
+            threads[0](&shared);
+            others.into_iter().for_each(|other| other.join().unwrap());
+            assert!(shared.once.is_completed());
+            shared.assert_done();
+            let queue = shared.once.queue.take();
+            assert!(queue.first().is_none() && !queue.has(RUNNING) && !queue.has(POISONED));
         });
     }
 
     #[test]
-    fn one_that_waits_sees_it_done() {
-        loom::model(|| {
-            let made = Made::new();
-            let waiter = {
-                let made = Arc::clone(&made);
-                thread::spawn(move || {
-                    made.once.wait();
-                    made.assert_made();
-                })
-            };
-            made.once.call_once_force(|_| made.make());
-            waiter.join().unwrap();
-        });
+    fn two_callers() {
+        check(3, &[Shared::call, Shared::call]);
     }
 
-    /// One that panics leaves it to the next, who is not forgotten in the queue.
     #[test]
-    fn after_a_panic_another_runs_it() {
-        loom::model(|| {
-            let made = Made::new();
-            let panics = {
-                let made = Arc::clone(&made);
-                thread::spawn(move || {
-                    let panic = |_: &OnceState| std::panic::resume_unwind(Box::new(()));
-                    let call = || made.once.call_once_force(panic);
-                    let _ = catch_unwind(AssertUnwindSafe(call));
-                })
-            };
-            made.once.call_once_force(|_| made.make());
-            made.assert_made();
-            panics.join().unwrap();
-        });
+    fn three_callers() {
+        check(1, &[Shared::call, Shared::call, Shared::call]);
+    }
+
+    /// What one that only looks sees as completed it sees as a whole.
+    #[test]
+    fn a_caller_one_that_waits_and_one_that_looks() {
+        check(
+            2,
+            &[
+                Shared::call,
+                |shared| {
+                    shared.once.wait();
+                    shared.assert_done();
+                },
+                |shared| {
+                    if shared.once.is_completed() {
+                        shared.assert_done();
+                    }
+                },
+            ],
+        );
+    }
+
+    /// Whoever waits for a run that panics is woken by it, to try again or to go on waiting.
+    #[test]
+    fn a_run_that_panics_and_one_that_tries_again() {
+        check(
+            1,
+            &[
+                |shared| {
+                    let run = || shared.once.call_once_force(|_| resume_unwind(Box::new(())));
+                    // Unless it had been done.
+                    let _ = catch_unwind(AssertUnwindSafe(run));
+                    shared.once.call_once_force(|_| shared.run());
+                },
+                |shared| shared.once.call_once_force(|_| shared.run()),
+                |shared| {
+                    shared.once.wait_force();
+                    shared.assert_done();
+                },
+            ],
+        );
     }
 }

@@ -421,110 +421,110 @@ mod models {
 
     struct Shared {
         semaphore: Semaphore,
-        /// What who has the only permit has to itself.
-        count: Checked<usize>,
+        /// Written by threads that have all permits.
+        number: Checked<usize>,
     }
 
     impl Shared {
         fn new(permits: usize) -> Arc<Self> {
-            Arc::new(Self { semaphore: Semaphore::new(permits), count: Checked::new(0) })
+            Arc::new(Self { semaphore: Semaphore::new(permits), number: Checked::new(0) })
         }
 
-        fn add(&self) {
-            let permit = self.semaphore.acquire();
-            // SAFETY: there is one permit, and it is ours; loom checks it.
-            self.count.with_mut(|count| unsafe { *count += 1 });
-            drop(permit);
-        }
-
-        /// Waits for so many permits: with a time that is over, or without.
-        fn take(&self, permits: usize, timed: bool) -> bool {
-            let deadline = timed.then(Instant::now);
-            self.semaphore.try_take(permits)
-                || self.semaphore.wait(permits, deadline, Location::caller())
+        fn write(&self) {
+            // SAFETY: the caller has all permits; loom checks it.
+            self.number.with_mut(|number| unsafe { *number += 1 });
         }
 
         fn assert_at_rest(&self, permits: usize) {
-            assert_eq!(self.semaphore.state.load(Ordering::Relaxed), permits * PERMIT);
-            assert_eq!(self.semaphore.queue.take().len(), 0);
+            let state = self.semaphore.state.load(Ordering::Relaxed);
+            assert_eq!(state, permits * PERMIT, "all permits are back, and nobody waits");
+            assert!(self.semaphore.queue.is_idle());
         }
     }
 
-    fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
-        let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(preemptions);
-        model.check(body);
+    /// With a bound, because a waiter has many steps. A lost wake would be a deadlock.
+    fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
     }
 
-    #[test]
-    fn a_permit_is_one_threads_at_a_time() {
-        model(3, || {
-            let shared = Shared::new(1);
-            let other = {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || shared.add())
+    /// So many threads that acquire so many permits each, of so many.
+    fn contend(preemptions: usize, permits: usize, wanted: &'static [usize]) {
+        check(preemptions, move || {
+            let shared = Shared::new(permits);
+            let acquire = move |shared: &Shared, wanted: usize| {
+                let _permit = shared.semaphore.acquire_many(wanted);
+                if wanted == permits {
+                    shared.write();
+                }
             };
-            shared.add();
-            other.join().unwrap();
-            shared.assert_at_rest(1);
-        });
-    }
-
-    /// A wake that is lost is a deadlock: permits come while two wait, of whom the first needs both.
-    #[test]
-    fn permits_that_come_reach_all_who_wait() {
-        model(2, || {
-            let shared = Shared::new(0);
-            let others = [2, 1].map(|permits| {
-                let shared = Arc::clone(&shared);
-                thread::spawn(move || {
-                    assert!(shared.take(permits, false));
-                    shared.semaphore.add_permits(permits);
+            let others: Vec<_> = wanted[1..]
+                .iter()
+                .map(|&wanted| {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || acquire(&shared, wanted))
                 })
-            });
-            shared.semaphore.add_permits(1);
-            shared.semaphore.add_permits(1);
+                .collect();
+            acquire(&shared, wanted[0]);
             others.into_iter().for_each(|other| other.join().unwrap());
-            shared.assert_at_rest(2);
+            shared.assert_at_rest(permits);
         });
     }
 
-    /// The first in the queue needs more than there is, and gives up as it is given some, or before: what is there is
-    /// the next one's.
     #[test]
-    fn one_whose_time_is_over_loses_no_permit_and_holds_nobody_up() {
-        model(2, || {
+    fn two_threads_want_the_one_permit() {
+        contend(3, 1, &[1, 1]);
+    }
+
+    #[test]
+    fn three_threads_want_the_one_permit() {
+        contend(2, 1, &[1, 1, 1]);
+    }
+
+    #[test]
+    fn one_wants_all_and_two_want_one() {
+        contend(2, 2, &[2, 1, 1]);
+    }
+
+    /// The first in the queue needs two, and gives up: the one behind it gets the one that there is.
+    #[test]
+    fn one_that_times_out_lets_the_next_by() {
+        check(2, || {
             let shared = Shared::new(0);
-            let gives_up = {
+            let quitter = {
                 let shared = Arc::clone(&shared);
                 thread::spawn(move || {
-                    if shared.take(2, true) {
-                        shared.semaphore.add_permits(2);
-                    }
+                    let permits = shared.semaphore.acquire_many_timeout(2, Duration::ZERO);
+                    assert!(permits.is_none(), "there are never two");
                 })
             };
-            let waits = {
+            let taker = {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || assert!(shared.take(1, false)))
+                thread::spawn(move || shared.semaphore.acquire().forget())
             };
             shared.semaphore.add_permits(1);
-            waits.join().unwrap();
-            gives_up.join().unwrap();
+            quitter.join().unwrap();
+            taker.join().unwrap();
             shared.assert_at_rest(0);
         });
     }
 
+    /// A permit that comes as its waiter gives up is not lost.
     #[test]
-    fn a_permit_that_comes_in_the_last_moment_is_not_lost() {
-        model(3, || {
+    fn one_that_times_out_as_its_permit_comes() {
+        check(3, || {
             let shared = Shared::new(0);
-            let gives_up = {
+            let quitter = {
                 let shared = Arc::clone(&shared);
-                thread::spawn(move || shared.take(1, true))
+                thread::spawn(move || {
+                    let permit = shared.semaphore.acquire_timeout(Duration::ZERO);
+                    permit.map(SemaphorePermit::forget).is_some()
+                })
             };
             shared.semaphore.add_permits(1);
-            let taken = gives_up.join().unwrap();
-            shared.assert_at_rest(usize::from(!taken));
+            let took = quitter.join().unwrap();
+            shared.assert_at_rest(usize::from(!took));
         });
     }
 }

@@ -6,7 +6,8 @@
 //! this but the waiter's fence is free.) A condition may also be changed inside a
 //! [`Sole`](crate::sole::Sole), if those who wait come to it when they look again.
 //!
-//! Its model is with those of the state machine that a wait is (`task/state.rs`).
+//! The models at the end of this file are of a condition and its list; those of the state machine that a wait
+//! is are in `task/state.rs`.
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -166,5 +167,168 @@ impl WaitList {
 pub(crate) fn sequentially_consistent() {
     if cfg!(loom) {
         fence(Ordering::SeqCst);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::wait::WOKEN;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// A counting condition in front of a list, as a channel's buffer is.
+    struct Counter {
+        count: AtomicUsize,
+        list: WaitList,
+    }
+
+    impl Counter {
+        fn new() -> Arc<Self> {
+            Arc::new(Self { count: AtomicUsize::new(0), list: WaitList::new() })
+        }
+
+        fn add(&self, number: usize) {
+            self.count.fetch_add(number, Ordering::SeqCst);
+        }
+
+        fn try_take(&self) -> bool {
+            let take = |count: usize| count.checked_sub(1);
+            self.count.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
+        }
+
+        fn wait(&self, deadline: Option<Instant>) {
+            let ready = || {
+                sequentially_consistent();
+                self.count.load(Ordering::SeqCst) > 0
+            };
+            self.list.wait(ready, Reason::Recv, deadline, Location::caller());
+        }
+
+        fn take(&self) {
+            while !self.try_take() {
+                self.wait(None);
+            }
+        }
+
+        /// Looks, waits until a deadline that has passed, and looks again.
+        fn take_or_time_out(&self) -> bool {
+            self.try_take() || {
+                self.wait(Some(Instant::now()));
+                self.try_take()
+            }
+        }
+
+        fn assert_at_rest(&self, count: usize) {
+            assert_eq!(self.count.load(Ordering::Relaxed), count);
+            assert_eq!(self.list.waiting.load(Ordering::Relaxed), 0, "nobody waits");
+        }
+    }
+
+    fn spawn(
+        counter: &Arc<Counter>,
+        run: impl FnOnce(&Counter) + 'static,
+    ) -> thread::JoinHandle<()> {
+        let counter = Arc::clone(counter);
+        thread::spawn(move || run(&counter))
+    }
+
+    /// With a bound, because a waiter has many steps. A lost wake would be a deadlock.
+    fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+        let mut builder = loom::model::Builder::new();
+        builder.preemption_bound = Some(preemptions);
+        builder.check(model);
+    }
+
+    #[test]
+    fn a_waiter_sees_the_change_or_is_woken() {
+        check(3, || {
+            let counter = Counter::new();
+            let taker = spawn(&counter, Counter::take);
+            counter.add(1);
+            counter.list.notify_one();
+            taker.join().unwrap();
+            counter.assert_at_rest(0);
+        });
+    }
+
+    /// One is woken for each change, and none is woken for two.
+    #[test]
+    fn two_waiters_and_two_changes() {
+        check(2, || {
+            let counter = Counter::new();
+            let takers = [(); 2].map(|()| spawn(&counter, Counter::take));
+            for _ in 0..2 {
+                counter.add(1);
+                counter.list.notify_one();
+            }
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            counter.assert_at_rest(0);
+        });
+    }
+
+    #[test]
+    fn two_waiters_and_a_change_for_all() {
+        check(2, || {
+            let counter = Counter::new();
+            let takers = [(); 2].map(|()| spawn(&counter, Counter::take));
+            counter.add(2);
+            counter.list.notify_all(WOKEN);
+            takers.into_iter().for_each(|taker| taker.join().unwrap());
+            counter.assert_at_rest(0);
+        });
+    }
+
+    /// What a waiter that times out is woken for it takes; what it is not woken for another is.
+    #[test]
+    fn one_that_times_out_beside_one_that_waits() {
+        check(2, || {
+            let counter = Counter::new();
+            let quitter = {
+                let counter = Arc::clone(&counter);
+                thread::spawn(move || counter.take_or_time_out())
+            };
+            let taker = spawn(&counter, Counter::take);
+            for _ in 0..2 {
+                counter.add(1);
+                counter.list.notify_one();
+            }
+            taker.join().unwrap();
+            let took = quitter.join().unwrap();
+            counter.assert_at_rest(usize::from(!took));
+        });
+    }
+
+    /// A watcher is told of every change, and takes none: a taker is woken beside it.
+    #[test]
+    fn a_watcher_takes_nothing_from_a_taker() {
+        check(2, || {
+            let counter = Counter::new();
+            let taker = spawn(&counter, Counter::take);
+            let watcher = spawn(&counter, |counter| {
+                let site = Location::caller();
+                let wait = Wait::arm(site);
+                let mut node = Node::new(wait.waiter(), ptr::null_mut());
+                let node = NonNull::from(&mut node);
+                // SAFETY: the node stays in this frame until it has left below.
+                unsafe { counter.list.enter(node, true) };
+                if counter.count.load(Ordering::SeqCst) > 0 {
+                    // Or it was told, which is the same.
+                    let _ = wait.cancel();
+                } else {
+                    wait.park(Reason::Select, None, site);
+                }
+                // SAFETY: entered above, and alive.
+                unsafe { counter.list.leave(node, true) };
+            });
+            counter.add(1);
+            counter.list.notify_one();
+            taker.join().unwrap();
+            // For the watcher, which may have come when all was taken.
+            counter.add(1);
+            counter.list.notify_one();
+            watcher.join().unwrap();
+            counter.assert_at_rest(1);
+        });
     }
 }
