@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 
 use memmap2::{MmapMut, MmapOptions};
 
+use crate::page_size;
+
 /// The signals that a touched guard raises: SIGSEGV on Linux, on other systems perhaps SIGBUS.
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
@@ -159,7 +161,8 @@ fn instruction(context: *mut libc::c_void) -> usize {
 /// ```
 #[derive(Debug)]
 pub struct AlternateStack {
-    /// Stays mapped, if it is not seen that no thread has it for its alternate stack, or ever will.
+    /// A guard, and the stack. Stays mapped, if it is not seen that no thread has it for its alternate stack, or ever
+    /// will.
     memory: ManuallyDrop<MmapMut>,
     before: libc::stack_t,
     _thread_bound: std::marker::PhantomData<*const ()>,
@@ -175,9 +178,12 @@ impl AlternateStack {
     ///
     /// When there is no memory for it, or it runs on its alternate stack now.
     pub fn install() -> io::Result<Self> {
-        let mut memory = MmapOptions::new().len(Self::SIZE).map_anon()?;
-        let ours =
-            libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+        let memory = MmapOptions::new().len(page_size() + Self::SIZE).map_anon()?;
+        // SAFETY: nothing is in the memory yet, of which this is the first page.
+        if unsafe { libc::mprotect(memory.as_ptr() as *mut _, page_size(), libc::PROT_NONE) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let ours = libc::stack_t { ss_sp: bottom(&memory), ss_flags: 0, ss_size: Self::SIZE };
         let mut before = MaybeUninit::uninit();
         // SAFETY: the memory is ours, and stays mapped unless drop sees that it is out of use.
         if unsafe { libc::sigaltstack(&raw const ours, before.as_mut_ptr()) } != 0 {
@@ -200,13 +206,18 @@ impl AlternateStack {
     }
 }
 
+/// Where the stack begins, above its guard.
+fn bottom(memory: &MmapMut) -> *mut libc::c_void {
+    memory.as_ptr().wrapping_add(page_size()).cast_mut().cast()
+}
+
 impl Drop for AlternateStack {
     fn drop(&mut self) {
         let mut now = MaybeUninit::<libc::stack_t>::uninit();
         // SAFETY: asking changes nothing.
         let known = unsafe { libc::sigaltstack(std::ptr::null(), now.as_mut_ptr()) } == 0;
         // SAFETY: written if `known`.
-        let ours = known && unsafe { now.assume_init() }.ss_sp == self.memory.as_mut_ptr().cast();
+        let ours = known && unsafe { now.assume_init() }.ss_sp == bottom(&self.memory);
         // SAFETY: what was there before is mapped still if it was an `AlternateStack`, as below; else it is up to
         // whoever installed it and has not taken it out. It fails while a handler runs on ours.
         if ours && unsafe { libc::sigaltstack(&raw const self.before, std::ptr::null_mut()) } == 0 {

@@ -135,24 +135,41 @@ fn a_cache_tells_of_what_comes_from_the_pool_and_is_about_to_be_taken() {
 fn touching_a_guard_kills_the_process() {
     for kind in [GuardKind::Auto, GuardKind::Mprotect] {
         let slot = Pool::new(GuardConfig::new(kind)).take(class()).unwrap();
-        let guard = slot.bottom().as_ptr();
-        // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
-        // allocates.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
-            // the slot, which is ours; `_exit` has no preconditions.
-            unsafe {
-                libc::signal(libc::SIGSEGV, libc::SIG_DFL);
-                guard.add(page_size() - 1).write_volatile(1);
-                libc::_exit(0);
-            }
+        assert_faults(slot.bottom().as_ptr().wrapping_add(slot.guard() - 1));
+    }
+    let alternate = AlternateStack::install().unwrap();
+    assert_faults(alternate_stack().ss_sp.cast::<u8>().wrapping_sub(1));
+    drop(alternate);
+}
+
+#[track_caller]
+fn assert_faults(place: *mut u8) {
+    // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
+    // allocates.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
+        // the child, which uses none any more; `_exit` has no preconditions.
+        unsafe {
+            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+            place.write_volatile(1);
+            libc::_exit(0);
         }
-        let mut status = 0;
-        // SAFETY: `child` is our child and `status` is a local.
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        assert!(libc::WIFSIGNALED(status), "{kind:?}: no fault");
-        assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
+    }
+    let mut status = 0;
+    // SAFETY: `child` is our child and `status` is a local.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFSIGNALED(status), "no fault");
+    assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
+}
+
+/// The calling thread's.
+fn alternate_stack() -> libc::stack_t {
+    // SAFETY: all zeros is a valid stack_t, and asking changes nothing.
+    unsafe {
+        let mut now: libc::stack_t = std::mem::zeroed();
+        assert_eq!(libc::sigaltstack(std::ptr::null(), &mut now), 0);
+        now
     }
 }
 
@@ -284,35 +301,27 @@ fn a_guard_that_leaves_nothing_of_a_slot_is_an_error() {
 /// Whatever the order in which they go: as long as a thread may come to use one, or has it, it is mapped.
 #[test]
 fn an_alternate_stack_that_is_in_use_is_not_unmapped() {
-    fn current() -> libc::stack_t {
-        // SAFETY: all zeros is a valid stack_t, and asking changes nothing.
-        unsafe {
-            let mut now: libc::stack_t = std::mem::zeroed();
-            assert_eq!(libc::sigaltstack(std::ptr::null(), &mut now), 0);
-            now
-        }
-    }
     fn is_mapped(stack: &libc::stack_t) -> bool {
         let mut states = [0_u8; 64];
         // SAFETY: it writes a byte for each page, of which there are fewer.
         unsafe { libc::mincore(stack.ss_sp, stack.ss_size, states.as_mut_ptr()) == 0 }
     }
-    let before = current();
+    let before = alternate_stack();
     let first = AlternateStack::install().unwrap();
-    let with_first = current();
+    let with_first = alternate_stack();
     let second = AlternateStack::install().unwrap();
-    let with_second = current();
+    let with_second = alternate_stack();
     assert_ne!(with_first.ss_sp, with_second.ss_sp);
 
     drop(first);
-    assert_eq!(current().ss_sp, with_second.ss_sp);
+    assert_eq!(alternate_stack().ss_sp, with_second.ss_sp);
     drop(second);
-    assert_eq!(current().ss_sp, with_first.ss_sp);
-    assert!(is_mapped(&current()));
+    assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
+    assert!(is_mapped(&alternate_stack()));
 
     // In order, all is as before.
     drop(AlternateStack::install().unwrap());
-    assert_eq!(current().ss_sp, with_first.ss_sp);
+    assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
 
     // On a thread that it was not made on, as when a fiber has it.
     let stolen = std::thread::scope(|scope| {
@@ -322,7 +331,7 @@ fn an_alternate_stack_that_is_in_use_is_not_unmapped() {
         scope.spawn(|| Moved(AlternateStack::install().unwrap())).join().unwrap()
     });
     drop(stolen);
-    assert_eq!(current().ss_sp, with_first.ss_sp);
+    assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
     // SAFETY: it was installed when this thread began.
     assert_eq!(unsafe { libc::sigaltstack(&raw const before, std::ptr::null_mut()) }, 0);
 }
