@@ -1,5 +1,7 @@
 //! What a `Builder` and a `RuntimeBuilder` are told.
 
+mod extremes;
+
 use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;

@@ -30,6 +30,7 @@ pub(crate) fn all() {
 }
 
 #[expect(deprecated, reason = "they are there")]
+#[expect(clippy::type_complexity, reason = "written out, to be seen")]
 fn names_have_their_types() {
     let _: fn(Duration) = thread::sleep;
     let _: fn(u32) = thread::sleep_ms;
@@ -102,7 +103,7 @@ fn builders_do_as_they_are_told() {
     let handle = named.spawn(|| thread::current().name().map(str::to_owned)).unwrap();
     assert_eq!(handle.thread().name(), Some("named"));
     assert_eq!(handle.join().unwrap().as_deref(), Some("named"));
-    assert_eq!(thread::spawn(|| thread::current().name().is_none()).join().unwrap(), true);
+    assert!(thread::spawn(|| thread::current().name().is_none()).join().unwrap());
     let wrong = || Builder::new().name("\0".to_owned()).spawn(|| ()).is_ok();
     assert!(catch_unwind(wrong).is_err());
 }

@@ -92,7 +92,12 @@ impl Config {
         };
         let workers = match u32::try_from(workers) {
             Ok(workers @ 1..=MAX_WORKERS) => workers,
-            _ => return Err(invalid(format!("workers must be 1 to {MAX_WORKERS}, not {workers}"))),
+            _ => {
+                return Err(invalid(format!(
+                    "the workers of a runtime (RuntimeBuilder::workers, else GTHREAD_WORKERS) must be \
+                     1 to {MAX_WORKERS}, not {workers}"
+                )));
+            }
         };
         let max_spares = match wishes.max_spares {
             Some(spares) => spares,
@@ -215,11 +220,10 @@ fn chaos_from_env() -> io::Result<u64> {
     let seed = match std::env::var(NAME).as_deref().map(str::trim) {
         Err(std::env::VarError::NotPresent) => 0,
         Ok("random") => *RANDOM,
-        wrong_or_seed => {
-            wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
-                invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
-            })?
-        }
+        Ok(seed) => seed
+            .parse()
+            .map_err(|_| invalid(format!("{NAME} must be a number or \"random\", not {seed:?}")))?,
+        Err(error) => return Err(invalid(format!("{NAME}: {error}"))),
     };
     if seed != 0 {
         // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
@@ -234,13 +238,14 @@ fn chaos_from_env() -> io::Result<u64> {
 /// One of some values, by what they are called in the environment; the first if nothing is said.
 fn choice_from_env<T: Copy>(name: &str, values: &[(&str, T)]) -> io::Result<T> {
     let said = match std::env::var(name) {
+        Ok(said) => said,
         Err(std::env::VarError::NotPresent) => return Ok(values[0].1),
-        said => said,
+        Err(error) => return Err(invalid(format!("{name}: {error}"))),
     };
-    let value = values.iter().find(|(value, _)| said.as_deref() == Ok(value));
+    let value = values.iter().find(|(value, _)| said.trim() == *value);
     value.map(|&(_, value)| value).ok_or_else(|| {
         let names: Vec<_> = values.iter().map(|(value, _)| *value).collect();
-        invalid(format!("{name} is {}, not {said:?}", names.join(" or ")))
+        invalid(format!("{name} must be {}, not {said:?}", names.join(" or ")))
     })
 }
 
