@@ -78,12 +78,12 @@ impl Barrier {
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it is claimed or removed below.
         unsafe { waiting.push(node) };
-        if wait.park_unlocking(waiting, Reason::Barrier, None, site) == TIMED_OUT {
+        let op = wait.park_unlocking(waiting, Reason::Barrier, None, site);
+        // A thread whose runtime has ended stays there, and counts.
+        if op == TIMED_OUT && wait.withdrawn() == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.waiting.lock().remove(node) };
-            if wait.withdrawn() == TIMED_OUT {
-                park::interrupted(site);
-            }
+            park::interrupted(site);
         }
         BarrierWaitResult(false)
     }
