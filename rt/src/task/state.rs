@@ -38,8 +38,7 @@ pub(crate) type Op = u32;
 
 /// The operation that a deadline selects.
 pub(crate) const TIMED_OUT: Op = MAX_OP;
-/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`). It is told that it has
-/// timed out, and does not come back from its wait.
+/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`), and which never goes on.
 const ENDED: Op = MAX_OP - 1;
 
 const PHASE: u64 = 0b11;
@@ -56,6 +55,8 @@ const BY_TOKEN: u64 = 1 << 2;
 /// Set with `IDLE` while a green thread sleeps without having armed its cell, its queue's lock in its
 /// command.
 const HELD: u64 = 1 << 3;
+/// Set with `HELD` if the runtime has ended: nobody claims the wait any more, except by chance one that looked before.
+const DYING: u64 = 1 << 4;
 const OP_SHIFT: u32 = 8;
 const GENERATION: u64 = 1 << 32;
 /// The greatest operation that fits between them.
@@ -169,28 +170,52 @@ impl WaitCell {
         (word & PHASE == PARKED).then_some(word)
     }
 
-    /// Ends the wait of an owner that is to withdraw from it: false if it is in none, or was claimed before. One that
-    /// holds its wait (`HELD`) may still be claimed, by the lock of its queue, until it has withdrawn. By the one thread
-    /// that may run the owner.
-    pub(crate) fn end_if_asleep(&self) -> bool {
-        let word = self.word.load(Ordering::Acquire);
-        match word & (PHASE | HELD) {
-            HELD => true,
-            // Of those who may change it, all claim it.
-            PARKED => self.try_select(word, ENDED).is_ok(),
-            _ => false,
+    /// Ends the wait of an owner that never goes on: false if it is in none, or was claimed before. One that holds its
+    /// wait may still be claimed, by somebody who has its queue's lock already, until it has taken the lock itself. By the
+    /// one thread that may run the owner.
+    pub(crate) fn end(&self) -> bool {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let ended = match word & (PHASE | HELD) {
+                HELD => self.word.compare_exchange(
+                    word,
+                    word | DYING,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                ),
+                PARKED => self.try_select(word, ENDED).map(|()| word),
+                // Perhaps it was ended before.
+                _ => return self.selected() == Some(ENDED),
+            };
+            match ended {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
         }
     }
 
+    /// Goes to sleep for ever. Owner only, after its wait was [ended](WaitCell::end).
+    pub(crate) fn hold_for_ever(&self) {
+        let last = self.word.load(Ordering::Relaxed);
+        self.word.store((last & !(GENERATION - 1)) | IDLE | HELD | DYING, Ordering::Release);
+    }
+
     /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
-    /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it.
+    /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it. False if the owner never
+    /// goes on.
     #[inline]
-    pub(crate) fn select_held(&self, op: Op) {
+    #[must_use]
+    pub(crate) fn select_held(&self, op: Op) -> bool {
         let last = self.word.load(Ordering::Relaxed);
         debug_assert_eq!(last & (PHASE | HELD), IDLE | HELD, "not held");
+        if last & DYING != 0 {
+            return false;
+        }
         let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
-        // Relaxed: the owner is made to run by the caller, which hands it everything.
+        // Relaxed: the owner is made to run by the caller, which hands it everything. (If it is `DYING` by now, that is
+        // undone: it uses what it is woken for.)
         self.word.store(selected, Ordering::Relaxed);
+        true
     }
 
     /// Withdraws the wait: `None` if that succeeded, else the operation that was selected before.
@@ -438,7 +463,7 @@ mod models {
                     let mut queue = world.queue.lock();
                     let found = std::mem::replace(&mut *queue, false);
                     if found {
-                        world.cell.select_held(7);
+                        assert!(world.cell.select_held(7));
                     }
                     drop(queue);
                     // Resumed here.

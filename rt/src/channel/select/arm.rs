@@ -93,11 +93,21 @@ impl Round {
         self.wait.as_ref().and_then(Wait::cancel)
     }
 
-    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`.
+    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`. After `TIMED_OUT` comes
+    /// [`Round::withdrawn`].
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(&mut self, deadline: Option<Instant>) -> Op {
         self.arm(());
-        self.wait.as_ref().expect("just armed").park(Reason::Select, deadline, self.site)
+        self.wait.as_ref().expect("just armed").park_or_withdraw(
+            Reason::Select,
+            deadline,
+            self.site,
+        )
+    }
+
+    /// All arms are unregistered after `TIMED_OUT`: does not come back if the thread's runtime has ended.
+    pub(crate) fn withdrawn(&self) {
+        self.wait.as_ref().map(Wait::withdrawn);
     }
 }
 

@@ -210,7 +210,7 @@ unsafe fn wait(
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
-    let mut step = Step::Registered;
+    let (mut step, mut timed_out) = (Step::Registered, false);
     for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
         step = unsafe { cases[n].arm.register(place(n), &mut round, token) };
@@ -221,7 +221,7 @@ unsafe fn wait(
     }
     match step {
         Step::Registered => match round.park(deadline(cases, until)) {
-            TIMED_OUT => {}
+            TIMED_OUT => timed_out = true,
             op => claimed = Some(op),
         },
         Step::Ready | Step::Claimed => claimed = round.claimed(),
@@ -233,6 +233,9 @@ unsafe fn wait(
         let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
         // SAFETY: above.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
+    }
+    if timed_out {
+        round.withdrawn();
     }
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
@@ -265,15 +268,19 @@ unsafe fn watch(
             break;
         }
     }
+    let mut timed_out = false;
     if ready {
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
-        round.park(deadline(cases, until));
+        timed_out = round.park(deadline(cases, until)) == TIMED_OUT;
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
+    }
+    if timed_out {
+        round.withdrawn();
     }
 }
 
