@@ -257,7 +257,7 @@ impl Wait {
         if !task.ends.get() {
             return TIMED_OUT;
         }
-        if let (Who::Held(_), Some(op)) = (&self.who, task.wait.selected()) {
+        if let (Who::Held(_), Some(op)) = (&self.who, task.wait.claimed_at_last()) {
             task.ends.set(false);
             // SAFETY: the task runs here. Whoever has claimed it makes it runnable.
             let resumed = unsafe { task.suspend_asleep(Command::CLAIMED) };

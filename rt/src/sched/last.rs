@@ -293,3 +293,88 @@ impl Worker {
         }
     }
 }
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::{AtomicUsize, Ordering};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct World {
+        room: LastTurns,
+        /// OS threads that may run tasks outside the room.
+        outside: AtomicUsize,
+        leads: AtomicUsize,
+        sent: AtomicUsize,
+    }
+
+    impl World {
+        /// What a worker does that finds the scheduler stopped, or a spare that ends without.
+        fn work(&self, me: u32, spare_ends: bool, pinned: Option<u32>) {
+            if !spare_ends {
+                self.outside.fetch_sub(1, Ordering::Relaxed);
+                self.room.enter(me);
+                loop {
+                    match self.room.wait_for_call(me) {
+                        Call::Go => break,
+                        Call::Lead => {
+                            self.leads.fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(self.outside.load(Ordering::Relaxed), 0, "not all are here");
+                            if let Some(pinned) = pinned.filter(|&pinned| pinned != me) {
+                                let sent = self.room.send(pinned);
+                                assert_eq!(usize::from(sent), self.sent.load(Ordering::Relaxed));
+                            }
+                            self.room.pass_to(Turn::Over);
+                        }
+                        Call::RunPinned => {
+                            self.sent.fetch_add(1, Ordering::Relaxed);
+                            self.room.pass_to(Turn::Leader);
+                        }
+                    }
+                }
+            } else {
+                self.outside.fetch_sub(1, Ordering::Relaxed);
+            }
+            self.room.thread_ends();
+        }
+    }
+
+    /// A worker, and a monitor that starts a spare.
+    fn model(spare_ends: bool, pinned: Option<u32>) {
+        loom::model(move || {
+            let world = Arc::new(World {
+                room: LastTurns::new(),
+                outside: AtomicUsize::new(1),
+                leads: AtomicUsize::new(0),
+                sent: AtomicUsize::new(0),
+            });
+            let start = |me, spare_ends| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work(me, spare_ends, pinned))
+            };
+            world.room.expect_thread();
+            world.room.expect_thread();
+            let first = start(0, false);
+            world.room.expect_thread();
+            world.outside.fetch_add(1, Ordering::Relaxed);
+            let spare = start(1, spare_ends);
+            world.room.thread_ends();
+            first.join().unwrap();
+            spare.join().unwrap();
+            assert_eq!(world.leads.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    #[test]
+    fn one_leads_when_all_are_here_or_have_ended() {
+        model(false, None);
+        model(true, None);
+    }
+
+    #[test]
+    fn the_leader_waits_for_the_one_that_it_sends() {
+        model(false, Some(1));
+        model(true, Some(1));
+    }
+}

@@ -194,6 +194,14 @@ impl WaitCell {
         }
     }
 
+    /// Whether a wait that was held and [ended](WaitCell::end) was claimed nevertheless, and with what operation. Owner
+    /// only, after it has left the queue, under its lock: nobody claims it afterwards.
+    pub(crate) fn claimed_at_last(&self) -> Option<Op> {
+        // A read-modify-write sees the last of all stores.
+        let word = self.word.fetch_add(0, Ordering::AcqRel);
+        Self::selected_in(word)
+    }
+
     /// Goes to sleep for ever. Owner only, after its wait was [ended](WaitCell::end).
     pub(crate) fn hold_for_ever(&self) {
         let last = self.word.load(Ordering::Relaxed);
@@ -214,7 +222,12 @@ impl WaitCell {
         let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
         // Relaxed: the owner is made to run by the caller, which hands it everything. (If it is `DYING` by now, that is
         // undone: it uses what it is woken for.)
-        self.word.store(selected, Ordering::Relaxed);
+        if cfg!(loom) {
+            // Loom does not know that no store comes between a read-modify-write and what that has read.
+            self.word.swap(selected, Ordering::Relaxed);
+        } else {
+            self.word.store(selected, Ordering::Relaxed);
+        }
         true
     }
 
@@ -235,7 +248,11 @@ impl WaitCell {
 
     /// The operation that ended the current wait, if one has. Owner only.
     pub(crate) fn selected(&self) -> Option<Op> {
-        let word = self.word.load(Ordering::Acquire);
+        Self::selected_in(self.word.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn selected_in(word: u64) -> Option<Op> {
         (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as Op & MAX_OP)
     }
 
@@ -487,6 +504,84 @@ mod models {
                 }
                 None => assert!(*world.queue.lock(), "found by nobody, and gone"),
             }
+        });
+    }
+
+    /// A thread that holds its wait, and another behind it in the queue.
+    struct Ending {
+        cell: WaitCell,
+        /// Whether the first is in the queue.
+        queued: SpinLock<bool>,
+        scheduled: AtomicUsize,
+        /// The wake went to the second.
+        passed_on: AtomicUsize,
+    }
+
+    impl Ending {
+        fn wake_one(&self) {
+            let mut queued = self.queued.lock();
+            let claimed = std::mem::replace(&mut *queued, false) && self.cell.select_held(7);
+            drop(queued);
+            let given = if claimed { &self.scheduled } else { &self.passed_on };
+            given.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// As in `sched/last.rs` and `Wait::withdrawn`: the wake is used by the one whose runtime ends, which is made runnable
+    /// then and knows it; or it goes to the next.
+    #[test]
+    fn a_held_wait_that_is_ended_uses_a_wake_or_leaves_it() {
+        loom::model(|| {
+            let world = Arc::new(Ending {
+                cell: WaitCell::new(),
+                queued: SpinLock::new(true),
+                scheduled: AtomicUsize::new(0),
+                passed_on: AtomicUsize::new(0),
+            });
+            world.cell.hold();
+            let waker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.wake_one())
+            };
+            let ended = world.cell.end();
+            let op = if ended {
+                // It withdraws.
+                *world.queued.lock() = false;
+                world.cell.claimed_at_last()
+            } else {
+                world.cell.selected()
+            };
+            waker.join().unwrap();
+            assert!(ended || op.is_some(), "it was asleep");
+            assert_eq!(world.scheduled.load(Ordering::Relaxed), usize::from(op == Some(7)));
+            assert_eq!(world.passed_on.load(Ordering::Relaxed), usize::from(op.is_none()));
+            if op.is_none() {
+                world.cell.hold_for_ever();
+                assert!(world.cell.is_asleep() && !world.cell.select_held(7));
+                assert_eq!(world.cell.claim(7), Claim::Lost);
+            }
+        });
+    }
+
+    /// Of a claim and the end of an armed wait one wins, and only a claim makes it runnable.
+    #[test]
+    fn an_armed_wait_is_claimed_or_ended() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            sleeper.cell.arm_park().then_some(()).expect("no token yet");
+            assert_eq!(sleeper.cell.commit(), Commit::Parked);
+            let waker = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || {
+                    let claim = sleeper.cell.unpark();
+                    sleeper.answer(claim)
+                })
+            };
+            let ended = sleeper.cell.end();
+            assert_ne!(ended, waker.join().unwrap());
+            assert_eq!(sleeper.scheduled.load(Ordering::Relaxed), usize::from(!ended));
+            // Asked again, it says the same.
+            assert_eq!(sleeper.cell.end(), ended);
         });
     }
 }
