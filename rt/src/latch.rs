@@ -72,9 +72,7 @@ impl Latch {
         if wait.park_unlocking(waiters, reason, None, site) == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.waiters.lock().remove(node) };
-            if wait.withdrawn() == TIMED_OUT {
-                park::interrupted(site);
-            }
+            park::interrupted(site);
         }
     }
 }

@@ -78,9 +78,7 @@ impl Barrier {
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it is claimed or removed below.
         unsafe { waiting.push(node) };
-        let op = wait.park_unlocking(waiting, Reason::Barrier, None, site);
-        // A thread whose runtime has ended stays there, and counts.
-        if op == TIMED_OUT && wait.withdrawn() == TIMED_OUT {
+        if wait.park_unlocking(waiting, Reason::Barrier, None, site) == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.waiting.lock().remove(node) };
             park::interrupted(site);

@@ -250,7 +250,7 @@ impl RawMutex {
         }
         let awaited = self.awaited();
         wait.note_lock(&awaited, aside);
-        let mut op = wait.park_unlocking(queue, Reason::Lock, None, site);
+        let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Lock, None, site);
         if op == TIMED_OUT {
             // SAFETY: the place was pushed to this queue, and is alive.
             unsafe { self.withdraw(place) };

@@ -214,7 +214,7 @@ impl Semaphore {
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
         unsafe { queue.push(place) };
-        if wait.park_unlocking(queue, Reason::Semaphore, deadline, site) != TIMED_OUT {
+        if wait.park_unlocking_or_withdraw(queue, Reason::Semaphore, deadline, site) != TIMED_OUT {
             return true;
         }
         // SAFETY: pushed above, and alive.

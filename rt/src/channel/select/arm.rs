@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::token::{Packet, Token};
 use crate::channel::rendezvous::{Meet, Meeting, Rendezvous, Side};
-use crate::park::Wait;
+use crate::park::{Wait, interrupted};
 use crate::spin::SpinGuard;
 use crate::task::state::Op;
 use crate::task::{Reason, Waiter};
@@ -94,11 +94,25 @@ impl Round {
         self.wait.as_ref().and_then(Wait::cancel)
     }
 
-    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`.
+    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`. After `TIMED_OUT` comes
+    /// [`Round::withdrawn`].
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(&mut self, deadline: Option<Instant>) -> Op {
         self.arm(());
-        self.wait.as_ref().expect("just armed").park(Reason::Select, deadline, self.site)
+        self.wait.as_ref().expect("just armed").park_or_withdraw(
+            Reason::Select,
+            deadline,
+            self.site,
+        )
+    }
+
+    /// All arms are unregistered after `TIMED_OUT`: does not come back if the thread's runtime has ended, or the round had no
+    /// deadline and was interrupted.
+    pub(crate) fn withdrawn(&self, deadline: Option<Instant>) {
+        self.wait.as_ref().map(Wait::withdrawn);
+        if deadline.is_none() {
+            interrupted(self.site);
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use super::arm::{Arm, Place, Round, Seat, Step};
 use super::token::Token;
 use crate::channel::timer::sleep_until;
-use crate::park::{interrupted, may_suspend};
+use crate::park::may_suspend;
 use crate::prim::Ordering;
 use crate::sched::current;
 use crate::task::state::TIMED_OUT;
@@ -210,8 +210,7 @@ unsafe fn wait(
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
-    let mut endless = false;
-    let mut step = Step::Registered;
+    let (mut step, mut timed_out) = (Step::Registered, None);
     for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
         step = unsafe { cases[n].arm.register(place(n), &mut round, token) };
@@ -224,7 +223,7 @@ unsafe fn wait(
         Step::Registered => {
             let deadline = deadline(cases, until);
             match round.park(deadline) {
-                TIMED_OUT => endless = deadline.is_none(),
+                TIMED_OUT => timed_out = Some(deadline),
                 op => claimed = Some(op),
             }
         }
@@ -238,9 +237,8 @@ unsafe fn wait(
         // SAFETY: above.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
     }
-    if endless {
-        drop(round);
-        interrupted(site);
+    if let Some(deadline) = timed_out {
+        round.withdrawn(deadline);
     }
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
@@ -264,7 +262,7 @@ unsafe fn watch(
     // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
-    let (mut watched, mut ready, mut endless) = (0, false, false);
+    let (mut watched, mut ready) = (0, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
         // SAFETY: above.
@@ -273,20 +271,20 @@ unsafe fn watch(
             break;
         }
     }
+    let mut timed_out = None;
     if ready {
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
         let deadline = deadline(cases, until);
-        endless = round.park(deadline) == TIMED_OUT && deadline.is_none();
+        timed_out = (round.park(deadline) == TIMED_OUT).then_some(deadline);
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
     }
-    if endless {
-        drop(round);
-        interrupted(site);
+    if let Some(deadline) = timed_out {
+        round.withdrawn(deadline);
     }
 }
 
