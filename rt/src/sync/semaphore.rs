@@ -258,7 +258,7 @@ impl Semaphore {
         }
         match queue.claim_first(WOKEN) {
             Some(wake) => wakes.push(wake),
-            // It has timed out.
+            // It has timed out, or its runtime has ended.
             None => {
                 self.state.fetch_add(permits * PERMIT, Ordering::Release);
             }

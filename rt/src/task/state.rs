@@ -28,6 +28,10 @@
 //!   while it holds the lock of the queue that it is in, its worker releases the lock after the switch,
 //!   and whoever takes it out of the queue under the lock has it, asleep and complete. The word is then
 //!   Idle with the flag `HELD`, for dumps to see, and the waker only leaves the operation in it.
+//! - When its scheduler has ended the owner never goes on. Its wait is *ended*: an armed one is Selected with `ENDED`, as by
+//!   any claim; with one that is held `DYING` goes with `HELD`, and a waker that sees it passes the owner over. One that
+//!   has looked before may still leave its operation. The owner finds out under the lock of the queue, when it withdraws
+//!   (`sched/README.md`, §11).
 //! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner may
 //!   use its control block until then. After a claim that found it Armed, the winner must not.
 
