@@ -81,7 +81,7 @@ impl Latch {
         }
         // SAFETY: pushed above, and alive.
         unsafe { self.waiters.lock().remove(node) };
-        if wait.withdrawn() == TIMED_OUT && deadline.is_none() {
+        if deadline.is_none() {
             park::interrupted(site);
         }
         self.is_zero()

@@ -21,14 +21,24 @@
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
 //!
+//! A green thread whose runtime is dropped never comes back from its wait (`sched/last.rs`). Where others may stand behind
+//! it in a queue it leaves that first, as one that has timed out:
+//!
+//! ```text
+//!   let mut op = wait.park_or_withdraw(reason, deadline, site);
+//!   if op == TIMED_OUT {
+//!       queue.remove(…);                // and see to those behind
+//!       op = wait.withdrawn();          // comes back if it has timed out indeed
+//!   }
+//! ```
+//!
 //! A wait that has no deadline may end with `TIMED_OUT` as well, if it was made [interruptible](Wait::interruptible): when
-//! everybody waits for ever, and that is to be a panic (`sched/deadlock.rs`). The caller withdraws, as one that has timed out,
-//! and then calls [`interrupted`].
+//! all wait for ever, and that is to be a panic (`sched/deadlock.rs`). The caller leaves the queue likewise, and then calls
+//! [`interrupted`].
 //!
 //! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
 //! registered by then, and a lock is let go first.
 
-use std::cell::Cell;
 use std::hint;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
@@ -51,8 +61,6 @@ use crate::task::{OsThread, OsWait, Reason, Resumed, Target, TaskRef, Waiter, Wa
 #[must_use = "an armed wait must be parked in or cancelled"]
 pub(crate) struct Wait {
     who: Who,
-    /// The thread's runtime has ended: it does not come back from this wait ([`Wait::withdrawn`]).
-    ends: Cell<bool>,
     interruptible: bool,
     /// Of one thread.
     _not_send: PhantomData<*mut ()>,
@@ -101,7 +109,7 @@ impl Wait {
     }
 
     fn of(who: Who) -> Self {
-        Self { who, ends: Cell::new(false), interruptible: false, _not_send: PhantomData }
+        Self { who, interruptible: false, _not_send: PhantomData }
     }
 
     /// [`Wait::arm`], of a thread that holds a lock.
@@ -186,12 +194,10 @@ impl Wait {
     }
 
     /// Sleeps until claimed, and gives the operation; `TIMED_OUT` after `deadline`. A green thread
-    /// suspends and may come back on another OS thread; an OS thread blocks.
+    /// suspends and may come back on another OS thread; an OS thread blocks. If the green thread's runtime is dropped
+    /// it does not come back.
     ///
     /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
-    ///
-    /// A thread whose runtime ends is told `TIMED_OUT` even if there is no deadline. It withdraws, as one that has timed
-    /// out does, and stays where `self` is dropped ([`Wait::withdrawn`]).
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(
         &self,
@@ -199,9 +205,34 @@ impl Wait {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Op {
+        self.park_with(reason, deadline, site, |task| stay(task))
+    }
+
+    /// [`Wait::park`], but `TIMED_OUT` also if the runtime is dropped. Then the caller leaves the queues, sees to those
+    /// behind it, and calls [`Wait::withdrawn`].
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn park_or_withdraw(
+        &self,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Op {
+        self.park_with(reason, deadline, site, withdraw)
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn park_with(
+        &self,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+        end: impl FnOnce(TaskRef) -> Op,
+    ) -> Op {
         match &self.who {
             Who::Green(task) => {
-                self.woken(park_green(*task, reason, self.interruptible, deadline, site))
+                let interruptible = self.interruptible && deadline.is_none();
+                task.note_wait(reason, interruptible, site);
+                park_green(*task, deadline, end)
             }
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
@@ -224,71 +255,74 @@ impl Wait {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Op {
+        self.park_unlocking_with(guard, reason, deadline, site, |task| stay(task))
+    }
+
+    /// [`Wait::park_unlocking`] as [`Wait::park_or_withdraw`].
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn park_unlocking_or_withdraw(
+        &self,
+        guard: impl spin::Guard,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Op {
+        self.park_unlocking_with(guard, reason, deadline, site, withdraw)
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn park_unlocking_with(
+        &self,
+        guard: impl spin::Guard,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+        end: impl FnOnce(TaskRef) -> Op,
+    ) -> Op {
         if let Who::Held(task) = &self.who {
-            return self.woken(park_holding(*task, guard, reason, site));
+            return park_holding(*task, guard, reason, site, end);
         }
         drop(guard);
-        self.park(reason, deadline, site)
+        self.park_with(reason, deadline, site, end)
     }
 
-    /// The operation of a thread that was woken; `None` if its runtime ends.
-    #[inline(always)]
-    fn woken(&self, op: Option<Op>) -> Op {
-        op.unwrap_or_else(|| {
-            self.ends.set(true);
-            TIMED_OUT
-        })
-    }
-
-    /// Whether it has ended because the thread's runtime ends.
+    /// Whether this wait has ended because the thread's runtime ends.
     pub(crate) fn ends(&self) -> bool {
-        self.ends.get()
+        matches!(self.who, Who::Green(task) | Who::Held(task) if task.ends.get())
     }
 
-    /// After `TIMED_OUT`, when the caller has left the queue under its lock and has seen to those behind it: does not
-    /// return if the thread's runtime has ended. Gives the operation still: a thread whose runtime ends may have been
-    /// claimed before it left the queue, and then uses what it was given, in the last turn that it gets.
-    ///
-    /// Dropping the wait does the same. This is for callers to whom it matters with what they were claimed, or that do
-    /// more than return.
-    #[inline]
-    pub(crate) fn withdrawn(&self) -> Op {
-        if self.ends.get() { self.end() } else { TIMED_OUT }
-    }
-
+    /// After [`park_or_withdraw`](Wait::park_or_withdraw) gave `TIMED_OUT`, when the caller has left the queue, under its
+    /// lock: comes back only if the runtime was not dropped, or if the thread was claimed before it left. Gives the
+    /// operation: one that was claimed uses what it was given, in the last turn that it gets.
     #[cold]
-    fn end(&self) -> Op {
-        match self.who {
-            Who::Os(_) => unreachable!("an OS thread is of no runtime"),
-            Who::Held(task) => {
-                if let Some(op) = task.wait.selected() {
-                    self.ends.set(false);
-                    // SAFETY: the thread runs here. Whoever claimed it makes it runnable.
-                    let resumed = unsafe { task.suspend_asleep(Command::CLAIMED) };
-                    debug_assert_eq!(resumed, Resumed::Woken, "it is not asleep for others");
-                    return op;
-                }
-                stay(task)
-            }
-            Who::Green(task) => {
-                // For dumps. Nobody can claim it: a wait that is held is claimed in a queue.
-                task.wait.hold();
-                stay(task)
-            }
+    pub(crate) fn withdrawn(&self) -> Op {
+        let (Who::Green(task) | Who::Held(task)) = self.who else { return TIMED_OUT };
+        if !task.ends.get() {
+            return TIMED_OUT;
         }
+        if let (Who::Held(_), Some(op)) = (&self.who, task.wait.claimed_at_last()) {
+            task.ends.set(false);
+            // SAFETY: the task runs here. Whoever has claimed it makes it runnable.
+            let resumed = unsafe { task.suspend_asleep(Command::CLAIMED) };
+            debug_assert_eq!(resumed, Resumed::Woken, "not asleep for others");
+            return op;
+        }
+        stay(task)
     }
 }
 
-impl Drop for Wait {
-    #[inline]
-    fn drop(&mut self) {
-        self.withdrawn();
-    }
+/// The outcome of a wait whose thread is to withdraw from it.
+#[cold]
+fn withdraw(task: TaskRef) -> Op {
+    task.ends.set(true);
+    TIMED_OUT
 }
 
 /// Never goes on.
 #[cold]
 fn stay(task: TaskRef) -> ! {
+    // For dumps, and so that nobody claims it.
+    task.wait.hold_for_ever();
     loop {
         // SAFETY: the callers run on its stack.
         let _ = unsafe { task.suspend_asleep(Command::OVER) };
@@ -304,32 +338,26 @@ fn park_holding(
     guard: impl spin::Guard,
     reason: Reason,
     site: &'static Location<'static>,
-) -> Option<Op> {
+    end: impl FnOnce(TaskRef) -> Op,
+) -> Op {
     task.note_wait(reason, false, site);
     task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
     let resumed = unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
     if resumed == Resumed::ToEnd {
-        return None;
+        return end(task);
     }
-    Some(task.wait.selected().expect("a parked task is resumed by a claim"))
+    task.wait.selected().expect("a parked task is resumed by a claim")
 }
 
 #[cfg_attr(not(debug_assertions), inline(always))]
-fn park_green(
-    task: TaskRef,
-    reason: Reason,
-    interruptible: bool,
-    deadline: Option<Instant>,
-    site: &'static Location<'static>,
-) -> Option<Op> {
-    task.note_wait(reason, interruptible && deadline.is_none(), site);
+fn park_green(task: TaskRef, deadline: Option<Instant>, end: impl FnOnce(TaskRef) -> Op) -> Op {
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
     let resumed = unsafe { task.suspend_asleep(Command::PARKED) };
     if resumed == Resumed::ToEnd {
-        // No timer of its runtime comes due any more.
-        return None;
+        // The timer, if there is one, is never due: nobody looks any more.
+        return end(task);
     }
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
     if let Some(timer) = timer {
@@ -337,11 +365,11 @@ fn park_green(
             task.sched().remove_timer(timer);
         }
     }
-    Some(op)
+    op
 }
 
 /// The end of an [interruptible](Wait::interruptible) wait without a deadline that has timed out, when the caller has
-/// withdrawn from it.
+/// left all queues.
 #[cold]
 #[inline(never)]
 pub(crate) fn interrupted(site: &'static Location<'static>) -> ! {
@@ -601,8 +629,6 @@ fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     let op = wait.park(Reason::Park, deadline, site);
     let woken = wait.who.cell().take_token();
     if op == TIMED_OUT && deadline.is_none() && !woken {
-        // One whose runtime has ended does not come here.
-        wait.withdrawn();
         interrupted(site);
     }
 }
@@ -618,10 +644,6 @@ fn poll_token(task: TaskRef, deadline: Option<Instant>) {
 
 /// Makes the token of a green thread available. The caller holds a reference to it.
 pub(crate) fn unpark_green(task: TaskRef) {
-    if task.sched().is_stopped() {
-        // It will not run to take it.
-        return;
-    }
     if task.wait.unpark() == Claim::Asleep {
         sched::wake(Wake::Green(task));
     }

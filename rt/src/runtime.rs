@@ -18,11 +18,22 @@ use crate::spawn::{Builder, JoinHandle, Options, start_in};
 /// Green threads that are started in a green thread belong to the same runtime as it. Channels, join
 /// handles and all else work across runtimes.
 ///
+/// # Dropping a runtime
+///
 /// Dropping a runtime ends its OS threads as soon as the green threads that they run suspend, and waits
-/// for that (a green thread that never does makes the drop wait for ever). Green threads that have not
-/// ended by then never run again: they are leaked with all they own, as std leaves detached threads
-/// when a process exits. Those that wait to join them get an error. A runtime that is dropped on one of
-/// its own green threads cannot wait for itself, and is left to end behind.
+/// for that: a green thread that never does makes the drop wait for ever. Those that are runnable then, because
+/// they were woken or have yielded, run once more until they suspend. Those that have not started do not start.
+///
+/// Green threads that have not ended by then never run again. They are leaked with all they own, as std leaves
+/// detached threads when a process exits: memory, the guard of a lock, a permit, the message of a `send` that has
+/// not been received, what runs inside a [`Once`](crate::sync::Once). A lock that such a thread holds stays locked.
+/// Arrival at a [`Barrier`](crate::sync::Barrier) counts.
+///
+/// Where they wait for something they are passed over. A lock, permit, message or notification goes to
+/// others that wait for it, on OS threads or in another runtime, as if the wait had timed out. Those that wait
+/// to join such a thread get an error.
+///
+/// A runtime that is dropped on one of its own green threads cannot wait for itself, and is left to end behind.
 ///
 /// # Examples
 ///

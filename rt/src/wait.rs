@@ -8,6 +8,8 @@
 //! - A queue is only touched under its owner's lock.
 //! - A node is in a queue from `push` until it is popped or removed, both under that lock, and its
 //!   owner does not leave its frame before: it was claimed after a pop, or removes the node itself.
+//! - A thread whose runtime was dropped never leaves its frame. Where those behind it could wait because of it, it takes its
+//!   node out first; else the node stays until it is popped. It cannot be claimed then.
 //! - Between pop and claim the lock is held, so an owner that timed out meanwhile, and needs the lock
 //!   to withdraw, cannot be gone. After a successful claim the node must not be touched.
 //! - What a claim passes on beside the outcome is written before it, through the node: into the place

@@ -694,8 +694,13 @@ fn a_runtime_that_is_dropped_inside_ends_as_well() {
             let thread = ending.spawn(move || drop::<Runtime>(rx.recv().unwrap()));
             tx.send(ending).unwrap();
             until(|| thread.is_finished());
+            let live = thread::spawn({
+                let lock = Arc::clone(&lock);
+                move || drop(lock.lock().unwrap())
+            });
+            thread::sleep(2 * SHORT);
             drop(guard);
-            drop(lock.lock().unwrap());
+            live.join().unwrap();
         });
     }
 }

@@ -211,7 +211,7 @@ impl Promised {
             let node = NonNull::from(&mut node);
             // SAFETY: the node stays in this frame until it is claimed, or removed below.
             unsafe { inner.receiver.push(node) };
-            let op = wait.park_unlocking(inner, Reason::Recv, deadline, site);
+            let op = wait.park_unlocking_or_withdraw(inner, Reason::Recv, deadline, site);
             let mut inner = self.0.inner.lock();
             // SAFETY: pushed above, and alive.
             unsafe { inner.receiver.remove(node) };
@@ -227,7 +227,7 @@ impl Promised {
                 inner.state = State::Withdrawn;
             }
             drop(inner);
-            if wait.withdrawn() == TIMED_OUT && op == TIMED_OUT && deadline.is_none() {
+            if op == TIMED_OUT && wait.withdrawn() == TIMED_OUT && deadline.is_none() {
                 interrupted(site);
             }
         }

@@ -177,7 +177,7 @@ impl<T> Zero<T> {
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed, or removed below.
         unsafe { meeting.enter(side, node) };
-        let mut op = wait.park_unlocking(meeting, reason, deadline, site);
+        let mut op = wait.park_unlocking_or_withdraw(meeting, reason, deadline, site);
         if op == TIMED_OUT {
             // SAFETY: entered above, and alive.
             unsafe { self.rendezvous.leave(side, node) };

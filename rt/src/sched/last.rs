@@ -1,16 +1,18 @@
 //! The last turns: what becomes of a scheduler's tasks when it stops.
 //!
-//! A task that waits is passed over from the moment the scheduler has stopped: to claim it fails
-//! ([`Waiter::claim`](crate::task::Waiter)). Two things are left to do, so that nobody else waits in vain because of it:
+//! None of them may keep from others what it waits for or was woken for. So:
 //!
+//! - The wait of a task that is asleep is **ended**, as by a deadline: from then on to claim it fails
+//!   ([`WaitCell::end`](crate::task::state::WaitCell::end)), and whoever wants to wake somebody passes it over.
 //! - A task that was claimed before has used up a wake. It gets a **last turn**: it runs until it suspends the next time,
 //!   and so uses what it was woken for, or passes it on.
-//! - A task that waits is in a queue. It **withdraws**, as one that has timed out does: it leaves the queue and sees to
-//!   those behind it. Then it stays where it is, for ever.
+//! - A task whose wait was ended is in a queue still. It **withdraws**, as one that has timed out does: it leaves the queue
+//!   and sees to those behind it (`Wait::withdrawn`). Then it stays where it is, for ever.
 //!
 //! Who does it: the workers gather in a *room*, each when the task that it runs has suspended. When all OS threads of the
-//! scheduler have come, or ended, one of them leads. It runs what is runnable, has those withdraw that are asleep, and
-//! sends a worker to run what is pinned to it, and waits for it. Of all the scheduler's tasks one at a time runs then.
+//! scheduler have come, or ended, one of them leads. It ends the waits, runs what is runnable, sends a worker to run what is
+//! pinned to it, and waits for it, and then has those withdraw whose waits were ended. Of all the scheduler's tasks one at a
+//! time runs then.
 //!
 //! Invariants, and why it ends (README.md, §11):
 //! - `threads` counts the OS threads that have started, or may, and have not ended. Only the monitor starts others, and
@@ -18,8 +20,8 @@
 //! - One thread has the turn: the leader, or the worker that it has sent. Nobody else runs a task, or has the fiber of
 //!   one that has started.
 //! - A task that has started and is not over is asleep, or runnable, or was claimed by somebody who is about to make it
-//!   runnable. The leader waits for these too. Each turn leaves it asleep, finished or over; one that was asleep is then
-//!   over. It can be claimed again only by somebody who has not yet seen that the scheduler has stopped.
+//!   runnable. The leader waits for these too. Each turn leaves it finished or over, or asleep with its wait ended; and then
+//!   the next, in which it withdraws, leaves it over, or claimed by one that had looked before its wait was ended.
 
 use super::worker::Worker;
 use crate::prim::{Condvar, Mutex, MutexGuard, lock};
@@ -171,13 +173,21 @@ impl Worker {
     fn lead(&self) {
         let mut patience = Patience::new();
         loop {
+            // All at once, and before anything runs: so none is given what another leaves.
+            let (started, asleep) = self.end_sleepers();
             let ran = self.run_all();
-            let sent = self.send_all();
-            if ran || sent {
+            if self.send_all() || ran {
                 patience = Patience::new();
-            } else if self.end_sleepers() == 0 {
+                continue;
+            }
+            for &task in &asleep {
+                // SAFETY: its wait was ended, and it has not run since; nobody else runs it.
+                self.run_turn(task, || unsafe { task.resume_to_end() });
+            }
+            if started == 0 {
                 return;
-            } else {
+            }
+            if asleep.is_empty() {
                 // For those who have claimed one and are about to make it runnable.
                 patience.wait();
             }
@@ -212,18 +222,17 @@ impl Worker {
         sent
     }
 
-    /// Has all tasks withdraw that are asleep. Gives the number of those that have started and are not over still.
-    fn end_sleepers(&self) -> usize {
+    /// Ends the waits of all tasks that are asleep. Gives the number of those that have started and are not over; and of
+    /// these the ones whose waits were ended.
+    fn end_sleepers(&self) -> (usize, Vec<TaskRef>) {
         let mut tasks = Vec::new();
         // SAFETY: the pool's own slots. None of these tasks can finish before this worker runs it.
         self.sched.pool.for_each_in_use(|top| tasks.extend(unsafe { TaskRef::at_top(top) }));
         // SAFETY: nobody else runs one.
         tasks.retain(|task| unsafe { task.has_started() } && !task.is_over.get());
-        for &task in tasks.iter().filter(|task| task.wait.end_if_asleep()) {
-            // SAFETY: its wait was ended just now, and nobody else runs it.
-            self.run_turn(task, || unsafe { task.resume_to_end() });
-        }
-        tasks.len()
+        let started = tasks.len();
+        tasks.retain(|task| task.wait.end());
+        (started, tasks)
     }
 
     /// Runs a task that is runnable until it suspends, unless it has not started, or is over.
@@ -255,12 +264,19 @@ impl Worker {
                 Command::CLAIMED => return,
                 Command::OVER => return task.is_over.set(true),
                 command => match command.decode() {
-                    Action::Parked if task.wait.commit() == Commit::Parked => return,
+                    Action::Parked if task.wait.commit() == Commit::Parked => {
+                        // At once, so that no other turn wakes it.
+                        task.wait.end();
+                        return;
+                    }
                     // Claimed meanwhile, and so to be used as well.
                     Action::Parked => {}
-                    // SAFETY: the lock belongs to what the task waits for, and lives as long as the task's borrow
-                    // of it.
-                    Action::ParkedHolding(lock) => return unsafe { lock.release() },
+                    Action::ParkedHolding(lock) => {
+                        task.wait.end();
+                        // SAFETY: the lock belongs to what the task waits for, and lives as long as the task's
+                        // borrow of it.
+                        return unsafe { lock.release() };
+                    }
                     // It owes nobody anything. (And the child is not started.)
                     Action::Yielded | Action::Spawned(_) => return task.is_over.set(true),
                 },
@@ -269,5 +285,90 @@ impl Worker {
             // SAFETY: its wait was claimed as it was about to sleep, so it is this worker's still.
             switch = unsafe { task.resume() };
         }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::prim::{AtomicUsize, Ordering};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct World {
+        room: LastTurns,
+        /// OS threads that may run tasks outside the room.
+        outside: AtomicUsize,
+        leads: AtomicUsize,
+        sent: AtomicUsize,
+    }
+
+    impl World {
+        /// What a worker does that finds the scheduler stopped, or a spare that ends without.
+        fn work(&self, me: u32, spare_ends: bool, pinned: Option<u32>) {
+            if !spare_ends {
+                self.outside.fetch_sub(1, Ordering::Relaxed);
+                self.room.enter(me);
+                loop {
+                    match self.room.wait_for_call(me) {
+                        Call::Go => break,
+                        Call::Lead => {
+                            self.leads.fetch_add(1, Ordering::Relaxed);
+                            assert_eq!(self.outside.load(Ordering::Relaxed), 0, "not all are here");
+                            if let Some(pinned) = pinned.filter(|&pinned| pinned != me) {
+                                let sent = self.room.send(pinned);
+                                assert_eq!(usize::from(sent), self.sent.load(Ordering::Relaxed));
+                            }
+                            self.room.pass_to(Turn::Over);
+                        }
+                        Call::RunPinned => {
+                            self.sent.fetch_add(1, Ordering::Relaxed);
+                            self.room.pass_to(Turn::Leader);
+                        }
+                    }
+                }
+            } else {
+                self.outside.fetch_sub(1, Ordering::Relaxed);
+            }
+            self.room.thread_ends();
+        }
+    }
+
+    /// A worker, and a monitor that starts a spare.
+    fn model(spare_ends: bool, pinned: Option<u32>) {
+        loom::model(move || {
+            let world = Arc::new(World {
+                room: LastTurns::new(),
+                outside: AtomicUsize::new(1),
+                leads: AtomicUsize::new(0),
+                sent: AtomicUsize::new(0),
+            });
+            let start = |me, spare_ends| {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work(me, spare_ends, pinned))
+            };
+            world.room.expect_thread();
+            world.room.expect_thread();
+            let first = start(0, false);
+            world.room.expect_thread();
+            world.outside.fetch_add(1, Ordering::Relaxed);
+            let spare = start(1, spare_ends);
+            world.room.thread_ends();
+            first.join().unwrap();
+            spare.join().unwrap();
+            assert_eq!(world.leads.load(Ordering::Relaxed), 1);
+        });
+    }
+
+    #[test]
+    fn one_leads_when_all_are_here_or_have_ended() {
+        model(false, None);
+        model(true, None);
+    }
+
+    #[test]
+    fn the_leader_waits_for_the_one_that_it_sends() {
+        model(false, Some(1));
+        model(true, Some(1));
     }
 }

@@ -129,8 +129,7 @@ pub(crate) struct Sched {
     rescue_pause: Pause,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
-    /// Read by whoever claims a task. In a line that nobody writes.
-    stopped: CachePadded<AtomicBool>,
+    stopped: AtomicBool,
     last_turns: LastTurns,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
@@ -236,8 +235,6 @@ impl Sched {
         self.workers().any(|worker| worker.has_private())
     }
 
-    /// Whether its tasks never run again, except for a last turn.
-    #[inline]
     pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }

@@ -96,7 +96,7 @@ impl Sched {
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
-            stopped: CachePadded::new(AtomicBool::new(false)),
+            stopped: AtomicBool::new(false),
             last_turns: LastTurns::new(),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),

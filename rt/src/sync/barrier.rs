@@ -81,9 +81,7 @@ impl Barrier {
         if wait.park_unlocking(waiting, Reason::Barrier, None, site) == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.waiting.lock().remove(node) };
-            if wait.withdrawn() == TIMED_OUT {
-                park::interrupted(site);
-            }
+            park::interrupted(site);
         }
         BarrierWaitResult(false)
     }

@@ -228,7 +228,7 @@ impl Condvar {
         unsafe { queue.push(place) };
         // With the word taken: who notifies waits for us to sleep.
         mutex.unlock();
-        let mut op = wait.park_unlocking(queue, Reason::Condvar, deadline, site);
+        let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Condvar, deadline, site);
         if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.queue.take().remove(place) };

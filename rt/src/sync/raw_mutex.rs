@@ -45,6 +45,9 @@
 //!   written by the one that has the lock alone, and *becomes* `STEADY` by a store and then a compare-and-swap of the word for
 //!   itself, which succeeds only if the word is free and nobody waits who is not covered: whoever takes the word later
 //!   sees `STEADY`. (If it fails, `STEADY` was to be seen for a moment, which costs somebody a barrier.)
+//! - One whose runtime has ended leaves the queue without the lock. Then another may be first that has not looked at `holder`
+//!   last; so it is looked at in its name, with a heavy barrier before. To claim such a one fails: then the lock is not handed
+//!   over, and whoever unlocks goes on with the next.
 //! - To be no longer steady costs a fence and nothing else, so whoever has the lock may say so.
 
 use std::panic::Location;
@@ -250,7 +253,7 @@ impl RawMutex {
         }
         let awaited = self.awaited();
         wait.note_lock(&awaited, aside);
-        let mut op = wait.park_unlocking(queue, Reason::Lock, None, site);
+        let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Lock, None, site);
         if op == TIMED_OUT {
             // SAFETY: the place was pushed to this queue, and is alive.
             unsafe { self.withdraw(place) };

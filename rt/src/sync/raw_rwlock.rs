@@ -206,7 +206,7 @@ impl RawRwLock {
         unsafe { queue.push(place) };
         let awaited = self.awaited();
         wait.note_lock(&awaited, false);
-        let mut op = wait.park_unlocking(queue, Reason::Read, None, site);
+        let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Read, None, site);
         if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.withdraw(place) };
@@ -290,7 +290,7 @@ impl RawRwLock {
         }
         let awaited = self.awaited();
         wait.note_lock(&awaited, false);
-        let mut op = wait.park_unlocking(queue, Reason::Write, None, site);
+        let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Write, None, site);
         if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.withdraw(place) };

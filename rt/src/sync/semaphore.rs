@@ -287,7 +287,7 @@ impl Semaphore {
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
         unsafe { queue.push(place) };
-        if wait.park_unlocking(queue, Reason::Semaphore, deadline, site) != TIMED_OUT {
+        if wait.park_unlocking_or_withdraw(queue, Reason::Semaphore, deadline, site) != TIMED_OUT {
             return true;
         }
         // SAFETY: pushed above, and alive.
@@ -331,7 +331,7 @@ impl Semaphore {
         }
         match queue.claim_first(WOKEN) {
             Some(wake) => wakes.push(wake),
-            // It has timed out.
+            // It has timed out, or its runtime has ended.
             None => {
                 self.state.fetch_add(permits * PERMIT, Ordering::Release);
             }

@@ -117,6 +117,8 @@ pub(crate) struct Body {
     waits_at: Cell<Option<&'static Location<'static>>>,
     waits: Cell<MaybeUninit<(Reason, bool, u64)>>,
     waits_for: Cell<MaybeUninit<NonNull<()>>>,
+    /// Its scheduler has ended, and it withdraws from its wait. Its own.
+    pub(crate) ends: Cell<bool>,
     /// It never runs again, because its scheduler has ended. Goes with the fiber.
     pub(crate) is_over: Cell<bool>,
     /// The temporary stack that it runs on, if it does.
@@ -260,6 +262,7 @@ impl TaskRef {
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),
             waits_for: Cell::new(MaybeUninit::uninit()),
+            ends: Cell::new(false),
             is_over: Cell::new(false),
             temporary: Cell::new(std::ptr::null()),
             locals: Locals::new(),
@@ -317,7 +320,7 @@ impl TaskRef {
     ///
     /// # Safety
     ///
-    /// - Its wait was [ended](WaitCell::end_if_asleep) since it last ran.
+    /// - Its wait was [ended](WaitCell::end) since it last ran.
     /// - Nobody else has its fiber, and nobody can make it run meanwhile.
     pub(crate) unsafe fn resume_to_end(self) -> Switch<Command> {
         self.errand.set(Some(END));

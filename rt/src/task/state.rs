@@ -28,6 +28,10 @@
 //!   while it holds the lock of the queue that it is in, its worker releases the lock after the switch,
 //!   and whoever takes it out of the queue under the lock has it, asleep and complete. The word is then
 //!   Idle with the flag `HELD`, for dumps to see, and the waker only leaves the operation in it.
+//! - When its scheduler has ended the owner never goes on. Its wait is *ended*: an armed one is Selected with `ENDED`, as by
+//!   any claim; with one that is held `DYING` goes with `HELD`, and a waker that sees it passes the owner over. One that
+//!   has looked before may still leave its operation. The owner finds out under the lock of the queue, when it withdraws
+//!   (`sched/README.md`, §11).
 //! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner may
 //!   use its control block until then. After a claim that found it Armed, the winner must not.
 
@@ -38,8 +42,7 @@ pub(crate) type Op = u32;
 
 /// The operation that a deadline selects.
 pub(crate) const TIMED_OUT: Op = MAX_OP;
-/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`). It is told that it has
-/// timed out, and does not come back from its wait.
+/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`), and which never goes on.
 const ENDED: Op = MAX_OP - 1;
 
 const PHASE: u64 = 0b11;
@@ -56,6 +59,8 @@ const BY_TOKEN: u64 = 1 << 2;
 /// Set with `IDLE` while a green thread sleeps without having armed its cell, its queue's lock in its
 /// command.
 const HELD: u64 = 1 << 3;
+/// Set with `HELD` if the runtime has ended: nobody claims the wait any more, except by chance one that looked before.
+const DYING: u64 = 1 << 4;
 const OP_SHIFT: u32 = 8;
 const GENERATION: u64 = 1 << 32;
 /// The greatest operation that fits between them.
@@ -169,28 +174,65 @@ impl WaitCell {
         (word & PHASE == PARKED).then_some(word)
     }
 
-    /// Ends the wait of an owner that is to withdraw from it: false if it is in none, or was claimed before. One that
-    /// holds its wait (`HELD`) may still be claimed, by the lock of its queue, until it has withdrawn. By the one thread
-    /// that may run the owner.
-    pub(crate) fn end_if_asleep(&self) -> bool {
-        let word = self.word.load(Ordering::Acquire);
-        match word & (PHASE | HELD) {
-            HELD => true,
-            // Of those who may change it, all claim it.
-            PARKED => self.try_select(word, ENDED).is_ok(),
-            _ => false,
+    /// Ends the wait of an owner that never goes on: false if it is in none, or was claimed before. One that holds its
+    /// wait may still be claimed, by somebody who has its queue's lock already, until it has taken the lock itself. By the
+    /// one thread that may run the owner.
+    pub(crate) fn end(&self) -> bool {
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let ended = match word & (PHASE | HELD) {
+                HELD => self.word.compare_exchange(
+                    word,
+                    word | DYING,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                ),
+                PARKED => self.try_select(word, ENDED).map(|()| word),
+                // Perhaps it was ended before.
+                _ => return self.selected() == Some(ENDED),
+            };
+            match ended {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
         }
     }
 
+    /// Whether a wait that was held and [ended](WaitCell::end) was claimed nevertheless, and with what operation. Owner
+    /// only, after it has left the queue, under its lock: nobody claims it afterwards.
+    pub(crate) fn claimed_at_last(&self) -> Option<Op> {
+        // A read-modify-write sees the last of all stores.
+        let word = self.word.fetch_add(0, Ordering::AcqRel);
+        Self::selected_in(word)
+    }
+
+    /// Goes to sleep for ever. Owner only, after its wait was [ended](WaitCell::end).
+    pub(crate) fn hold_for_ever(&self) {
+        let last = self.word.load(Ordering::Relaxed);
+        self.word.store((last & !(GENERATION - 1)) | IDLE | HELD | DYING, Ordering::Release);
+    }
+
     /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
-    /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it.
+    /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it. False if the owner never
+    /// goes on.
     #[inline]
-    pub(crate) fn select_held(&self, op: Op) {
+    #[must_use]
+    pub(crate) fn select_held(&self, op: Op) -> bool {
         let last = self.word.load(Ordering::Relaxed);
         debug_assert_eq!(last & (PHASE | HELD), IDLE | HELD, "not held");
+        if last & DYING != 0 {
+            return false;
+        }
         let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
-        // Relaxed: the owner is made to run by the caller, which hands it everything.
-        self.word.store(selected, Ordering::Relaxed);
+        // Relaxed: the owner is made to run by the caller, which hands it everything. (If it is `DYING` by now, that is
+        // undone: it uses what it is woken for.)
+        if cfg!(loom) {
+            // Loom does not know that no store comes between a read-modify-write and what that has read.
+            self.word.swap(selected, Ordering::Relaxed);
+        } else {
+            self.word.store(selected, Ordering::Relaxed);
+        }
+        true
     }
 
     /// Ends the wait that had this [mark](Self::asleep_mark): false if it is over. The winner must make the owner
@@ -217,7 +259,11 @@ impl WaitCell {
 
     /// The operation that ended the current wait, if one has. Owner only.
     pub(crate) fn selected(&self) -> Option<Op> {
-        let word = self.word.load(Ordering::Acquire);
+        Self::selected_in(self.word.load(Ordering::Acquire))
+    }
+
+    #[inline]
+    fn selected_in(word: u64) -> Option<Op> {
         (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as Op & MAX_OP)
     }
 
@@ -445,7 +491,7 @@ mod models {
                     let mut queue = world.queue.lock();
                     let found = std::mem::replace(&mut *queue, false);
                     if found {
-                        world.cell.select_held(7);
+                        assert!(world.cell.select_held(7));
                     }
                     drop(queue);
                     // Resumed here.
@@ -469,6 +515,84 @@ mod models {
                 }
                 None => assert!(*world.queue.lock(), "found by nobody, and gone"),
             }
+        });
+    }
+
+    /// A thread that holds its wait, and another behind it in the queue.
+    struct Ending {
+        cell: WaitCell,
+        /// Whether the first is in the queue.
+        queued: SpinLock<bool>,
+        scheduled: AtomicUsize,
+        /// The wake went to the second.
+        passed_on: AtomicUsize,
+    }
+
+    impl Ending {
+        fn wake_one(&self) {
+            let mut queued = self.queued.lock();
+            let claimed = std::mem::replace(&mut *queued, false) && self.cell.select_held(7);
+            drop(queued);
+            let given = if claimed { &self.scheduled } else { &self.passed_on };
+            given.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// As in `sched/last.rs` and `Wait::withdrawn`: the wake is used by the one whose runtime ends, which is made runnable
+    /// then and knows it; or it goes to the next.
+    #[test]
+    fn a_held_wait_that_is_ended_uses_a_wake_or_leaves_it() {
+        loom::model(|| {
+            let world = Arc::new(Ending {
+                cell: WaitCell::new(),
+                queued: SpinLock::new(true),
+                scheduled: AtomicUsize::new(0),
+                passed_on: AtomicUsize::new(0),
+            });
+            world.cell.hold();
+            let waker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.wake_one())
+            };
+            let ended = world.cell.end();
+            let op = if ended {
+                // It withdraws.
+                *world.queued.lock() = false;
+                world.cell.claimed_at_last()
+            } else {
+                world.cell.selected()
+            };
+            waker.join().unwrap();
+            assert!(ended || op.is_some(), "it was asleep");
+            assert_eq!(world.scheduled.load(Ordering::Relaxed), usize::from(op == Some(7)));
+            assert_eq!(world.passed_on.load(Ordering::Relaxed), usize::from(op.is_none()));
+            if op.is_none() {
+                world.cell.hold_for_ever();
+                assert!(world.cell.is_asleep() && !world.cell.select_held(7));
+                assert_eq!(world.cell.claim(7), Claim::Lost);
+            }
+        });
+    }
+
+    /// Of a claim and the end of an armed wait one wins, and only a claim makes it runnable.
+    #[test]
+    fn an_armed_wait_is_claimed_or_ended() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            sleeper.cell.arm_park().then_some(()).expect("no token yet");
+            assert_eq!(sleeper.cell.commit(), Commit::Parked);
+            let waker = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || {
+                    let claim = sleeper.cell.unpark();
+                    sleeper.answer(claim)
+                })
+            };
+            let ended = sleeper.cell.end();
+            assert_ne!(ended, waker.join().unwrap());
+            assert_eq!(sleeper.scheduled.load(Ordering::Relaxed), usize::from(!ended));
+            // Asked again, it says the same.
+            assert_eq!(sleeper.cell.end(), ended);
         });
     }
 }

@@ -48,7 +48,7 @@ impl Waiter {
         self.task().into_iter().for_each(TaskRef::prefetch);
     }
 
-    /// Tries to end the wait with `op`: `None` if it was over, or if the thread will never run because its runtime was
+    /// Tries to end the wait with `op`: `None` if it was over, or if the thread never runs again because its runtime was
     /// dropped. Both are passed over, so that somebody gets what is given.
     ///
     /// # Safety
@@ -58,16 +58,12 @@ impl Waiter {
     #[inline]
     pub(crate) unsafe fn claim(self, op: Op) -> Option<Wake> {
         match self {
-            Self::Green(task) | Self::Held(task) if task.sched().is_stopped() => None,
             Self::Green(task) => match task.wait.claim(op) {
                 Claim::Lost => None,
                 Claim::Awake => Some(Wake::Awake),
                 Claim::Asleep => Some(Wake::Green(task)),
             },
-            Self::Held(task) => {
-                task.wait.select_held(op);
-                Some(Wake::Green(task))
-            }
+            Self::Held(task) => task.wait.select_held(op).then_some(Wake::Green(task)),
             Self::Os(thread) => {
                 // SAFETY: registered, so its owner is still in the wait and keeps it alive.
                 let thread = unsafe { thread.as_ref() };

@@ -68,7 +68,7 @@ impl WaitList {
             self.count(&queues);
             drop(queues);
             wait.disarm();
-        } else if wait.park_unlocking(queues, reason, deadline, site) == TIMED_OUT {
+        } else if wait.park_unlocking_or_withdraw(queues, reason, deadline, site) == TIMED_OUT {
             // SAFETY: as above.
             unsafe { self.leave(node, false) };
             if wait.withdrawn() == TIMED_OUT && deadline.is_none() {

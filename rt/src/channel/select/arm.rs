@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::token::{Packet, Token};
 use crate::channel::rendezvous::{Meet, Meeting, Rendezvous, Side};
-use crate::park::Wait;
+use crate::park::{Wait, interrupted};
 use crate::spin::SpinGuard;
 use crate::task::state::Op;
 use crate::task::{Reason, Waiter};
@@ -60,9 +60,16 @@ impl Round {
         Self { wait: None, site }
     }
 
-    /// All seats are withdrawn.
-    pub(super) fn end(mut self) {
-        self.wait = None;
+    /// All seats are withdrawn. After [`Round::park`] gave `TIMED_OUT`, with its deadline: does not come back if the
+    /// thread's runtime has ended, or the round had no deadline and was interrupted.
+    pub(super) fn end(mut self, timed_out: Option<Option<Instant>>) {
+        let wait = self.wait.take();
+        if let Some(deadline) = timed_out {
+            wait.as_ref().map(Wait::withdrawn);
+            if deadline.is_none() {
+                interrupted(self.site);
+            }
+        }
     }
 
     /// The waiter of this round, if any arm was registered.
@@ -110,11 +117,16 @@ impl Round {
         self.wait.as_ref().and_then(Wait::cancel)
     }
 
-    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`.
+    /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`. After `TIMED_OUT` comes
+    /// [`Round::end`].
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(&mut self, deadline: Option<Instant>) -> Op {
         self.arm(());
-        self.wait.as_ref().expect("just armed").park(Reason::Select, deadline, self.site)
+        self.wait.as_ref().expect("just armed").park_or_withdraw(
+            Reason::Select,
+            deadline,
+            self.site,
+        )
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use super::arm::{Arm, Place, Round, Seat, Step};
 use super::token::Token;
 use crate::channel::timer::sleep_until;
-use crate::park::{interrupted, may_suspend};
+use crate::park::may_suspend;
 use crate::prim::Ordering;
 use crate::sched::current;
 use crate::spin::Patience;
@@ -246,8 +246,7 @@ unsafe fn wait(
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
-    let mut endless = false;
-    let mut step = Step::Registered;
+    let (mut step, mut timed_out) = (Step::Registered, None);
     for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
         step = unsafe { cases[n].arm.register(place(n), &mut round, token) };
@@ -260,7 +259,7 @@ unsafe fn wait(
         Step::Registered => {
             let deadline = deadline(cases, until);
             match round.park(deadline) {
-                TIMED_OUT => endless = deadline.is_none(),
+                TIMED_OUT => timed_out = Some(deadline),
                 op => claimed = Some(op),
             }
         }
@@ -274,10 +273,7 @@ unsafe fn wait(
         // SAFETY: above.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
     }
-    round.end();
-    if endless {
-        interrupted(site);
-    }
+    round.end(timed_out);
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
         done = unsafe { cases[n].arm.accept(token, place(n).seat, outcome) }.then_some(n);
@@ -300,7 +296,7 @@ unsafe fn watch(
     // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
-    let (mut watched, mut ready, mut endless) = (0, false, false);
+    let (mut watched, mut ready) = (0, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
         // SAFETY: above.
@@ -309,21 +305,19 @@ unsafe fn watch(
             break;
         }
     }
+    let mut timed_out = None;
     if ready {
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
         let deadline = deadline(cases, until);
-        endless = round.park(deadline) == TIMED_OUT && deadline.is_none();
+        timed_out = (round.park(deadline) == TIMED_OUT).then_some(deadline);
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
     }
-    round.end();
-    if endless {
-        interrupted(site);
-    }
+    round.end(timed_out);
 }
 
 /// A random number: a worker has its own; other threads share one sequence (Weyl's, mixed).
