@@ -59,6 +59,8 @@ pub(super) struct Monitor {
     rescued: AtomicBool,
     /// Work waits behind tasks that compute.
     stalled: AtomicBool,
+    /// A worker that was covered has come back, while work waited.
+    progress: AtomicBool,
     /// How many OS threads the machine runs at once.
     processors: usize,
 }
@@ -73,6 +75,7 @@ impl Monitor {
             complained: AtomicBool::new(false),
             rescued: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
+            progress: AtomicBool::new(false),
         }
     }
 
@@ -103,6 +106,16 @@ impl Monitor {
     /// It has taken tasks from a worker, which was not covered: then that is to be judged.
     pub(super) fn note_rescue(&self, to_judge: bool) {
         self.rescued.fetch_or(to_judge, Ordering::Relaxed);
+    }
+
+    /// A worker that was covered has come back, while work waited.
+    pub(super) fn note_progress(&self) {
+        self.progress.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was noted since this was last asked.
+    pub(super) fn take_progress(&self) -> bool {
+        self.progress.load(Ordering::Relaxed) && self.progress.swap(false, Ordering::Relaxed)
     }
 
     /// Whether work waits behind tasks that compute: a hint for those who come to help.

@@ -105,7 +105,15 @@ impl Worker {
     pub(super) fn set_status(&self, status: usize) {
         if self.core.remote.own.status.enter(status) == COVERED {
             self.sched.idle.unblock();
+            if self.sched.idle.over_limit() {
+                // The pick looks whether it is one too many: with tasks that compute, one in 61 would be seldom.
+                self.until_fair.set(1);
+            }
             self.end_turn();
+            // A few may have been woken just now, by those that come back.
+            if self.sched.injector.len() > self.sched.config.workers as usize {
+                self.sched.monitor.note_progress();
+            }
             // All others may have fallen asleep meanwhile, and the monitor with them.
             self.sched.monitor.stir();
         }

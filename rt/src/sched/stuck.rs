@@ -1,23 +1,24 @@
 //! Workers that are stuck in a task, and which of them others replace.
 //!
 //! There is no preemption: a task that blocks its OS thread, or computes, keeps its worker. If tasks wait and no worker is
-//! free for them, the monitor *covers* for one that is stuck: it counts as running no more, so that another runs in its place,
-//! and what is private to it goes to the injector. When to do so depends on what the stuck worker does:
+//! free for them, the monitor *covers* for one that is stuck: it counts as running no more, so that another runs in its
+//! place, and what is private to it goes to the injector. When, depends on what the stuck worker does:
 //!
-//! - If it **sleeps in the kernel**, it competes for no processor. It is covered at once: when the monitor has seen it in the
-//!   same task three times. However many are covered already, each costs an OS thread and nothing else.
-//! - If it **computes**, it is covered after [`COVER_AFTER`].
-//! - If it computes and is a **newcomer**, that runs in the place of another that computes, it is covered when it has used
-//!   [`Patience::processor_time`], and two run in its place. So of any number of tasks that compute, each soon
-//!   has its share of the processors, and so has what waits behind them, which they may wait for. The kernel does the rest.
+//! - If it **sleeps in the kernel** it competes for no processor. It is covered at once: when three looks have found it in
+//!   the same task. However many are covered already, one more costs an OS thread and nothing else.
+//! - If it **computes** it is covered when it has used [`COVER_AFTER`] of processor time.
+//! - If it computes and is a **newcomer**, which runs in the place of another that computes, it is covered as soon as it has
+//!   had its share of the processors ([`Patience::share`]), and [`HELPERS`] run in its place. So whatever waits behind tasks
+//!   that compute is soon among those that run, and the kernel, which does preempt, divides the processors. They may wait for it.
 //!
-//! That a newcomer must have used processor time keeps a batch of long computations from becoming as many OS threads at
-//! once: it has the less of it, the more compute. From [`MANY`] for each processor on it also needs the more.
+//! The share grows with those that compute, so that a batch of endless computations becomes many OS threads ever more
+//! slowly. And where one of those that compute comes back while others wait, there are no newcomers for some time: what
+//! waits has its turn without.
 //!
-//! While newcomers replace newcomers there is a *stall*. In one more workers may run than usually do, since those that come
-//! may be stuck before anybody has seen it.
+//! While there are newcomers, it is a *stall*, more workers may run than usual: those that come are stuck again before
+//! anybody can see it.
 //!
-//! Whoever is covered without need comes back when it next picks, and another retires.
+//! Whoever is covered without need comes back when it next picks, and one that is too many retires.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,22 +30,25 @@ use super::remote::{Remote, Rescue};
 use super::status::{COVERED, NORMAL};
 use crate::prim::{Ordering, barrier};
 
-/// How long a worker that computes must have been stuck before another runs in its place.
+/// How much processor time a stuck worker must have used before another runs in its place. Also how long it must have been stuck,
+/// where the system does not say what it does.
 const COVER_AFTER: Duration = Duration::from_millis(10);
+
+/// What a newcomer's share of the processors is: so much for each that computes beside it, and so much at least.
+const SHARE: Duration = Duration::from_micros(125);
+const LEAST_SHARE: Duration = Duration::from_micros(500);
+/// How many run in the place of a newcomer.
+const HELPERS: usize = 4;
+/// A worker is a newcomer until it has moved on so often since it last slept.
+const FIRST_MOVES: u64 = 8;
+/// How long a stall lasts after the last that was covered because it computed.
+const STALL: Duration = Duration::from_secs(1);
+/// How long there is none after one of those that compute has come back while others waited. So much longer as more compute than
+/// there are processors.
+const PROGRESS: Duration = Duration::from_millis(100);
 
 /// How long a worker must have been stuck before its private tasks are given to those who have none.
 const RESCUE_AFTER: Duration = Duration::from_micros(100);
-
-/// A worker is a newcomer until it has moved on so often since it last slept.
-const FIRST_MOVES: u64 = 8;
-
-/// How much processor time a newcomer must have used: for each that computes so much, divided by the processors, and so much
-/// at least.
-const NEWCOMERS_SHARE: Duration = Duration::from_micros(125);
-const NEWCOMERS_LEAST: Duration = Duration::from_micros(500);
-
-/// A stall is over when nobody was covered for computing for so long, or nothing waits.
-const STALL_ENDS: Duration = Duration::from_secs(1);
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,32 +67,45 @@ pub(super) struct Stuck {
     workers: Vec<Seen>,
     /// Those that are stuck now, by number.
     stuck: Vec<usize>,
-    /// One that was covered because it computed has moved on since the last look.
+    /// How many are covered because they compute.
+    computing: usize,
+    /// One of them has come back since the last look.
     came_back: bool,
+    /// When one was last seen to have come back while many tasks waited.
+    progress: Option<Instant>,
     stall: Option<Stall>,
 }
 
-/// Work waits behind tasks that compute.
+/// Newcomers are stuck as well.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     /// How many more workers may run than usual.
     extra: usize,
-    /// When one was last covered that computes.
+    /// When one was last covered because it computed.
     last: Instant,
 }
 
-/// Of one worker.
+/// What it remembers of one.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     /// How often it had moved on, at all looks since then.
     moves: u64,
     since: Instant,
-    /// How much processor time its OS thread had used then, if that was asked.
-    used: Option<(Instant, Duration)>,
+    sample: Option<Sample>,
     /// How often it had moved on when it last did not run.
     woke: u64,
-    /// It is covered, because it computes.
+    /// It is covered because it computes.
     computes: bool,
+}
+
+/// A stuck worker when it was first asked what it does.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Instant,
+    /// How much processor time its OS thread had used.
+    used: Duration,
+    /// How long after that to ask whether it sleeps. Doubles, since that takes long and there may be many that do not.
+    ask_after: Duration,
 }
 
 /// Why a worker is covered.
@@ -100,30 +117,29 @@ enum Why {
     ComputesToo,
 }
 
-/// How much a worker must have computed.
+/// How long those that compute may keep their workers.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
-    /// There is a stall, so that it may be a newcomer.
+    /// There is a stall, so there are newcomers.
     stall: bool,
-    /// So many compute beside those that run.
+    /// How many compute beside those that run, on so many processors.
     computing: usize,
     processors: usize,
 }
 
 impl Patience {
-    /// The processor time that it must have used at least.
-    fn processor_time(self) -> Duration {
-        let share = NEWCOMERS_SHARE * self.computing as u32 / self.processors as u32;
-        share.max(NEWCOMERS_LEAST)
+    /// How much processor time a newcomer is to have.
+    fn share(self) -> Duration {
+        LEAST_SHARE.max(SHARE * self.computing as u32 / self.processors as u32)
     }
 }
 
 impl Seen {
     fn new(moves: u64, now: Instant) -> Self {
-        Self { moves, since: now, used: None, woke: moves, computes: false }
+        Self { moves, since: now, sample: None, woke: moves, computes: false }
     }
 
-    /// Whether to cover for it, which has not moved on. `time_used` and `is_asleep` ask the system, if it says.
+    /// Whether to cover for it, which is stuck. `time_used` and `is_asleep` ask the system, if it says.
     fn judge(
         &mut self,
         now: Instant,
@@ -133,26 +149,31 @@ impl Seen {
     ) -> Option<Why> {
         let long = now - self.since >= COVER_AFTER;
         let Some(used) = time_used() else { return long.then_some(Why::Sleeps) };
-        let Some((at, before)) = self.used else {
-            self.used = Some((now, used));
+        let Some(sample) = &mut self.sample else {
+            self.sample = Some(Sample { at: now, used, ask_after: Duration::ZERO });
             return None;
         };
-        let (time, used) = (now - at, used.saturating_sub(before));
-        if used < time / 2 && is_asleep().unwrap_or(long) {
-            return Some(Why::Sleeps);
+        let (time, used) = (now - sample.at, used.saturating_sub(sample.used));
+        if used < time / 2 && time >= sample.ask_after {
+            sample.ask_after = 2 * time;
+            if is_asleep().unwrap_or(long) {
+                return Some(Why::Sleeps);
+            }
         }
-        let is_newcomer = patience.stall && self.moves - self.woke <= FIRST_MOVES;
-        let why = if is_newcomer { Why::ComputesToo } else { Why::Computes };
-        ((is_newcomer || long) && used >= patience.processor_time()).then_some(why)
+        let (enough, why) = match patience.stall && self.moves - self.woke <= FIRST_MOVES {
+            true => (patience.share(), Why::ComputesToo),
+            false => (patience.share().max(COVER_AFTER), Why::Computes),
+        };
+        (used >= enough).then_some(why)
     }
 }
 
 impl Stuck {
-    /// Notes what each worker does, and who is stuck. How many are covered and compute.
-    pub(super) fn observe(&mut self, sched: &Sched, now: Instant) -> usize {
-        let mut computing = 0;
-        self.stuck.clear();
+    /// Notes what each worker does.
+    pub(super) fn observe(&mut self, sched: &Sched, now: Instant) {
+        self.computing = 0;
         self.came_back = false;
+        self.stuck.clear();
         for (index, remote) in sched.workers().enumerate() {
             let (moves, state) = (remote.moves(), remote.own.status.state());
             if index == self.workers.len() {
@@ -168,15 +189,14 @@ impl Stuck {
             if state != NORMAL {
                 seen.woke = moves;
             }
-            computing += usize::from(state == COVERED && seen.computes);
+            self.computing += usize::from(state == COVERED && seen.computes);
         }
-        computing
     }
 
-    /// Looks at every worker, and does what is to be done. `can_start`: the OS has not just refused a spare.
+    /// Looks at every worker, and does what is to be done. `can_start`: no spare was just refused.
     pub(super) fn look(&mut self, sched: &Arc<Sched>, processors: usize, can_start: bool) -> Look {
         let now = Instant::now();
-        let computing = self.observe(sched, now);
+        self.observe(sched, now);
         let mut rescued = false;
         let mut private = false;
         for &index in &self.stuck {
@@ -190,11 +210,16 @@ impl Stuck {
         let done = if rescued { Look::Acted } else { Look::Calm };
         let work = sched.has_work();
         let waits = work || private;
-        let over = |stall: &Stall| !waits || self.came_back || now - stall.last >= STALL_ENDS;
-        if self.stall.as_ref().is_some_and(over) {
+        if sched.monitor.take_progress() && self.came_back {
+            self.progress = Some(now);
+        }
+        let holds = PROGRESS * (self.computing / processors).max(1) as u32;
+        self.progress = self.progress.filter(|at| now - *at < holds);
+        let over = |stall: Stall| !waits || now - stall.last >= STALL;
+        if self.stall.is_some_and(|stall| self.progress.is_some() || over(stall)) {
             self.set_stall(sched, None);
         }
-        // Who searches finds it. But not soon, where many compute.
+        // Who searches will find it. But not soon, where many compute.
         if !waits || self.stall.is_none() && !sched.idle.nobody_searches() {
             return done;
         }
@@ -207,7 +232,7 @@ impl Stuck {
             // A spare may not be had, so asking for one is no reason to look again at once.
             return if matches!(summon, Summon::Worker(_)) { Look::Acted } else { done };
         }
-        let computing = computing + sched.hogs.running();
+        let computing = self.computing + sched.hogs.running();
         let patience = Patience { stall: self.stall.is_some(), computing, processors };
         match self.cover(sched, now, patience) {
             true => Look::Acted,
@@ -237,21 +262,23 @@ impl Stuck {
         if covered.is_empty() {
             return false;
         }
-        if computing > 0 {
-            let extra = self.stall.map_or(0, |stall| stall.extra) + newcomers;
+        if computing > 0 && self.progress.is_none() {
+            let more = (HELPERS - 1) * newcomers;
+            let extra = self.stall.map_or(0, |stall| stall.extra) + more;
             let extra = extra.min(sched.config.max_spares);
             self.set_stall(sched, Some(Stall { extra, last: now }));
         }
         // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
         barrier::heavy();
         covered.iter().for_each(|remote| _ = sched.rescue(remote, Rescue::All));
-        // At once: one after the other they would have to wait for a processor as often.
-        (0..2 * newcomers).for_each(|_| sched.answer(sched.idle.notify_another()));
+        // All at once: if each woke the next, each would first have to wait for a processor.
+        let helpers = sched.injector.len().min(HELPERS * newcomers);
+        (0..helpers).for_each(|_| sched.answer(sched.idle.notify_another()));
         sched.answer(sched.idle.notify_outside());
         true
     }
 
-    /// The caller looks whether there is work for those that may run more.
+    /// The caller looks afterwards whether there is work for those that may run now.
     fn set_stall(&mut self, sched: &Sched, stall: Option<Stall>) {
         let extra = stall.map_or(0, |stall| stall.extra);
         sched.idle.set_limit(u64::from(sched.config.workers) + extra as u64);
