@@ -194,10 +194,7 @@ mod models {
         }
 
         fn wait(&self, deadline: Option<Instant>) {
-            let ready = || {
-                sequentially_consistent();
-                self.count.load(Ordering::SeqCst) > 0
-            };
+            let ready = || self.count.load(Ordering::SeqCst) > 0;
             self.list.wait(ready, Reason::Recv, deadline, Location::caller());
         }
 
