@@ -1,8 +1,13 @@
 //! What may be sent and shared, and what may cross a `catch_unwind`. What may not is in the
 //! `compile_fail` examples of this package's library.
 
+mod same_traits;
+
+use std::cell::RefCell;
 use std::fmt::Debug;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::rc::Rc;
+use std::time::Duration;
 
 use gthread::context::{CancelGuard, Context};
 use gthread::sync::{
@@ -15,7 +20,7 @@ use gthread::{
     ScopedJoinHandle, Thread, ThreadId, channel,
 };
 
-type NotSend = std::rc::Rc<()>;
+type NotSend = Rc<()>;
 type NotSync = std::cell::Cell<u8>;
 
 fn send_sync_debug<T: Send + Sync + Debug>() {}
@@ -147,4 +152,90 @@ fn errors_of_poisoning_are_stds() {
     let (mutex, lock) = (Mutex::new(1), RwLock::new(2));
     assert_eq!(*value(mutex.lock()) + *value(lock.read()), 3);
     assert!(may_be_had(mutex.try_lock()) && may_be_had(lock.try_write()));
+}
+
+/// Belongs to the thread that made it, which alone may drop it.
+struct Own(ThreadId);
+
+impl Own {
+    fn new() -> Rc<Self> {
+        Rc::new(Self(gthread::current().id()))
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        // A panic might be lost.
+        if self.0 != gthread::current().id() {
+            eprintln!("dropped by another thread: {:?}", self.0);
+            std::process::abort();
+        }
+    }
+}
+
+gthread::green_local! {
+    static KEPT: RefCell<Vec<Rc<Own>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whatever does not ask for `Send`, on threads that move from worker to worker.
+#[test]
+fn what_need_not_be_send_stays_with_its_thread() {
+    fn visit_all() {
+        let own = Own::new();
+        let copy = || {
+            gthread::yield_now();
+            own.clone()
+        };
+        let mut copies = Vec::new();
+        // Calls on this very thread.
+        copies.push(gthread::with_stack(100_000, copy));
+        copies.push(gthread::blocking(copy));
+        copies.push(gthread::no_switch(|| own.clone()));
+        let (once, cell) = (Once::new(), OnceLock::new());
+        once.call_once(|| copies.push(copy()));
+        cell.get_or_init(copy);
+        let lazy = LazyLock::new({
+            let own = own.clone();
+            move || (copy(), own)
+        });
+        copies.push(lazy.0.clone());
+        // Never made.
+        drop(LazyLock::new({
+            let own = own.clone();
+            move || own
+        }));
+        // Locks, and waits with them.
+        let (mutex, lock, changed) = (Mutex::new(copy()), RwLock::new(copy()), Condvar::new());
+        let guard = mutex.lock().unwrap();
+        let timeout = Duration::from_micros(50);
+        let waited = changed.wait_timeout_while(guard, timeout, |own| Rc::strong_count(own) > 1);
+        copies.push(waited.unwrap().0.clone());
+        copies.push(lock.read().unwrap().clone());
+        *lock.write().unwrap() = copy();
+        // A frame around others.
+        gthread::scope(|s| {
+            s.spawn(gthread::yield_now);
+            copies.push(copy());
+        });
+        // A variable, and messages to itself.
+        KEPT.with_borrow_mut(|kept| kept.push(copy()));
+        let (tx, rx) = channel::bounded(2);
+        tx.send(copy()).unwrap();
+        tx.send(copy()).unwrap();
+        copies.push(channel::select! { recv(rx) -> own => own.unwrap() });
+        // One stays in the channel.
+        assert_eq!(Rc::strong_count(&own), copies.len() + 8);
+        drop((copies, cell, lazy, mutex, lock, tx, rx));
+        // A panic takes all that is left with it.
+        let unwound = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _own = copy();
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(unwound.is_err());
+        assert_eq!(Rc::strong_count(&own), 2);
+    }
+    gthread_tests::for_workers(|runtime| {
+        let threads = (0..30).map(|_| runtime.spawn(visit_all)).collect::<Vec<_>>();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
 }

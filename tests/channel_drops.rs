@@ -18,6 +18,8 @@ every_way!(
     losing_arms_keep_their_values,
     a_value_that_holds_an_end_of_its_channel,
     a_value_whose_drop_panics,
+    after_a_drop_that_panics_no_other_runs,
+    values_stay_on_their_thread,
 );
 
 fn inside_when_the_senders_went_first(_: Way) {
@@ -288,4 +290,131 @@ fn a_value_whose_drop_panics(on: Way) {
     std::mem::forget(error);
     drop(tx);
     assert_eq!(count.load(Ordering::SeqCst), 1);
+}
+
+/// The first panic comes out; what is behind the value is leaked, neither dropped while that unwinds nor later.
+fn after_a_drop_that_panics_no_other_runs(_: Way) {
+    struct Value<'a>(Option<&'static str>, &'a AtomicUsize);
+    impl Drop for Value<'_> {
+        fn drop(&mut self) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+            if let Some(message) = self.0 {
+                panic!("{message}");
+            }
+        }
+    }
+    let message =
+        |result: std::thread::Result<()>| *result.unwrap_err().downcast::<String>().unwrap();
+    let attempt =
+        |f: Box<dyn FnOnce() + '_>| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f));
+    for capacity in [Some(7), Some(4), None] {
+        for order in 0..3 {
+            let dropped = AtomicUsize::new(0);
+            let (tx, rx) = match capacity {
+                Some(capacity) => channel::bounded(capacity),
+                None => channel::unbounded(),
+            };
+            for panics in [None, Some("first"), None, Some("second")] {
+                assert!(tx.send(Value(panics, &dropped)).is_ok());
+            }
+            // Another lap, or block.
+            drop(rx.recv());
+            match order {
+                0 => {
+                    let result = attempt(Box::new(|| drop(rx)));
+                    assert_eq!(message(result), "first");
+                    drop(tx);
+                }
+                1 => {
+                    assert!(tx.close());
+                    drop(tx);
+                    let result = attempt(Box::new(|| drop(rx)));
+                    assert_eq!(message(result), "first");
+                }
+                // A select that is given up drops nothing, whichever thread that is.
+                _ => {
+                    let mut select = channel::Select::new();
+                    select.recv(&rx);
+                    let result = attempt(Box::new(|| drop(select.select())));
+                    assert!(result.is_err());
+                    assert_eq!(dropped.load(Ordering::SeqCst), 1);
+                    // It has taken the first one with it.
+                    let result = attempt(Box::new(|| drop(rx)));
+                    assert_eq!(message(result), "second");
+                    drop(tx);
+                    assert_eq!(dropped.load(Ordering::SeqCst), 3);
+                    continue;
+                }
+            }
+            assert_eq!(dropped.load(Ordering::SeqCst), 2, "{capacity:?}, {order}");
+        }
+    }
+}
+
+/// A select is `Send`, whatever its channels carry: so it moves values, and never drops or uses one.
+fn values_stay_on_their_thread(on: Way) {
+    use std::rc::Rc;
+    struct Guard(std::thread::ThreadId, #[expect(dead_code, reason = "is not Send")] Rc<()>);
+    static STRAYED: AtomicUsize = AtomicUsize::new(0);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            if std::thread::current().id() != self.0 {
+                STRAYED.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+    // The values are of one OS thread, so its body is not a green thread's; the select is a peer's, of any kind.
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let me = std::thread::current().id();
+            let rc = Rc::new(());
+            let give_up = |select: channel::Select<'_>| {
+                let mut select = select;
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        let operation = select.select();
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(operation)))
+                            .expect_err("it was not completed");
+                    });
+                });
+            };
+            for round in 0..20 {
+                let (tx, rx) = channel::bounded::<Guard>(2);
+                let value = || Guard(me, Rc::clone(&rc));
+                // A send that is given up, beside values, with the receiver and without.
+                assert!(tx.try_send(value()).is_ok());
+                let mut select = channel::Select::new();
+                select.send(&tx);
+                give_up(select);
+                let mut select = channel::Select::new();
+                select.send(&tx);
+                let other = select.clone();
+                let operation = select.select();
+                drop(rx);
+                give_up(other);
+                drop(operation.send(&tx, value()));
+                // A receive that is given up: at a buffer, and at a rendezvous whose sender comes late.
+                let (tx, rx) = channel::unbounded::<Guard>();
+                assert!(tx.send(value()).is_ok());
+                let mut select = channel::Select::new();
+                select.recv(&rx);
+                give_up(select);
+                let (tx, rx) = channel::bounded::<Guard>(0);
+                let mut select = channel::Select::new();
+                select.recv(&rx);
+                std::thread::scope(|scope| {
+                    let mut select = select;
+                    scope.spawn(move || {
+                        let operation = select.select();
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(operation)))
+                            .expect_err("it was not completed");
+                    });
+                    select! {
+                        send(tx, { on.sleep(SHORT * (round % 2)); value() }) -> sent => assert!(sent.is_ok())
+                    }
+                });
+            }
+            assert_eq!(STRAYED.load(Ordering::SeqCst), 0);
+        });
+    });
 }

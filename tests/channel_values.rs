@@ -1,8 +1,9 @@
 //! Values of every size and alignment go through channels of every capacity.
 
+use gthread_tests::channel::{self, Receiver, Sender};
 use gthread_tests::{CAPACITIES, Way, every_way, make};
 
-every_way!(zero_sized, over_aligned, huge, owning, with_holes_in_their_bits);
+every_way!(zero_sized, over_aligned, huge, on_a_small_stack, owning, with_holes_in_their_bits);
 
 /// Ten times through each kind of channel, from a peer to here.
 fn pass<T: Send + Clone + PartialEq + std::fmt::Debug + 'static>(on: Way, value: T, check: fn(&T)) {
@@ -67,6 +68,43 @@ fn huge(on: Way) {
         pass(roomy, [5_u8; 64 << 10], |value| assert!(value.iter().all(|&byte| byte == 5)));
     };
     roomy.spawn(body).join();
+}
+
+/// As large as crossbeam-channel lets them be on a stack of this size, which is the default: they are moved a few times on
+/// their way, also in debug builds.
+fn on_a_small_stack(on: Way) {
+    const SIZE: usize = if cfg!(debug_assertions) { 12 << 10 } else { 48 << 10 };
+    type Large = [u8; SIZE];
+    #[inline(never)]
+    fn buffered(capacity: Option<usize>) {
+        let (tx, rx) = make::<Large>(capacity);
+        tx.send([1; SIZE]).unwrap();
+        assert_eq!(std::hint::black_box(rx.recv().unwrap())[0], 1);
+    }
+    #[inline(never)]
+    fn sends(tx: &Sender<Large>) {
+        tx.send([1; SIZE]).unwrap();
+    }
+    #[inline(never)]
+    fn receives(rx: &Receiver<Large>) {
+        assert_eq!(std::hint::black_box(rx.recv().unwrap())[0], 1);
+    }
+    #[inline(never)]
+    fn selects(rx: &Receiver<Large>) {
+        let n = channel::select! { recv(rx) -> value => std::hint::black_box(value.unwrap())[0] };
+        assert_eq!(n, 1);
+    }
+    let on = on.with_stack(252 << 10);
+    on.spawn(|| buffered(None)).join();
+    on.spawn(|| buffered(Some(1))).join();
+    for capacity in CAPACITIES {
+        for way in [receives, selects] {
+            let (tx, rx) = make::<Large>(capacity);
+            let sender = on.spawn(move || sends(&tx));
+            on.spawn(move || way(&rx)).join();
+            sender.join();
+        }
+    }
 }
 
 fn owning(on: Way) {

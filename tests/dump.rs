@@ -240,6 +240,100 @@ fn what_runs_is_named_and_its_worker() {
     });
 }
 
+/// Where they wait is where the iterator is made, also if std asks for the next one.
+#[test]
+fn a_wait_in_an_iterator_is_where_that_was_made() {
+    for_workers(|runtime| {
+        let (tx, rx) = channel::bounded::<u32>(0);
+        type Wait = Box<dyn FnOnce(Receiver<u32>) + Send>;
+        let waits: [(u32, Wait); 6] = [
+            (line!(), Box::new(|rx| assert_eq!(rx.iter().sum::<u32>(), 0))),
+            (line!(), Box::new(|rx| rx.iter().filter(|n| *n > 1).for_each(drop))),
+            (line!(), Box::new(|rx| assert_eq!(rx.into_iter().max(), None))),
+            (line!(), Box::new(|rx| for _ in &rx {})),
+            (line!(), Box::new(|rx| for _ in rx {})),
+            (line!(), Box::new(|rx| Vec::new().extend(rx))),
+        ];
+        let count = waits.len() - 1;
+        let mut expected = Vec::new();
+        for (line, wait) in waits.into_iter().take(count) {
+            let rx = rx.clone();
+            drop(start(runtime, &line.to_string(), move || wait(rx)));
+            expected.push(line);
+        }
+        let dump = dump_parked(runtime, count);
+        for line in expected {
+            let at = named(&dump, &line.to_string()).wait.unwrap().at;
+            assert_eq!((at.file, at.line), (file!(), line), "{dump}");
+        }
+        drop(tx);
+    });
+}
+
+/// OS threads that wait in gthread are in a dump of everything, with their place, as are those that a green thread blocks: those
+/// show what the green thread waits for.
+#[test]
+fn os_threads_that_wait_are_named() {
+    for_workers(|runtime| {
+        let (tx, rx) = channel::bounded::<u32>(0);
+        let (name, ends) = (format!("waits {:?}", std::thread::current().id()), Flag::new());
+        let parks = runtime.spawn(gthread::park);
+        let unparks = parks.thread().clone();
+        let line = line!() + 4;
+        let os = std::thread::scope(|s| {
+            let builder = std::thread::Builder::new().name(name.clone());
+            let receives = builder.spawn_scoped(s, || {
+                let _ = rx.recv();
+                let _ = rx.recv_timeout(Duration::from_secs(3600));
+                runtime.run(|| gthread::blocking(|| rx.recv())).unwrap_err();
+                parks.join().unwrap();
+                ends.raise();
+            });
+            let id = receives.unwrap().thread().id();
+            let wait = |nth: u32, reason: &str| loop {
+                let dump = gthread::dump();
+                let found = dump.os_threads.iter().find(|t| t.name.as_deref() == Some(&*name));
+                if let Some(found) = found.filter(|thread| thread.wait.at.line == line + nth) {
+                    assert_eq!((found.wait.reason, found.wait.at.file), (reason, file!()));
+                    assert!(found.os_id > 0 && dump.to_string().contains(&name), "{dump}");
+                    break (dump.clone(), found.clone());
+                }
+                std::thread::yield_now();
+            };
+            wait(0, "recv");
+            tx.send(1).unwrap();
+            wait(1, "recv");
+            tx.send(2).unwrap();
+            let (mut dump, found) = wait(2, "join");
+            let id_of_run = found.wait.thread.unwrap();
+            let blocks = loop {
+                let blocks = dump.threads().find(|thread| thread.id == id_of_run).unwrap().clone();
+                if blocks.wait.is_some() {
+                    break blocks;
+                }
+                dump = gthread::dump();
+            };
+            assert_eq!(blocks.state, ThreadState::Blocked);
+            assert_eq!(
+                (blocks.wait.unwrap().reason, blocks.wait.unwrap().at.line),
+                ("recv", line + 2)
+            );
+            assert!(dump.to_string().contains(" is blocking worker "), "{dump}");
+            // Its worker is not said to wait beside.
+            assert!(dump.os_threads.iter().all(|thread| thread.wait.at != blocks.wait.unwrap().at));
+            drop(tx);
+            let (_, found) = wait(3, "join");
+            let joined = runtime.dump().threads[0].id;
+            assert_eq!(found.wait.thread, Some(joined));
+            unparks.unpark();
+            id
+        });
+        assert!(ends.is_up());
+        let _ = os;
+        assert!(gthread::dump().os_threads.iter().all(|t| t.name.as_deref() != Some(&*name)));
+    });
+}
+
 #[test]
 fn what_blocks_is_named() {
     for_workers(|runtime| {

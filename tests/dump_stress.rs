@@ -1,5 +1,6 @@
 //! Dumps of programs that do not hold still, from all sides at once.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -50,6 +51,53 @@ fn dumps_beside_everything_that_threads_do() {
         stop.raise();
         dumper.join().unwrap();
         assert_eq!(sent.load(Ordering::Relaxed), received.load(Ordering::Relaxed));
+    });
+}
+
+/// A thread that is refused is in no dump, however it is refused, and a dump beside it reads nothing that is gone.
+#[test]
+fn dumps_beside_threads_that_are_refused() {
+    const QUIET: &str = "child that panics a thousand times";
+    let hook = take_hook();
+    set_hook(Box::new(move |info| {
+        if gthread::current().name() != Some(QUIET) {
+            hook(info);
+        }
+    }));
+    stress(|runtime, random| {
+        let parked: Vec<_> = (0..30).map(|_| runtime.spawn(gthread::park)).collect();
+        let stop = Flag::new();
+        let mut random = random.fork();
+        let refused = runtime.run(|| {
+            let stop = stop.clone();
+            let spawner = Builder::new().name(QUIET.into()).queued(true).spawn(move || {
+                while !stop.is_up() {
+                    let value = [random.next(); 1000];
+                    let builder = Builder::new().name("refused".repeat(400));
+                    if random.one_in(2) {
+                        let builder = builder.pinned(random.one_in(2));
+                        let spawn = || builder.spawn(move || value[7]);
+                        // Where it must not be switched it is not told so by an error.
+                        let refused = catch_unwind(AssertUnwindSafe(|| gthread::no_switch(spawn)));
+                        assert!(refused.is_err());
+                    } else {
+                        let builder = builder.stack_size(usize::MAX / 2).queued(random.one_in(2));
+                        assert!(builder.spawn(move || value[8]).is_err());
+                    }
+                }
+            });
+            spawner.unwrap()
+        });
+        for _ in 0..100 {
+            let dump = runtime.dump();
+            assert_eq!(dump.threads.len(), parked.len() + 1, "{dump}");
+            let names = dump.threads.iter().filter_map(|thread| thread.name.as_deref());
+            assert!(names.into_iter().all(|name| name == QUIET), "{dump}");
+        }
+        stop.raise();
+        refused.join().unwrap();
+        parked.iter().for_each(|thread| thread.thread().unpark());
+        parked.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }
 

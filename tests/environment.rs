@@ -103,6 +103,12 @@ fn nonsense_is_an_error_that_names_the_variable() {
             ("GTHREAD_STACK_SIZE", "256K"),
             ("GTHREAD_STACK_SIZE", "0"),
             ("GTHREAD_GUARD", "none"),
+            ("GTHREAD_CHAOS", "much"),
+            ("GTHREAD_DEADLOCK", "perhaps"),
+            ("GTHREAD_LEAKS", "Panic"),
+            ("GTHREAD_NAME_PANICS", "yes"),
+            ("GTHREAD_STACK_PROFILE", ""),
+            ("GTHREAD_DUMP", "always"),
         ] {
             let name = "nonsense_is_an_error_that_names_the_variable";
             let output = rerun(name, &[(variable, value)]);
@@ -112,6 +118,8 @@ fn nonsense_is_an_error_that_names_the_variable() {
                 said.is_some_and(|said| said.contains(variable)),
                 "{variable}={value}: {stdout}"
             );
+            // What it is, as it was written.
+            assert!(said.is_some_and(|said| said.ends_with(&format!("not {value:?}"))), "{stdout}");
             let stderr = stderr(&output);
             assert!(!output.status.success() && stderr.contains(variable), "{stderr}");
         }

@@ -16,6 +16,7 @@ every_way!(
     a_panic_goes_on_in_wait,
     no_more_run_than_the_limit_says,
     try_go_does_not_wait,
+    any_number_is_a_limit,
     members_may_start_members,
     members_may_borrow,
     what_members_own_is_dropped_before_wait_returns,
@@ -146,6 +147,27 @@ fn try_go_does_not_wait(on: Way) {
         group.set_limit(None);
         assert!((0..10).all(|_| group.try_go(|| Ok(()))));
         assert_eq!(group.wait(), Ok(()));
+    })
+    .join();
+}
+
+fn any_number_is_a_limit(on: Way) {
+    on.spawn(|| {
+        let group = ErrGroup::<()>::new();
+        for limit in [1, 1 << 20, 1 << 32, usize::MAX / 8 + 1, usize::MAX / 2, usize::MAX] {
+            group.set_limit(limit);
+            let (tx, rx) = bounded::<()>(0);
+            let last = rx.clone();
+            group.go(move || rx.recv().or(Ok(())));
+            assert_eq!(group.try_go(move || last.recv().or(Ok(()))), limit > 1);
+            let sets = std::panic::AssertUnwindSafe(|| group.set_limit(limit));
+            let payload = std::panic::catch_unwind(sets).unwrap_err();
+            let message = payload.downcast_ref::<String>().unwrap();
+            let active = if limit > 1 { 2 } else { 1 };
+            assert!(message.contains(&format!("while {active} of its members run")), "{message}");
+            drop(tx);
+            assert_eq!(group.wait(), Ok(()));
+        }
     })
     .join();
 }

@@ -6,13 +6,18 @@
 
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
+use std::sync::{Arc, TryLockError};
+use std::time::Duration;
 
 use gthread::channel::{self, select};
+use gthread::context::Context;
 use gthread::sync::{Barrier, Condvar, Mutex, Once, RwLock, Semaphore, WaitGroup};
 use gthread::{Builder, Runtime, blocking, go};
-use gthread_tests::{Flag, LIMIT, assert_passed, is_child, rerun, watchdog};
+use gthread_tests::{
+    Drops, Flag, LIMIT, assert_passed, is_child, os_thread_id, rerun, until, watchdog,
+};
 
 /// Cause and remedy.
 const WHY: &str = "forked from one that had a gthread runtime, of whose OS threads it has none. \
@@ -231,6 +236,33 @@ fn fork_here() -> libc::pid_t {
     child
 }
 
+/// Nor are they dropped: they clean up for the parent.
+#[test]
+fn calls_after_a_context_are_the_parents() {
+    alone("calls_after_a_context_are_the_parents", || {
+        for_1_and_2(|runtime| {
+            runtime.run(|| {
+                let (ctx, cancel) = Context::background().with_cancel();
+                let (called, drops) = (Flag::new(), Drops::new());
+                let (calls, token) = (called.clone(), drops.token());
+                let after = ctx.after_func(move || {
+                    let _token = token;
+                    calls.raise();
+                });
+                let mut guard = Some(cancel);
+                let child = fork(|| {
+                    drop(guard.take());
+                    assert!(ctx.err().is_some() && !after.stop());
+                    assert!(!called.is_up() && drops.count() == 0);
+                });
+                child.assert_done();
+                drop(guard);
+                gthread_tests::yield_until(|| called.is_up() && drops.count() == 1);
+            });
+        });
+    });
+}
+
 /// What others have borrowed goes before they have ended, because they never run.
 #[test]
 fn a_scope_ends_without_its_threads() {
@@ -360,5 +392,70 @@ fn a_signal_to_the_child_is_the_childs() {
         });
         assert!(libc::WIFSIGNALED(child.status), "{:#x}", child.status);
         assert_eq!(libc::WTERMSIG(child.status), libc::SIGQUIT);
+    });
+}
+
+/// A thread whose wait for a condition is over finds that one which it lacks has the mutex: it panics, and the mutex is
+/// still that one's.
+#[test]
+fn a_condition_is_waited_for_in_the_child() {
+    static CHILD: AtomicI32 = AtomicI32::new(-1);
+
+    extern "C" fn fork_in_handler(_: libc::c_int) {
+        // SAFETY: the child goes on in this test, which says what it does; it is killed if it does not end.
+        unsafe {
+            let child = libc::fork();
+            if child == 0 {
+                libc::alarm(20);
+            }
+            CHILD.store(child, Ordering::SeqCst);
+        }
+    }
+
+    alone("a_condition_is_waited_for_in_the_child", || {
+        const TIMEOUT: Duration = Duration::from_millis(300);
+        let _runtime = gthread_tests::runtime(1);
+        let handler: extern "C" fn(libc::c_int) = fork_in_handler;
+        // SAFETY: it forks, and stores an atomic.
+        assert_ne!(unsafe { libc::signal(libc::SIGUSR1, handler as usize) }, libc::SIG_ERR);
+        let (mutex, condvar) = (&Mutex::new(0), &Condvar::new());
+        let id = &AtomicI64::new(0);
+        let (mut reader, writer) = io::pipe().unwrap();
+        std::thread::scope(|scope| {
+            let waiter = scope.spawn({
+                move || {
+                    let guard = mutex.lock().unwrap();
+                    id.store(os_thread_id(), Ordering::SeqCst);
+                    let result =
+                        catch_unwind(AssertUnwindSafe(|| condvar.wait_timeout(guard, TIMEOUT)));
+                    if CHILD.load(Ordering::SeqCst) != 0 {
+                        let (guard, result) = result.unwrap().unwrap();
+                        assert!(result.timed_out() && *guard == 1);
+                        return;
+                    }
+                    // SAFETY: numbers alone.
+                    unsafe { libc::dup2(writer.as_raw_fd(), libc::STDERR_FILENO) };
+                    let checked = catch_unwind(AssertUnwindSafe(|| {
+                        panics(|| result.unwrap_or_else(|panic| resume_unwind(panic)));
+                        assert!(matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)));
+                    }));
+                    exit(if checked.is_ok() { DONE } else { 101 });
+                }
+            });
+            until(|| id.load(Ordering::SeqCst) != 0);
+            // It has unlocked, and so it waits.
+            let mut held = mutex.lock().unwrap();
+            let (process, thread) = (std::process::id() as i32, id.load(Ordering::SeqCst) as i32);
+            // SAFETY: numbers; and the thread is ours.
+            assert_eq!(unsafe { libc::tgkill(process, thread, libc::SIGUSR1) }, 0);
+            until(|| CHILD.load(Ordering::SeqCst) > 0);
+            let status = wait(CHILD.load(Ordering::SeqCst));
+            *held = 1;
+            drop(held);
+            waiter.join().unwrap();
+            let mut stderr = String::new();
+            reader.read_to_string(&mut stderr).unwrap();
+            Child { status, stderr }.assert_done();
+        });
     });
 }

@@ -1,10 +1,14 @@
 //! The closure and the result of a green thread: of any size and alignment, dropped exactly once.
 
+mod join_timeout;
+
+use std::cell::Cell;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use gthread::{JoinHandle, go};
-use gthread_tests::{Drops, Flag, Token, for_workers, yield_until};
+use gthread::channel::{Sender, unbounded};
+use gthread::{JoinHandle, ThreadId, go, green_local};
+use gthread_tests::{Drops, Flag, Random, Token, for_workers, hog_until, seed, yield_until};
 
 /// A thread that owns one token and gives another, and ends when told to.
 fn thread(drops: &Drops, end: &Flag, panic: bool) -> JoinHandle<Token> {
@@ -120,6 +124,51 @@ fn a_result_whose_drop_blocks() {
             drop(finished);
             yield_until(|| drops.count() == 4);
         });
+    });
+}
+
+/// A thread that is detached in the very moment in which it ends: its result is dropped by the thread itself, with its
+/// locals and free to suspend, or by whoever drops the handle.
+#[test]
+fn a_result_detached_at_the_last_moment() {
+    struct Tells(Sender<ThreadId>);
+    impl Drop for Tells {
+        fn drop(&mut self) {
+            let id = gthread::current().id();
+            LAST.set(Some(id));
+            gthread::yield_now();
+            assert_eq!(LAST.get(), Some(id));
+            self.0.send(id).unwrap();
+        }
+    }
+    green_local! {
+        static LAST: Cell<Option<ThreadId>> = const { Cell::new(None) };
+    }
+    let me = gthread::current().id();
+    for_workers(|runtime| {
+        let mut random = Random::new(seed());
+        let (tx, rx) = unbounded();
+        let mut by_itself = 0;
+        for _ in 0..400 {
+            let (runs, go, tx) = (Flag::new(), Flag::new(), tx.clone());
+            let thread = runtime.spawn({
+                let (runs, go) = (runs.clone(), go.clone());
+                move || {
+                    runs.raise();
+                    hog_until(|| go.is_up());
+                    Tells(tx)
+                }
+            });
+            let id = thread.thread().id();
+            hog_until(|| runs.is_up());
+            go.raise();
+            (0..random.below(40)).for_each(|_| std::hint::spin_loop());
+            drop(thread);
+            let dropped_by = rx.recv().unwrap();
+            assert!(dropped_by == id || dropped_by == me, "by another: {dropped_by:?}");
+            by_itself += usize::from(dropped_by == id);
+        }
+        println!("{by_itself} of 400 by itself");
     });
 }
 

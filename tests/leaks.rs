@@ -161,6 +161,96 @@ fn check_leaks_passes_panics_on() {
     });
 }
 
+/// What tests of a test-suite do that wait for ever, and one that does not. Nothing here; they run in a process of their own.
+mod in_a_test_suite {
+    use gthread::sync::Mutex;
+
+    use super::*;
+
+    fn recv_for_ever() {
+        let (tx, rx) = channel::bounded::<u32>(0);
+        let _ = rx.recv();
+        drop(tx);
+    }
+
+    #[test]
+    fn it_hangs_on_its_own_thread() {
+        if is_child() {
+            let (tx, rx) = channel::unbounded::<u32>();
+            go!({
+                let tx = tx.clone();
+                move || tx.send(1).unwrap()
+            });
+            assert_eq!(rx.iter().sum::<u32>(), 1);
+            drop(tx);
+        }
+    }
+
+    #[test]
+    fn it_hangs_in_run() {
+        if is_child() {
+            gthread::run(recv_for_ever);
+        }
+    }
+
+    #[test]
+    fn it_hangs_in_an_os_thread_that_it_joins() {
+        if is_child() {
+            // Where there is no runtime nobody looks.
+            go!(|| ()).join().unwrap();
+            std::thread::scope(|s| {
+                s.spawn(recv_for_ever);
+            });
+        }
+    }
+
+    #[test]
+    fn check_leaks_hangs() {
+        if is_child() {
+            testing::check_leaks(|| {
+                let waits = go!(recv_for_ever);
+                let lock = Mutex::new(());
+                gthread::scope(|s| {
+                    let _guard = lock.lock().unwrap();
+                    s.spawn(|| drop(lock.lock()));
+                    waits.join().unwrap();
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn it_passes() {
+        if is_child() {
+            let thread = gthread::run(|| go!(|| gthread::sleep(Duration::from_millis(300))));
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn run_suite(threads: &str, variables: &[(&str, &str)]) -> (String, String) {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command.args(["in_a_test_suite", "--test-threads", threads]);
+    command.env_remove("GTHREAD_DEADLOCK").env("GTHREAD_TEST_CHILD", "1");
+    let output =
+        command.env("RUST_BACKTRACE", "0").envs(variables.iter().copied()).output().unwrap();
+    (String::from_utf8_lossy(&output.stdout).into_owned(), stderr(&output))
+}
+
+/// The tests that hang fail, each by itself, and the others are run.
+#[test]
+fn tests_that_hang_fail() {
+    for threads in ["1", "2", "5"] {
+        let _watchdog = gthread_tests::Watchdog::new(LIMIT, threads);
+        let (said, report) = run_suite(threads, &[("GTHREAD_DEADLOCK", "panic")]);
+        assert!(said.contains("1 passed; 4 failed"), "{said}\n{report}");
+        assert!(said.contains("it_passes ... ok"), "{said}");
+        // By the names that libtest gives to its threads.
+        assert!(report.contains("OS thread 'in_a_test_suite::it_hangs_in_run' ("), "{report}");
+        assert!(report.contains("leaks.rs:") && said.contains("leaks.rs:"), "{report}\n{said}");
+    }
+}
+
 #[test]
 fn check_leaks_in_a_green_thread() {
     watchdog(LIMIT, || {

@@ -1,11 +1,12 @@
 //! Green threads, OS threads and threads of other runtimes wait for one thing together.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use gthread::channel;
-use gthread::sync::WaitGroup;
-use gthread_tests::{Flag, for_workers, runtime};
+use gthread::sync::{Mutex, RwLock, WaitGroup};
+use gthread_tests::{Flag, for_workers, is_asleep, os_thread_id, runtime, until, yield_until};
 
 const EACH: u64 = 500;
 
@@ -158,5 +159,65 @@ fn joiners_of_every_kind_wait_for_one_that_runs() {
         let green: u32 = sums.into_iter().map(|thread| thread.join().unwrap()).sum();
         let os: u32 = os.into_iter().map(|thread| thread.join().unwrap()).sum();
         assert_eq!(green + os, 36);
+    });
+}
+
+thread_local! {
+    /// How often the OS thread has given its processor to others.
+    static YIELDS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Stands before libc's, which is what std calls.
+#[cfg(target_os = "linux")]
+#[unsafe(no_mangle)]
+extern "C" fn sched_yield() -> libc::c_int {
+    let _ = YIELDS.try_with(|yields| yields.set(yields.get() + 1));
+    // SAFETY: has no preconditions.
+    unsafe { libc::syscall(libc::SYS_sched_yield) as libc::c_int }
+}
+
+/// An OS thread that waits for a lock sleeps, so that it is woken where a processor is free. Were it to yield its own to
+/// workers that have much to do, each of which comes for the lock again and again, it would have it back when the lock is
+/// another's: every write among readers took milliseconds then.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_os_thread_that_waits_for_a_lock_does_not_yield() {
+    type Locks = (Mutex<()>, RwLock<()>);
+    /// What holds a lock for as long as a call takes, and what waits for that lock.
+    type Case = (fn(&Locks, &dyn Fn()), fn(&Locks));
+    let cases: [Case; 4] = [
+        (|locks, hold| (locks.0.lock().unwrap(), hold()).1, |locks| drop(locks.0.lock().unwrap())),
+        (|locks, hold| (locks.1.read().unwrap(), hold()).1, |locks| drop(locks.1.write().unwrap())),
+        (
+            |locks, hold| (locks.1.write().unwrap(), hold()).1,
+            |locks| drop(locks.1.write().unwrap()),
+        ),
+        (|locks, hold| (locks.1.write().unwrap(), hold()).1, |locks| drop(locks.1.read().unwrap())),
+    ];
+    for_workers(|runtime| {
+        let locks = Arc::new((Mutex::new(()), RwLock::new(())));
+        for (number, (hold, wait)) in cases.into_iter().enumerate() {
+            let id = os_thread_id();
+            let yields = || {
+                let (held, waits) = (Flag::new(), Flag::new());
+                let (is_held, is_waited_for, its) =
+                    (held.clone(), waits.clone(), Arc::clone(&locks));
+                let thread = runtime.spawn(move || {
+                    hold(&its, &|| {
+                        is_held.raise();
+                        yield_until(|| is_waited_for.is_up() && is_asleep(id));
+                    });
+                });
+                until(|| held.is_up());
+                let before = YIELDS.get();
+                waits.raise();
+                wait(&locks);
+                let yields = YIELDS.get() - before;
+                thread.join().unwrap();
+                yields
+            };
+            // It may find the queue taken by one that the kernel has stopped: not each time.
+            assert!((0..100).any(|_| yields() == 0), "case {number}");
+        }
     });
 }

@@ -114,6 +114,30 @@ fn what_was_refused_has_no_effect() {
             assert_refused(|| meets.recv());
             assert!(meet.try_send(drops.token()).is_err(), "a receiver that was refused waits");
             assert_eq!(drops.count(), 3);
+            // A partner that has no value yet would have to be waited for: it is not taken.
+            let token = drops.token();
+            let partner = go!({
+                let meet = meet.clone();
+                move || channel::select! { send(meet, token) -> sent => assert!(sent.is_ok()) }
+            });
+            yield_until(|| {
+                let mut select = channel::Select::new();
+                select.recv(&meets);
+                select.try_ready().is_ok()
+            });
+            assert_refused(|| meets.try_recv());
+            assert_refused(|| meets.recv());
+            assert_refused(|| meets.recv_timeout(Duration::from_secs(1)));
+            assert_refused(|| channel::select! { recv(meets) -> _ => {}, default => {} });
+            assert_refused(|| {
+                let mut select = channel::Select::new();
+                select.recv(&meets);
+                drop(select.try_select());
+            });
+            assert!(!partner.is_finished());
+            assert!(meets.recv_timeout(LIMIT).is_ok());
+            partner.join().unwrap();
+            assert_eq!(drops.count(), 4);
 
             let (token, counts) = (drops.token(), &ran);
             let child = move || {
@@ -125,7 +149,7 @@ fn what_was_refused_has_no_effect() {
             // Too large to be kept in the child's stack.
             let large = [1_u8; 5000];
             assert_refused(|| go!(move || (token, large)));
-            assert_eq!(drops.count(), 5);
+            assert_eq!(drops.count(), 6);
             (0..50).for_each(|_| gthread::yield_now());
             assert_eq!(ran.load(Ordering::Relaxed), 0, "a child that was refused ran");
         });

@@ -1,5 +1,10 @@
 //! The end of a runtime: what has not ended is leaked, nobody hangs.
 
+#[path = "runtime_drop/passed_over.rs"]
+mod passed_over;
+#[path = "runtime_drop/stress.rs"]
+mod stress;
+
 use std::time::Duration;
 
 use gthread::{Runtime, channel, go};

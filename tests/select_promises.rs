@@ -1,9 +1,10 @@
-//! Selects and those who wait for them: promises of a value, places that are reserved, wakes.
+//! Selects and those who wait for them: promises of a value, permits to send, wakes.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
-use gthread_tests::channel::{Select, TryRecvError, bounded, unbounded};
-use gthread_tests::{LONG, Way, every_way};
+use gthread_tests::channel::{Select, TryRecvError, TrySendError, bounded, select, unbounded};
+use gthread_tests::{Drops, Flag, LONG, Token, Way, every_way};
 
 every_way!(
     a_body_may_begin_with_a_block,
@@ -12,6 +13,11 @@ every_way!(
     a_value_that_comes_late,
     not_completing_panics,
     a_place_that_is_given_up_is_free,
+    all_places_that_are_given_up_are_free,
+    a_permit_is_no_value,
+    a_deadline_that_passes_beside_a_permit,
+    a_partner_that_gives_up_costs_no_time,
+    a_value_that_is_declined,
     a_value_behind_a_place_that_is_filled_late,
     values_of_any_size,
     a_receiver_is_not_woken_in_vain_by_a_select,
@@ -144,6 +150,163 @@ fn a_place_that_is_given_up_is_free(on: Way) {
     waiting.join().unwrap();
     assert_eq!((rx.try_recv(), rx.try_recv()), (Ok(3), Ok(4)));
     assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+}
+
+/// In any order, with values before and behind, and for all senders that wait.
+fn all_places_that_are_given_up_are_free(on: Way) {
+    for (before, reversed) in [(0, false), (0, true), (1, false), (1, true)] {
+        let (tx, rx) = bounded(2 + before);
+        (0..before).for_each(|n| tx.send(n).unwrap());
+        let mut selects = [Select::new(), Select::new()];
+        selects.iter_mut().for_each(|select| assert_eq!(select.send(&tx), 0));
+        let mut operations = selects.each_mut().map(|select| Some(select.select()));
+        assert_eq!(tx.try_send(9), Err(TrySendError::Full(9)));
+        let senders = [10, 11].map(|n| {
+            let tx = tx.clone();
+            on.spawn(move || tx.send(n))
+        });
+        on.lull();
+        if reversed {
+            operations.reverse();
+        }
+        for operation in &mut operations {
+            let operation = operation.take();
+            panic_message(|| drop(operation));
+        }
+        senders.into_iter().for_each(|sender| sender.join().unwrap());
+        let mut got: Vec<_> = rx.try_iter().skip(before).collect();
+        got.sort_unstable();
+        assert_eq!(got, [10, 11]);
+    }
+}
+
+/// What is kept for a value that comes later is room, and no value, for whoever looks.
+fn a_permit_is_no_value(_: Way) {
+    let (tx, rx) = bounded(2);
+    let mut sends = Select::new();
+    sends.send(&tx);
+    let operation = sends.select();
+    assert_eq!((rx.len(), rx.is_empty(), rx.is_full()), (0, true, false));
+    assert_eq!(rx.try_recv(), Err(TryRecvError::Empty));
+    let mut receives = Select::new();
+    receives.recv(&rx);
+    assert!(receives.try_ready().is_err());
+    assert!(receives.try_select().is_err());
+    assert!(receives.select_timeout(Duration::from_millis(1)).is_err());
+    // A value that is sent meanwhile goes before.
+    tx.try_send(2).unwrap();
+    assert!(tx.try_send(3).is_err());
+    assert_eq!((receives.try_ready(), rx.len()), (Ok(0), 1));
+    assert_eq!(rx.try_recv(), Ok(2));
+    operation.send(&tx, 1).unwrap();
+    assert_eq!(rx.try_recv(), Ok(1));
+}
+
+/// A receiver whose time is over takes nobody's wake with it.
+fn a_deadline_that_passes_beside_a_permit(on: Way) {
+    for selects in [false, true] {
+        for fills in [false, true] {
+            let (tx, rx) = bounded(4);
+            let at = Instant::now() + Duration::from_millis(3);
+            let impatient = {
+                let rx = rx.clone();
+                on.spawn(move || {
+                    if selects {
+                        let left = at.saturating_duration_since(Instant::now());
+                        select! { recv(rx) -> n => n.ok(), default(left) => None }
+                    } else {
+                        rx.recv_deadline(at).ok()
+                    }
+                })
+            };
+            on.lull();
+            let patient = [0, 1].map(|_| {
+                let rx = rx.clone();
+                on.spawn(move || rx.recv())
+            });
+            on.lull();
+            let mut select = Select::new();
+            select.send(&tx);
+            let operation = select.select();
+            tx.send(2).unwrap();
+            while Instant::now() < at + Duration::from_micros(200) {}
+            if fills {
+                operation.send(&tx, 1).unwrap();
+            } else {
+                panic_message(|| drop(operation));
+                tx.send(1).unwrap();
+            }
+            // Enough for all, whether or not the impatient one got one.
+            tx.send(3).unwrap();
+            let mut got: Vec<_> = patient.into_iter().map(|peer| peer.join().unwrap()).collect();
+            got.extend(impatient.join());
+            got.extend(rx.try_iter());
+            got.sort_unstable();
+            assert_eq!(got, [1, 2, 3]);
+        }
+    }
+}
+
+/// A message that comes late, and then does not come.
+fn late_panic(on: Way) -> i32 {
+    on.lull();
+    std::panic::resume_unwind(Box::new(()))
+}
+
+/// A select whose partner gives up goes on: with its other arms, and for no longer than it was to wait.
+fn a_partner_that_gives_up_costs_no_time(on: Way) {
+    for kind in 0..3 {
+        let ((tx, rx), (other_tx, other)) = (bounded::<i32>(0), bounded::<i32>(1));
+        let peer = on.spawn(move || match kind {
+            0 => rx.recv_timeout(Duration::from_millis(20)).ok(),
+            1 => select! { recv(rx) -> n => n.ok(), default(Duration::from_millis(20)) => None },
+            _ => select! { recv(rx) -> n => n.ok(), recv(other) -> n => n.ok() },
+        });
+        on.lull();
+        let begun = Instant::now();
+        let gave_up = catch_unwind(AssertUnwindSafe(|| {
+            select! {
+                send(tx, late_panic(on)) -> _ => {},
+                default(LONG) => {}
+            }
+        }));
+        // `kind` 0 and 1 may have been late, and gone before.
+        assert!(gave_up.is_err() || begun.elapsed() >= LONG || kind < 2);
+        other_tx.send(7).unwrap();
+        assert_eq!(peer.join(), (kind == 2).then_some(7));
+        assert!(begun.elapsed() < LONG);
+        drop(tx);
+    }
+}
+
+/// One that selected a receive and does not complete it has the value, whether it was there already or comes later:
+/// the sender is told that it was sent.
+fn a_value_that_is_declined(on: Way) {
+    for late in [false, true] {
+        let (tx, rx) = bounded::<Token>(0);
+        let drops = Drops::new();
+        let (token, gate) = (drops.token(), Flag::new());
+        let opened = gate.clone();
+        let sender = on.spawn(move || {
+            select! {
+                send(tx, { on.until(|| !late || opened.is_up()); token }) -> sent => sent.is_ok()
+            }
+        });
+        let mut select = Select::new();
+        select.recv(&rx);
+        let operation = select.select();
+        if !late {
+            assert!(sender.join());
+            panic_message(|| drop(operation));
+            // Received and lost: dropped nowhere, since this may be a thread that must not.
+            assert_eq!(drops.count(), 0);
+        } else {
+            panic_message(|| drop(operation));
+            gate.raise();
+            assert!(sender.join());
+            assert_eq!(drops.count(), 1);
+        }
+    }
 }
 
 /// Several receivers wait while a place is reserved and values are behind it; all of them arrive.

@@ -1,7 +1,7 @@
 //! `ready` and its kin tell which operation is worth trying, and do none.
 
 use gthread_tests::channel::{self, Select, TryRecvError, after, never, tick};
-use gthread_tests::{CAPACITIES, LONG, SHORT, Way, every_way, full, make};
+use gthread_tests::{CAPACITIES, Flag, LONG, SHORT, Way, every_way, full, make};
 use std::time::{Duration, Instant};
 
 every_way!(
@@ -15,6 +15,7 @@ every_way!(
     trying_after_ready_gets_everything,
     several_who_are_told_of_one_value,
     timers_are_ready_when_due,
+    nothing_is_ready_only_if_there_was_such_a_moment,
 );
 
 fn tells_without_taking(_: Way) {
@@ -235,5 +236,64 @@ fn timers_are_ready_when_due(_: Way) {
         assert_eq!(select.ready(), ticks_index);
         ticks.try_recv().unwrap();
         assert!(start.elapsed() >= SHORT * n);
+    }
+}
+
+/// A value is sent to one channel before it is taken from the other: at any time one of them has one. So is a place made
+/// in one before it goes in the other, and a partner comes to one before the other's leaves. Whoever looks at both, without
+/// waiting or with a time that is over, finds something.
+fn nothing_is_ready_only_if_there_was_such_a_moment(on: Way) {
+    const ROUNDS: usize = if cfg!(debug_assertions) { 300 } else { 3_000 };
+    if !on.is_parallel() {
+        return;
+    }
+    for capacity in [Some(1), Some(3), None] {
+        for kind in 0..4 {
+            let ((a_tx, a_rx), (b_tx, b_rx)) = (make::<u8>(capacity), make::<u8>(capacity));
+            if kind == 3 {
+                // Full, but for what the mover takes out.
+                let Some(capacity) = capacity else { continue };
+                (1..capacity).for_each(|_| a_tx.send(0).unwrap());
+                (0..capacity).for_each(|_| b_tx.send(0).unwrap());
+            } else {
+                a_tx.send(0).unwrap();
+            }
+            let over = Flag::new();
+            let mover = {
+                let (a, b) = ((a_tx.clone(), a_rx.clone()), (b_tx.clone(), b_rx.clone()));
+                let over = over.clone();
+                on.spawn(move || {
+                    let mut pair = [a, b];
+                    while !over.is_up() {
+                        // Into the second, out of the first; with places, out of the second, into the first.
+                        if kind == 3 {
+                            pair[1].1.try_recv().unwrap();
+                            pair[0].0.try_send(0).unwrap();
+                        } else {
+                            pair[1].0.try_send(0).unwrap();
+                            pair[0].1.try_recv().unwrap();
+                        }
+                        pair.reverse();
+                    }
+                })
+            };
+            for _ in 0..ROUNDS {
+                let mut select = Select::new();
+                if kind == 3 {
+                    (select.send(&a_tx), select.send(&b_tx));
+                } else {
+                    (select.recv(&a_rx), select.recv(&b_rx));
+                }
+                let found = match kind {
+                    // To look and not to take: else there would be nothing.
+                    1 => select.ready_timeout(Duration::ZERO).is_ok(),
+                    2 => select.ready_deadline(Instant::now()).is_ok(),
+                    _ => select.try_ready().is_ok(),
+                };
+                assert!(found, "{capacity:?}, {kind}");
+            }
+            over.raise();
+            mover.join();
+        }
     }
 }

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, TryLockError};
 
 use gthread::sync::{Barrier, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use gthread_tests::{Drops, Flag, Way, every_way, every_way_crowded, under_chaos, unhelped};
+use gthread_tests::{
+    Drops, Flag, LIMIT, Watchdog, Way, every_way, every_way_crowded, under_chaos, unhelped,
+};
 
 every_way!(
     readers_are_together,
@@ -379,4 +381,26 @@ fn it_is_two_words_and_the_data() {
     type Guards<'a> = (RwLockReadGuard<'a, u8>, RwLockWriteGuard<'a, u8>);
     type Stds<'a> = (std::sync::RwLockReadGuard<'a, u8>, std::sync::RwLockWriteGuard<'a, u8>);
     assert_eq!(size_of::<Guards<'_>>(), size_of::<Stds<'_>>());
+}
+
+/// As many guards as std's has room for, and no more. Each takes nanoseconds, where the compiler optimises.
+#[test]
+fn there_may_be_as_many_readers_as_with_stds() {
+    const MOST: usize = (1 << 30) - 2;
+    if cfg!(debug_assertions) {
+        return println!("skipped: it would take a minute");
+    }
+    let _watchdog = Watchdog::new(10 * LIMIT, "it takes some seconds");
+    let lock = RwLock::new(5);
+    for _ in 0..MOST {
+        std::mem::forget(lock.read().unwrap());
+    }
+    for _ in 0..2 {
+        let read = AssertUnwindSafe(|| drop(lock.read()));
+        let panic = catch_unwind(read).expect_err("there is no room");
+        assert_eq!(panic.downcast_ref(), Some(&"too many active read locks on RwLock"));
+    }
+    assert!(matches!(lock.try_read(), Err(TryLockError::WouldBlock)));
+    assert!(matches!(lock.try_write(), Err(TryLockError::WouldBlock)));
+    assert_eq!(lock.into_inner().unwrap(), 5);
 }

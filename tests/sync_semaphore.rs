@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use gthread::sync::{Barrier, Semaphore};
+use gthread::sync::{Barrier, OwnedSemaphorePermit, Semaphore};
 use gthread_tests::{Flag, LONG, SHORT, Way, every_way, every_way_crowded};
 
 every_way!(
@@ -20,6 +20,8 @@ every_way!(
     a_permit_goes_to_another_thread,
     a_permit_comes_back_from_a_panic,
     statics_are_shared,
+    owned_permits_keep_the_semaphore,
+    owned_permits_are_waited_for,
 );
 every_way_crowded!(timeouts_and_permits_cross);
 
@@ -221,6 +223,50 @@ fn statics_are_shared(on: Way) {
     let peer = on.spawn(|| drop(SEMAPHORE.acquire()));
     drop(permit);
     peer.join();
+}
+
+fn owned_permits_keep_the_semaphore(on: Way) {
+    let semaphore = Arc::new(Semaphore::new(4));
+    let one = Arc::clone(&semaphore).acquire_owned();
+    let two = Arc::clone(&semaphore).acquire_many_owned(2);
+    let none = Arc::clone(&semaphore).try_acquire_many_owned(0).unwrap();
+    assert_eq!((one.num_permits(), two.num_permits(), none.num_permits()), (1, 2, 0));
+    assert_eq!(semaphore.available_permits(), 1);
+    assert!(Arc::clone(&semaphore).try_acquire_many_owned(2).is_none());
+    let last = Arc::clone(&semaphore).try_acquire_owned().unwrap();
+    assert!(Arc::clone(&semaphore).try_acquire_owned().is_none());
+    assert!(Arc::clone(&semaphore).acquire_owned_timeout(SHORT).is_none());
+    assert!(Arc::clone(&semaphore).acquire_many_owned_timeout(2, Duration::ZERO).is_none());
+    last.forget();
+    // Those who were refused have not kept it.
+    let weak = Arc::downgrade(&semaphore);
+    assert_eq!(weak.strong_count(), 4);
+    drop((semaphore, none));
+    on.spawn(move || drop((one, two))).join();
+    assert_eq!(weak.strong_count(), 0);
+}
+
+fn owned_permits_are_waited_for(on: Way) {
+    let semaphore = Arc::new(Semaphore::new(1));
+    let held = Arc::clone(&semaphore).acquire_owned();
+    type Acquire = fn(Arc<Semaphore>) -> Option<OwnedSemaphorePermit>;
+    let ways: [Acquire; 6] = [
+        |semaphore| Some(semaphore.acquire_owned()),
+        |semaphore| Some(semaphore.acquire_many_owned(1)),
+        |semaphore| semaphore.acquire_owned_timeout(LONG),
+        |semaphore| semaphore.acquire_owned_timeout(Duration::MAX),
+        |semaphore| semaphore.acquire_many_owned_timeout(1, LONG),
+        |semaphore| semaphore.acquire_many_owned_timeout(1, Duration::MAX),
+    ];
+    let peers = ways.map(|acquire| {
+        let semaphore = Arc::clone(&semaphore);
+        on.spawn(move || drop(acquire(semaphore).unwrap()))
+    });
+    on.lull();
+    assert!(peers.iter().all(|peer| !peer.is_finished()));
+    drop(held);
+    peers.into_iter().for_each(|peer| peer.join());
+    assert_eq!((semaphore.available_permits(), Arc::strong_count(&semaphore)), (1, 1));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Handles to threads, and their ids.
 
+mod os_thread_end;
+
 use std::collections::HashSet;
 use std::sync::Mutex;
 

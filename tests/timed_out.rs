@@ -1,7 +1,7 @@
 //! Who has timed out has left the queue: what comes next goes to another who waits, and nothing is lost with it.
 //!
 //! For everything that waits with a timeout: receives, sends, `Select` and `select!`, `Condvar`, `Semaphore`,
-//! `park_timeout`. (A mutex, a join and a wait group have none.) How long they wait is the subject of
+//! `park_timeout`. (A mutex has none; `join_timeout` and `wait_group` see to joins and wait groups.) How long they wait is the subject of
 //! `channel_timeout`, `select_wait` and `sync_*`.
 
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gthread::go;
 use gthread::sync::WaitGroup;
-use gthread_tests::{Flag, for_workers, stress_time, yield_often};
+use gthread_tests::{Flag, LONG, SHORT, Way, every_way, for_workers, stress_time, yield_often};
 
 #[test]
 fn it_waits_for_all() {
@@ -113,4 +113,85 @@ fn it_may_be_used_again_and_never_ends_early() {
             runtime.run(|| (0..4).for_each(|n| body(n % 2 == 0)));
         }
     });
+}
+
+every_way!(
+    a_timeout_ends_the_wait,
+    a_wait_with_a_timeout_ends_at_zero,
+    one_that_times_out_leaves_the_others,
+    timeouts_and_ends_cross,
+);
+
+fn a_timeout_ends_the_wait(_: Way) {
+    let group = WaitGroup::new();
+    assert!(group.wait_timeout(Duration::ZERO) && group.wait_timeout(LONG));
+    group.add(1);
+    let start = Instant::now();
+    assert!(!group.wait_timeout(SHORT));
+    assert!(start.elapsed() >= SHORT);
+    assert!(!group.wait_timeout(Duration::ZERO));
+    group.done();
+    assert!(group.wait_timeout(Duration::MAX));
+    group.wait();
+}
+
+fn a_wait_with_a_timeout_ends_at_zero(on: Way) {
+    let group = WaitGroup::new();
+    for timeout in [LONG, Duration::MAX] {
+        group.add(2);
+        let waiters: Vec<_> = (0..5)
+            .map(|_| {
+                let group = group.clone();
+                on.spawn(move || group.wait_timeout(timeout))
+            })
+            .collect();
+        on.lull();
+        group.done();
+        on.lull();
+        assert!(waiters.iter().all(|waiter| !waiter.is_finished()));
+        group.done();
+        waiters.into_iter().for_each(|waiter| assert!(waiter.join()));
+    }
+}
+
+fn one_that_times_out_leaves_the_others(on: Way) {
+    let group = WaitGroup::new();
+    group.add(1);
+    let wait = |timeout: Option<Duration>| {
+        let group = group.clone();
+        on.spawn(move || match timeout {
+            Some(timeout) => group.wait_timeout(timeout),
+            None => {
+                group.wait();
+                true
+            }
+        })
+    };
+    // Before them in the queue, between them and behind.
+    let waiters: Vec<_> = (0..9).map(|n| wait((n % 2 == 0).then_some(SHORT))).collect();
+    let (timed, others): (Vec<_>, Vec<_>) =
+        waiters.into_iter().zip([true, false].into_iter().cycle()).partition(|(_, timed)| *timed);
+    timed.into_iter().for_each(|(waiter, _)| assert!(!waiter.join()));
+    assert!(others.iter().all(|(waiter, _)| !waiter.is_finished()));
+    group.done();
+    others.into_iter().for_each(|(waiter, _)| assert!(waiter.join()));
+}
+
+fn timeouts_and_ends_cross(on: Way) {
+    for round in 0..60 {
+        let group = WaitGroup::new();
+        group.add(1);
+        let waiters: Vec<_> = (0..6)
+            .map(|n| {
+                let group = group.clone();
+                on.spawn(move || {
+                    let timeout = Duration::from_micros(n * 15);
+                    group.wait_timeout(timeout) || group.wait_timeout(LONG)
+                })
+            })
+            .collect();
+        on.sleep(Duration::from_micros(round));
+        group.done();
+        waiters.into_iter().for_each(|waiter| assert!(waiter.join(), "it was zero"));
+    }
 }

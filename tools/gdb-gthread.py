@@ -23,7 +23,7 @@ import gdb
 WORD = 8
 
 # The join word (rt/src/task/join.rs) and the word of waiting (rt/src/task/state.rs).
-DONE, REFERENCE = 1, 8
+DONE, REFERENCE = 1, 16
 PHASE, PARKED, HELD = 0b11, 2, 1 << 3
 
 
@@ -102,8 +102,8 @@ def threads():
     slots = Slots(words)
     layout = words.read(symbol("GTHREAD_TASKS"), 10)
     version, size, join, wait, fiber, fiber_size, number, name, colours, step = layout
-    if version != 2:
-        raise gdb.GdbError("this script knows layout 2, not %d: take the one of that gthread" % version)
+    if version != 3:
+        raise gdb.GdbError("this script knows layout 3, not %d: take the one of that gthread" % version)
     in_use = stack_pointers()
     for bottom, slot_size in slots:
         colour = (bottom // slot_size) % colours * step

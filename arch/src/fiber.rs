@@ -32,8 +32,12 @@ pub trait Entry<C: Copy + 'static> {
 pub struct Fiber<C: Copy + 'static>(switch::Fiber<C>);
 
 // SAFETY: a fiber is !Send by itself, as corosensei's `Coroutine`, because the frames on its stack may hold
-// values that must stay on their thread. Here:
-// - The closure that starts a fiber is `Send`: gthread's spawn functions demand it.
+// values that must stay on their thread. What another thread can do with it, and it alone, because it has the fiber:
+// resume it, ask whether it is suspended, retire it, discard it, drop it. The last three run nothing of the fiber's,
+// and drop nothing that it owns. To resume it runs what it owns and borrows on that thread, and gives out a command,
+// which is `Send`. Here:
+// - What a fiber begins with, its data, may be used on any thread: `Fiber::new` demands it, and gthread's spawn
+//   functions have it because their closure is `Send`.
 // - What the running fiber *then* puts in its frames may be !Send (an `Rc`, a `MutexGuard`), and does
 //   move with the whole stack. That is sound for values that are !Send because another thread might
 //   hold an alias of them: all frames of a fiber move together and run on one OS thread at a time,
@@ -51,6 +55,8 @@ impl<C: Copy> Fiber<C> {
     ///
     /// - `E::run` must not unwind.
     /// - `data` must be what it expects, from now until it has returned.
+    /// - `E::run` may be called, and go on from each suspension, on any OS thread: the fiber may be sent, and who has
+    ///   it resumes it.
     #[inline]
     pub unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
         const { assert!(size_of::<C>() <= size_of::<usize>(), "a command is passed in a register") };
@@ -119,12 +125,18 @@ impl<C: Copy> Suspender<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
     use gthread_stacks::{GuardConfig, GuardKind, Pool, SizeClass, Slot};
+
+    fn take_slot(pool: &Pool) -> Slot {
+        pool.take(SizeClass::of_usable(60 << 10, pool.guard_size()).unwrap()).unwrap()
+    }
 
     fn on_slot(run: impl FnOnce(&Slot)) {
         let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
-        let class = SizeClass::of_usable(60 << 10, pool.guard_size()).unwrap();
-        let slot = pool.take(class).unwrap();
+        let slot = take_slot(&pool);
         run(&slot);
         pool.put(slot);
     }
@@ -203,6 +215,35 @@ mod tests {
             assert_eq!(fiber.resume(), Switch::Suspended(1));
             fiber.discard();
         });
+    }
+
+    /// In whatever it is: nothing of it is unwound.
+    #[test]
+    fn a_fiber_that_has_not_finished_is_not_retired() {
+        struct OnDrop<'a>(&'a Cell<bool>);
+        impl Drop for OnDrop<'_> {
+            fn drop(&mut self) {
+                self.0.set(true);
+            }
+        }
+        let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
+        for resumes in 0..2 {
+            // Never given back, since the frames stay.
+            let slot = take_slot(&pool);
+            let dropped = Cell::new(false);
+            let mut entry = |suspender: Suspender<u8>| {
+                let _on_drop = OnDrop(&dropped);
+                // SAFETY: this is the fiber.
+                unsafe { suspender.suspend(1) };
+            };
+            // SAFETY: it is not resumed once either has ended.
+            let mut fiber = unsafe { fiber_of(&slot, &mut entry) };
+            (0..resumes).for_each(|_| assert_eq!(fiber.resume(), Switch::Suspended(1)));
+            let retire = AssertUnwindSafe(|| fiber.retire());
+            let panic = catch_unwind(retire).expect_err("it has frames");
+            assert_eq!(panic.downcast_ref(), Some(&"a fiber that has not finished has frames"));
+            assert!(!dropped.get());
+        }
     }
 
     #[test]

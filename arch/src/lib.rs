@@ -27,7 +27,9 @@ mod stack;
 )]
 mod switch;
 
-pub use cpu::{os_thread, prefetch, prefetch_to_write, stack_pointer};
+#[cfg(target_os = "linux")]
+pub use cpu::os_thread;
+pub use cpu::{prefetch, prefetch_to_write, stack_pointer};
 pub use fiber::{Entry, Fiber, Suspender, Switch};
 pub use gthread_stacks as stacks;
 pub use stack::{FiberStack, STACK_ALIGN, on_stack};

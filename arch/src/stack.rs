@@ -29,8 +29,12 @@ impl FiberStack {
     ///
     /// # Safety
     ///
-    /// - `slot` stays out of its pool as long as the result or a fiber on it exists.
-    /// - Nothing else uses the slot's bytes below `base`.
+    /// From now until the result was dropped unused, the call [`on_stack`] has returned, or the fiber on it has
+    /// finished or was discarded (one that is dropped while it is suspended never does: its frames stay, and others
+    /// may point to them):
+    ///
+    /// - `slot` is given back neither to a pool nor to a cache, nor is its memory to the kernel.
+    /// - Nothing else uses the slot's bytes below `base`: there is no other stack on it.
     ///
     /// # Panics
     ///
@@ -54,8 +58,8 @@ impl FiberStack {
     }
 }
 
-// SAFETY: `new` requires a slot that stays ours; slots are guarded at the bottom and mapped up to
-// `base`; the base is aligned and at least MIN_STACK_SIZE above the guard.
+// SAFETY: `new` requires a slot that stays ours as long as it is a stack; slots are guarded at the bottom and
+// mapped up to `base`; the base is aligned and at least MIN_STACK_SIZE above the guard.
 unsafe impl stack::Stack for FiberStack {
     #[inline]
     fn base(&self) -> StackPointer {

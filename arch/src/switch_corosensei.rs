@@ -40,6 +40,8 @@ impl<C: Copy> Fiber<C> {
 
     #[inline]
     pub(crate) fn retire(self) {
+        // Not left to corosensei: on the way out of its panic it would unwind the fiber.
+        assert!(self.coroutine.done(), "a fiber that has not finished has frames");
         let _stack = ManuallyDrop::into_inner(self.coroutine).into_stack();
     }
 

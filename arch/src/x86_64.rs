@@ -30,8 +30,9 @@ pub fn prefetch_to_write(address: *const u8) {
 }
 
 /// A number that no other running OS thread of this process has, and that takes no call to get: the address
-/// that its thread-locals are found by. Divisible by eight. For Linux alone. Of the OS thread that runs, whatever
-/// has been switched before: the compiler keeps no copy.
+/// that its thread-locals are found by. Divisible by eight. Of the OS thread that runs, whatever has been switched
+/// before: the compiler keeps no copy.
+#[cfg(target_os = "linux")]
 #[inline(always)]
 pub fn os_thread() -> usize {
     let thread: usize;

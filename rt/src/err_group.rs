@@ -6,12 +6,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
-use crate::channel::{Receiver, Sender, bounded};
 use crate::context::{CancelGuard, Context};
 use crate::prim::{Mutex, lock};
 use crate::scope::Scope;
 use crate::spawn::Builder;
-use crate::sync::WaitGroup;
+use crate::sync::{OwnedSemaphorePermit, Semaphore, WaitGroup};
 
 /// A group of green threads that may fail: the first error is what [`wait`](ErrGroup::wait) gives, and, if the
 /// group has a context, cancels it for the others. Go's `golang.org/x/sync/errgroup`.
@@ -43,6 +42,7 @@ use crate::sync::WaitGroup;
 /// - The [cause](Context::cause) of the context's end is not the error, which belongs to whoever waits.
 /// - A panic goes on in `wait`, rather than ending the program.
 /// - Members may borrow: [`go_scoped`](ErrGroup::go_scoped).
+#[doc(alias = "JoinSet")]
 pub struct ErrGroup<E> {
     group: Arc<Group<E>>,
 }
@@ -61,9 +61,24 @@ struct Outcome<E> {
     panic: Option<Box<dyn Any + Send>>,
 }
 
-/// A channel that holds as many messages as members may be at once; each puts one in, and takes one out in
-/// the end.
-type Places = (Sender<()>, Receiver<()>);
+/// A permit for each member that may run at once.
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Places {
+    fn new(limit: usize) -> Self {
+        // So many members there never are.
+        let all = limit.min(Semaphore::MAX_PERMITS);
+        Self { free: Arc::new(Semaphore::new(all)), all }
+    }
+
+    fn taken(&self) -> usize {
+        self.all - self.free.available_permits()
+    }
+}
 
 impl<E> ErrGroup<E> {
     /// An empty group, without a limit and without a context.
@@ -88,17 +103,24 @@ impl<E> ErrGroup<E> {
         Self { group: Arc::new(group) }
     }
 
-    /// Limits how many members run at once; `None` is no limit, as a negative number is in Go. With zero none
-    /// can be started: [`go`](Self::go) waits for ever.
+    /// Limits how many members run at once, to any number; `None` is no limit, as a negative number is in Go. With zero
+    /// none can be started: [`go`](Self::go) waits for ever.
     ///
     /// # Panics
     ///
     /// If members run that count towards the limit there was.
+    #[track_caller]
     pub fn set_limit(&self, limit: impl Into<Option<usize>>) {
         let mut places = lock(&self.group.limit);
-        let active = places.as_ref().map_or(0, |(_, taken)| taken.len());
-        assert!(active == 0, "the limit of an ErrGroup is set while {active} of its members run");
-        *places = limit.into().map(bounded);
+        let active = places.as_ref().map_or(0, Places::taken);
+        if active > 0 {
+            drop(places);
+            panic!(
+                "the limit of an ErrGroup is set while {active} of its members run; set it before \
+                 they are started, or after wait()"
+            );
+        }
+        *places = limit.into().map(Places::new);
     }
 }
 
@@ -115,7 +137,7 @@ impl<E: Send> ErrGroup<E> {
         F: FnOnce() -> Result<(), E> + Send + 'static,
         E: 'static,
     {
-        let place = self.place().map(Place::take);
+        let place = self.places().map(|places| places.free.acquire_owned());
         started(Builder::new().spawn(self.member(place, f)));
     }
 
@@ -130,7 +152,7 @@ impl<E: Send> ErrGroup<E> {
         F: FnOnce() -> Result<(), E> + Send + 'static,
         E: 'static,
     {
-        let place = match self.place().map(Place::try_take) {
+        let place = match self.places().map(|places| places.free.try_acquire_owned()) {
             None => None,
             Some(Some(place)) => Some(place),
             Some(None) => return false,
@@ -164,7 +186,7 @@ impl<E: Send> ErrGroup<E> {
         F: FnOnce() -> Result<(), E> + Send + 'scope,
         E: 'scope,
     {
-        let place = self.place().map(Place::take);
+        let place = self.places().map(|places| places.free.acquire_owned());
         started(Builder::new().spawn_scoped(scope, self.member(place, f)));
     }
 
@@ -199,12 +221,16 @@ impl<E: Send> ErrGroup<E> {
         }
     }
 
-    fn place(&self) -> Option<Places> {
+    fn places(&self) -> Option<Places> {
         lock(&self.group.limit).clone()
     }
 
     /// The body of a member, which counts from now on.
-    fn member<F>(&self, place: Option<Place>, f: F) -> impl FnOnce() + Send + use<E, F>
+    fn member<F>(
+        &self,
+        place: Option<OwnedSemaphorePermit>,
+        f: F,
+    ) -> impl FnOnce() + Send + use<E, F>
     where
         F: FnOnce() -> Result<(), E> + Send,
     {
@@ -266,27 +292,6 @@ impl<E> Member<E> {
 impl<E> Drop for Member<E> {
     fn drop(&mut self) {
         self.0.members.done();
-    }
-}
-
-/// A member's place among those that may run at once, until this is dropped.
-struct Place(Receiver<()>);
-
-impl Place {
-    #[track_caller]
-    fn take((free, taken): Places) -> Self {
-        free.send(()).expect("we have the receiver");
-        Self(taken)
-    }
-
-    fn try_take((free, taken): Places) -> Option<Self> {
-        free.try_send(()).ok().map(|()| Self(taken))
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.try_recv().expect("it was taken");
     }
 }
 

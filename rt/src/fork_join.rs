@@ -156,7 +156,9 @@ where
     fn into_result(self) -> std::thread::Result<RB> {
         let site = self.site;
         match self.thread.into_inner() {
-            Some(thread) => thread.wait(site).unwrap_or_else(|never| Err(Box::new(never.text()))),
+            Some(thread) => {
+                thread.wait(site).unwrap_or_else(|dropped| Err(Box::new(dropped.text())))
+            }
             None => {
                 let closure = self.closure.into_inner().expect("neither called nor started");
                 catch_unwind(AssertUnwindSafe(closure))
@@ -201,5 +203,6 @@ where
 /// A pointer that one other thread may use.
 struct SendPtr<T>(*mut T);
 
-// SAFETY: `join_apart` makes one for the green thread that it waits for.
+// SAFETY: the one green thread that `join_apart` makes it for, and waits for, moves the value out, which is `Send`; nobody
+// else uses the place meanwhile.
 unsafe impl<T: Send> Send for SendPtr<T> {}

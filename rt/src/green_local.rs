@@ -60,6 +60,7 @@ use crate::task::locals::Key;
 /// });
 /// threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap(), (1, 2)));
 /// ```
+#[doc(alias = "thread_local", alias = "task_local")]
 #[macro_export]
 macro_rules! green_local {
     () => {};

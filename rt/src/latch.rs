@@ -2,12 +2,14 @@
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
+use std::time::Instant;
 
-use crate::park::Wait;
+use crate::park::{self, Wait};
 use crate::prim::{AtomicUsize, Ordering};
 use crate::sched;
 use crate::spin::SpinLock;
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 use crate::wait::{Node, Queue, WOKEN};
 
 /// A counter that threads wait for to reach zero.
@@ -53,19 +55,102 @@ impl Latch {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Blocks until the count is zero, or was for a moment.
-    pub(crate) fn wait(&self, reason: Reason, site: &'static Location<'static>) {
+    /// Blocks until the count is zero, or was for a moment: true; or until `deadline`: false. A scope's wait is not
+    /// interrupted: its threads borrow.
+    pub(crate) fn wait(
+        &self,
+        reason: Reason,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> bool {
         if self.is_zero() {
-            return;
+            return true;
         }
         let waiters = self.waiters.lock();
         if self.is_zero() {
-            return;
+            return true;
         }
-        let (mut waiters, wait) = Wait::in_queue(waiters, None, site);
+        let (mut waiters, wait) = Wait::in_queue(waiters, deadline, site);
+        let wait = if reason == Reason::Scope { wait } else { wait.interruptible() };
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
-        // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
-        unsafe { waiters.push(NonNull::from(&mut node)) };
-        wait.park_unlocking(waiters, reason, None, site);
+        let node = NonNull::from(&mut node);
+        // SAFETY: the node stays in this frame until it was claimed or removed below.
+        unsafe { waiters.push(node) };
+        if wait.park_unlocking(waiters, reason, deadline, site) != TIMED_OUT {
+            return true;
+        }
+        // SAFETY: pushed above, and alive.
+        unsafe { self.waiters.lock().remove(node) };
+        if wait.withdrawn() == TIMED_OUT && deadline.is_none() {
+            park::interrupted(site);
+        }
+        self.is_zero()
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::cell::UnsafeCell as Checked;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    struct Counted {
+        latch: Latch,
+        sum: Checked<usize>,
+    }
+
+    impl Counted {
+        fn new(count: usize) -> Arc<Self> {
+            Arc::new(Self { latch: Latch::new(count), sum: Checked::new(0) })
+        }
+
+        /// Does what is waited for.
+        fn work(&self) {
+            // SAFETY: nobody else touches it before this is counted down; loom checks it.
+            self.sum.with_mut(|sum| unsafe { *sum += 1 });
+            self.latch.done().expect("counted");
+        }
+
+        fn wait(&self, deadline: Option<Instant>) -> bool {
+            self.latch.wait(Reason::WaitGroup, deadline, Location::caller())
+        }
+
+        fn assert_ended(&self) {
+            // SAFETY: what was waited for is over; loom checks it.
+            assert_eq!(self.sum.with(|sum| unsafe { *sum }), 1);
+            assert!(self.latch.is_zero() && self.latch.waiters.lock().len() == 0);
+        }
+    }
+
+    #[test]
+    fn one_that_waits_is_woken_once_the_work_is_done() {
+        loom::model(|| {
+            let counted = Counted::new(1);
+            let worker = {
+                let counted = Arc::clone(&counted);
+                thread::spawn(move || counted.work())
+            };
+            assert!(counted.wait(None));
+            worker.join().unwrap();
+            counted.assert_ended();
+        });
+    }
+
+    /// One whose time is over leaves the queue to those who wait on, and may come back.
+    #[test]
+    fn one_whose_time_is_over_is_out_of_the_queue() {
+        loom::model(|| {
+            let counted = Counted::new(1);
+            let worker = {
+                let counted = Arc::clone(&counted);
+                thread::spawn(move || counted.work())
+            };
+            let over = Some(Instant::now());
+            let in_time = counted.wait(over);
+            assert!(in_time || counted.wait(None));
+            worker.join().unwrap();
+            counted.assert_ended();
+        });
     }
 }

@@ -65,9 +65,10 @@ mod wait;
 
 mod latch;
 
+mod handle;
+mod join_timeout;
 mod scope;
 mod spawn;
-mod thread;
 
 pub mod time;
 
@@ -89,14 +90,17 @@ mod inspect;
 
 pub mod testing;
 
+pub mod thread;
+
 pub use dump::{
-    Dump, FrameDump, LockDump, Place, RuntimeDump, StackDump, ThreadDump, ThreadState, WaitDump,
-    WorkerDump, WorkerState,
+    Dump, FrameDump, LockDump, OsThreadDump, Place, RuntimeDump, StackDump, ThreadDump,
+    ThreadState, WaitDump, WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
 pub use fork_join::join;
 #[doc(inline)]
 pub use green_local::{AccessError, LocalKey};
+pub use handle::{Thread, ThreadId, current};
 pub use inspect::{dump, dump_on_sigquit};
 pub use no_switch::no_switch;
 pub use park::{blocking, park, park_timeout, yield_now};
@@ -105,5 +109,4 @@ pub use sched::WorkerMetrics;
 pub use scope::{Scope, ScopedJoinHandle, run, scope};
 pub use spawn::{Builder, JoinHandle, spawn};
 pub use stack::{stack_high_water, with_stack};
-pub use thread::{Thread, ThreadId, current};
 pub use time::{sleep, sleep_until};

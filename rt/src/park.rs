@@ -21,9 +21,14 @@
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
 //!
+//! A wait that has no deadline may end with `TIMED_OUT` as well, if it was made [interruptible](Wait::interruptible): when
+//! everybody waits for ever, and that is to be a panic (`sched/deadlock.rs`). The caller withdraws, as one that has timed out,
+//! and then calls [`interrupted`].
+//!
 //! Inside [`no_switch`](crate::no_switch) a green thread's wait panics when it is armed: nothing is
 //! registered by then, and a lock is let go first.
 
+use std::cell::Cell;
 use std::hint;
 use std::marker::PhantomData;
 use std::num::NonZeroU64;
@@ -40,12 +45,15 @@ use crate::spin;
 use crate::task::command::Command;
 use crate::task::holder::AwaitedLock;
 use crate::task::state::{Claim, Op, TIMED_OUT, WaitCell};
-use crate::task::{OsThread, Reason, Target, TaskRef, Waiter, Wake};
+use crate::task::{OsThread, OsWait, Reason, Resumed, Target, TaskRef, Waiter, Wake};
 
 /// An armed wait of the calling thread.
 #[must_use = "an armed wait must be parked in or cancelled"]
 pub(crate) struct Wait {
     who: Who,
+    /// The thread's runtime has ended: it does not come back from this wait ([`Wait::withdrawn`]).
+    ends: Cell<bool>,
+    interruptible: bool,
     /// Of one thread.
     _not_send: PhantomData<*mut ()>,
 }
@@ -92,12 +100,16 @@ impl Wait {
         Self::arm_under((), site).1
     }
 
+    fn of(who: Who) -> Self {
+        Self { who, ends: Cell::new(false), interruptible: false, _not_send: PhantomData }
+    }
+
     /// [`Wait::arm`], of a thread that holds a lock.
     #[inline]
     pub(crate) fn arm_under<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
         let (guard, who) = Who::current(guard, site);
         who.cell().arm();
-        (guard, Self { who, _not_send: PhantomData })
+        (guard, Self::of(who))
     }
 
     /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
@@ -116,7 +128,21 @@ impl Wait {
                 who
             }
         };
-        (guard, Self { who, _not_send: PhantomData })
+        (guard, Self::of(who))
+    }
+
+    /// The wait, as one that may end with `TIMED_OUT` though there is no deadline. Before it is registered anywhere.
+    #[inline]
+    pub(crate) fn interruptible(mut self) -> Self {
+        self.interruptible = true;
+        if let Who::Held(task) = self.who {
+            if task.sched().interrupts() {
+                // Only an armed wait can be claimed without the lock of its queue.
+                task.wait.arm();
+                self.who = Who::Green(task);
+            }
+        }
+        self
     }
 
     /// For queues. Valid as long as `self`.
@@ -125,6 +151,14 @@ impl Wait {
             Who::Green(task) => Waiter::Green(*task),
             Who::Held(task) => Waiter::Held(*task),
             Who::Os(thread) => Waiter::Os(NonNull::from(&**thread)),
+        }
+    }
+
+    /// Notes that it is a wait for this thread to end, with a reason that says so: for dumps.
+    pub(crate) fn note_join(&self, joined: TaskRef) {
+        match &self.who {
+            Who::Green(task) | Who::Held(task) => task.note_target(Target::Task(joined)),
+            Who::Os(thread) => thread.note_joined(joined.id),
         }
     }
 
@@ -155,6 +189,9 @@ impl Wait {
     /// suspends and may come back on another OS thread; an OS thread blocks.
     ///
     /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
+    ///
+    /// A thread whose runtime ends is told `TIMED_OUT` even if there is no deadline. It withdraws, as one that has timed
+    /// out does, and stays where `self` is dropped ([`Wait::withdrawn`]).
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(
         &self,
@@ -163,11 +200,16 @@ impl Wait {
         site: &'static Location<'static>,
     ) -> Op {
         match &self.who {
-            Who::Green(task) => park_green(*task, reason, deadline, site),
+            Who::Green(task) => {
+                self.woken(park_green(*task, reason, self.interruptible, deadline, site))
+            }
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
-                thread.sleep(deadline)
+                // A panic while it unwinds would end the process.
+                let interruptible = self.interruptible && !std::thread::panicking();
+                // A thread that waits for a lock has looked before ([`Spin`]).
+                thread.sleep(OsWait { reason, site, deadline, interruptible }, !reason.is_lock())
             }
         }
     }
@@ -183,10 +225,73 @@ impl Wait {
         site: &'static Location<'static>,
     ) -> Op {
         if let Who::Held(task) = &self.who {
-            return park_holding(*task, guard, reason, site);
+            return self.woken(park_holding(*task, guard, reason, site));
         }
         drop(guard);
         self.park(reason, deadline, site)
+    }
+
+    /// The operation of a thread that was woken; `None` if its runtime ends.
+    #[inline(always)]
+    fn woken(&self, op: Option<Op>) -> Op {
+        op.unwrap_or_else(|| {
+            self.ends.set(true);
+            TIMED_OUT
+        })
+    }
+
+    /// Whether it has ended because the thread's runtime ends.
+    pub(crate) fn ends(&self) -> bool {
+        self.ends.get()
+    }
+
+    /// After `TIMED_OUT`, when the caller has left the queue under its lock and has seen to those behind it: does not
+    /// return if the thread's runtime has ended. Gives the operation still: a thread whose runtime ends may have been
+    /// claimed before it left the queue, and then uses what it was given, in the last turn that it gets.
+    ///
+    /// Dropping the wait does the same. This is for callers to whom it matters with what they were claimed, or that do
+    /// more than return.
+    #[inline]
+    pub(crate) fn withdrawn(&self) -> Op {
+        if self.ends.get() { self.end() } else { TIMED_OUT }
+    }
+
+    #[cold]
+    fn end(&self) -> Op {
+        match self.who {
+            Who::Os(_) => unreachable!("an OS thread is of no runtime"),
+            Who::Held(task) => {
+                if let Some(op) = task.wait.selected() {
+                    self.ends.set(false);
+                    // SAFETY: the thread runs here. Whoever claimed it makes it runnable.
+                    let resumed = unsafe { task.suspend_asleep(Command::CLAIMED) };
+                    debug_assert_eq!(resumed, Resumed::Woken, "it is not asleep for others");
+                    return op;
+                }
+                stay(task)
+            }
+            Who::Green(task) => {
+                // For dumps. Nobody can claim it: a wait that is held is claimed in a queue.
+                task.wait.hold();
+                stay(task)
+            }
+        }
+    }
+}
+
+impl Drop for Wait {
+    #[inline]
+    fn drop(&mut self) {
+        self.withdrawn();
+    }
+}
+
+/// Never goes on.
+#[cold]
+fn stay(task: TaskRef) -> ! {
+    loop {
+        // SAFETY: the callers run on its stack.
+        let _ = unsafe { task.suspend_asleep(Command::OVER) };
     }
 }
 
@@ -199,32 +304,51 @@ fn park_holding(
     guard: impl spin::Guard,
     reason: Reason,
     site: &'static Location<'static>,
-) -> Op {
-    task.note_wait(reason, site);
+) -> Option<Op> {
+    task.note_wait(reason, false, site);
     task.wait.hold();
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
-    task.wait.selected().expect("a parked task is resumed by a claim")
+    let resumed = unsafe { task.suspend_asleep(Command::parked_holding(guard.into_held())) };
+    if resumed == Resumed::ToEnd {
+        return None;
+    }
+    Some(task.wait.selected().expect("a parked task is resumed by a claim"))
 }
 
 #[cfg_attr(not(debug_assertions), inline(always))]
 fn park_green(
     task: TaskRef,
     reason: Reason,
+    interruptible: bool,
     deadline: Option<Instant>,
     site: &'static Location<'static>,
-) -> Op {
-    task.note_wait(reason, site);
+) -> Option<Op> {
+    task.note_wait(reason, interruptible && deadline.is_none(), site);
     let timer = deadline.map(|at| task.sched().insert_timer(at, Waiter::Green(task)));
     // SAFETY: `Who::current` found this task running here.
-    unsafe { task.suspend_asleep(Command::PARKED) };
+    let resumed = unsafe { task.suspend_asleep(Command::PARKED) };
+    if resumed == Resumed::ToEnd {
+        // No timer of its runtime comes due any more.
+        return None;
+    }
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
     if let Some(timer) = timer {
         if op != TIMED_OUT {
             task.sched().remove_timer(timer);
         }
     }
-    op
+    Some(op)
+}
+
+/// The end of an [interruptible](Wait::interruptible) wait without a deadline that has timed out, when the caller has
+/// withdrawn from it.
+#[cold]
+#[inline(never)]
+pub(crate) fn interrupted(site: &'static Location<'static>) -> ! {
+    panic!(
+        "all green threads are asleep - deadlock! This thread would have waited for ever at {site} (what each waits for was \
+         printed to stderr)"
+    )
 }
 
 /// The green thread that calls, if it may suspend.
@@ -367,7 +491,8 @@ impl Drop for Blocking {
 /// Inside `f` the caller does not suspend: whatever blocks, blocks the OS thread, and a `go!` queues
 /// its child.
 ///
-/// (Go does the same around system calls; tokio calls it `block_in_place`.)
+/// (Go does the same around system calls; tokio calls it `block_in_place`. It serves as its `spawn_blocking` as well:
+/// `go!(|| blocking(f))`.)
 ///
 /// # Examples
 ///
@@ -375,6 +500,7 @@ impl Drop for Blocking {
 /// let text = gthread::run(|| gthread::blocking(|| std::fs::read_to_string("Cargo.toml")));
 /// assert!(text.is_ok());
 /// ```
+#[doc(alias = "spawn_blocking", alias = "block_in_place")]
 pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     let _blocking = Blocking::enter();
     f()
@@ -385,6 +511,7 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
 /// A suspension point: the caller goes to the end of its worker's queue, and may come back on another
 /// OS thread. On an OS thread this is [`std::thread::yield_now`].
 // Inlined for what is said of returns below `Wait::park_unlocking`: it has none.
+#[doc(alias = "Gosched")]
 #[inline]
 #[track_caller]
 pub fn yield_now() {
@@ -446,11 +573,12 @@ pub fn park() {
 /// As [`park`], but for no longer than `timeout`, as [`std::thread::park_timeout`].
 #[track_caller]
 pub fn park_timeout(timeout: Duration) {
-    let site = Location::caller();
-    match Instant::now().checked_add(timeout) {
-        deadline @ Some(_) => park_until(deadline, site),
-        None => park_until(None, site),
-    }
+    park_for(timeout, Location::caller());
+}
+
+pub(crate) fn park_for(timeout: Duration, site: &'static Location<'static>) {
+    // A deadline that is not representable is not reached either.
+    park_until(Instant::now().checked_add(timeout), site);
 }
 
 #[inline(never)]
@@ -469,9 +597,14 @@ fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     if cell.take_token() || !cell.arm_park() {
         return;
     }
-    let wait = Wait { who, _not_send: PhantomData };
-    wait.park(Reason::Park, deadline, site);
-    wait.who.cell().take_token();
+    let wait = Wait::of(who).interruptible();
+    let op = wait.park(Reason::Park, deadline, site);
+    let woken = wait.who.cell().take_token();
+    if op == TIMED_OUT && deadline.is_none() && !woken {
+        // One whose runtime has ended does not come here.
+        wait.withdrawn();
+        interrupted(site);
+    }
 }
 
 /// Waits for a green thread's token without suspending it: rare, so it may poll.
@@ -485,6 +618,10 @@ fn poll_token(task: TaskRef, deadline: Option<Instant>) {
 
 /// Makes the token of a green thread available. The caller holds a reference to it.
 pub(crate) fn unpark_green(task: TaskRef) {
+    if task.sched().is_stopped() {
+        // It will not run to take it.
+        return;
+    }
     if task.wait.unpark() == Claim::Asleep {
         sched::wake(Wake::Green(task));
     }

@@ -82,7 +82,8 @@ pub(crate) mod barrier {
         }
     }
 
-    /// The rare side: interrupts every core that runs a thread of this process.
+    /// The rare side: interrupts every core that runs a thread of this process. Never unwinds, so it may be passed in the
+    /// middle of anything: where the kernel refuses it at last, the process ends.
     pub(crate) fn heavy() {
         fence(Ordering::SeqCst);
         membarrier::run();
@@ -105,12 +106,14 @@ pub(crate) mod barrier {
 
     #[cfg(all(target_os = "linux", not(loom)))]
     mod membarrier {
+        use std::io;
         use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
         /// Set once the process is registered. `heavy` then always issues the system call, so a
         /// `light` that already sees it and one that does not yet are both matched.
         pub(super) static AVAILABLE: AtomicBool = AtomicBool::new(false);
 
+        const CMD_GLOBAL: libc::c_int = 1 << 0;
         const CMD_PRIVATE_EXPEDITED: libc::c_int = 1 << 3;
         const CMD_REGISTER_PRIVATE_EXPEDITED: libc::c_int = 1 << 4;
 
@@ -126,9 +129,32 @@ pub(crate) mod barrier {
         }
 
         pub(super) fn run() {
-            if AVAILABLE.load(Relaxed) {
-                assert!(call(CMD_PRIVATE_EXPEDITED), "membarrier fails after registration");
+            if AVAILABLE.load(Relaxed) && !call(CMD_PRIVATE_EXPEDITED) {
+                run_otherwise(&io::Error::last_os_error());
             }
+        }
+
+        /// The kernel lacks memory for the barrier, or forbids it from now on. Another that is as good waits until every
+        /// processor has switched, some milliseconds, and needs none. Without either nobody knows what those have done who
+        /// have relied on it in `light`, and who will: no fence of ours makes up for theirs.
+        #[cold]
+        fn run_otherwise(refusal: &io::Error) {
+            if !call(CMD_GLOBAL) {
+                end(refusal);
+            }
+        }
+
+        fn end(refusal: &io::Error) -> ! {
+            // Not with the macro: this thread, or one that waits for it, may have its lock.
+            let text = format!(
+                "fatal: the kernel refuses gthread the system call membarrier ({refusal}), which it has allowed \
+                 before, and on which running threads rely; that is what a filter of system calls does (seccomp) which \
+                 was installed after gthread had started. Allow membarrier in the filter, or install it before the first \
+                 use of gthread, which then does without membarrier\n"
+            );
+            // SAFETY: the bytes are there during the call. Nothing can be done if nobody reads them.
+            unsafe { libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len()) };
+            std::process::abort();
         }
     }
 

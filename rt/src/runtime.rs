@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::fmt;
 use std::io;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
 use crate::dump::RuntimeDump;
@@ -11,7 +11,7 @@ use crate::park::blocking;
 pub use crate::sched::Leaks;
 use crate::sched::{Census, Config, Sched, Wishes, WorkerMetrics, current};
 use crate::scope::run_in;
-use crate::spawn::{JoinHandle, Options, start_in};
+use crate::spawn::{Builder, JoinHandle, Options, start_in};
 
 /// A scheduler with its own workers, beside the default one: for tests, and for isolation.
 ///
@@ -35,11 +35,29 @@ use crate::spawn::{JoinHandle, Options, start_in};
 /// assert_eq!(sum, 3);
 /// # Ok::<(), std::io::Error>(())
 /// ```
+#[doc(alias = "scheduler", alias = "executor")]
 pub struct Runtime {
     sched: Arc<Sched>,
 }
 
 impl Runtime {
+    /// Starts a runtime with the defaults of [`builder`](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// As [`RuntimeBuilder::build`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = gthread::Runtime::new()?;
+    /// assert_eq!(runtime.spawn(|| 1).join().unwrap(), 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn new() -> io::Result<Self> {
+        Self::builder().build()
+    }
+
     /// A builder with the defaults.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
@@ -66,7 +84,7 @@ impl Runtime {
     ///
     /// # Panics
     ///
-    /// If no stack can be had.
+    /// If no stack can be had; [`Builder::spawn_in`] gives an error instead.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -133,6 +151,43 @@ impl Runtime {
         })
     }
 }
+
+impl Builder {
+    /// Starts a green thread in a given runtime, from anywhere. It is queued; the caller goes on: not a suspension
+    /// point.
+    ///
+    /// A thread that is [pinned](Builder::pinned) gets one of the runtime's workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let runtime = gthread::Runtime::builder().workers(1).build()?;
+    /// let thread = gthread::Builder::new().name("inside".into()).spawn_in(&runtime, || 7)?;
+    /// assert_eq!(thread.join().unwrap(), 7);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn spawn_in<F, T>(self, runtime: &Runtime, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        // SAFETY: the types are `Send` and `'static`.
+        unsafe { start_in(&runtime.sched, self.options(Location::caller()), f) }
+    }
+}
+
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for Runtime {}
+impl RefUnwindSafe for Runtime {}
 
 impl Drop for Runtime {
     fn drop(&mut self) {
@@ -205,8 +260,20 @@ pub struct RuntimeBuilder {
 impl RuntimeBuilder {
     /// How many green threads run at once, 1 to 1,024. If not given, `GTHREAD_WORKERS`, else
     /// [`std::thread::available_parallelism`].
+    #[doc(alias = "GOMAXPROCS", alias = "worker_threads")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.wishes.workers = Some(workers);
+        self
+    }
+
+    /// How many OS threads there may be beyond the workers, 1 to 32,768. If not given, `GTHREAD_MAX_SPARES`, else 1,024.
+    ///
+    /// A green thread that blocks its OS thread, in a system call or in a lock of std, keeps it; then a spare OS thread
+    /// runs the others in its place, if tasks wait. It is the same for green threads that compute for long. A spare
+    /// ends after a second without work. When there are as many as allowed, what is ready waits until a worker is free, and
+    /// a line on stderr says so, once.
+    pub fn max_spares(mut self, spares: usize) -> Self {
+        self.wishes.max_spares = Some(spares);
         self
     }
 
@@ -235,17 +302,25 @@ impl RuntimeBuilder {
     }
 
     /// Whether to find out that every green thread is asleep for ever, and that so is every other thread of the
-    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, every
-    /// [`run`](Runtime::run) panics and every [`JoinHandle::join`] outside the runtimes fails, and none of the
-    /// runtimes ever runs anything again. As Go's "all goroutines are asleep".
+    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, and the process
+    /// ends with status 2. Like Go's "all goroutines are asleep".
     ///
     /// If an OS thread does anything else, sleep or wait in std for example, it may be about to wake a
-    /// green thread. Then after some five seconds in which all sleep while somebody waits in `run` or `join`, a
-    /// warning is printed, once, and that is all.
+    /// green thread. Then a warning is printed, once, when all have been asleep for five seconds while the main thread waits
+    /// in gthread, or any thread in `run` or `join`. Nothing else comes of it.
     ///
-    /// If not given, what `GTHREAD_DEADLOCK` says, `on` or `off`, else it is on. It costs a program that runs
-    /// nothing. Switch it off if the hang is intended, as in a main thread that waits to be killed by a signal.
-    /// A runtime for which it is off keeps all others from being reported: it may be about to wake somebody.
+    /// If not given, what `GTHREAD_DEADLOCK` says, else it is on:
+    ///
+    /// - `on`, `off`.
+    /// - `panic`, for tests: everybody panics who waits for a message, to send one, in a `select!`, to be unparked, for a
+    ///   condition variable, a semaphore, a barrier or a wait group. So the test fails that hangs, and the others go on. If nobody
+    ///   waits so, as in a circle of locks, the process ends. It takes less certainty: OS threads that wait in std for
+    ///   others do not count, for a second; whatever they do, when the process has hardly used the processor for ten.
+    ///   [`testing::check_leaks`](crate::testing::check_leaks) does this by itself.
+    ///
+    /// It costs a program that runs nothing. Switch it off if the hang is intended, as in a main thread that waits to be
+    /// killed by a signal. A runtime for which it is off keeps all others from being reported: it may be about to wake
+    /// somebody. `true` here leaves the choice between `on` and `panic` to the environment.
     pub fn deadlock_detection(mut self, detect: bool) -> Self {
         self.wishes.detect_deadlocks = Some(detect);
         self
@@ -292,9 +367,16 @@ impl RuntimeBuilder {
         self
     }
 
-    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given.
+    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given. (Linux shows the first 15
+    /// bytes.) Must not contain a NUL byte.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());
+        self
+    }
+
+    /// A runtime for one test: a deadlock is a panic, unless the environment says otherwise.
+    pub(crate) fn for_test(mut self) -> Self {
+        self.wishes.for_test = true;
         self
     }
 
@@ -303,7 +385,7 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for numbers out of range, here or in the
-    /// environment; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
+    /// environment, and for a name with a NUL byte in it; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
     /// a runtime; otherwise what the OS says when it refuses threads.
     pub fn build(self) -> io::Result<Runtime> {
         let config = Config::new(self.wishes)?;

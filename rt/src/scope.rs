@@ -3,11 +3,13 @@
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
+use std::time::Duration;
 
+use crate::handle::Thread;
 use crate::latch::Latch;
 use crate::no_switch::{self, Violation};
 use crate::park;
@@ -15,7 +17,6 @@ use crate::prim::{AtomicUsize, Ordering};
 use crate::sched::{Sched, current, default_sched};
 use crate::spawn::{Builder, JoinHandle, Options, start, start_in};
 use crate::task::{After, Reason};
-use crate::thread::Thread;
 
 /// A scope in which green threads may borrow, as [`std::thread::Scope`]. Made by [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
@@ -25,10 +26,25 @@ pub struct Scope<'scope, 'env: 'scope> {
     _env: PhantomData<&'env mut &'env ()>,
 }
 
+// As std's. (By value it is not unwind safe, as its lifetimes are those of mutable references.)
+impl RefUnwindSafe for Scope<'_, '_> {}
+
 struct ScopeData {
     running: Latch,
     /// Threads that panicked and were not joined.
     panics: AtomicUsize,
+}
+
+impl ScopeData {
+    /// A thread was joined: its panic does not count against the scope.
+    fn joined<T>(&self, result: Result<T>) -> Result<T> {
+        if result.is_err() {
+            // None was counted if the thread's runtime was dropped instead.
+            let uncount = |panics: usize| panics.checked_sub(1);
+            let _ = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
+        }
+        result
+    }
 }
 
 /// Runs `f` with a scope; every green thread spawned in it has ended when this returns, so they may
@@ -51,6 +67,7 @@ struct ScopeData {
 /// numbers.push(sum);
 /// assert_eq!(numbers, [1, 2, 3, 6]);
 /// ```
+#[doc(alias = "nursery")]
 #[track_caller]
 pub fn scope<'env, F, T>(f: F) -> T
 where
@@ -63,7 +80,9 @@ where
         _env: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    let lent = Lent;
     let violation = wait_for_all(&scope.data.running, site);
+    std::mem::forget(lent);
     match (result, violation) {
         (Err(payload), _) => resume_unwind(payload),
         (Ok(_), Some(violation)) => violation.panic(),
@@ -83,9 +102,13 @@ fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Vio
     }
     let violation = no_switch::violation(site);
     match violation {
-        None => running.wait(Reason::Scope, site),
+        None => {
+            running.wait(Reason::Scope, None, site);
+        }
         Some(ref violation) if violation.is_forked() => {}
-        Some(_) => park::blocking(|| running.wait(Reason::Scope, site)),
+        Some(_) => {
+            park::blocking(|| running.wait(Reason::Scope, None, site));
+        }
     }
     violation
 }
@@ -161,6 +184,10 @@ impl Builder {
     /// # Errors
     ///
     /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
     #[track_caller]
     pub fn spawn_scoped<'scope, F, T>(
         self,
@@ -189,13 +216,40 @@ impl<T> ScopedJoinHandle<'_, T> {
     /// The payload of the panic that ended the thread.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        let result = self.handle.join();
-        if result.is_err() {
-            // None was counted if the thread's runtime was dropped instead.
-            let uncount = |panics: usize| panics.checked_sub(1);
-            let _ = self.data.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
+        let Self { handle, data } = self;
+        data.joined(handle.join_at(Location::caller()))
+    }
+
+    /// As [`JoinHandle::join_timeout`]. A panic that was joined does not count against the scope.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if the time is over. Inside `Ok` is what [`join`](Self::join) gives.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let text = String::from("text");
+    /// let length = gthread::scope(|s| {
+    ///     let mut thread = s.spawn(|| text.len());
+    ///     loop {
+    ///         match thread.join_timeout(Duration::from_secs(1)) {
+    ///             Ok(result) => break result.unwrap(),
+    ///             Err(handle) => thread = handle, // It takes long: say so.
+    ///         }
+    ///     }
+    /// });
+    /// assert_eq!(length, 4);
+    /// ```
+    #[track_caller]
+    pub fn join_timeout(self, timeout: Duration) -> std::result::Result<Result<T>, Self> {
+        let Self { handle, data } = self;
+        match handle.join_timeout_at(timeout, Location::caller()) {
+            Ok(result) => Ok(data.joined(result)),
+            Err(handle) => Err(Self { handle, data }),
         }
-        result
     }
 
     /// Whether the thread has ended. Never blocks.
@@ -221,8 +275,10 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 ///
 /// # Panics
 ///
-/// With `f`'s payload if it panics. If the default runtime cannot start. If all green threads are asleep for
-/// ever: see [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
+/// With `f`'s payload if it panics. If the default runtime cannot start.
+///
+/// It never unwinds while the green thread is there, which borrows. If all threads are asleep for ever the process ends:
+/// see [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
 ///
 /// # Examples
 ///
@@ -234,6 +290,7 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
 /// });
 /// assert_eq!(total, 11);
 /// ```
+#[doc(alias = "block_on")]
 #[track_caller]
 pub fn run<F, T>(f: F) -> T
 where
@@ -259,18 +316,35 @@ where
 {
     // Before the thread is there: it borrows, so the wait for it must not fail.
     no_switch::check(site);
-    // SAFETY: the types are `Send`, and we wait for the thread. `wait` fails without its having ended only
-    // when the runtime was dropped, and it is borrowed here or the default one; or in a deadlock, and then no
-    // green thread of any runtime ever runs again, be it suspended or blocked (`sched/deadlock.rs`).
+    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread has ended.
     let handle = match unsafe { start_in(sched, Options::new(site), f) } {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     };
-    match handle.wait(site) {
-        Ok(Ok(result)) => result,
-        Ok(Err(payload)) => resume_unwind(payload),
-        // The thread never runs again, so what it borrows may go.
-        Err(never) => panic!("{}", never.text()),
+    let lent = Lent;
+    // It cannot fail: the runtime is borrowed here, or the default one, which is never dropped.
+    let Ok(ended) = handle.wait(site) else { lent.end() };
+    std::mem::forget(lent);
+    ended.unwrap_or_else(|payload| resume_unwind(payload))
+}
+
+/// While it lives, a thread borrows from the frames below, which must not go: whatever unwinds here ends the process. Nothing
+/// is known to.
+struct Lent;
+
+impl Lent {
+    #[cold]
+    fn end(&self) -> ! {
+        eprintln!(
+            "fatal: a wait for a green thread that borrows has failed; this is a bug in gthread"
+        );
+        std::process::abort()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

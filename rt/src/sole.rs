@@ -53,8 +53,14 @@ const OFTEN: usize = if cfg!(loom) {
     256
 };
 
-#[cfg(not(loom))]
+#[cfg(all(target_os = "linux", not(loom)))]
 use gthread_arch::os_thread;
+
+/// Of one that is not SHARED, which there is only where there is an asymmetric barrier.
+#[cfg(not(any(target_os = "linux", loom)))]
+fn os_thread() -> usize {
+    unreachable!("without an asymmetric barrier all are shared")
+}
 
 #[cfg(loom)]
 fn os_thread() -> usize {

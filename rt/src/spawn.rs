@@ -4,18 +4,22 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::panic::Location;
+use std::num::NonZeroU64;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::thread::Result;
 
+use gthread_arch::stacks::Slot;
+
 use crate::forked;
-use crate::no_switch;
+use crate::handle::Thread;
+use crate::no_switch::{self, Violation};
 use crate::park::{Wait, may_suspend};
-use crate::sched::{self, DEADLOCKED, Sched, Worker, current};
+use crate::sched::{self, Sched, Worker, current};
 use crate::task::command::Command;
 use crate::task::join::Detach;
-use crate::task::{After, Attributes, Reason, Target, TaskRef, Waiter};
-use crate::thread::Thread;
+use crate::task::{After, Attributes, Reason, TaskRef};
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
 ///
@@ -31,6 +35,7 @@ use crate::thread::Thread;
 /// let answer = go!(|| 6 * 7);
 /// assert_eq!(answer.join().unwrap(), 42);
 /// ```
+#[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[macro_export]
 macro_rules! go {
     ($closure:expr $(,)?) => {
@@ -60,6 +65,7 @@ macro_rules! go {
 ///
 /// If no stack can be had, or the default runtime cannot start; the message says why.
 /// [`Builder::spawn`] gives an error instead.
+#[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
@@ -101,6 +107,8 @@ impl Builder {
     }
 
     /// Names the thread, for [`Thread::name`] and dumps.
+    ///
+    /// The name must not contain a NUL byte, as std's: a spawn panics then.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
@@ -119,6 +127,7 @@ impl Builder {
     ///
     /// What a pinned thread spawns is queued, not run at once. It waits whenever its worker is busy,
     /// even if others are idle.
+    #[doc(alias = "LockOSThread")]
     pub fn pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
@@ -141,6 +150,10 @@ impl Builder {
     ///   limit that was met.
     /// - Whatever the OS says when it refuses threads to the default runtime.
     /// - [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had a runtime.
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
     #[track_caller]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
@@ -151,7 +164,47 @@ impl Builder {
         unsafe { start(self.options(Location::caller()), f) }
     }
 
+    /// Starts a green thread whose closure may borrow for as long as the caller sees to it, as
+    /// [`std::thread::Builder::spawn_unchecked`]. Otherwise as [`Builder::spawn`].
+    ///
+    /// # Safety
+    ///
+    /// The thread must have ended before anything goes away that the closure or its result refers to. It has when
+    /// [`join`](JoinHandle::join) has given its result, or the payload of its panic; not when that gives a message instead,
+    /// since the runtime was dropped or in a deadlock. ([`scope`](crate::scope) sees to that by itself.)
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If the name contains a NUL byte.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let text = String::from("borrowed");
+    /// // SAFETY: the thread is joined below, before `text` goes, and is of the default runtime, which never ends.
+    /// let thread = unsafe { gthread::Builder::new().spawn_unchecked(|| text.len()) }?;
+    /// assert_eq!(thread.join().unwrap(), 8);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[track_caller]
+    pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        // SAFETY: the types are `Send`; the rest is the caller's.
+        unsafe { start(self.options(Location::caller()), f) }
+    }
+
+    #[track_caller]
     pub(crate) fn options(self, site: &'static Location<'static>) -> Options {
+        if let Some(name) = self.name.as_ref().filter(|name| name.contains('\0')) {
+            panic!("a green thread's name must not contain a NUL byte: {name:?}");
+        }
         Options {
             name: self.name.map(String::into_boxed_str),
             stack_size: self.stack_size,
@@ -193,86 +246,80 @@ pub(crate) unsafe fn start<F, T>(options: Options, f: F) -> io::Result<JoinHandl
 where
     F: FnOnce() -> T,
 {
-    /// Where the child was made.
-    enum Made<F> {
-        /// On a worker; the parent, if it is to suspend for it.
-        Inside(io::Result<(TaskRef, Option<TaskRef>)>),
-        Outside(Options, F),
-    }
-    let made = current::with(|worker| match worker {
+    let Some(berth) = current::with(|worker| worker.map(|worker| Berth::on(worker, &options)))
+    else {
         // SAFETY: the caller's.
-        Some(worker) => Made::Inside(unsafe { make_inside::<F, T>(worker, options, f) }),
-        None => Made::Outside(options, f),
-    });
-    match made {
-        Made::Inside(made) => {
-            let (child, parent) = made?;
-            // SAFETY: the child was made with `T`, and one of its references is the handle's.
-            let handle = unsafe { JoinHandle::from_ref(child) };
-            if let Some(parent) = parent {
-                // SAFETY: the parent is the task that runs here; `with` has returned.
-                unsafe { parent.suspend(Command::spawned(child)) };
-            }
-            Ok(handle)
-        }
-        // SAFETY: the caller's.
-        Made::Outside(options, f) => unsafe { start_in(sched::default_sched()?, options, f) },
-    }
-}
-
-/// Makes a child on a worker: with the parent that must suspend for it, or queued.
-///
-/// # Safety
-///
-/// As [`start`].
-#[inline]
-unsafe fn make_inside<F, T>(
-    worker: &Worker,
-    options: Options,
-    f: F,
-) -> io::Result<(TaskRef, Option<TaskRef>)>
-where
-    F: FnOnce() -> T,
-{
-    let sched = &**worker.sched();
-    let class = match options.stack_size {
-        None => sched.config.class,
-        asked => sched.class_for(asked)?,
+        return unsafe { start_in(sched::default_sched()?, options, f) };
     };
-    let slot = worker.take_slot(class)?;
-    let pinned = options.pinned.then(|| worker.index());
-    if let Some(home) = pinned {
-        sched.note_pinned(home);
-    }
-    let attributes = Attributes {
-        id: worker.next_id(),
-        name: options.name,
-        site: options.site,
-        pinned,
-        after: options.after,
+    let Berth { sched, slot, id, pinned, parent } = match berth {
+        Ok(berth) => berth,
+        // What is not started is dropped where no worker is borrowed: its drop may suspend.
+        Err(Refused::Error(error)) => return Err(error),
+        Err(Refused::Violation(violation)) => violation.panic(),
     };
+    let attributes =
+        Attributes { id, name: options.name, site: options.site, pinned, after: options.after };
+    // SAFETY: the worker's scheduler, which is there as long as the worker is: the caller does not leave it before the
+    // child is in its hands.
+    let sched = unsafe { sched.as_ref() };
     // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
     let child = unsafe { TaskRef::new::<F, T>(sched, slot, attributes, f) };
-    let parent = worker
-        .green()
-        .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
-    if parent.is_none() {
-        if worker.is_held_for_ever() {
-            // SAFETY: nobody else has the child yet, and it has not run.
-            unsafe { child.discard::<F>() };
-            return Err(forked::error());
-        }
-        if !options.queued {
-            // Asked here, where a plain spawn does not come by.
-            if let Some(violation) = no_switch::violation_on(worker, child.site) {
-                // SAFETY: nobody else has the child yet, and it has not run.
-                unsafe { child.discard::<F>() };
-                violation.panic();
+    // SAFETY: the child was made with `T`, and one of its references is the handle's.
+    let handle = unsafe { JoinHandle::from_ref(child) };
+    match parent {
+        // SAFETY: the parent is the task that runs here; `with` has returned.
+        Some(parent) => unsafe { parent.suspend(Command::spawned(child)) },
+        None => sched::queue(child),
+    }
+    Ok(handle)
+}
+
+/// All that a child on a worker takes. Once that is there nothing fails: a task that has begun is seen by dumps, and stays
+/// until it has finished.
+struct Berth {
+    sched: NonNull<Sched>,
+    slot: Slot,
+    id: NonZeroU64,
+    pinned: Option<u32>,
+    /// The task that calls, if it is to suspend for the child.
+    parent: Option<TaskRef>,
+}
+
+/// Why there is none.
+enum Refused {
+    Error(io::Error),
+    Violation(Violation),
+}
+
+impl Berth {
+    #[inline]
+    fn on(worker: &Worker, options: &Options) -> std::result::Result<Self, Refused> {
+        let sched = &**worker.sched();
+        let parent = worker
+            .green()
+            .filter(|parent| !options.queued && parent.pinned().is_none() && !worker.is_deep());
+        if parent.is_none() {
+            if worker.is_held_for_ever() {
+                return Err(Refused::Error(forked::error()));
+            }
+            if !options.queued {
+                // Asked here, where a plain spawn does not come by.
+                if let Some(violation) = no_switch::violation_on(worker, options.site) {
+                    return Err(Refused::Violation(violation));
+                }
             }
         }
-        worker.push_ready(child);
+        let class = match options.stack_size {
+            None => sched.config.class,
+            asked => sched.class_for(asked).map_err(Refused::Error)?,
+        };
+        let slot = worker.take_slot(class).map_err(|error| Refused::Error(error.into()))?;
+        let pinned = options.pinned.then(|| worker.index());
+        if let Some(home) = pinned {
+            sched.note_pinned(home);
+        }
+        Ok(Self { sched: NonNull::from(sched), slot, id: worker.next_id(), pinned, parent })
     }
-    Ok((child, parent))
 }
 
 /// Starts a green thread in a given runtime, from outside its workers.
@@ -321,11 +368,15 @@ pub struct JoinHandle<T> {
     _result: PhantomData<T>,
 }
 
-// SAFETY: as std's: the result was `Send` when the thread was started, and only `join`, which takes
-// the handle by value, touches it.
+// SAFETY: as std's. What another thread can do with the result is to take it, by `join`, or to drop it, with the handle;
+// both have the handle by value, and it was `Send` when the thread was started (`start`, which makes all handles).
 unsafe impl<T> Send for JoinHandle<T> {}
 // SAFETY: as above; a shared handle gives access to the `Thread` and the done flag only.
 unsafe impl<T> Sync for JoinHandle<T> {}
+
+// Unlike std's: what it could observe of a panic elsewhere is what `join` gives.
+impl<T> UnwindSafe for JoinHandle<T> {}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// # Safety
@@ -340,7 +391,7 @@ impl<T> JoinHandle<T> {
     }
 
     #[inline]
-    fn task(&self) -> TaskRef {
+    pub(crate) fn task(&self) -> TaskRef {
         self.thread.task().expect("only green threads are joined")
     }
 
@@ -351,13 +402,17 @@ impl<T> JoinHandle<T> {
     ///
     /// # Errors
     ///
-    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before
-    /// it ended, or if it never will because [everybody sleeps](crate::RuntimeBuilder::deadlock_detection).
+    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before it ended.
     #[track_caller]
     pub fn join(self) -> Result<T> {
-        match self.wait(Location::caller()) {
+        self.join_at(Location::caller())
+    }
+
+    #[inline]
+    pub(crate) fn join_at(self, site: &'static Location<'static>) -> Result<T> {
+        match self.wait(site) {
             Ok(result) => result,
-            Err(never) => Err(Box::new(never.text())),
+            Err(dropped) => Err(Box::new(dropped.text())),
         }
     }
 
@@ -366,7 +421,7 @@ impl<T> JoinHandle<T> {
     pub(crate) fn wait(
         self,
         site: &'static Location<'static>,
-    ) -> std::result::Result<Result<T>, Never> {
+    ) -> std::result::Result<Result<T>, RuntimeDropped> {
         may_suspend(site);
         // It does not detach: what it holds is given up here, or stays in use for ever.
         let task = ManuallyDrop::new(self).task();
@@ -392,21 +447,13 @@ impl<T> JoinHandle<T> {
     }
 }
 
-/// Why a green thread will never end.
+/// A green thread will never end, because its runtime was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Never {
-    RuntimeDropped,
-    Deadlock,
-}
+pub(crate) struct RuntimeDropped;
 
-impl Never {
+impl RuntimeDropped {
     pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::RuntimeDropped => "the runtime was dropped before this green thread ended",
-            Self::Deadlock => {
-                "all green threads are asleep - deadlock! (what each of them waits for was printed to stderr)"
-            }
-        }
+        "the runtime was dropped before this green thread ended"
     }
 }
 
@@ -415,7 +462,7 @@ impl Never {
 fn wait_until_done(
     task: TaskRef,
     site: &'static Location<'static>,
-) -> std::result::Result<(), Never> {
+) -> std::result::Result<(), RuntimeDropped> {
     if let Some(violation) = no_switch::violation(site) {
         // The handle goes, as a handle that is dropped.
         match task.join.detach() {
@@ -427,32 +474,25 @@ fn wait_until_done(
     let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(sched)));
     let wait = Wait::arm(site);
     let waiter = wait.waiter();
-    if let Waiter::Green(joiner) = waiter {
-        joiner.note_target(Target::Task(task));
-    }
+    wait.note_join(task);
     if !inside && !sched.add_joiner(waiter) {
         let _ = wait.cancel();
         return match task.join.is_done() {
             true => Ok(()),
-            false if sched.is_condemned() => Err(Never::Deadlock),
-            false => Err(Never::RuntimeDropped),
+            false => Err(RuntimeDropped),
         };
     }
     // SAFETY: we hold the handle, and register once.
     unsafe { task.set_joiner(waiter) };
-    let op = if task.join.register_joiner() {
-        wait.park(Reason::Join, None, site)
+    if task.join.register_joiner() {
+        wait.park(Reason::Join, None, site);
     } else {
-        wait.cancel().unwrap_or(0)
-    };
+        let _ = wait.cancel();
+    }
     if !inside {
         sched.remove_joiner(waiter);
     }
-    match op {
-        _ if task.join.is_done() => Ok(()),
-        DEADLOCKED => Err(Never::Deadlock),
-        _ => Err(Never::RuntimeDropped),
-    }
+    if task.join.is_done() { Ok(()) } else { Err(RuntimeDropped) }
 }
 
 impl<T> Drop for JoinHandle<T> {

@@ -31,9 +31,10 @@ pub(crate) struct SpinLock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached by the holder of the lock alone, on one thread at a time.
+// SAFETY: with the lock goes the value, which is `Send`.
 unsafe impl<T: Send> Send for SpinLock<T> {}
-// SAFETY: as above.
+// SAFETY: another thread reaches the value by a guard alone, so one at a time, which may move it out and in. So it need
+// be `Send`, and no more.
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 impl<T> SpinLock<T> {

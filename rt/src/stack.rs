@@ -33,10 +33,12 @@ use crate::task::{TaskRef, Temporary, control_block_of};
 /// ```
 pub fn stack_high_water() -> usize {
     // SAFETY: set by a `with_stack` further up this very stack, whose frame has it.
-    match (unsafe { current::temporary().as_ref() }, current::running()) {
-        (Some(temporary), _) => temporary.slot.high_water(),
-        (None, Some(task)) => task.slot().high_water(),
-        (None, None) => thread_high_water(stack_pointer()),
+    let temporary = unsafe { current::temporary().as_ref() }.map(|temporary| &temporary.slot);
+    let running = current::running();
+    match temporary.or(running.as_ref().map(|task| task.slot())) {
+        // SAFETY: it is the stack that the calling thread runs on, and nobody else does.
+        Some(slot) => unsafe { slot.high_water() },
+        None => thread_high_water(stack_pointer()),
     }
 }
 

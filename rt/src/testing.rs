@@ -13,9 +13,14 @@ const GRACE: Duration = Duration::from_secs(1);
 /// disconnected. Whatever has not ended then waits for something that will not come: it is printed, with what
 /// it waits for and its calls. (As Go's `goleak`.)
 ///
+/// If everybody waits for ever the waits panic, as with `GTHREAD_DEADLOCK=panic`: see
+/// [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection). (If that variable says anything else, it
+/// goes.) A closure that waits so long for the world outside, by an OS thread that is not gthread's, needs `on` or `off`.
+///
 /// # Panics
 ///
-/// If green threads are left. With `f`'s payload if it panics. If the runtime cannot be started.
+/// If green threads are left. With `f`'s payload if it panics. If everybody waits for ever. If the runtime cannot be
+/// started.
 ///
 /// # Examples
 ///
@@ -48,7 +53,7 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    let builder = Runtime::builder().name("check_leaks").report_leaks(Leaks::Ignore);
+    let builder = Runtime::builder().name("check_leaks").report_leaks(Leaks::Ignore).for_test();
     let runtime = match builder.build() {
         Ok(runtime) => runtime,
         Err(error) => panic!("failed to start a runtime: {error}"),

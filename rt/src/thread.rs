@@ -1,128 +1,67 @@
-//! Handles to threads, green or not.
+//! [`std::thread`], but green: its names, its signatures, its rules.
+//!
+//! A program changes `use std::thread` to `use gthread::thread`, and its `thread::spawn` starts green threads. All that is
+//! stable in std's module is here; what differs in a few places is said there, and listed in `docs/from-std.md` in the
+//! repository. [`thread_local!`] is [`green_local!`](crate::green_local!). The same items are at the root of this crate,
+//! with what std has not.
+//!
+//! As everything in this crate they may be used on OS threads too: [`park`] there blocks the OS thread, and
+//! [`current`] gives a handle to it.
+//!
+//! # Examples
+//!
+//! ```
+//! use gthread::thread;
+//!
+//! let doubled: Vec<_> = (0..10).map(|n| thread::spawn(move || 2 * n)).collect();
+//! let sum: i32 = doubled.into_iter().map(|thread| thread.join().unwrap()).sum();
+//! assert_eq!(sum, 90);
+//!
+//! let name = thread::Builder::new()
+//!     .name("named".into())
+//!     .spawn(|| thread::current().name().map(str::to_owned))?;
+//! assert_eq!(name.join().unwrap().as_deref(), Some("named"));
+//! # Ok::<(), std::io::Error>(())
+//! ```
 
-use std::fmt;
-use std::num::NonZeroU64;
-use std::sync::Arc;
+use std::panic::Location;
+use std::time::Duration;
 
-use crate::park::{unpark_green, unpark_os};
-use crate::sched::current;
-use crate::task::{OsThread, TaskRef};
+#[doc(inline)]
+pub use crate::green_local::{AccessError, LocalKey};
+pub use crate::handle::{Thread, ThreadId, current};
+use crate::park::park_for;
+pub use crate::park::{park, park_timeout, yield_now};
+pub use crate::scope::{Scope, ScopedJoinHandle, scope};
+pub use crate::spawn::{Builder, JoinHandle, spawn};
+use crate::time::sleep_for;
+#[doc(inline)]
+pub use crate::time::{sleep, sleep_until};
 
-/// A unique identifier of a running thread, green or not, as [`std::thread::ThreadId`].
-///
-/// Never reused in the life of the process. Green threads and OS threads share one sequence, which is
-/// not std's: the id of an OS thread here is not its [`std::thread::ThreadId`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct ThreadId(NonZeroU64);
+/// What [`JoinHandle::join`] gives: std's own type.
+#[doc(inline)]
+pub use std::thread::Result;
 
-/// A handle to a thread, green or not, as [`std::thread::Thread`].
-///
-/// A handle keeps the stack of a green thread that has ended from being reused: one page of memory.
-pub struct Thread(Kind);
+/// How many threads can run at once: std's own function, and how many workers a runtime has, unless it or
+/// `GTHREAD_WORKERS` says otherwise.
+#[doc(inline)]
+pub use std::thread::available_parallelism;
 
-enum Kind {
-    /// Holds one reference of the join word.
-    Green(TaskRef),
-    Os(Arc<OsThread>),
+/// Whether the calling thread, green or not, is unwinding: std's own function. (A green thread that unwinds is not
+/// suspended, so its OS thread unwinds for it alone.)
+#[doc(inline)]
+pub use std::thread::panicking;
+
+/// Puts the current thread to sleep for at least `ms` milliseconds, as [`std::thread::sleep_ms`].
+#[deprecated(note = "replaced by `sleep`, as in std")]
+#[track_caller]
+pub fn sleep_ms(ms: u32) {
+    sleep_for(Duration::from_millis(u64::from(ms)), Location::caller());
 }
 
-// SAFETY: a handle reads the fields of the task that never change, and the atomic state words; the
-// reference it holds keeps the task.
-unsafe impl Send for Thread {}
-// SAFETY: as above.
-unsafe impl Sync for Thread {}
-
-impl Thread {
-    /// Takes over a reference to `task`.
-    ///
-    /// # Safety
-    ///
-    /// The caller holds that reference and gives it up.
-    pub(crate) unsafe fn from_ref(task: TaskRef) -> Self {
-        Self(Kind::Green(task))
-    }
-
-    /// The green thread.
-    pub(crate) fn task(&self) -> Option<TaskRef> {
-        match &self.0 {
-            Kind::Green(task) => Some(*task),
-            Kind::Os(_) => None,
-        }
-    }
-
-    /// Makes the thread's token available: wakes it from [`park`](crate::park), or makes its next
-    /// `park` return at once. Never blocks; may be called from any thread, at any time.
-    pub fn unpark(&self) {
-        match &self.0 {
-            Kind::Green(task) => unpark_green(*task),
-            Kind::Os(thread) => unpark_os(thread),
-        }
-    }
-
-    /// The thread's unique identifier.
-    pub fn id(&self) -> ThreadId {
-        ThreadId(match &self.0 {
-            Kind::Green(task) => task.id,
-            Kind::Os(thread) => thread.id,
-        })
-    }
-
-    /// The name given with [`Builder::name`](crate::Builder::name), or an OS thread's.
-    pub fn name(&self) -> Option<&str> {
-        match &self.0 {
-            Kind::Green(task) => task.as_ref().name.as_deref(),
-            Kind::Os(thread) => thread.thread.name(),
-        }
-    }
-}
-
-impl Clone for Thread {
-    fn clone(&self) -> Self {
-        Self(match &self.0 {
-            Kind::Green(task) => {
-                task.join.retain();
-                Kind::Green(*task)
-            }
-            Kind::Os(thread) => Kind::Os(Arc::clone(thread)),
-        })
-    }
-}
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        if let Kind::Green(task) = &self.0 {
-            // SAFETY: the handle's own reference, given up with it.
-            unsafe { task.release() };
-        }
-    }
-}
-
-impl fmt::Debug for Thread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Thread")
-            .field("id", &self.id())
-            .field("name", &self.name())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A handle to the thread that calls, green or not, as [`std::thread::current`].
-///
-/// # Examples
-///
-/// ```
-/// let named = gthread::Builder::new()
-///     .name("worker bee".into())
-///     .spawn(|| gthread::current().name().map(str::to_owned))
-///     .unwrap();
-/// assert_eq!(named.join().unwrap().as_deref(), Some("worker bee"));
-/// ```
-pub fn current() -> Thread {
-    match current::with(|worker| worker.and_then(|worker| worker.running())) {
-        Some(task) => {
-            task.join.retain();
-            Thread(Kind::Green(task))
-        }
-        None => Thread(Kind::Os(OsThread::current())),
-    }
+/// [Parks](park) the current thread for no longer than `ms` milliseconds, as [`std::thread::park_timeout_ms`].
+#[deprecated(note = "replaced by `park_timeout`, as in std")]
+#[track_caller]
+pub fn park_timeout_ms(ms: u32) {
+    park_for(Duration::from_millis(u64::from(ms)), Location::caller());
 }

@@ -11,7 +11,7 @@
 //! - Between pop and claim the lock is held, so an owner that timed out meanwhile, and needs the lock
 //!   to withdraw, cannot be gone. After a successful claim the node must not be touched.
 //! - What a claim passes on beside the outcome is written before it, through the node: into the place
-//!   that `packet` points to, or into `exchange`.
+//!   that `packet` points to, or into `promise`.
 
 mod ahead;
 mod list;
@@ -19,7 +19,7 @@ mod list;
 use std::ptr::{self, NonNull};
 
 use crate::task::state::{MAX_OP, Op};
-use crate::task::{Waiter, Wake};
+use crate::task::{TaskRef, Waiter, Wake};
 use ahead::Ahead;
 
 pub(crate) use list::{WaitList, sequentially_consistent};
@@ -28,8 +28,8 @@ pub(crate) use list::{WaitList, sequentially_consistent};
 pub(crate) const WOKEN: Op = 0;
 /// The outcome of a wake because the other side is gone.
 pub(crate) const DISCONNECTED: Op = 1;
-/// The outcome of a wake by a partner that will hand the value over through [`Node::exchange`].
-pub(crate) const EXCHANGE: Op = 2;
+/// The outcome of a claim by a partner that has left [`Node::promise`]: the value comes, or goes, later.
+pub(crate) const PROMISED: Op = 2;
 
 /// Operations are an outcome in the low bits, and above it the number of the node among those of one
 /// wait.
@@ -49,8 +49,8 @@ pub(crate) struct Node {
     waiter: Waiter,
     /// Where the waiting thread takes or offers a value, if the queue's owner deals in values.
     packet: *mut (),
-    /// Where the value will be, after a claim with `EXCHANGE`.
-    exchange: *const (),
+    /// One side of a promise, after a claim with `PROMISED`.
+    promise: *const (),
     next: *mut Node,
     prev: *mut Node,
     queued: bool,
@@ -71,7 +71,7 @@ impl Node {
         Self {
             waiter,
             packet,
-            exchange: ptr::null(),
+            promise: ptr::null(),
             next: ptr::null_mut(),
             prev: ptr::null_mut(),
             queued: false,
@@ -87,12 +87,17 @@ impl Node {
         self.packet = packet;
     }
 
-    pub(crate) fn exchange(&self) -> *const () {
-        self.exchange
+    pub(crate) fn promise(&self) -> *const () {
+        self.promise
     }
 
-    pub(crate) fn set_exchange(&mut self, exchange: *const ()) {
-        self.exchange = exchange;
+    pub(crate) fn set_promise(&mut self, promise: *const ()) {
+        self.promise = promise;
+    }
+
+    /// The green thread that waits, if it is one.
+    pub(crate) fn task(&self) -> Option<TaskRef> {
+        self.waiter.task()
     }
 
     /// Ends the wait of this node's thread: `None` if it was over.
@@ -119,7 +124,9 @@ pub(crate) struct Queue {
     len: usize,
 }
 
-// SAFETY: the nodes are reached under the owner's lock only (invariants above), from any thread.
+// SAFETY: another thread can link and unlink nodes, and claim waits by them, which `Waiter` allows: under the owner's
+// lock only (invariants above). The places of values that a node names are addresses here; who reads or writes there, and
+// so on which thread, is the queue's owner's to justify.
 unsafe impl Send for Queue {}
 
 impl Queue {

@@ -14,6 +14,9 @@ const TAKES_AHEAD: usize = 3;
 /// `take` and `put` touch no shared memory while the stock lasts, and `refill` and `put` move slots from and to
 /// the pool in batches, so a thread that only takes is fed by one that only puts. Slots of other classes pass
 /// through to the pool. [`Cache::flush`] before dropping: a dropped cache loses its slots.
+///
+/// A cache is for one pool: it gives out what it was given. A slot of another pool is found out when it comes to the
+/// pool, at a later [`put`](Cache::put) or [`flush`](Cache::flush).
 #[derive(Debug)]
 pub struct Cache {
     class: SizeClass,
@@ -77,6 +80,11 @@ impl Cache {
     }
 
     /// Gives a slot back.
+    ///
+    /// # Panics
+    ///
+    /// If a slot that the cache gives to the pool is of another pool: this slot, or one that was put before. Those that
+    /// were to be given are lost.
     #[inline]
     pub fn put(&mut self, pool: &Pool, slot: Slot) {
         if slot.class() == self.class && self.slots.len() < self.room {
@@ -87,10 +95,14 @@ impl Cache {
     }
 
     /// Gives every slot back to the pool.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is of another pool. All of them stay in the cache.
     pub fn flush(&mut self, pool: &Pool) {
         if !self.slots.is_empty() {
-            self.untold = 0;
             pool.put_all(self.class, &mut self.slots);
+            self.untold = 0;
         }
     }
 

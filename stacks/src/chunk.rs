@@ -37,7 +37,8 @@ pub(crate) struct Place {
     pub(crate) guarded: bool,
 }
 
-// SAFETY: a place is an address in a reservation; whoever has it has those bytes to itself.
+// SAFETY: a place is an address in a reservation, and numbers. Another thread can guard and back the memory there, and make
+// a slot of it; whoever has the place has those bytes to itself, and nobody has a value in them.
 unsafe impl Send for Place {}
 
 #[derive(Debug)]
@@ -115,8 +116,19 @@ impl Chunk {
         unsafe { start.add(number as usize * self.class.stride()) }
     }
 
+    /// Bytes from the start of the reservation.
+    fn offset(&self, bottom: NonNull<u8>) -> usize {
+        bottom.addr().get().wrapping_sub(self.map.as_ptr().addr())
+    }
+
+    /// Whether a slot of this class was cut from this reservation, which any slot with the same number claims. Its
+    /// reservation is mapped as long as somebody has the slot, so no other has its addresses.
+    pub(crate) fn has_cut(&self, slot: &Slot) -> bool {
+        self.offset(slot.bottom()) < self.map.len()
+    }
+
     fn number(&self, bottom: NonNull<u8>) -> u32 {
-        let offset = bottom.as_ptr() as usize - self.map.as_ptr() as usize;
+        let offset = self.offset(bottom);
         debug_assert!(offset < self.map.len());
         (offset / self.class.stride()) as u32
     }

@@ -37,12 +37,12 @@ impl SizeClass {
     ///
     /// # Errors
     ///
-    /// [`StackError::TooLarge`] if `bytes` is more than [`SizeClass::MAX_USABLE`].
+    /// [`StackError::TooLarge`] if `bytes` is more than [`SizeClass::MAX_USABLE`], or no class is large enough for both.
     pub fn of_usable(bytes: usize, guard: usize) -> Result<Self, StackError> {
         if bytes > Self::MAX_USABLE {
             return Err(StackError::TooLarge { asked: bytes });
         }
-        Self::of_size(bytes + guard)
+        Self::of_size(bytes.saturating_add(guard))
     }
 
     /// Bytes of address space of a slot of this class.
@@ -93,6 +93,7 @@ mod tests {
     fn absurd_sizes_are_an_error() {
         assert!(matches!(SizeClass::of_size(usize::MAX), Err(StackError::TooLarge { .. })));
         assert!(matches!(SizeClass::of_usable(usize::MAX, 0), Err(StackError::TooLarge { .. })));
+        assert!(matches!(SizeClass::of_usable(2, usize::MAX), Err(StackError::TooLarge { .. })));
         assert!(SizeClass::of_usable(SizeClass::MAX_USABLE + 1, 0).is_err());
     }
 

@@ -11,6 +11,13 @@ pub enum StackError {
         /// Bytes asked for.
         asked: usize,
     },
+    /// Slots of this size are not larger than the pool's guards.
+    NoRoom {
+        /// Bytes of the slot.
+        slot: usize,
+        /// Bytes of the guard.
+        guard: usize,
+    },
     /// The kernel refused to reserve address space.
     Reserve {
         /// Bytes the reservation was for.
@@ -44,6 +51,11 @@ impl fmt::Display for StackError {
                 "a green thread's stack of {asked} bytes was asked for; the largest is {} bytes, \
                  with a guard of at most 128 MiB",
                 crate::SizeClass::MAX_USABLE
+            ),
+            Self::NoRoom { slot, guard } => write!(
+                f,
+                "a stack slot of {slot} bytes has no room for a guard of {guard} bytes; use a larger \
+                 size class, or smaller guards"
             ),
             Self::Reserve { bytes, source } => write!(
                 f,
@@ -84,7 +96,7 @@ impl fmt::Display for StackError {
 impl std::error::Error for StackError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::TooLarge { .. } => None,
+            Self::TooLarge { .. } | Self::NoRoom { .. } => None,
             Self::Reserve { source, .. } | Self::Guard { source } => Some(source),
             Self::Maps { source, .. } => source.as_ref().map(|source| source as _),
         }
@@ -94,7 +106,7 @@ impl std::error::Error for StackError {
 impl From<StackError> for io::Error {
     fn from(error: StackError) -> Self {
         let kind = match error {
-            StackError::TooLarge { .. } => io::ErrorKind::InvalidInput,
+            StackError::TooLarge { .. } | StackError::NoRoom { .. } => io::ErrorKind::InvalidInput,
             _ => io::ErrorKind::OutOfMemory,
         };
         Self::new(kind, error)

@@ -7,10 +7,12 @@
 
 use std::cell::UnsafeCell;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::sync::OnceLock;
 
 use memmap2::{MmapMut, MmapOptions};
+
+use crate::page_size;
 
 /// The signals that a touched guard raises: SIGSEGV on Linux, on other systems perhaps SIGBUS.
 const SIGNALS: [libc::c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
@@ -24,7 +26,9 @@ struct Installed {
     before: [UnsafeCell<MaybeUninit<libc::sigaction>>; SIGNALS.len()],
 }
 
-// SAFETY: `before` is written before the handler is installed that reads it, and never again.
+// SAFETY: `before` is written by the one thread that comes first, before it installs the handler that reads it, and
+// never again: all that other threads do is to read it, in the handler. `explain` is a function, which any thread may
+// call.
 unsafe impl Sync for Installed {}
 
 static INSTALLED: OnceLock<Installed> = OnceLock::new();
@@ -32,14 +36,18 @@ static INSTALLED: OnceLock<Installed> = OnceLock::new();
 /// Has `explain` called, once and for all, whenever the process faults: before the handler that is
 /// installed now, which is called if `explain` returns.
 ///
-/// `explain` runs in a signal handler: it may only do what is async-signal-safe, must not allocate, and
-/// ends the process if the fault is for it to explain. A handler that is installed later replaces this
-/// one, unless it calls it.
+/// `explain` ends the process if the fault is for it to explain. A handler that is installed later replaces
+/// this one, unless it calls it.
 ///
 /// # Errors
 ///
 /// When the system refuses to install a handler.
-pub fn on_fault(explain: Explain) -> io::Result<()> {
+///
+/// # Safety
+///
+/// `explain` runs in a signal handler, on any thread, in the middle of whatever that does: it does only what is
+/// async-signal-safe. So it does not allocate, take locks, or unwind.
+pub unsafe fn on_fault(explain: Explain) -> io::Result<()> {
     let mut first = false;
     let installed = INSTALLED.get_or_init(|| {
         first = true;
@@ -62,7 +70,7 @@ pub fn on_fault(explain: Explain) -> io::Result<()> {
         if unsafe { libc::sigaction(signal, std::ptr::null(), before.get().cast()) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the handler is async-signal-safe if `explain` is.
+        // SAFETY: the handler is async-signal-safe because `explain` is, as the caller says.
         if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } != 0 {
             return Err(io::Error::last_os_error());
         }
@@ -142,9 +150,20 @@ fn instruction(context: *mut libc::c_void) -> usize {
 }
 
 /// A stack for the signal handlers of one OS thread, while it lives. Belongs to the thread that made it.
+///
+/// The thread has the one that it had before when this is dropped, if this is the one that it has then. Otherwise
+/// (several are dropped in another order than the reverse of that in which they were made, or somebody else has
+/// installed one since, or a handler runs on it) the memory is leaked, because a thread may yet come to use it.
+///
+/// ```compile_fail,E0277
+/// let alternate = gthread_stacks::AlternateStack::install();
+/// std::thread::spawn(move || drop(alternate));
+/// ```
 #[derive(Debug)]
 pub struct AlternateStack {
-    memory: MmapMut,
+    /// A guard, and the stack. Stays mapped, if it is not seen that no thread has it for its alternate stack, or ever
+    /// will.
+    memory: ManuallyDrop<MmapMut>,
     before: libc::stack_t,
     _thread_bound: std::marker::PhantomData<*const ()>,
 }
@@ -159,16 +178,20 @@ impl AlternateStack {
     ///
     /// When there is no memory for it, or it runs on its alternate stack now.
     pub fn install() -> io::Result<Self> {
-        let mut memory = MmapOptions::new().len(Self::SIZE).map_anon()?;
-        let ours =
-            libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: memory.len() };
+        let memory = MmapOptions::new().len(page_size() + Self::SIZE).map_anon()?;
+        // SAFETY: nothing is in the memory yet, of which this is the first page.
+        if unsafe { libc::mprotect(memory.as_ptr() as *mut _, page_size(), libc::PROT_NONE) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let ours = libc::stack_t { ss_sp: bottom(&memory), ss_flags: 0, ss_size: Self::SIZE };
         let mut before = MaybeUninit::uninit();
-        // SAFETY: the memory stays mapped until drop has taken it out of use.
+        // SAFETY: the memory is ours, and stays mapped unless drop sees that it is out of use.
         if unsafe { libc::sigaltstack(&raw const ours, before.as_mut_ptr()) } != 0 {
             return Err(io::Error::last_os_error());
         }
         // SAFETY: written by the successful call.
         let before = unsafe { before.assume_init() };
+        let memory = ManuallyDrop::new(memory);
         Ok(Self { memory, before, _thread_bound: std::marker::PhantomData })
     }
 
@@ -183,16 +206,24 @@ impl AlternateStack {
     }
 }
 
+/// Where the stack begins, above its guard.
+fn bottom(memory: &MmapMut) -> *mut libc::c_void {
+    memory.as_ptr().wrapping_add(page_size()).cast_mut().cast()
+}
+
 impl Drop for AlternateStack {
     fn drop(&mut self) {
         let mut now = MaybeUninit::<libc::stack_t>::uninit();
         // SAFETY: asking changes nothing.
         let known = unsafe { libc::sigaltstack(std::ptr::null(), now.as_mut_ptr()) } == 0;
         // SAFETY: written if `known`.
-        let ours = known && unsafe { now.assume_init() }.ss_sp == self.memory.as_mut_ptr().cast();
-        if ours {
-            // SAFETY: what was there before is whoever's it was, or none.
-            unsafe { libc::sigaltstack(&raw const self.before, std::ptr::null_mut()) };
+        let ours = known && unsafe { now.assume_init() }.ss_sp == bottom(&self.memory);
+        // SAFETY: what was there before is mapped still if it was an `AlternateStack`, as below; else it is up to
+        // whoever installed it and has not taken it out. It fails while a handler runs on ours.
+        if ours && unsafe { libc::sigaltstack(&raw const self.before, std::ptr::null_mut()) } == 0 {
+            // SAFETY: dropped once, here. This thread has had it until now; nobody else has it as the one from before,
+            // since that one would be installed.
+            unsafe { ManuallyDrop::drop(&mut self.memory) };
         }
     }
 }

@@ -3,6 +3,9 @@
 //! Invariants:
 //! - A slot is in exactly one place: with its user, in one `Cache`, in one list of its chunk, or with
 //!   the trimmer. `Slot` is neither `Clone` nor `Copy`, so the type system keeps this.
+//! - A slot is only put in the list of the chunk that it was cut from. Which one that is it says itself, but by a
+//!   number, which another pool has too: a pool to which a slot comes from outside looks whether the chunk with that
+//!   number has the slot's address.
 //! - A chunk is unmapped only when all of its slots are in its lists.
 //! - No system call is made under a shelf's lock but the reservation of a chunk.
 
@@ -52,7 +55,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// When the kernel gives no more address space or guards.
+    /// When the kernel gives no more address space or guards, or slots of this class have no room for the pool's
+    /// guards.
     pub fn take(&self, class: SizeClass) -> Result<Slot, StackError> {
         self.take_and_look_ahead(class).map(|(slot, _)| slot)
     }
@@ -166,14 +170,27 @@ impl Pool {
     }
 
     /// Gives a slot back.
+    ///
+    /// # Panics
+    ///
+    /// If the slot is of another pool. It is lost then, as one that is dropped.
     pub fn put(&self, slot: Slot) {
-        self.shelf(slot.class()).put(&[slot]);
+        self.put_slots(slot.class(), &[slot]);
     }
 
     /// Gives slots of one class back.
+    ///
+    /// # Panics
+    ///
+    /// If one of them is of another pool. All of them are the caller's still.
     pub(crate) fn put_all(&self, class: SizeClass, slots: &mut Vec<Slot>) {
-        self.shelf(class).put(slots);
+        self.put_slots(class, slots);
         slots.clear();
+    }
+
+    fn put_slots(&self, class: SizeClass, slots: &[Slot]) {
+        let own = self.shelf(class).put(slots);
+        assert!(own, "a stack slot was given back to a pool that it was not taken from");
     }
 
     /// Bytes of guard under every stack.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::ptr::NonNull;
 
 use crate::chunk::{Chunk, Place};
-use crate::{SizeClass, Slot, StackError, advise};
+use crate::{SizeClass, Slot, StackError, advise, page_size};
 
 /// Ready slots that a trim leaves, for the next who come.
 pub(crate) const KEEP: usize = 64;
@@ -119,6 +119,10 @@ impl Shelf {
 
     /// As many places for slots as are to be prepared at once: at least one.
     pub(crate) fn take_unready(&mut self) -> Result<Vec<Place>, StackError> {
+        // No slot of this class comes to be but through here.
+        if self.guard + page_size() > self.class.size() {
+            return Err(StackError::NoRoom { slot: self.class.size(), guard: self.guard });
+        }
         // Large stacks are few.
         let most = ((8 << 20) / self.class.size()).clamp(1, advise::BATCH);
         let wanted = self.batch.min(most);
@@ -168,8 +172,20 @@ impl Shelf {
         Ok(())
     }
 
-    pub(crate) fn put(&mut self, slots: &[Slot]) {
-        self.put_to(slots, Chunk::put);
+    /// Takes back slots from their users: all of them, or none, and false, if one is of another pool.
+    #[must_use]
+    pub(crate) fn put(&mut self, slots: &[Slot]) -> bool {
+        let own = slots.iter().all(|slot| self.has_cut(slot));
+        if own {
+            self.put_to(slots, Chunk::put);
+        }
+        own
+    }
+
+    /// Whether a slot of this class is of this pool.
+    fn has_cut(&self, slot: &Slot) -> bool {
+        let chunk = self.chunks.get(slot.chunk() as usize).and_then(Option::as_ref);
+        chunk.is_some_and(|chunk| chunk.has_cut(slot))
     }
 
     pub(crate) fn put_rested(&mut self, slots: &[Slot]) {
@@ -232,7 +248,7 @@ impl Shelf {
         if self.surplus == 0 {
             self.batch = 1;
             // If all were needed, the time begins anew.
-            if spare == 0 || trims - self.decided >= TRIMS {
+            if spare == 0 || trims.saturating_sub(self.decided) >= TRIMS {
                 self.decided = trims;
                 self.surplus = spare;
                 self.low = self.ready;

@@ -32,9 +32,13 @@ const GUARD_UNIT: usize = 4 << 10;
 /// Bytes of the largest guard.
 pub(crate) const MAX_GUARD: usize = u16::MAX as usize * GUARD_UNIT;
 
-// SAFETY: a slot is plain memory with one owner; nothing about it belongs to a thread.
+// SAFETY: a slot is an address, of memory that belongs to no thread, and two numbers. What another thread can do with
+// it in safe code is to read those, and to give it back to its pool, which is shared anyhow. It holds no value of
+// anybody's: what a fiber has in the memory is reached through the fiber, and whoever started that has promised not to
+// give the slot away before its end (gthread-arch's `FiberStack::new`).
 unsafe impl Send for Slot {}
-// SAFETY: a shared `Slot` gives out addresses only.
+// SAFETY: as above. A shared `Slot` gives out addresses and numbers; what uses the memory, to read or to give it back
+// to the kernel, is `unsafe`.
 unsafe impl Sync for Slot {}
 
 impl Slot {
@@ -105,14 +109,25 @@ impl Slot {
     /// Bytes from the top down to the lowest word that was ever written, by whoever had the slot since
     /// its memory was last given back ([`Slot::give_back`], [`Pool::trim`](crate::Pool::trim)). An
     /// estimate: a frame may have left zeros. Makes a system call for each megabyte of the slot.
-    pub fn high_water(&self) -> usize {
+    ///
+    /// # Safety
+    ///
+    /// No other thread writes to the slot meanwhile: a fiber on it does not run elsewhere.
+    ///
+    /// ```compile_fail,E0133
+    /// fn deepest(slot: &gthread_stacks::Slot) -> usize {
+    ///     slot.high_water()
+    /// }
+    /// ```
+    pub unsafe fn high_water(&self) -> usize {
         let top = self.top().as_ptr() as usize;
         let backed = advise::backed_below(top - self.usable(), top);
         let lowest = (top - backed) as *const usize;
         let words = backed.min(crate::page_size()) / size_of::<usize>();
         let zeros = (0..words)
             // SAFETY: `backed` bytes below the top are the slot's, mapped and readable; words are
-            // aligned, being counted from the start of a page. Volatile, because frames may live there.
+            // aligned, being counted from the start of a page. Nobody else writes them, as the caller says.
+            // Volatile, because the caller's own frames may live there.
             .take_while(|&word| unsafe { lowest.add(word).read_volatile() } == 0)
             .count();
         backed - zeros * size_of::<usize>()

@@ -1,8 +1,13 @@
 //! Tests of pool, cache and guards together.
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
-use crate::{Cache, GuardConfig, GuardKind, Pool, SizeClass, Slot, Trim, page_size};
+use crate::{
+    AlternateStack, Cache, GuardConfig, GuardKind, Pool, SizeClass, Slot, StackError, Trim,
+    page_size,
+};
 
 fn class() -> SizeClass {
     SizeClass::of_size(64 << 10).unwrap()
@@ -130,24 +135,41 @@ fn a_cache_tells_of_what_comes_from_the_pool_and_is_about_to_be_taken() {
 fn touching_a_guard_kills_the_process() {
     for kind in [GuardKind::Auto, GuardKind::Mprotect] {
         let slot = Pool::new(GuardConfig::new(kind)).take(class()).unwrap();
-        let guard = slot.bottom().as_ptr();
-        // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
-        // allocates.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
-            // the slot, which is ours; `_exit` has no preconditions.
-            unsafe {
-                libc::signal(libc::SIGSEGV, libc::SIG_DFL);
-                guard.add(page_size() - 1).write_volatile(1);
-                libc::_exit(0);
-            }
+        assert_faults(slot.bottom().as_ptr().wrapping_add(slot.guard() - 1));
+    }
+    let alternate = AlternateStack::install().unwrap();
+    assert_faults(alternate_stack().ss_sp.cast::<u8>().wrapping_sub(1));
+    drop(alternate);
+}
+
+#[track_caller]
+fn assert_faults(place: *mut u8) {
+    // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
+    // allocates.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
+        // the child, which uses none any more; `_exit` has no preconditions.
+        unsafe {
+            libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+            place.write_volatile(1);
+            libc::_exit(0);
         }
-        let mut status = 0;
-        // SAFETY: `child` is our child and `status` is a local.
-        assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
-        assert!(libc::WIFSIGNALED(status), "{kind:?}: no fault");
-        assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
+    }
+    let mut status = 0;
+    // SAFETY: `child` is our child and `status` is a local.
+    assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
+    assert!(libc::WIFSIGNALED(status), "no fault");
+    assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
+}
+
+/// The calling thread's.
+fn alternate_stack() -> libc::stack_t {
+    // SAFETY: all zeros is a valid stack_t, and asking changes nothing.
+    unsafe {
+        let mut now: libc::stack_t = std::mem::zeroed();
+        assert_eq!(libc::sigaltstack(std::ptr::null(), &mut now), 0);
+        now
     }
 }
 
@@ -212,4 +234,104 @@ fn memory_is_kept_for_ten_trims_in_which_nobody_needs_it() {
     let trims = (1..).find(|_| pool.trim() == Trim::Done).unwrap();
     assert!((11..=12).contains(&trims), "{trims}");
     assert!(crowd() <= 64);
+}
+
+/// What a caller with safe code does must not have a pool give out, or give back to the kernel, what is not its own.
+#[test]
+fn a_slot_of_another_pool_is_refused() {
+    let new = || Pool::new(GuardConfig::new(GuardKind::Auto));
+    let (own, other) = (new(), new());
+    let refused = |put: &mut dyn FnMut()| {
+        let panic = catch_unwind(AssertUnwindSafe(put)).expect_err("it is of another pool");
+        let text: &&str = panic.downcast_ref().unwrap();
+        assert!(text.contains("a pool that it was not taken from"), "{text}");
+    };
+    let mine = own.take(class()).unwrap();
+    // A pool that has no reservation with its number, and one that has.
+    refused(&mut || new().put(other.take(class()).unwrap()));
+    refused(&mut || own.put(other.take(class()).unwrap()));
+    // One whose pool is gone, with its address space left.
+    let orphan = new().take(class()).unwrap();
+    write_and_read(&orphan);
+    let mut orphan = Some(orphan);
+    refused(&mut || own.put(orphan.take().unwrap()));
+    assert_eq!(own.outstanding(), 1);
+
+    // A cache has taken it in. It is in nobody else's hands, and comes to no pool but its own.
+    let mut cache = Cache::new(class());
+    cache.put(&own, mine);
+    cache.put(&own, other.take(class()).unwrap());
+    refused(&mut || cache.flush(&own));
+    assert_eq!((own.outstanding(), other.outstanding()), (1, 3));
+    let (theirs, mine) = (cache.take(class()).unwrap(), cache.take(class()).unwrap());
+    assert!(cache.take(class()).is_none());
+    [&theirs, &mine].into_iter().for_each(write_and_read);
+    own.put(mine);
+    other.put(theirs);
+    assert_eq!((own.outstanding(), other.outstanding()), (0, 2));
+
+    // Nor when a full cache gives some away: those are lost.
+    cache.put(&own, other.take(class()).unwrap());
+    refused(&mut || (0..64).for_each(|_| cache.put(&own, own.take(class()).unwrap())));
+    while cache.take(class()).is_some() {}
+    let (mine, theirs) = (own.outstanding(), other.outstanding());
+    assert!(mine > 0 && theirs == 3, "{mine} {theirs}");
+    let next = own.take(class()).unwrap();
+    write_and_read(&next);
+    own.put(next);
+}
+
+#[test]
+fn a_guard_that_leaves_nothing_of_a_slot_is_an_error() {
+    for kind in [GuardKind::Auto, GuardKind::Mprotect] {
+        let guard = GuardConfig::new(kind).at_least(class().size()).unwrap();
+        let pool = Pool::new(guard);
+        for error in
+            [pool.take(class()).map(drop), Cache::new(class()).refill(&pool, class()).map(drop)]
+        {
+            let Err(error @ StackError::NoRoom { .. }) = error else { panic!("{error:?}") };
+            assert_eq!(io::Error::from(error).kind(), io::ErrorKind::InvalidInput);
+        }
+        let slot = pool.take(SizeClass::of_size(4 * class().size()).unwrap()).unwrap();
+        write_and_read(&slot);
+        pool.put(slot);
+    }
+}
+
+/// Whatever the order in which they go: as long as a thread may come to use one, or has it, it is mapped.
+#[test]
+fn an_alternate_stack_that_is_in_use_is_not_unmapped() {
+    fn is_mapped(stack: &libc::stack_t) -> bool {
+        let mut states = [0_u8; 64];
+        // SAFETY: it writes a byte for each page, of which there are fewer.
+        unsafe { libc::mincore(stack.ss_sp, stack.ss_size, states.as_mut_ptr()) == 0 }
+    }
+    let before = alternate_stack();
+    let first = AlternateStack::install().unwrap();
+    let with_first = alternate_stack();
+    let second = AlternateStack::install().unwrap();
+    let with_second = alternate_stack();
+    assert_ne!(with_first.ss_sp, with_second.ss_sp);
+
+    drop(first);
+    assert_eq!(alternate_stack().ss_sp, with_second.ss_sp);
+    drop(second);
+    assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
+    assert!(is_mapped(&alternate_stack()));
+
+    // In order, all is as before.
+    drop(AlternateStack::install().unwrap());
+    assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
+
+    // On a thread that it was not made on, as when a fiber has it.
+    let stolen = std::thread::scope(|scope| {
+        struct Moved(#[expect(dead_code, reason = "which is dropped")] AlternateStack);
+        // SAFETY: for the sake of this test. The other thread has ended when it is dropped, so nobody uses it.
+        unsafe impl Send for Moved {}
+        scope.spawn(|| Moved(AlternateStack::install().unwrap())).join().unwrap()
+    });
+    drop(stolen);
+    assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
+    // SAFETY: it was installed when this thread began.
+    assert_eq!(unsafe { libc::sigaltstack(&raw const before, std::ptr::null_mut()) }, 0);
 }

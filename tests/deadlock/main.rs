@@ -3,13 +3,14 @@
 //! Each program runs in a process of its own, whose only OS threads are the runtime's and those that the program
 //! starts: libtest's would count as threads that may wake somebody. So this is a test without libtest.
 
+mod borrowed;
 mod never_all_asleep;
+mod waits;
 
 use std::io::{BufReader, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gthread::channel::{self, Receiver, Sender};
@@ -41,50 +42,113 @@ enum Then {
     Told,
 }
 
+/// With panics instead of the end of the process.
+const fn panics(name: &'static str, run: fn(), check: fn(&Output, &str)) -> Program {
+    Program { env: &[("GTHREAD_DEADLOCK", "panic")], ..program(name, run, check) }
+}
+
 const fn program(name: &'static str, run: fn(), check: fn(&Output, &str)) -> Program {
     Program { name, run, check, env: &[], hangs: None }
 }
 
 const PROGRAMS: &[Program] = &[
     program("a_recv_that_nobody_answers", recv_for_ever, |output, text| {
-        assert_eq!(output.status.code(), Some(101), "{text}");
-        assert!(text.contains(&format!("fatal: {REPORT}")), "{text}");
+        ended(output, text);
         assert!(text.contains("is parked in recv") && text.contains("deadlock/main.rs"), "{text}");
-        // The panic is in the caller of `run`.
-        let panics = text.lines().filter(|line| line.contains("panicked at")).collect::<Vec<_>>();
-        assert!(panics.len() == 1 && panics[0].contains("tests/deadlock/main.rs"), "{text}");
+        assert!(text.contains("OS thread 'main' (") && text.contains("waits in join"), "{text}");
     }),
     Program {
         env: &[("GTHREAD_DUMP", "sigquit")],
-        ..program("the_thread_for_sigquit_wakes_nobody", recv_for_ever, |output, text| {
-            assert_eq!(output.status.code(), Some(101), "{text}");
-        })
+        ..program("the_thread_for_sigquit_wakes_nobody", recv_for_ever, ended)
     },
     program("two_runtimes_wait_for_each_other", two_runtimes, |output, text| {
-        assert_eq!(output.status.code(), Some(101), "{text}");
+        ended(output, text);
         assert!(text.contains("runtime 'one'") && text.contains("runtime 'two'"), "{text}");
         assert_eq!(text.matches("is parked in recv").count(), 2, "{text}");
     }),
-    program("a_join_outside_fails", join_outside, reported_and_passed),
+    program("a_join_outside", join_outside, |output, text| {
+        ended(output, text);
+        let waits = text.lines().find(|line| line.contains("OS thread 'main'")).unwrap();
+        assert!(waits.contains("waits in join") && waits.ends_with(", for thread 1"), "{text}");
+        assert!(text.contains("thread 1 is parked in park"), "{text}");
+    }),
     program("a_circle_of_joins_is_named", circle_of_joins, |output, text| {
-        assert_eq!(output.status.code(), Some(101), "{text}");
+        ended(output, text);
         assert!(text.contains("these will never go on: thread"), "{text}");
         assert!(text.contains("'a' waits to join thread") && text.contains("'b', which"), "{text}");
     }),
-    program("what_was_borrowed_is_never_touched_again", borrowed, reported_and_passed),
-    program("every_caller_of_run_is_told", four_callers, reported_and_passed),
-    Program {
-        hangs: Some(("the process stays as it is", Duration::from_millis(300), Then::Killed)),
-        ..program("an_os_thread_that_waits_for_a_green_one", os_recv, |_, text| {
-            assert_eq!(text.matches(REPORT).count(), 1, "{text}");
-            assert!(text.contains("the process stays as it is"), "{text}");
-        })
-    },
+    program("four_callers_of_run", four_callers, ended),
+    program("main_waits_for_a_message", os_recv, main_is_named),
+    program("main_waits_in_a_loop_over_messages", os_loop, main_is_named),
+    program("main_waits_in_an_iterator_of_std", os_sum, main_is_named),
+    program("no_green_thread_is_left", os_alone, |output, text| {
+        main_is_named(output, text);
+        assert!(text.contains("runtime 'gthread': no green threads"), "{text}");
+    }),
+    // Nothing is unwound under those that borrow.
+    program("borrowed_by_a_green_thread", borrowed::by_green, ended),
+    program("borrowed_by_one_that_blocks_its_worker", borrowed::by_blocked, |output, text| {
+        ended(output, text);
+        assert!(text.contains("thread 1 is blocking worker 0 in recv"), "{text}");
+    }),
+    program("borrowed_by_a_scoped_os_thread", borrowed::by_os_thread, |output, text| {
+        ended(output, text);
+        assert!(text.contains("OS thread 'borrows' ("), "{text}");
+    }),
     program(
-        "one_that_blocks_its_worker_is_not_let_loose",
-        blocked_and_borrowed,
-        reported_and_passed,
+        "borrowed_by_a_scoped_os_thread_under_blocking",
+        borrowed::by_os_thread_blocking,
+        ended,
     ),
+    program("borrowed_by_a_pool_of_os_threads", borrowed::by_pool, ended),
+    program("borrowed_by_a_caller_of_run", borrowed::by_caller_of_run, ended),
+    panics("as_a_panic_borrowed_by_a_green_thread", borrowed::by_green, gone_on),
+    panics("as_a_panic_borrowed_by_one_that_blocks_its_worker", borrowed::by_blocked, gone_on),
+    panics("as_a_panic_borrowed_by_a_scoped_os_thread", borrowed::by_os_thread, gone_on),
+    panics(
+        "as_a_panic_borrowed_by_a_scoped_os_thread_under_blocking",
+        borrowed::by_os_thread_blocking,
+        gone_on,
+    ),
+    panics("as_a_panic_borrowed_by_a_pool_of_os_threads", borrowed::by_pool, gone_on),
+    panics("as_a_panic_borrowed_by_a_caller_of_run", borrowed::by_caller_of_run, gone_on),
+    panics("as_a_panic_in_every_wait", waits::all_kinds, interrupted),
+    panics("as_a_panic_in_four_callers_of_run", waits::four_callers, interrupted),
+    panics("as_a_panic_what_it_leaves_is_whole", waits::usable_afterwards, interrupted),
+    panics("as_a_panic_one_that_unwinds_is_left_alone", waits::while_unwinding, |output, text| {
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains("Nobody waits where it could be a panic"), "{text}");
+    }),
+    panics(
+        "as_a_panic_a_circle_of_locks_ends_the_process",
+        waits::circle_of_locks,
+        |output, text| {
+            assert_eq!(output.status.code(), Some(2), "{text}");
+            assert!(text.contains("these will never go on: thread"), "{text}");
+            assert!(text.contains("Nobody waits where it could be a panic"), "{text}");
+        },
+    ),
+    panics("as_a_panic_beside_a_thread_that_waits_in_std", waits::beside_std, interrupted),
+    panics("as_a_panic_after_ten_idle_seconds", waits::beside_a_sleeper, |output, text| {
+        assert!(output.status.success(), "{text}");
+        assert_eq!(text.matches(&format!("error: {REPORT}")).count(), 1, "{text}");
+        assert_eq!(text.matches(WARNING).count(), 1, "{text}");
+    }),
+    panics(
+        "as_a_panic_not_beside_one_that_computes",
+        waits::beside_one_that_computes,
+        passed_quietly,
+    ),
+    program("as_a_panic_in_check_leaks", waits::in_check_leaks, |output, text| {
+        interrupted(output, text);
+        assert!(text.contains("runtime 'check_leaks': 1 green thread (1 parked)"), "{text}");
+    }),
+    Program {
+        env: &[("GTHREAD_DEADLOCK", "on")],
+        ..program("check_leaks_does_what_the_environment_says", waits::in_check_leaks, ended)
+    },
+    panics("as_a_panic_not_for_what_has_a_deadline", waits::with_deadlines, passed_quietly),
+    panics("as_a_panic_not_before_a_std_thread_has_slept", woken_from_outside, passed_quietly),
     program("an_os_thread_that_will_wake_one", woken_from_outside, passed_quietly),
     program("a_timer_that_will", woken_by_a_timer, passed_quietly),
     program("one_that_blocks_its_worker", blocks, passed_quietly),
@@ -102,6 +166,18 @@ const PROGRAMS: &[Program] = &[
             assert_eq!(text.matches(WARNING).count(), 1, "{text}");
             assert!(text.contains("slow waker (") && text.contains("is parked in recv"), "{text}");
             assert!(!text.contains(REPORT), "{text}");
+        })
+    },
+    Program {
+        hangs: Some((WARNING, Duration::from_millis(100), Then::Told)),
+        ..program("a_warning_names_main_where_it_waits", slow_outside_main, |output, text| {
+            assert!(output.status.success(), "{text}");
+            assert_eq!(text.matches(WARNING).count(), 1, "{text}");
+            assert!(text.contains("slow waker ("), "{text}");
+            assert!(
+                text.contains("OS thread 'main' (") && text.contains("waits in recv"),
+                "{text}"
+            );
         })
     },
     Program {
@@ -209,9 +285,31 @@ fn chaos_if_any() -> &'static str {
     if is_chaos() { "gthread: chaos, GTHREAD_CHAOS=" } else { "" }
 }
 
-fn reported_and_passed(output: &Output, text: &str) {
-    assert!(output.status.success(), "{text}");
+/// By the report, and by nothing else: nothing was unwound.
+fn ended(output: &Output, text: &str) {
+    assert_eq!(output.status.code(), Some(2), "{text}");
     assert_eq!(text.matches(&format!("fatal: {REPORT}")).count(), 1, "{text}");
+    assert!(!text.contains("panicked at"), "{text}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "{text}");
+}
+
+fn main_is_named(output: &Output, text: &str) {
+    ended(output, text);
+    let mut lines = text.lines().skip_while(|line| !line.contains("OS thread 'main'"));
+    assert!(lines.next().is_some_and(|line| line.contains("waits in recv for")), "{text}");
+    assert!(lines.next().is_some_and(|line| line.contains("tests/deadlock/main.rs:")), "{text}");
+}
+
+/// The program has caught the panics and come to its end.
+fn gone_on(output: &Output, text: &str) {
+    interrupted(output, text);
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "gone on\n", "{text}");
+}
+
+fn interrupted(output: &Output, text: &str) {
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(&format!("error: {REPORT}")), "{text}");
+    assert!(!text.contains("fatal") && !text.contains(WARNING), "{text}");
 }
 
 fn passed_quietly(output: &Output, text: &str) {
@@ -277,69 +375,51 @@ fn circle_of_joins() {
     });
 }
 
-/// The caller of `run` goes on after the panic, and lets go of what the threads borrow and wait for: they are
-/// woken, and must not run.
-fn borrowed() {
-    static RAN: AtomicBool = AtomicBool::new(false);
-    let runtime = named("own");
-    let (tx, rx) = channel::unbounded::<u32>();
-    let deadlock = catch_unwind(AssertUnwindSafe(|| {
-        runtime.run(|| {
-            let _ = rx.recv();
-            RAN.store(true, Ordering::SeqCst);
-        })
-    }));
-    assert!(deadlock.is_err());
-    drop((tx, rx));
-    // The runtimes have ended, and say so.
-    let late = catch_unwind(AssertUnwindSafe(|| runtime.run(|| 1)));
-    assert!(late.is_err());
-    assert!(runtime.spawn(|| 1).join().is_err());
-    drop(runtime);
-    // New ones work.
-    assert_eq!(named("new").run(|| 2), 2);
-    assert_eq!(gthread::run(|| 3), 3);
-    std::thread::sleep(Duration::from_millis(50));
-    assert!(!RAN.load(Ordering::SeqCst));
-}
-
-/// As before, but the thread waits in `blocking`: what wakes it is no worker that could be told to stop.
-fn blocked_and_borrowed() {
-    static RAN: AtomicBool = AtomicBool::new(false);
-    let runtime = named("own");
-    let (tx, rx) = channel::unbounded::<u32>();
-    let deadlock = catch_unwind(AssertUnwindSafe(|| {
-        runtime.run(|| {
-            let _ = gthread::blocking(|| rx.recv());
-            RAN.store(true, Ordering::SeqCst);
-        })
-    }));
-    assert!(deadlock.is_err());
-    drop((tx, rx));
-    drop(runtime);
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(!RAN.load(Ordering::SeqCst));
-}
-
 fn four_callers() {
     let runtime = named("shared");
     let (tx, rx) = channel::bounded::<u32>(0);
-    let call = || catch_unwind(AssertUnwindSafe(|| runtime.run(|| rx.recv().is_ok()))).is_err();
+    let call = || runtime.run(|| rx.recv().is_ok());
     std::thread::scope(|s| {
-        let others: Vec<_> = (0..3).map(|_| s.spawn(call)).collect();
-        assert!(call());
-        assert!(others.into_iter().all(|other| other.join().unwrap()));
+        (0..3).for_each(|_| drop(s.spawn(call)));
+        call();
     });
     drop(tx);
 }
 
-fn os_recv() {
-    let (tx, rx) = channel::bounded::<u32>(0);
+/// A green thread keeps the sender.
+fn kept(tx: Sender<u32>) {
     go!(move || {
         gthread::park();
         drop(tx);
     });
+}
+
+fn os_recv() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    kept(tx);
     let _ = rx.recv();
+}
+
+fn os_loop() {
+    let (tx, rx) = channel::unbounded::<u32>();
+    kept(tx);
+    for _ in rx {}
+}
+
+fn os_sum() {
+    let (tx, rx) = channel::bounded::<u32>(4);
+    kept(tx);
+    println!("{}", rx.iter().chain([1]).sum::<u32>());
+}
+
+fn os_alone() {
+    let (tx, rx) = channel::unbounded::<u32>();
+    go!({
+        let tx = tx.clone();
+        move || tx.send(1).unwrap()
+    });
+    println!("{}", rx.iter().sum::<u32>());
+    drop(tx);
 }
 
 fn switched_off() {
@@ -413,7 +493,7 @@ fn woken_by_the_end_of_a_spare() {
     });
 }
 
-fn slow_outside() {
+fn slow_waker() -> Receiver<u32> {
     let (tx, rx) = channel::bounded::<u32>(0);
     let waker = std::thread::Builder::new().name("slow waker".into());
     waker
@@ -422,5 +502,16 @@ fn slow_outside() {
             tx.send(1).unwrap();
         })
         .unwrap();
+    rx
+}
+
+fn slow_outside() {
+    let rx = slow_waker();
     assert_eq!(gthread::run(|| rx.recv()), Ok(1));
+}
+
+fn slow_outside_main() {
+    let rx = slow_waker();
+    go!(gthread::park);
+    assert_eq!(rx.recv(), Ok(1));
 }

@@ -123,7 +123,7 @@ fn next(name: &CStr) -> *mut c_void {
     function
 }
 
-/// A worker's alternate stack has this size, and nothing else that is mapped here.
+/// Bytes of a worker's alternate stack. Nothing else that is mapped here has this size, and a page more for a guard.
 const ALTERNATE_STACK: usize = 64 << 10;
 
 type Mmap = unsafe extern "C" fn(*mut c_void, usize, c_int, c_int, c_int, i64) -> *mut c_void;
@@ -137,8 +137,10 @@ unsafe extern "C" fn mmap64(
     file: c_int,
     from: i64,
 ) -> *mut c_void {
+    // SAFETY: it asks for a constant.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
     let call = match len {
-        ALTERNATE_STACK => Call::MapAlternateStack,
+        len if len == page + ALTERNATE_STACK => Call::MapAlternateStack,
         len if len > 32 << 20 && FAULTS[Call::ReserveMuch as usize].error.load(SeqCst) != 0 => {
             Call::ReserveMuch
         }

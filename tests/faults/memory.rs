@@ -5,6 +5,7 @@ use std::ffi::c_int;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use gthread::context::Context;
 use gthread::{Builder, JoinHandle, Runtime, channel, go};
 use gthread_tests::{Drops, runtime, unhelped};
 
@@ -176,6 +177,39 @@ fn guards_that_take_maps_are_refused() {
     alone(name, &[("GTHREAD_GUARD", "mprotect")], || {
         let parts = ["cannot guard", "os error 12", "vm.max_map_count is ", "sysctl -w"];
         refused(Call::Protect, libc::ENOMEM, &parts);
+    });
+}
+
+/// What is to be called when a context has ended is called where that is, if there is no stack for it.
+#[test]
+fn calls_after_a_context_need_no_stack() {
+    alone("memory::calls_after_a_context_need_no_stack", &[], || {
+        for workers in [1, 2] {
+            runtime(workers).run(|| {
+                let (ctx, cancel) = Context::background().with_cancel();
+                let (seen, calls) = channel::unbounded();
+                for panics in [false, true, false] {
+                    let seen = seen.clone();
+                    let _ = ctx.after_func(move || {
+                        seen.send(gthread::current().id()).unwrap();
+                        assert!(!panics, "on purpose");
+                    });
+                }
+                let (tx, rx) = channel::bounded::<()>(0);
+                let refused = refuse(Call::Guard, libc::ENOMEM);
+                let wait = || {
+                    let rx = rx.clone();
+                    Builder::new().queued(true).spawn(move || rx.recv().is_err())
+                };
+                let waiting: Vec<_> = std::iter::from_fn(|| wait().ok()).collect();
+                cancel.cancel();
+                let here = gthread::current().id();
+                assert_eq!(calls.try_iter().collect::<Vec<_>>(), [here; 3]);
+                drop((tx, refused));
+                assert!(waiting.into_iter().all(|thread| thread.join().unwrap()));
+                assert_eq!(seen.len(), 0);
+            });
+        }
     });
 }
 

@@ -1,5 +1,6 @@
 //! OS threads, and barriers between them.
 
+use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -153,29 +154,150 @@ fn short_slices_are_refused() {
 #[test]
 fn filtered_short_slices_are_not_asked_for() {
     alone("threads::filtered_short_slices_are_not_asked_for", &[], || {
-        kill_for(libc::SYS_sched_setattr);
+        filter(libc::SYS_sched_setattr, None, libc::SECCOMP_RET_KILL_PROCESS, Filtered::Thread);
         assert_eq!(gthread_tests::runtime(1).run(|| go!(|| 42).join().unwrap()), 42);
     });
 }
 
-/// From now on the kernel ends the process if the calling thread, or one that it starts, makes this system call.
-fn kill_for(call: libc::c_long) {
+/// Whose system calls are filtered.
+#[derive(Clone, Copy, Debug)]
+enum Filtered {
+    /// Those of the calling thread, and of those that it starts.
+    Thread,
+    Process,
+}
+
+/// From now on the kernel answers like this to a system call, perhaps only with this number as its first argument.
+fn filter(call: libc::c_long, first: Option<u32>, answer: u32, filtered: Filtered) {
     use libc::{BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W};
     let step = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut steps = [
-        // The number of the call is the first of what a filter sees.
-        step(BPF_LD | BPF_W | BPF_ABS, 0, 0, 0),
-        step(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, u32::try_from(call).unwrap()),
-        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_KILL_PROCESS),
-        step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-    ];
+    let read = |at: usize| step(BPF_LD | BPF_W | BPF_ABS, 0, 0, at as u32);
+    let is = |n, jf| step(BPF_JMP | BPF_JEQ | BPF_K, 0, jf, n);
+    let of_number = is(u32::try_from(call).unwrap(), if first.is_some() { 3 } else { 1 });
+    let mut steps = vec![read(std::mem::offset_of!(libc::seccomp_data, nr)), of_number];
+    if let Some(first) = first {
+        // The lower half, on the machines that these tests run on.
+        steps.extend([read(std::mem::offset_of!(libc::seccomp_data, args)), is(first, 1)]);
+    }
+    steps.push(step(BPF_RET | BPF_K, 0, 0, answer));
+    steps.push(step(BPF_RET | BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW));
     let filter = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
+    let flags = match filtered {
+        Filtered::Thread => 0,
+        Filtered::Process => libc::SECCOMP_FILTER_FLAG_TSYNC,
+    };
     // SAFETY: numbers, and a filter that is there during the call.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-        let mode = libc::SECCOMP_MODE_FILTER;
-        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter), 0);
+        let mode = libc::SECCOMP_SET_MODE_FILTER;
+        assert_eq!(libc::syscall(libc::SYS_seccomp, mode, flags, &raw const filter), 0);
     }
+}
+
+/// Kinds of `membarrier`.
+const GLOBAL: u32 = 1 << 0;
+const EXPEDITED: u32 = 1 << 3;
+
+fn has_barriers(kinds: u32) -> bool {
+    // SAFETY: it asks, with numbers.
+    let kinds_here = unsafe { libc::syscall(libc::SYS_membarrier, 0, 0, 0, 0, 0, 0) };
+    u32::try_from(kinds_here).is_ok_and(|here| here & kinds == kinds)
+}
+
+/// `membarrier` is refused after it was relied on: on whichever thread that is found out, in the middle of whatever, the
+/// process ends and says why. Nothing is unwound, and nobody waits for one that has.
+#[test]
+fn barriers_are_refused_later() {
+    let name = "threads::barriers_are_refused_later";
+    if !has_barriers(EXPEDITED) {
+        return println!("skipped: no membarrier here");
+    }
+    let refuse = |filtered| {
+        let answer = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
+        filter(libc::SYS_membarrier, None, answer, filtered);
+    };
+    type Run = fn(&Runtime, &dyn Fn(Filtered));
+    let runs: [(&str, Run); 3] = [
+        ("worker", |runtime, refuse| {
+            refuse(Filtered::Process);
+            // Workers fall asleep and are woken.
+            runtime.run(|| {
+                for _ in 0..10_000 {
+                    let threads = [(); 4].map(|()| go!(gthread::yield_now));
+                    gthread::sleep(Duration::from_micros(50));
+                    threads.into_iter().for_each(|thread| thread.join().unwrap());
+                }
+            });
+        }),
+        ("channel", |runtime, refuse| {
+            // One OS thread is alone with it for so long that it relies on that.
+            let (tx, rx) = runtime.run(|| {
+                let (tx, rx) = channel::unbounded();
+                (0..100_000).for_each(|n| tx.send(n).unwrap());
+                (0..99_999).for_each(|n| assert_eq!(rx.recv(), Ok(n)));
+                (tx, rx)
+            });
+            refuse(Filtered::Thread);
+            // In a select, with a seat in the other queue.
+            let (_tx, never) = channel::bounded::<()>(1);
+            gthread::channel::select! {
+                recv(never) -> _ => unreachable!(),
+                recv(rx) -> message => println!("survived: {message:?}"),
+                default(Duration::from_millis(100)) => println!("survived"),
+            }
+            drop(tx);
+        }),
+        ("mutex", |runtime, refuse| {
+            let mutex = Arc::new(Mutex::new(0));
+            let (held, own) = (Flag::new(), Arc::clone(&mutex));
+            let holds = held.clone();
+            let thread = runtime.spawn(move || {
+                (0..100_000).for_each(|_| *own.lock().unwrap() += 1);
+                let guard = own.lock().unwrap();
+                holds.raise();
+                gthread::sleep(Duration::from_millis(20));
+                drop(guard);
+            });
+            until(|| held.is_up());
+            refuse(Filtered::Thread);
+            println!("survived: {}", mutex.lock().unwrap());
+            thread.join().unwrap();
+        }),
+    ];
+    if is_child() {
+        let which = std::env::var("WHICH").unwrap();
+        let (_, run) = runs.iter().find(|(name, _)| *name == which).unwrap();
+        return run(&runtime(2), &refuse);
+    }
+    for (which, _) in runs {
+        watchdog(LIMIT, || {
+            let output = rerun(name, &[("WHICH", which)]);
+            let text = stderr(&output);
+            let survived = String::from_utf8_lossy(&output.stdout).contains("survived");
+            assert!(!survived && !text.contains("panicked"), "{which}: {output:?}");
+            assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{which}: {text}");
+            for part in ["fatal: ", "membarrier", "os error 1)", "seccomp", "before the first use"]
+            {
+                assert!(text.contains(part), "{which}: no {part:?}: {text}");
+            }
+        });
+    }
+}
+
+/// One of its kinds is, as where the kernel has no memory for it: another serves.
+#[test]
+fn swift_barriers_are_refused_later() {
+    if !has_barriers(EXPEDITED | GLOBAL) {
+        return println!("skipped: no membarrier here, or of one kind only");
+    }
+    alone("threads::swift_barriers_are_refused_later", &[], || {
+        let answer = libc::SECCOMP_RET_ERRNO | libc::ENOMEM as u32;
+        let runtime = runtime(2);
+        runtime.run(|| go!(|| ()).join().unwrap());
+        filter(libc::SYS_membarrier, Some(EXPEDITED), answer, Filtered::Process);
+        locks_and_messages(&runtime, 10);
+        locks_and_messages(&gthread_tests::runtime(2), 10);
+    });
 }
 
 /// Without `membarrier` both sides take a fence.
@@ -183,26 +305,29 @@ fn kill_for(call: libc::c_long) {
 fn barriers_are_refused() {
     alone("threads::barriers_are_refused", &[], || {
         let _refused = refuse(Call::Barrier, libc::ENOSYS);
-        gthread_tests::for_workers(|runtime| {
-            let (tx, rx) = channel::bounded(1);
-            let turns = Arc::new(Mutex::new(0));
-            let sum: u64 = runtime.run(|| {
-                for n in 0..200_u64 {
-                    let (tx, turns) = (tx.clone(), turns.clone());
-                    drop(go!(move || {
-                        gthread::sleep(Duration::from_micros(n % 7));
-                        (0..20).for_each(|_| *turns.lock().unwrap() += 1);
-                        let mut held = turns.lock().unwrap();
-                        gthread::yield_now();
-                        *held += 1;
-                        drop(held);
-                        tx.send(n).unwrap();
-                    }));
-                }
-                drop(tx);
-                rx.iter().sum()
-            });
-            assert_eq!((sum, *turns.lock().unwrap()), (199 * 100, 200 * 21));
-        });
+        gthread_tests::for_workers(|runtime| locks_and_messages(runtime, 200));
     });
+}
+
+/// What all comes to barriers.
+fn locks_and_messages(runtime: &Runtime, threads: u64) {
+    let (tx, rx) = channel::bounded(1);
+    let turns = Arc::new(Mutex::new(0));
+    let sum: u64 = runtime.run(|| {
+        for n in 0..threads {
+            let (tx, turns) = (tx.clone(), turns.clone());
+            drop(go!(move || {
+                gthread::sleep(Duration::from_micros(n % 7));
+                (0..20).for_each(|_| *turns.lock().unwrap() += 1);
+                let mut held = turns.lock().unwrap();
+                gthread::yield_now();
+                *held += 1;
+                drop(held);
+                tx.send(n).unwrap();
+            }));
+        }
+        drop(tx);
+        rx.iter().sum()
+    });
+    assert_eq!((sum, *turns.lock().unwrap()), (threads * (threads - 1) / 2, threads * 21));
 }

@@ -1,5 +1,10 @@
 //! What a buffered channel asks of its buffer.
 
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use crossbeam_channel::TryRecvError;
+
 use crate::sole::{Entry, Sole, Turn};
 
 /// Why a value was not taken in.
@@ -9,73 +14,71 @@ pub(super) enum PushError {
     Closed,
 }
 
-/// Of a slot that was taken without a value to put in.
-pub(super) const MISSING: &str = "a value is sent once";
-
 /// Why something that is to be done at once was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Difficulty {
+pub(super) enum NotReady {
     /// The buffer is full, or empty, and not closed.
     Wait,
-    /// Any other, or none: to be tried slowly.
+    /// Any other reason, or none: to be tried slowly.
     Unknown,
 }
 
-/// What was at the head.
-pub(super) enum Pop<T> {
-    Value(T),
-    /// A place that was given up: there is room for one more, and this is to be called again.
-    Hole,
-    /// Nothing, for now.
-    Empty,
-    /// Nothing, and nothing more comes.
-    Closed,
-}
-
-/// What is at the head, for those who only look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Peek {
-    /// A pop gets something: a value, a hole, or the news that nothing more comes.
-    Ready,
-    Empty,
-    /// A value that may be long in coming.
-    Reserved,
+/// Moves the value out of `from` to `to`: one copy, however large it is, in debug builds too.
+///
+/// # Safety
+///
+/// `to` is valid for writes, and what is there needs no drop.
+///
+/// # Panics
+///
+/// If there is no value.
+#[inline(always)]
+pub(super) unsafe fn move_out<T>(from: &mut Option<T>, to: *mut T) {
+    let value: *const T = from.as_ref().expect("a value is sent once");
+    // SAFETY: `to` is the caller's. The value is copied once, and forgotten where it was.
+    unsafe {
+        ptr::copy_nonoverlapping(value, to, 1);
+        ptr::write(from, None);
+    }
 }
 
 /// A queue of values, first in first out, for any number of threads at both ends.
 ///
-/// Changes, and the questions `can_push` and `peek`, are sequentially consistent with each other and
+/// Values are moved from the `Option` that the sender has to the place that the receiver has, and through nothing else,
+/// so that a large one is copied twice on its whole way. A push that fails leaves the value where it is; a pop that
+/// succeeds has written the place.
+///
+/// Changes, and the questions `full` and `empty`, are sequentially consistent with each other and
 /// with other such operations, as [`WaitList`](crate::wait::WaitList) needs; but as long as one OS thread
 /// alone uses it ([`Sole`](crate::sole::Sole)) they are ordered for that thread only.
 pub(super) trait Buffer<T> {
     fn sole(&self) -> &Sole;
-    /// Adds a value, which there is, at the tail, if that takes a few instructions. Takes it out of where it is only then,
-    /// so that one that is large is moved once.
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty>;
-    /// Adds a value at the tail, and only then takes it out of where it is.
+    /// Adds a value at the tail, if that takes a few instructions.
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady>;
+    /// Adds a value at the tail.
     fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError>;
     /// Takes the value at the head, if that takes a few instructions.
-    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty>;
+    fn pop_in_turn(&self, turn: impl Turn, place: &mut MaybeUninit<T>) -> Result<(), NotReady>;
     /// Takes the value at the head.
-    fn pop_slowly(&self) -> Pop<T>;
+    fn pop_slowly(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError>;
 
     /// Comes, and adds a value as [`Buffer::push_in_turn`] does.
     #[inline(always)]
-    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
         match self.sole().enter_at_once() {
             Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
             Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
-            None => Err(Difficulty::Unknown),
+            None => Err(NotReady::Unknown),
         }
     }
 
     /// Comes, and takes the value as [`Buffer::pop_in_turn`] does.
     #[inline(always)]
-    fn pop_at_once(&self) -> Result<T, Difficulty> {
+    fn pop_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
         match self.sole().enter_at_once() {
-            Some(Entry::Alone(turn)) => self.pop_in_turn(turn),
-            Some(Entry::Among(turn)) => self.pop_in_turn(turn),
-            None => Err(Difficulty::Unknown),
+            Some(Entry::Alone(turn)) => self.pop_in_turn(turn, place),
+            Some(Entry::Among(turn)) => self.pop_in_turn(turn, place),
+            None => Err(NotReady::Unknown),
         }
     }
 
@@ -84,18 +87,14 @@ pub(super) trait Buffer<T> {
         self.push_at_once(value).or_else(|_| self.push_slowly(value))
     }
 
-    #[inline(always)]
-    fn try_pop(&self) -> Pop<T> {
-        self.pop_at_once().map_or_else(|_| self.pop_slowly(), Pop::Value)
-    }
-
-    /// Whether a push need not wait: there is room, or the buffer is closed.
-    fn can_push(&self) -> bool;
-    /// What a pop would find.
-    fn peek(&self) -> Peek;
-    /// Lets nothing more in: true for the first to say so.
+    /// `None` if a push need not wait: there is room, or the buffer is closed. Else a version: as long as the buffer is
+    /// full and this does not change, there has been no room in between.
+    fn full(&self) -> Option<usize>;
+    /// `None` if a pop need not wait: there is a value, or nothing more comes. Else a version: as long as the buffer is
+    /// empty and this does not change, there has been no value in between.
+    fn empty(&self) -> Option<usize>;
+    /// Lets nothing more in. Returns `true` to the first caller.
     fn close(&self) -> bool;
-    fn is_closed(&self) -> bool;
     fn len(&self) -> usize;
     fn capacity(&self) -> Option<usize>;
 }

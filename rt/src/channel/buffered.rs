@@ -1,6 +1,6 @@
-//! Channels with a buffer, bounded or not: a lock-free queue, and two lists of those who wait.
+//! Channels with a buffer, bounded or not: a lock-free queue, and two lists of waiting threads.
 //!
-//! A wake only says "look again": values are not handed to a waiter, so whoever looks first gets them,
+//! A wake only says "look again": values are not handed to a waiter, so the thread that looks first gets them,
 //! and a waiter that was woken in vain waits again.
 //!
 //! Why no wake is lost: a receiver enters the wait list, fences, and looks at the buffer once more
@@ -9,35 +9,27 @@
 //! finds all that was done alone. So one of them sees the other. Each value wakes one receiver at most, and a
 //! woken receiver always looks at the buffer before it gives up, a woken select at this one before all others:
 //! so a value cannot sit there while the receiver that was woken for it leaves. The same holds with the roles
-//! exchanged.
-//!
-//! One more thing can keep receivers waiting: a slot that a select has reserved and not filled yet, with
-//! values behind it whose wakes may be spent. Receivers that come upon it leave a mark, and for a mark
-//! whoever fills the slot wakes them all.
+//! exchanged, where what a sender waits for is room: a value taken out makes room, and so does a permit given up.
 
+use std::mem::{self, MaybeUninit};
 use std::panic::Location;
 use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use crossbeam_utils::CachePadded;
 
-use super::buffer::{Buffer, Difficulty, Peek, Pop, PushError};
+use super::buffer::{Buffer, NotReady, PushError};
 use super::list::List;
-use super::ring::{Reserved, Ring};
+use super::ring::{Permit, Ring};
 use crate::park::Retry;
-use crate::prim::{AtomicBool, Ordering, fence};
 use crate::task::Reason;
-use crate::wait::{DISCONNECTED, WOKEN, WaitList};
+use crate::wait::{DISCONNECTED, WaitList};
 
 /// What the two ends of a channel share.
 pub(super) struct Buffered<T, B: Buffer<T>> {
     buffer: B,
     pub(super) receivers: CachePadded<WaitList>,
     pub(super) senders: CachePadded<WaitList>,
-    /// A receiver has come upon a reserved slot since one was filled last.
-    met_reserved: AtomicBool,
-    /// The receivers are gone: whoever puts a value in nevertheless takes it out.
-    abandoned: AtomicBool,
     _values: std::marker::PhantomData<T>,
 }
 
@@ -47,15 +39,13 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             buffer,
             receivers: CachePadded::new(WaitList::new()),
             senders: CachePadded::new(WaitList::new()),
-            met_reserved: AtomicBool::new(false),
-            abandoned: AtomicBool::new(false),
             _values: std::marker::PhantomData,
         }
     }
 
-    /// Sends if that takes a few instructions. Takes the value out of where it is only then.
+    /// Sends if that takes a few instructions. A value that is not sent stays where it is.
     #[inline(always)]
-    pub(super) fn send_at_once(&self, value: &mut Option<T>) -> Result<(), Difficulty> {
+    pub(super) fn send_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
         self.buffer.push_at_once(value)?;
         self.receivers.notify_one();
         Ok(())
@@ -63,38 +53,39 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
 
     /// Receives if that takes a few instructions.
     #[inline(always)]
-    pub(super) fn recv_at_once(&self) -> Result<T, Difficulty> {
-        let value = self.buffer.pop_at_once()?;
-        Ok(self.senders.notify_one_with(value))
+    pub(super) fn recv_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
+        self.buffer.pop_at_once(place)?;
+        self.senders.notify_one();
+        Ok(())
     }
 
-    /// Takes the value out of where it is only if it is sent.
+    /// Sends without blocking. A value that is not sent stays where it is.
     pub(super) fn try_send(&self, value: &mut Option<T>) -> Result<(), PushError> {
         self.buffer.try_push(value)?;
         self.receivers.notify_one();
         Ok(())
     }
 
-    /// Sends what [`Buffered::send_at_once`] has not. Full if the time is over. Takes the value out of where it is only if
-    /// it is sent.
+    /// Sends what [`Buffered::send_at_once`] has not. Full if the time is over. A value that is not sent stays where it
+    /// is.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn send_slowly(
         &self,
         value: &mut Option<T>,
-        difficulty: Difficulty,
+        not_ready: NotReady,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<(), PushError> {
-        let mut sent = match difficulty {
-            Difficulty::Wait => Err(PushError::Full),
-            Difficulty::Unknown => {
+        let mut sent = match not_ready {
+            NotReady::Wait => Err(PushError::Full),
+            NotReady::Unknown => {
                 self.buffer.push_slowly(value).inspect(|()| self.receivers.notify_one())
             }
         };
         let mut retry = None;
         while sent == Err(PushError::Full) && deadline.is_none_or(|at| Instant::now() < at) {
             if !retry.get_or_insert_with(Retry::new).again() {
-                self.senders.wait(|| self.buffer.can_push(), Reason::Send, deadline, site);
+                self.senders.wait(|| self.buffer.full().is_none(), Reason::Send, deadline, site);
                 retry = None;
             }
             sent = self.try_send(value);
@@ -102,69 +93,54 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         sent
     }
 
-    pub(super) fn try_recv(&self) -> Result<T, TryRecvError> {
-        self.recv_at_once().or_else(|_| self.try_recv_slowly())
+    /// Receives without blocking.
+    pub(super) fn try_recv(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        self.recv_at_once(place).or_else(|_| self.try_recv_slowly(place))
     }
 
-    fn try_recv_slowly(&self) -> Result<T, TryRecvError> {
-        loop {
-            match self.buffer.pop_slowly() {
-                Pop::Value(value) => {
-                    self.senders.notify_one();
-                    return Ok(value);
-                }
-                Pop::Hole => self.senders.notify_one(),
-                Pop::Empty => return Err(TryRecvError::Empty),
-                Pop::Closed => return Err(TryRecvError::Disconnected),
-            }
-        }
+    fn try_recv_slowly(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        self.buffer.pop_slowly(place).inspect(|()| self.senders.notify_one())
     }
 
     /// Receives what [`Buffered::recv_at_once`] has not.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn recv_slowly(
         &self,
-        difficulty: Difficulty,
+        place: &mut MaybeUninit<T>,
+        not_ready: NotReady,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
-    ) -> Result<T, RecvTimeoutError> {
-        let mut received = match difficulty {
-            Difficulty::Wait => Err(TryRecvError::Empty),
-            Difficulty::Unknown => self.try_recv_slowly(),
+    ) -> Result<(), RecvTimeoutError> {
+        let mut received = match not_ready {
+            NotReady::Wait => Err(TryRecvError::Empty),
+            NotReady::Unknown => self.try_recv_slowly(place),
         };
         let mut retry = None;
         loop {
             match received {
-                Ok(value) => return Ok(value),
+                Ok(()) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
-                Err(TryRecvError::Empty) if deadline.is_some_and(|at| Instant::now() >= at) => {
-                    return Err(RecvTimeoutError::Timeout);
-                }
                 Err(TryRecvError::Empty) => {}
             }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return Err(RecvTimeoutError::Timeout);
+            }
             if !retry.get_or_insert_with(Retry::new).again() {
-                self.receivers.wait(|| self.can_recv(), Reason::Recv, deadline, site);
+                self.receivers.wait(|| self.buffer.empty().is_none(), Reason::Recv, deadline, site);
                 retry = None;
             }
-            received = self.try_recv();
+            received = self.try_recv(place);
         }
     }
 
-    /// Whether a `recv` need not wait. Who is going to wait is in the list of receivers already.
-    pub(super) fn can_recv(&self) -> bool {
-        let mut head = self.buffer.peek();
-        if head == Peek::Reserved {
-            // Whoever fills a slot that we still find reserved sees the mark.
-            self.met_reserved.store(true, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-            head = self.buffer.peek();
-        }
-        head == Peek::Ready
+    /// See [`Buffer::empty`].
+    pub(super) fn empty(&self) -> Option<usize> {
+        self.buffer.empty()
     }
 
-    /// Whether a `send` need not wait.
-    pub(super) fn can_send(&self) -> bool {
-        self.buffer.can_push()
+    /// See [`Buffer::full`].
+    pub(super) fn full(&self) -> Option<usize> {
+        self.buffer.full()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -175,71 +151,57 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         self.buffer.capacity()
     }
 
-    /// Nothing more is sent: true for the first to say so.
+    /// Nothing more is sent. Returns `true` to the first caller.
     pub(super) fn close(&self) -> bool {
         let first = self.buffer.close();
         if first {
-            self.wake_all();
+            self.receivers.notify_all(DISCONNECTED);
+            self.senders.notify_all(DISCONNECTED);
         }
         first
     }
 
-    /// The last receiver is gone, and with it the values that nobody can receive.
+    /// The last receiver is gone, and with it the values that nobody can receive. (Nothing comes after them: the channel
+    /// is closed first, and permits are void then.)
+    ///
+    /// If one panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
     pub(super) fn disconnect_receivers(&self) {
-        self.abandoned.store(true, Ordering::SeqCst);
+        struct LeakRest<'a, T, B: Buffer<T>>(&'a Buffered<T, B>);
+        impl<T, B: Buffer<T>> Drop for LeakRest<'_, T, B> {
+            fn drop(&mut self) {
+                let mut place = MaybeUninit::uninit();
+                while self.0.buffer.pop_slowly(&mut place).is_ok() {}
+            }
+        }
         self.close();
-        self.discard();
-    }
-
-    fn wake_all(&self) {
-        self.receivers.notify_all(DISCONNECTED);
-        self.senders.notify_all(DISCONNECTED);
-    }
-
-    fn discard(&self) {
-        while let Pop::Value(_) | Pop::Hole = self.buffer.try_pop() {}
+        let leak_rest = LeakRest(self);
+        let mut place = MaybeUninit::uninit();
+        while self.buffer.pop_slowly(&mut place).is_ok() {
+            // SAFETY: just written.
+            unsafe { place.assume_init_drop() };
+        }
+        mem::forget(leak_rest);
     }
 }
 
 /// What a select does with a bounded channel that it sends to: it chooses before it has the value.
 impl<T> Buffered<T, Ring<T>> {
-    /// Reserves a slot for a value that comes later.
-    pub(super) fn reserve(&self) -> Result<Reserved, PushError> {
+    /// Takes a permit for a value that comes later.
+    pub(super) fn reserve(&self) -> Result<Permit, PushError> {
         self.buffer.reserve()
     }
 
-    /// Sends the value into a reserved slot.
-    pub(super) fn fill(&self, reserved: Reserved, value: T) -> Result<(), T> {
-        if self.buffer.is_closed() {
-            self.give_up(reserved);
-            return Err(value);
-        }
-        self.buffer.fill(reserved, value);
-        self.notify_filled();
+    /// Sends by a permit. Fails if the channel is closed; then the value stays where it is.
+    pub(super) fn fill(&self, permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
+        self.buffer.fill(permit, value)?;
+        self.receivers.notify_one();
         Ok(())
     }
 
-    /// Gives a reserved slot back.
-    pub(super) fn give_up(&self, reserved: Reserved) {
-        self.buffer.abandon(reserved);
-        self.notify_filled();
-        // Whoever waits for room gets it as soon as nothing is left before the hole.
-        if self.buffer.pass_hole() {
-            self.senders.notify_one();
-        }
-    }
-
-    fn notify_filled(&self) {
-        fence(Ordering::SeqCst);
-        if self.met_reserved.swap(false, Ordering::SeqCst) {
-            self.receivers.notify_all(WOKEN);
-        } else {
-            self.receivers.notify_one();
-        }
-        if self.abandoned.load(Ordering::SeqCst) {
-            // The last receiver may have found the slot unfilled.
-            self.discard();
-        }
+    /// Gives a permit back, for another sender.
+    pub(super) fn give_up(&self, permit: Permit) {
+        self.buffer.give_up(permit);
+        self.senders.notify_one();
     }
 }
 
@@ -250,10 +212,27 @@ pub(super) type Bounded<T> = Buffered<T, Ring<T>>;
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::prim::AtomicUsize;
+    use crate::prim::{AtomicUsize, Ordering, fence};
     use crate::wait::sequentially_consistent;
     use loom::sync::Arc;
     use loom::thread;
+
+    fn channel(cap: usize) -> Arc<Bounded<usize>> {
+        Arc::new(Buffered::new(Ring::shared(cap)))
+    }
+
+    #[track_caller]
+    fn send(channel: &Bounded<usize>, value: usize) -> Result<(), PushError> {
+        channel.send_slowly(&mut Some(value), NotReady::Unknown, None, Location::caller())
+    }
+
+    #[track_caller]
+    fn recv(channel: &Bounded<usize>) -> Result<usize, RecvTimeoutError> {
+        let mut place = MaybeUninit::uninit();
+        channel.recv_slowly(&mut place, NotReady::Unknown, None, Location::caller())?;
+        // SAFETY: written by the receive.
+        Ok(unsafe { place.assume_init() })
+    }
 
     /// The receiver counts itself, fences and looks; the sender puts its value in and looks at the count.
     #[test]
@@ -272,35 +251,89 @@ mod models {
             let (ring, waiting) = &*world;
             waiting.store(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            let sleeps = ring.peek() == Peek::Empty;
+            let sleeps = ring.empty().is_some();
             assert!(sender.join().unwrap() || !sleeps, "asleep, and nobody knows");
         });
     }
 
-    /// The same with a slot that was reserved: the receiver leaves a mark.
+    // The rest with all that there is: the buffer, the lists, and threads that sleep. Loom reports a deadlock if one is
+    // not woken.
+
     #[test]
-    fn a_receiver_that_met_a_reserved_slot_is_seen_by_who_fills_it() {
+    fn a_receiver_wakes_for_a_value() {
         loom::model(|| {
-            let ring = Ring::new(1);
-            let reserved = ring.reserve().ok().unwrap();
-            let world = Arc::new((ring, AtomicBool::new(false)));
-            let filler = {
-                let world = Arc::clone(&world);
-                thread::spawn(move || {
-                    let (ring, met_reserved) = &*world;
-                    ring.fill(reserved, 1);
-                    fence(Ordering::SeqCst);
-                    met_reserved.swap(false, Ordering::SeqCst)
-                })
+            let channel = channel(1);
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 1))
             };
-            let (ring, met_reserved) = &*world;
-            let mut sleeps = ring.peek() != Peek::Ready;
-            if sleeps {
-                met_reserved.store(true, Ordering::Relaxed);
-                fence(Ordering::SeqCst);
-                sleeps = ring.peek() != Peek::Ready;
-            }
-            assert!(filler.join().unwrap() || !sleeps, "asleep, and nobody knows");
+            assert_eq!(recv(&channel), Ok(1));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
+    }
+
+    #[test]
+    fn a_sender_wakes_for_a_permit_that_is_given_up() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 1))
+            };
+            channel.give_up(permit);
+            assert_eq!(sender.join().unwrap(), Ok(()));
+            assert_eq!(channel.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_sender_wakes_when_what_a_permit_sent_is_received() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 2))
+            };
+            assert_eq!(channel.fill(permit, &mut Some(1)), Ok(()));
+            assert_eq!(recv(&channel), Ok(1));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+            assert_eq!(channel.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_receiver_wakes_for_what_a_permit_sent() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let receiver = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || recv(&channel))
+            };
+            assert_eq!(channel.fill(permit, &mut Some(1)), Ok(()));
+            assert_eq!(receiver.join().unwrap(), Ok(1));
+        });
+    }
+
+    #[test]
+    fn all_wake_at_the_end() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 1))
+            };
+            let receiver = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || recv(&channel))
+            };
+            assert!(channel.close());
+            assert_eq!(sender.join().unwrap(), Err(PushError::Closed));
+            assert_eq!(receiver.join().unwrap(), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(channel.fill(permit, &mut Some(2)), Err(PushError::Closed));
         });
     }
 }

@@ -12,20 +12,13 @@ use std::time::Instant;
 use super::Receiver;
 use super::receiver::Flavor;
 use crate::park::Retry;
-use crate::prim::{AtomicUsize, Ordering};
+use crate::prim::{AtomicBool, Ordering};
 use crate::task::Reason;
 use crate::wait::{DISCONNECTED, WaitList};
 
-/// Nothing has been said yet; the deadline may have passed.
-const OPEN: usize = 0;
-/// The signal was raised.
-const RAISED: usize = 1;
-/// The signal is gone, and was not raised, nor had the deadline passed.
-const GONE: usize = 2;
-
 pub(super) struct Done {
-    /// One of the constants above. Leaves `OPEN` once.
-    state: AtomicUsize,
+    /// The signal was raised, or is gone. If not, the deadline may have passed all the same.
+    settled: AtomicBool,
     deadline: Option<Instant>,
     /// Those who wait for the signal.
     pub(super) receivers: WaitList,
@@ -37,17 +30,15 @@ impl Done {
     }
 
     fn is_settled(&self) -> bool {
-        self.state.load(Ordering::SeqCst) != OPEN
+        self.settled.load(Ordering::SeqCst)
     }
 
     fn has_expired(&self) -> bool {
         self.deadline.is_some_and(|at| Instant::now() >= at)
     }
 
-    fn settle(&self, state: usize) {
-        let settled =
-            self.state.compare_exchange(OPEN, state, Ordering::SeqCst, Ordering::Relaxed).is_ok();
-        if settled {
+    fn settle(&self) {
+        if !self.settled.swap(true, Ordering::SeqCst) {
             self.receivers.notify_all(DISCONNECTED);
         }
     }
@@ -82,8 +73,11 @@ pub(crate) struct Signal(Arc<Done>);
 impl Signal {
     /// The signal and the channel.
     pub(crate) fn new(deadline: Option<Instant>) -> (Self, Receiver<Infallible>) {
-        let done =
-            Arc::new(Done { state: AtomicUsize::new(OPEN), deadline, receivers: WaitList::new() });
+        let done = Arc::new(Done {
+            settled: AtomicBool::new(false),
+            deadline,
+            receivers: WaitList::new(),
+        });
         (Self(Arc::clone(&done)), Receiver(Flavor::Done(done)))
     }
 
@@ -93,21 +87,12 @@ impl Signal {
 
     /// Disconnects the channel, and wakes those who wait.
     pub(crate) fn raise(&self) {
-        self.0.settle(RAISED);
+        self.0.settle();
     }
 }
 
 impl Drop for Signal {
     fn drop(&mut self) {
-        self.0.settle(if self.0.has_expired() { RAISED } else { GONE });
-    }
-}
-
-/// Whether a channel that is disconnected is so for the signal or the deadline, and not because the signal
-/// is gone.
-pub(crate) fn was_raised(done: &Receiver<Infallible>) -> bool {
-    match &done.0 {
-        Flavor::Done(done) => done.state.load(Ordering::SeqCst) != GONE && done.is_done(),
-        _ => false,
+        self.0.settle();
     }
 }

@@ -1,27 +1,30 @@
 //! Receivers as iterators.
+//!
+//! Where they wait is where they were made. The place that calls `next` is often one in std: in a `sum`, a `collect`.
 
 use std::fmt;
 use std::iter::FusedIterator;
+use std::panic::Location;
 
 use super::Receiver;
 
 /// Waits for each value; ends when the channel is empty and disconnected. See [`Receiver::iter`].
 pub struct Iter<'a, T> {
     receiver: &'a Receiver<T>,
+    site: &'static Location<'static>,
 }
 
 impl<'a, T> Iter<'a, T> {
-    pub(super) fn new(receiver: &'a Receiver<T>) -> Self {
-        Self { receiver }
+    pub(super) fn new(receiver: &'a Receiver<T>, site: &'static Location<'static>) -> Self {
+        Self { receiver, site }
     }
 }
 
 impl<T> Iterator for Iter<'_, T> {
     type Item = T;
 
-    #[track_caller]
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        self.receiver.recv_from(self.site).ok()
     }
 }
 
@@ -61,14 +64,14 @@ impl<T> fmt::Debug for TryIter<'_, T> {
 /// As [`Iter`], and owns the receiver.
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
+    site: &'static Location<'static>,
 }
 
 impl<T> Iterator for IntoIter<T> {
     type Item = T;
 
-    #[track_caller]
     fn next(&mut self) -> Option<T> {
-        self.receiver.recv().ok()
+        self.receiver.recv_from(self.site).ok()
     }
 }
 
@@ -84,6 +87,7 @@ impl<'a, T> IntoIterator for &'a Receiver<T> {
     type Item = T;
     type IntoIter = Iter<'a, T>;
 
+    #[track_caller]
     fn into_iter(self) -> Iter<'a, T> {
         self.iter()
     }
@@ -93,7 +97,8 @@ impl<T> IntoIterator for Receiver<T> {
     type Item = T;
     type IntoIter = IntoIter<T>;
 
+    #[track_caller]
     fn into_iter(self) -> IntoIter<T> {
-        IntoIter { receiver: self }
+        IntoIter { receiver: self, site: Location::caller() }
     }
 }

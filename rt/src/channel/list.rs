@@ -20,9 +20,10 @@ use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr;
 
+use crossbeam_channel::TryRecvError;
 use crossbeam_utils::CachePadded;
 
-use super::buffer::{Buffer, Difficulty, MISSING, Peek, Pop, PushError};
+use super::buffer::{Buffer, NotReady, PushError, move_out};
 use crate::prim::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::sole::{Entry, Others, Sole, Turn};
 use crate::spin::Patience;
@@ -101,24 +102,23 @@ impl<T> Slot<T> {
     /// The caller moved the tail from here, and does this once.
     #[inline(always)]
     unsafe fn fill(&self, value: &mut Option<T>) {
-        let value = value.take().expect(MISSING);
-        // SAFETY: the slot is the caller's.
-        unsafe { (*self.value.get()).write(value) };
+        // SAFETY: the slot is the caller's, so its memory is nobody else's and without a value.
+        unsafe { move_out(value, (*self.value.get()).as_mut_ptr()) };
         self.filled.store(true, Ordering::Release);
     }
 
-    /// Waits until it is filled, which is a few instructions away.
+    /// Waits until it is filled, which is a few instructions away, and moves the value to `place`.
     ///
     /// # Safety
     ///
     /// The caller moved the head from here, and does this once.
     #[inline(always)]
-    unsafe fn empty(&self) -> T {
+    unsafe fn empty(&self, place: &mut MaybeUninit<T>) {
         if !self.filled.load(Ordering::Acquire) {
             self.wait();
         }
         // SAFETY: the slot is the caller's, and the value is there.
-        unsafe { (*self.value.get()).assume_init_read() }
+        unsafe { (*self.value.get()).as_ptr().copy_to_nonoverlapping(place.as_mut_ptr(), 1) };
     }
 
     #[cold]
@@ -157,7 +157,7 @@ impl<T> List<T> {
     }
 
     #[inline(never)]
-    fn pop(&self, entry: Entry<'_>) -> Pop<T> {
+    fn pop(&self, entry: Entry<'_>, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
         let mut patience = Patience::new();
         let mut position = self.head.position.load(Ordering::Acquire);
         loop {
@@ -166,7 +166,11 @@ impl<T> List<T> {
             if position & MORE == 0 {
                 let tail = self.tail.position.load(Ordering::SeqCst);
                 if tail & !CLOSED == position {
-                    return if tail & CLOSED == 0 { Pop::Empty } else { Pop::Closed };
+                    return Err(if tail & CLOSED == 0 {
+                        TryRecvError::Empty
+                    } else {
+                        TryRecvError::Disconnected
+                    });
                 }
                 if tail / ONE / LAP != position / ONE / LAP {
                     next_position |= MORE;
@@ -184,7 +188,7 @@ impl<T> List<T> {
                 Ok(()) => {
                     // SAFETY: as in `push_slowly`: the block is right for the position, and stays until we
                     // have counted our value. The slot is ours since we moved the head from its position.
-                    let value = unsafe { (*block).slots[index].empty() };
+                    unsafe { (*block).slots[index].empty(place) };
                     if index + 1 == SLOTS {
                         // SAFETY: as above. `next` was set before the mark that we have seen.
                         let next = unsafe { &*block }.next.load(Ordering::Acquire);
@@ -201,7 +205,7 @@ impl<T> List<T> {
                         // SAFETY: ours was the last value, so nobody else reaches the block any more.
                         unsafe { Block::free(block) };
                     }
-                    return Pop::Value(value);
+                    return Ok(());
                 }
                 Err(now) => {
                     position = now;
@@ -218,7 +222,7 @@ impl<T> Buffer<T> for List<T> {
     }
 
     #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), Difficulty> {
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady> {
         let position = self.tail.position.load(Ordering::Acquire);
         let block = self.tail.block.load(Ordering::Acquire);
         let index = slot_of(position);
@@ -227,7 +231,7 @@ impl<T> Buffer<T> for List<T> {
             || block.is_null()
             || turn.exchange(&self.tail.position, position, position + ONE).is_err()
         {
-            return Err(Difficulty::Unknown);
+            return Err(NotReady::Unknown);
         }
         // SAFETY: as in `push_slowly`.
         unsafe { (*block).slots[index].fill(value) };
@@ -235,17 +239,17 @@ impl<T> Buffer<T> for List<T> {
     }
 
     #[inline(always)]
-    fn pop_in_turn(&self, turn: impl Turn) -> Result<T, Difficulty> {
+    fn pop_in_turn(&self, turn: impl Turn, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
         let position = self.head.position.load(Ordering::Acquire);
         let block = self.head.block.load(Ordering::Acquire);
         if position & MORE == 0 {
             let tail = self.tail.position.load(Ordering::SeqCst);
             if tail == position {
-                return Err(Difficulty::Wait);
+                return Err(NotReady::Wait);
             }
             // If closed, it may be empty. In a later block, the slow way notes that there is MORE.
             if tail & CLOSED != 0 || tail / ONE / LAP != position / ONE / LAP {
-                return Err(Difficulty::Unknown);
+                return Err(NotReady::Unknown);
             }
         }
         let index = slot_of(position);
@@ -253,10 +257,10 @@ impl<T> Buffer<T> for List<T> {
             || block.is_null()
             || turn.exchange(&self.head.position, position, position + ONE).is_err()
         {
-            return Err(Difficulty::Unknown);
+            return Err(NotReady::Unknown);
         }
         // SAFETY: as in `pop`.
-        let value = unsafe { (*block).slots[index].empty() };
+        unsafe { (*block).slots[index].empty(place) };
         // SAFETY: as in `pop`, up to the addition.
         let taken = turn.add(unsafe { &(*block).taken }, 1) + 1;
         // Who is alone takes them in order, so the last is not here.
@@ -264,7 +268,7 @@ impl<T> Buffer<T> for List<T> {
             // SAFETY: as in `pop`.
             unsafe { Block::free(block) };
         }
-        Ok(value)
+        Ok(())
     }
 
     #[inline(never)]
@@ -326,28 +330,25 @@ impl<T> Buffer<T> for List<T> {
         result
     }
 
-    fn pop_slowly(&self) -> Pop<T> {
-        self.pop(self.sole.enter())
+    fn pop_slowly(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        self.pop(self.sole.enter(), place)
     }
 
-    fn can_push(&self) -> bool {
-        true
+    fn full(&self) -> Option<usize> {
+        None
     }
 
-    fn peek(&self) -> Peek {
+    fn empty(&self) -> Option<usize> {
         let _entry = self.sole.enter();
+        // As in the ring.
         let head = self.head.position.load(Ordering::SeqCst) & !MORE;
         let tail = self.tail.position.load(Ordering::SeqCst);
-        if tail == head { Peek::Empty } else { Peek::Ready }
+        (tail == head).then_some(head)
     }
 
     fn close(&self) -> bool {
         let _entry = self.sole.enter();
         self.tail.position.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
-    }
-
-    fn is_closed(&self) -> bool {
-        self.tail.position.load(Ordering::SeqCst) & CLOSED != 0
     }
 
     fn len(&self) -> usize {
@@ -371,15 +372,26 @@ impl<T> Buffer<T> for List<T> {
 }
 
 impl<T> Drop for List<T> {
+    /// If a value panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
     fn drop(&mut self) {
-        while let Pop::Value(value) = self.pop(Entry::Among(Others::owner())) {
-            drop(value);
+        struct FreeBlocks<'a, T>(&'a List<T>);
+        impl<T> Drop for FreeBlocks<'_, T> {
+            fn drop(&mut self) {
+                let mut place = MaybeUninit::uninit();
+                while self.0.pop(Entry::Among(Others::owner()), &mut place).is_ok() {}
+                let block = self.0.head.block.load(Ordering::Relaxed);
+                if !block.is_null() {
+                    // SAFETY: nobody else is left. All blocks before the head's are freed, and there is none
+                    // after it: the list is empty, and with the last value of a block the head leaves it.
+                    unsafe { Block::free(block) };
+                }
+            }
         }
-        let block = self.head.block.load(Ordering::Relaxed);
-        if !block.is_null() {
-            // SAFETY: nobody else is left. All blocks before the head's are freed, and there is none
-            // after it: the list is empty, and with the last value of a block the head leaves it.
-            unsafe { Block::free(block) };
+        let blocks = FreeBlocks(self);
+        let mut place = MaybeUninit::uninit();
+        while blocks.0.pop(Entry::Among(Others::owner()), &mut place).is_ok() {
+            // SAFETY: just written.
+            unsafe { place.assume_init_drop() };
         }
     }
 }
@@ -395,10 +407,9 @@ mod models {
     }
 
     fn pop(list: &List<Box<usize>>) -> Option<usize> {
-        match list.try_pop() {
-            Pop::Value(value) => Some(*value),
-            _ => None,
-        }
+        let mut place = MaybeUninit::uninit();
+        // SAFETY: written by a pop that succeeds.
+        list.pop_slowly(&mut place).is_ok().then(|| *unsafe { place.assume_init() })
     }
 
     /// Across the end of a block (of two slots, under loom), with the first block yet to be made.

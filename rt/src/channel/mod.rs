@@ -50,9 +50,9 @@ mod buffer;
 mod buffered;
 mod done;
 mod ends;
-mod exchange;
 mod iter;
 mod list;
+mod promise;
 mod receiver;
 mod rendezvous;
 mod ring;
@@ -77,12 +77,14 @@ pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
-pub(crate) use done::{Signal, was_raised};
+pub(crate) use done::Signal;
 pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 #[doc(hidden)]
 pub use select::macro_support;
-pub use select::{Select, SelectedOperation, select, select_biased};
+pub use select::{Select, SelectedOperation};
+#[doc(inline)]
+pub use select::{select, select_biased};
 pub use sender::Sender;
 
 /// Creates a channel that holds at most `cap` values.

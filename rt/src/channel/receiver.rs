@@ -1,19 +1,19 @@
 //! The receiving end.
 
 use std::fmt;
-use std::mem::ManuallyDrop;
+use std::mem::MaybeUninit;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::Difficulty;
+use super::buffer::NotReady;
 use super::buffered::{Bounded, Unbounded};
 use super::done::Done;
 use super::ends::Shared;
 use super::timer::{At, Tick, sleep_until};
 use super::zero::Zero;
 use super::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
 /// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
@@ -31,11 +31,11 @@ pub(super) enum Flavor<T> {
     Never,
 }
 
-/// The message of a timer, as the type that its receiver knows it by.
-fn message<T>(instant: Instant) -> T {
+/// Writes the message of a timer to the place of its receiver.
+fn write_message<T>(place: &mut MaybeUninit<T>, instant: Instant) {
     assert_eq!(size_of::<T>(), size_of::<Instant>());
-    // SAFETY: receivers of timers are made with T = Instant only, so this is a copy of itself.
-    unsafe { std::mem::transmute_copy::<Instant, T>(&ManuallyDrop::new(instant)) }
+    // SAFETY: receivers of timers are made with T = Instant only.
+    unsafe { place.as_mut_ptr().cast::<Instant>().write(instant) };
 }
 
 // SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is
@@ -57,12 +57,26 @@ impl<T> Receiver<T> {
     /// If the channel is empty, or empty and disconnected.
     #[track_caller]
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut place = MaybeUninit::uninit();
+        match self.try_recv_to(&mut place, Location::caller()) {
+            // SAFETY: it was received there.
+            Ok(()) => Ok(unsafe { place.assume_init_read() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// [`Receiver::try_recv`], to a place: all that receives does so, and a large value is moved but once on its way.
+    pub(super) fn try_recv_to(
+        &self,
+        place: &mut MaybeUninit<T>,
+        site: &'static Location<'static>,
+    ) -> Result<(), TryRecvError> {
         match &self.0 {
-            Flavor::Bounded(channel) => channel.try_recv(),
-            Flavor::Unbounded(channel) => channel.try_recv(),
-            Flavor::Zero(channel) => channel.try_recv(Location::caller()),
-            Flavor::At(timer) => timer.try_recv().map(message),
-            Flavor::Tick(timer) => timer.try_recv().map(message),
+            Flavor::Bounded(channel) => channel.try_recv(place),
+            Flavor::Unbounded(channel) => channel.try_recv(place),
+            Flavor::Zero(channel) => channel.try_recv(place, site),
+            Flavor::At(timer) => timer.try_recv().map(|when| write_message(place, when)),
+            Flavor::Tick(timer) => timer.try_recv().map(|when| write_message(place, when)),
             Flavor::Done(done) if done.is_done() => Err(TryRecvError::Disconnected),
             Flavor::Done(_) | Flavor::Never => Err(TryRecvError::Empty),
         }
@@ -75,11 +89,21 @@ impl<T> Receiver<T> {
     /// If the channel is empty and disconnected.
     #[track_caller]
     pub fn recv(&self) -> Result<T, RecvError> {
-        let site = Location::caller();
+        self.recv_from(Location::caller())
+    }
+
+    /// [`Receiver::recv`], for a caller that waits at `site`.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn recv_from(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
         match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
-                channel.recv_at_once().or_else(|difficulty| recv_bounded(channel, difficulty, site))
+                let mut place = MaybeUninit::uninit();
+                match channel.recv_at_once(&mut place) {
+                    // SAFETY: it was received there.
+                    Ok(()) => Ok(unsafe { place.assume_init_read() }),
+                    Err(not_ready) => recv_bounded(channel, not_ready, site),
+                }
             }
             Flavor::Unbounded(channel) => recv_unbounded(channel, site),
             Flavor::Zero(channel) => recv_zero(channel, site),
@@ -114,18 +138,35 @@ impl<T> Receiver<T> {
         self.recv_at(Some(deadline), Location::caller())
     }
 
-    pub(super) fn recv_at(
+    fn recv_at(
         &self,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> Result<T, RecvTimeoutError> {
+        let mut place = MaybeUninit::uninit();
+        match self.recv_to(&mut place, deadline, site) {
+            // SAFETY: it was received there.
+            Ok(()) => Ok(unsafe { place.assume_init_read() }),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn recv_to(
+        &self,
+        place: &mut MaybeUninit<T>,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<(), RecvTimeoutError> {
         may_suspend(site);
+        let unknown = NotReady::Unknown;
         match &self.0 {
-            Flavor::Bounded(channel) => channel.recv_slowly(Difficulty::Unknown, deadline, site),
-            Flavor::Unbounded(channel) => channel.recv_slowly(Difficulty::Unknown, deadline, site),
-            Flavor::Zero(channel) => channel.recv(deadline, site),
-            Flavor::At(timer) => timer.recv(deadline, site).map(message),
-            Flavor::Tick(timer) => timer.recv(deadline, site).map(message),
+            Flavor::Bounded(channel) => channel.recv_slowly(place, unknown, deadline, site),
+            Flavor::Unbounded(channel) => channel.recv_slowly(place, unknown, deadline, site),
+            Flavor::Zero(channel) => channel.recv(place, deadline, site),
+            Flavor::At(timer) => timer.recv(deadline, site).map(|when| write_message(place, when)),
+            Flavor::Tick(timer) => {
+                timer.recv(deadline, site).map(|when| write_message(place, when))
+            }
             Flavor::Done(done) if done.wait(deadline, site) => Err(RecvTimeoutError::Disconnected),
             Flavor::Done(_) => Err(RecvTimeoutError::Timeout),
             Flavor::Never => {
@@ -179,8 +220,9 @@ impl<T> Receiver<T> {
     }
 
     /// An iterator that waits for each value and ends when the channel is empty and disconnected.
+    #[track_caller]
     pub fn iter(&self) -> Iter<'_, T> {
-        Iter::new(self)
+        Iter::new(self, Location::caller())
     }
 
     /// An iterator over what is there now: it ends when the channel is empty, and never waits.
@@ -208,10 +250,15 @@ impl<T> Receiver<T> {
 #[inline(never)]
 fn recv_bounded<T>(
     channel: &Bounded<T>,
-    difficulty: Difficulty,
+    not_ready: NotReady,
     site: &'static Location<'static>,
 ) -> Result<T, RecvError> {
-    channel.recv_slowly(difficulty, None, site).map_err(|_| RecvError)
+    let mut place = MaybeUninit::uninit();
+    match channel.recv_slowly(&mut place, not_ready, None, site) {
+        // SAFETY: it was received there.
+        Ok(()) => Ok(unsafe { place.assume_init_read() }),
+        Err(_) => Err(RecvError),
+    }
 }
 
 #[inline(never)]
@@ -220,15 +267,28 @@ fn recv_unbounded<T>(
     site: &'static Location<'static>,
 ) -> Result<T, RecvError> {
     may_suspend(site);
-    channel
-        .recv_at_once()
-        .or_else(|difficulty| channel.recv_slowly(difficulty, None, site).map_err(|_| RecvError))
+    let mut place = MaybeUninit::uninit();
+    let received = match channel.recv_at_once(&mut place) {
+        Ok(()) => Ok(()),
+        Err(not_ready) => channel.recv_slowly(&mut place, not_ready, None, site),
+    };
+    match received {
+        // SAFETY: it was received there.
+        Ok(()) => Ok(unsafe { place.assume_init_read() }),
+        Err(_) => Err(RecvError),
+    }
 }
 
 #[inline(never)]
 fn recv_zero<T>(channel: &Zero<T>, site: &'static Location<'static>) -> Result<T, RecvError> {
     may_suspend(site);
-    channel.recv(None, site).map_err(|_| RecvError)
+    let mut place = MaybeUninit::uninit();
+    match channel.recv(&mut place, None, site) {
+        // SAFETY: it was received there.
+        Ok(()) => Ok(unsafe { place.assume_init_read() }),
+        Err(RecvTimeoutError::Disconnected) => Err(RecvError),
+        Err(RecvTimeoutError::Timeout) => interrupted(site),
+    }
 }
 
 impl<T> Clone for Receiver<T> {

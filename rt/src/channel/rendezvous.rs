@@ -9,19 +9,21 @@
 //! - A partner is claimed under the lock, *after* its packet was filled or read: a claim may let it run
 //!   at once. If the claim fails the partner has timed out, or was selected elsewhere, and the copy made
 //!   is forgotten, so that one of the two copies of the value lives on in every case.
-//! - Where one of the two is a select that sends, the other is claimed with an [`Exchange`], and gets the
-//!   value there.
+//! - Where one of the two is a select that sends, it makes a [promise](super::promise): the other is claimed with
+//!   `PROMISED`, and waits for the value with its place.
+//! - A thread that cannot wait, because it is in `no_switch`, is not promised anything: it panics before it has claimed
+//!   a partner.
 
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::panic::Location;
 use std::ptr::NonNull;
-use std::sync::Arc;
 
-use super::exchange::Exchange;
-use crate::sched;
+use super::promise::{Promised, Promiser, promise};
+use crate::no_switch::{self, Violation};
+use crate::sched::{self, Sched, current};
 use crate::sole::SoleLock;
 use crate::spin::SpinGuard;
 use crate::task::{Waiter, Wake};
-use crate::wait::{DISCONNECTED, EXCHANGE, Node, Queue, WOKEN};
+use crate::wait::{DISCONNECTED, Node, PROMISED, Queue, WOKEN};
 
 /// The meeting place of one channel. It knows nothing of the values' type but while two pair up.
 pub(super) struct Rendezvous {
@@ -38,12 +40,19 @@ pub(super) struct Meeting {
     sender_watchers: Queue,
     /// And when a receiver comes.
     receiver_watchers: Queue,
+    /// How many nodes have entered the queue of senders so far, and that of receivers.
+    entered: [usize; 2],
 }
 
-/// What a waiting sender had to give.
-pub(super) enum Taken<T> {
-    Value(T),
-    Promise(Arc<Exchange<T>>),
+/// What a receiver found.
+pub(super) enum Taken {
+    /// The value is in its place, and this sender is to be woken.
+    Value(Wake),
+    /// The value comes later, from this sender.
+    Promise(Promised, Wake),
+    Nobody,
+    /// It comes later, and the receiver cannot wait.
+    Forbidden(Violation),
 }
 
 /// Whom a select finds at a rendezvous.
@@ -104,6 +113,7 @@ impl Meeting {
     /// As for [`Queue::push`].
     #[inline(always)]
     pub(super) unsafe fn enter(&mut self, side: Side, node: NonNull<Node>) {
+        self.entered[side as usize] = self.entered[side as usize].wrapping_add(1);
         // SAFETY: the caller's.
         unsafe { self.queue(side).push(node) };
         if self.watchers_of(side).len() > 0 {
@@ -112,77 +122,131 @@ impl Meeting {
         }
     }
 
-    /// Hands `value` to a waiting receiver, or gives it back.
+    /// Hands the value to a waiting receiver; without one it stays where it is.
     #[inline]
-    pub(super) fn give<T>(&mut self, value: T) -> Result<Wake, T> {
-        let value = ManuallyDrop::new(value);
+    pub(super) fn give<T>(&mut self, value: &mut Option<T>) -> Option<Wake> {
+        let from: *const T = value.as_ref()?;
         while let Some(node) = self.receivers.pop() {
             // SAFETY: just popped under the lock. Its packet is the empty place of a receiver of this
             // channel, so of type T, and ours until the claim. After a successful claim the copy is
             // the value and ours is forgotten; after a failed one it is the other way around.
             unsafe {
-                let place = node.as_ref().packet().cast::<T>();
-                std::ptr::copy_nonoverlapping(&raw const *value, place, 1);
-                if let Some(wake) = node.as_ref().claim(WOKEN) {
-                    return Ok(wake);
-                }
-            }
-        }
-        Err(ManuallyDrop::into_inner(value))
-    }
-
-    /// Takes the value of a waiting sender, or its promise.
-    #[inline]
-    pub(super) fn take<T>(&mut self) -> Option<(Taken<T>, Wake)> {
-        while let Some(node) = self.senders.pop() {
-            let mut value = MaybeUninit::<T>::uninit();
-            // SAFETY: as in `give`, with the filled place of a sender.
-            unsafe {
-                let place = node.as_ref().packet().cast::<T>();
-                if place.is_null() {
-                    if let Some((exchange, wake)) = promise(node) {
-                        return Some((Taken::Promise(exchange), wake));
-                    }
-                    continue;
-                }
-                std::ptr::copy_nonoverlapping(place, value.as_mut_ptr(), 1);
-                if let Some(wake) = node.as_ref().claim(WOKEN) {
-                    return Some((Taken::Value(value.assume_init()), wake));
+                std::ptr::copy_nonoverlapping(from, node.as_ref().packet().cast::<T>(), 1);
+                if let wake @ Some(_) = node.as_ref().claim(WOKEN) {
+                    std::ptr::write(value, None);
+                    return wake;
                 }
             }
         }
         None
     }
 
+    /// Takes the value of a waiting sender to `place`, or its promise of a value that goes there.
+    ///
+    /// # Safety
+    ///
+    /// The channel is one of `T`; the place is valid for writes, and stays until a promise is dropped, or has moved to
+    /// another.
+    #[inline(always)]
+    pub(super) unsafe fn take<T>(
+        &mut self,
+        place: *mut T,
+        site: &'static Location<'static>,
+    ) -> Taken {
+        while let Some(node) = self.senders.pop() {
+            // SAFETY: as in `give`, with the filled place of a sender.
+            unsafe {
+                let from = node.as_ref().packet().cast::<T>();
+                if from.is_null() {
+                    match self.take_promise(node, place, site) {
+                        Taken::Nobody => continue,
+                        promise => return promise,
+                    }
+                }
+                std::ptr::copy_nonoverlapping(from, place, 1);
+                if let Some(wake) = node.as_ref().claim(WOKEN) {
+                    return Taken::Value(wake);
+                }
+            }
+        }
+        Taken::Nobody
+    }
+
+    /// [`Meeting::take`], of a select that sends.
+    ///
+    /// # Safety
+    ///
+    /// As there; and the node was just popped.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_promise<T>(
+        &mut self,
+        node: NonNull<Node>,
+        place: *mut T,
+        site: &'static Location<'static>,
+    ) -> Taken {
+        if let Some(violation) = no_switch::violation(site) {
+            // SAFETY: just popped, so it is in no queue, and its owner has not left it.
+            unsafe { self.senders.push_front(node) };
+            return Taken::Forbidden(violation);
+        }
+        // SAFETY: just popped; the place is the caller's.
+        unsafe { promised_by(node, place) }
+            .map_or(Taken::Nobody, |(promised, wake)| Taken::Promise(promised, wake))
+    }
+
     /// Promises a waiting receiver a value.
-    pub(super) fn promise<T>(&mut self) -> Option<(Arc<Exchange<T>>, Wake)> {
+    pub(super) fn promise(&mut self) -> Option<(Promiser, Wake)> {
         while let Some(node) = self.receivers.pop() {
             // SAFETY: just popped under the lock.
-            if let Some(promised) = unsafe { promise(node) } {
-                return Some(promised);
+            if let promised @ Some(_) = unsafe { promise_to(node) } {
+                return promised;
             }
         }
         None
     }
 }
 
-/// Claims a node for an exchange.
+/// Claims the node of a select that sends, which promises the caller a value for `place`.
 ///
 /// # Safety
 ///
-/// The node was just popped under the lock, from a queue of a channel of `T`.
-#[cold]
-unsafe fn promise<T>(mut node: NonNull<Node>) -> Option<(Arc<Exchange<T>>, Wake)> {
-    let exchange = Exchange::<T>::new();
-    let theirs = Arc::into_raw(Arc::clone(&exchange));
-    // SAFETY: the caller's: the node is ours until the claim. If that fails nobody takes the exchange out
-    // of it, and the count is ours again.
+/// The node was just popped under the lock, from a queue of a channel of `T`. The place is as [`promise`] asks.
+unsafe fn promised_by<T>(mut node: NonNull<Node>, place: *mut T) -> Option<(Promised, Wake)> {
+    // SAFETY: the caller's: the node is ours until the claim. If that fails nobody takes the promise out of it.
     unsafe {
-        node.as_mut().set_exchange(theirs.cast());
-        match node.as_ref().claim(EXCHANGE) {
-            Some(wake) => Some((exchange, wake)),
+        let sched = node.as_ref().task().map(Sched::of);
+        let (promiser, promised) = promise(place.cast(), sched);
+        let raw = promiser.into_raw();
+        node.as_mut().set_promise(raw);
+        match node.as_ref().claim(PROMISED) {
+            Some(wake) => Some((promised, wake)),
             None => {
-                drop(Arc::from_raw(theirs));
+                drop(Promiser::from_raw(raw));
+                None
+            }
+        }
+    }
+}
+
+/// Claims the node of a receiver, and promises it a value.
+///
+/// # Safety
+///
+/// The node was just popped under the lock, from a queue of receivers.
+#[cold]
+unsafe fn promise_to(mut node: NonNull<Node>) -> Option<(Promiser, Wake)> {
+    let sched = current::running().map(Sched::of);
+    // SAFETY: as in `promised_by`. The place is that of the receiver, which stays in its frame as long as it has the promise
+    // and has not moved its place, if it is claimed; and if not, until we have let go of the lock.
+    unsafe {
+        let (promiser, promised) = promise(node.as_ref().packet(), sched);
+        let raw = promised.into_raw();
+        node.as_mut().set_promise(raw);
+        match node.as_ref().claim(PROMISED) {
+            Some(wake) => Some((promiser, wake)),
+            None => {
+                drop(Promised::from_raw(raw));
                 None
             }
         }
@@ -198,6 +262,7 @@ impl Rendezvous {
                 disconnected: false,
                 sender_watchers: Queue::new(),
                 receiver_watchers: Queue::new(),
+                entered: [0; 2],
             }),
         }
     }
@@ -248,10 +313,12 @@ impl Rendezvous {
         unsafe { self.lock().queue(side).remove(node) };
     }
 
-    /// Whether one of `side` would find a partner, or none will come any more.
-    pub(super) fn is_ready(&self, side: Side) -> bool {
+    /// `None` if one of `side` would find a partner, or none will come any more. Else a version: as long as there is no
+    /// partner and this does not change, there has been none in between.
+    pub(super) fn nobody_for(&self, side: Side) -> Option<usize> {
         let mut meeting = self.lock();
-        meeting.disconnected || meeting.queue(side.other()).len() > 0
+        let nobody = !meeting.disconnected && meeting.queue(side.other()).first().is_none();
+        nobody.then(|| meeting.entered[side.other() as usize])
     }
 
     /// Queues a node of one of `side` to be woken when a partner waits: true if one does, or none will.

@@ -5,12 +5,12 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::{Difficulty, PushError};
+use super::buffer::{NotReady, PushError};
 use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
 use super::{SendError, SendTimeoutError, TrySendError};
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the
 /// channel is disconnected, and receivers get what it still holds, then an error.
@@ -41,16 +41,16 @@ impl<T> Sender<T> {
     ///
     /// The value comes back if the channel is full or disconnected.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        match &self.0 {
-            Flavor::Bounded(channel) => {
-                let mut value = Some(value);
-                channel.try_send(&mut value).map_err(|error| refused(error, value))
-            }
-            Flavor::Unbounded(channel) => {
-                let mut value = Some(value);
-                channel.try_send(&mut value).map_err(|error| refused(error, value))
-            }
-            Flavor::Zero(channel) => channel.try_send(value),
+        let mut value = Some(value);
+        let sent = match &self.0 {
+            Flavor::Bounded(channel) => channel.try_send(&mut value),
+            Flavor::Unbounded(channel) => channel.try_send(&mut value),
+            Flavor::Zero(channel) => channel.try_send(&mut value),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(PushError::Full) => Err(TrySendError::Full(unsent(value))),
+            Err(PushError::Closed) => Err(TrySendError::Disconnected(unsent(value))),
         }
     }
 
@@ -66,10 +66,11 @@ impl<T> Sender<T> {
         match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
+                // In registers, if it is small: so it is nobody else's place but this function's.
                 let mut value = Some(value);
                 match channel.send_at_once(&mut value) {
                     Ok(()) => Ok(()),
-                    Err(difficulty) => send_bounded(channel, value, difficulty, site),
+                    Err(not_ready) => send_bounded(channel, value, not_ready, site),
                 }
             }
             Flavor::Unbounded(channel) => send_unbounded(channel, value),
@@ -107,18 +108,17 @@ impl<T> Sender<T> {
         if !matches!(self.0, Flavor::Unbounded(_)) {
             may_suspend(site);
         }
-        match &self.0 {
-            Flavor::Bounded(channel) => {
-                let mut value = Some(value);
-                let sent = channel.send_slowly(&mut value, Difficulty::Unknown, deadline, site);
-                sent.map_err(|error| late(error, value))
-            }
-            Flavor::Unbounded(channel) => {
-                let mut value = Some(value);
-                let sent = channel.send_slowly(&mut value, Difficulty::Unknown, deadline, site);
-                sent.map_err(|error| late(error, value))
-            }
-            Flavor::Zero(channel) => channel.send(value, deadline, site),
+        let mut value = Some(value);
+        let unknown = NotReady::Unknown;
+        let sent = match &self.0 {
+            Flavor::Bounded(channel) => channel.send_slowly(&mut value, unknown, deadline, site),
+            Flavor::Unbounded(channel) => channel.send_slowly(&mut value, unknown, deadline, site),
+            Flavor::Zero(channel) => channel.send(&mut value, deadline, site),
+        };
+        match sent {
+            Ok(()) => Ok(()),
+            Err(PushError::Full) => Err(SendTimeoutError::Timeout(unsent(value))),
+            Err(PushError::Closed) => Err(SendTimeoutError::Disconnected(unsent(value))),
         }
     }
 
@@ -195,17 +195,22 @@ impl<T> Sender<T> {
 fn send_bounded<T>(
     channel: &Bounded<T>,
     mut value: Option<T>,
-    difficulty: Difficulty,
+    not_ready: NotReady,
     site: &'static Location<'static>,
 ) -> Result<(), SendError<T>> {
-    let sent = channel.send_slowly(&mut value, difficulty, None, site);
-    sent.map_err(|_| SendError(unsent(value)))
+    match channel.send_slowly(&mut value, not_ready, None, site) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(SendError(unsent(value))),
+    }
 }
 
 #[inline(never)]
 fn send_unbounded<T>(channel: &Unbounded<T>, value: T) -> Result<(), SendError<T>> {
     let mut value = Some(value);
-    channel.try_send(&mut value).map_err(|_| SendError(unsent(value)))
+    match channel.try_send(&mut value) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(SendError(unsent(value))),
+    }
 }
 
 #[inline(never)]
@@ -215,23 +220,11 @@ fn send_zero<T>(
     site: &'static Location<'static>,
 ) -> Result<(), SendError<T>> {
     may_suspend(site);
-    channel.send(value, None, site).map_err(|error| match error {
-        SendTimeoutError::Disconnected(value) => SendError(value),
-        SendTimeoutError::Timeout(_) => unreachable!("there is no deadline"),
-    })
-}
-
-fn refused<T>(error: PushError, value: Option<T>) -> TrySendError<T> {
-    match error {
-        PushError::Full => TrySendError::Full(unsent(value)),
-        PushError::Closed => TrySendError::Disconnected(unsent(value)),
-    }
-}
-
-fn late<T>(error: PushError, value: Option<T>) -> SendTimeoutError<T> {
-    match error {
-        PushError::Full => SendTimeoutError::Timeout(unsent(value)),
-        PushError::Closed => SendTimeoutError::Disconnected(unsent(value)),
+    let mut value = Some(value);
+    match channel.send(&mut value, None, site) {
+        Ok(()) => Ok(()),
+        Err(PushError::Closed) => Err(SendError(unsent(value))),
+        Err(PushError::Full) => interrupted(site),
     }
 }
 

@@ -1,27 +1,29 @@
 //! The slots of a ring, each with a stamp that says whose turn it is, and the positions that go round them.
 //!
 //! Positions are counted in fours: the slot's index in the low part, the lap in the high part, and the two lowest bits
-//! free. A slot's stamp is a position with a state in those bits:
+//! free for flags. A slot's stamp is a position, with a flag once there is a value:
 //!
 //! ```text
 //!   position p          free: the sender that moves the tail from p may fill it
 //!   p + FILLED          the receiver that moves the head from p may take the value
-//!   p + PENDING         a select has reserved it, and its value comes later
-//!   p + HOLE            a select had reserved it and gave up: receivers pass over it
 //!   p + one lap         free again, for the sender of the next lap
 //! ```
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 
-use super::buffer::MISSING;
+use super::buffer::move_out;
 use crate::prim::{AtomicUsize, Ordering};
+use crate::spin::Patience;
 
+/// Flag of a stamp: the slot holds a value.
 pub(super) const FILLED: usize = 1;
-pub(super) const PENDING: usize = 2;
-pub(super) const HOLE: usize = 3;
-/// In the tail's state bits: nothing more is sent.
+/// Flag of the tail: nothing more is sent.
 pub(super) const CLOSED: usize = 1;
+/// Flag of the tail: permits are held, so that the tail moves only under the lock of the permits.
+pub(super) const RESERVED: usize = 2;
+/// The bits in which a position has flags.
+pub(super) const FLAGS: usize = 3;
 const ONE: usize = 4;
 
 pub(super) struct Slots<T> {
@@ -66,7 +68,7 @@ impl<T> Slots<T> {
         self.slots.len()
     }
 
-    /// State bits of the position do not matter here.
+    /// The place of a position without flags.
     #[inline(always)]
     pub(super) fn place(&self, position: usize) -> Place<'_, T> {
         let lap = self.lap;
@@ -95,7 +97,7 @@ impl<T> Slots<T> {
     }
 }
 
-/// Without the lap and the state.
+/// Without the lap and the flags.
 #[inline(always)]
 fn in_lap(position: usize, lap: usize) -> usize {
     position & (lap - ONE)
@@ -107,9 +109,19 @@ impl<T> Place<'_, T> {
         self.slot.stamp.load(Ordering::Acquire)
     }
 
-    /// As one of the sequentially consistent operations.
-    pub(super) fn stamp_in_order(&self) -> usize {
-        self.slot.stamp.load(Ordering::SeqCst)
+    /// Waits until the slot is free: the receiver of the lap before is a few instructions away from that.
+    #[inline(always)]
+    pub(super) fn wait_until_free(&self) {
+        #[cold]
+        fn wait<T>(place: &Place<'_, T>) {
+            let mut patience = Patience::new();
+            while place.stamp() != place.position {
+                patience.wait();
+            }
+        }
+        if self.stamp() != self.position {
+            wait(self);
+        }
     }
 
     #[inline(always)]
@@ -119,32 +131,28 @@ impl<T> Place<'_, T> {
             .wrapping_add(ONE)
     }
 
+    /// Moves the value into the slot.
+    ///
     /// # Safety
     ///
-    /// The caller took the tail from here, and does this once.
+    /// The caller moved the tail from here, and does this once.
     #[inline(always)]
     pub(super) unsafe fn fill(&self, value: &mut Option<T>) {
-        let value = value.take().expect(MISSING);
-        // SAFETY: the slot is the caller's.
-        unsafe { (*self.slot.value.get()).write(value) };
-        self.mark(FILLED);
+        // SAFETY: the slot is the caller's, so its memory is nobody else's and without a value.
+        unsafe { move_out(value, (*self.slot.value.get()).as_mut_ptr()) };
+        self.slot.stamp.store(self.position | FILLED, Ordering::Release);
     }
 
-    /// By whom took the tail from here: another state.
-    #[inline(always)]
-    pub(super) fn mark(&self, state: usize) {
-        self.slot.stamp.store(self.position | state, Ordering::Release);
-    }
-
+    /// Moves the value to `place`, and frees the slot for the next lap.
+    ///
     /// # Safety
     ///
-    /// The caller took the head from here, where the stamp said that it is filled, and does this once.
+    /// The caller moved the head from here, where the stamp said that it is filled, and does this once.
     #[inline(always)]
-    pub(super) unsafe fn empty(&self) -> T {
+    pub(super) unsafe fn empty(&self, place: &mut MaybeUninit<T>) {
         // SAFETY: the slot is the caller's, and the value is there.
-        let value = unsafe { (*self.slot.value.get()).assume_init_read() };
-        self.free();
-        value
+        unsafe { (*self.slot.value.get()).as_ptr().copy_to_nonoverlapping(place.as_mut_ptr(), 1) };
+        self.slot.stamp.store(self.position.wrapping_add(self.lap), Ordering::Release);
     }
 
     /// # Safety
@@ -153,12 +161,6 @@ impl<T> Place<'_, T> {
     pub(super) unsafe fn drop_value(&self) {
         // SAFETY: the value is there. In place: it may be too large for the stack.
         unsafe { (*self.slot.value.get()).assume_init_drop() };
-    }
-
-    /// By whom took the head from here: for the next lap.
-    #[inline(always)]
-    pub(super) fn free(&self) {
-        self.slot.stamp.store(self.position.wrapping_add(self.lap), Ordering::Release);
     }
 
     /// Has the processor fetch what is two lines after this slot, so that whoever takes that need not wait for it: who

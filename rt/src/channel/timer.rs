@@ -6,14 +6,18 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
-use crate::park::Wait;
+use crate::park::{Wait, interrupted};
 use crate::prim::{AtomicBool, AtomicU64, Ordering};
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 
 /// Sleeps until an instant; without one, for ever.
 pub(super) fn sleep_until(until: Option<Instant>, site: &'static Location<'static>) {
     while until.is_none_or(|until| Instant::now() < until) {
-        Wait::arm(site).park(Reason::Recv, until, site);
+        let op = Wait::arm(site).interruptible().park(Reason::Recv, until, site);
+        if op == TIMED_OUT && until.is_none() {
+            interrupted(site);
+        }
     }
 }
 
@@ -57,7 +61,15 @@ impl At {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.deadline().is_some_and(|when| Instant::now() >= when)
+        self.not_ready().is_none()
+    }
+
+    /// `None` if the message is there. Else a version: before its time, and after it was received.
+    pub(super) fn not_ready(&self) -> Option<usize> {
+        if self.received.load(Ordering::Acquire) {
+            return Some(1);
+        }
+        (Instant::now() < self.when).then_some(0)
     }
 }
 
@@ -126,7 +138,14 @@ impl Tick {
     }
 
     pub(super) fn is_ready(&self) -> bool {
-        self.deadline().is_some_and(|when| Instant::now() >= when)
+        self.not_ready().is_none()
+    }
+
+    /// `None` if a message is there. Else a version: when the next one comes.
+    pub(super) fn not_ready(&self) -> Option<usize> {
+        let next = self.next.load(Ordering::Acquire);
+        let ready = self.instant(next).is_some_and(|when| Instant::now() >= when);
+        (!ready).then_some(next as usize)
     }
 }
 

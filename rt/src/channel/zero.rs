@@ -1,22 +1,23 @@
 //! The rendezvous channel: a send and a receive meet, and the value goes straight from one thread's
-//! frame to the other's. Who meets whom is [`rendezvous`](super::rendezvous)'s.
+//! frame to the other's. Which two meet is [`rendezvous`](super::rendezvous)'s.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::panic::Location;
-use std::ptr::NonNull;
-use std::sync::Arc;
+use std::ptr::{self, NonNull};
 use std::time::Instant;
 
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, TryRecvError, TrySendError};
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 
+use super::buffer::PushError;
+use super::promise::Promised;
 use super::rendezvous::{Meeting, Rendezvous, Side, Taken};
 use crate::park::Wait;
 use crate::sched;
 use crate::spin::SpinGuard;
 use crate::task::Reason;
 use crate::task::state::{Op, TIMED_OUT};
-use crate::wait::{EXCHANGE, Node, WOKEN};
+use crate::wait::{Node, PROMISED, WOKEN};
 
 pub(super) struct Zero<T> {
     pub(super) rendezvous: Rendezvous,
@@ -28,79 +29,80 @@ impl<T> Zero<T> {
         Self { rendezvous: Rendezvous::new(), _values: PhantomData }
     }
 
-    pub(super) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+    /// Full if no receiver waits. A value that is not sent stays where it is.
+    pub(super) fn try_send(&self, value: &mut Option<T>) -> Result<(), PushError> {
         let mut meeting = self.rendezvous.lock();
-        let given = meeting.give(value);
+        let wake = meeting.give(value);
         let disconnected = meeting.disconnected;
         drop(meeting);
-        match given {
-            Ok(wake) => {
+        match wake {
+            Some(wake) => {
                 sched::wake(wake);
                 Ok(())
             }
-            Err(value) if disconnected => Err(TrySendError::Disconnected(value)),
-            Err(value) => Err(TrySendError::Full(value)),
+            None if disconnected => Err(PushError::Closed),
+            None => Err(PushError::Full),
         }
     }
 
+    /// Full if the time is over. A value that is not sent stays where it is.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn send(
         &self,
-        value: T,
+        value: &mut Option<T>,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
-    ) -> Result<(), SendTimeoutError<T>> {
+    ) -> Result<(), PushError> {
         let mut meeting = self.rendezvous.lock();
-        let value = match meeting.give(value) {
-            Ok(wake) => {
-                drop(meeting);
-                sched::wake(wake);
-                return Ok(());
-            }
-            Err(value) => value,
-        };
-        if meeting.disconnected {
+        if let Some(wake) = meeting.give(value) {
             drop(meeting);
-            return Err(SendTimeoutError::Disconnected(value));
+            sched::wake(wake);
+            return Ok(());
+        }
+        if meeting.disconnected {
+            return Err(PushError::Closed);
         }
         let Some((meeting, wait)) = begin(meeting, deadline, site) else {
-            return Err(SendTimeoutError::Timeout(value));
+            return Err(PushError::Full);
         };
-        // The value is in this place until a receiver has copied it out.
-        let mut place = MaybeUninit::new(value);
-        let packet = place.as_mut_ptr().cast();
+        let packet = value.as_mut().map_or(ptr::null_mut(), ptr::from_mut).cast();
         match self.park(meeting, &wait, Side::Senders, packet, deadline, site).0 {
-            WOKEN => Ok(()),
-            // SAFETY: nobody has taken the value: the claim was not a receiver's.
-            op => Err(match (op, unsafe { place.assume_init() }) {
-                (TIMED_OUT, value) => SendTimeoutError::Timeout(value),
-                (_, value) => SendTimeoutError::Disconnected(value),
-            }),
+            WOKEN => {
+                // SAFETY: the receiver that claimed us has copied the value out.
+                unsafe { ptr::write(value, None) };
+                Ok(())
+            }
+            TIMED_OUT => Err(PushError::Full),
+            _ => Err(PushError::Closed),
         }
     }
 
     /// May wait for a select that has chosen to send and has no value yet.
-    pub(super) fn try_recv(&self, site: &'static Location<'static>) -> Result<T, TryRecvError> {
+    pub(super) fn try_recv(
+        &self,
+        place: &mut MaybeUninit<T>,
+        site: &'static Location<'static>,
+    ) -> Result<(), TryRecvError> {
         loop {
             let mut meeting = self.rendezvous.lock();
-            let taken = meeting.take();
+            // SAFETY: the place stays in the caller's frame, and a promise is dropped in this one.
+            let taken = unsafe { meeting.take(place.as_mut_ptr(), site) };
             let disconnected = meeting.disconnected;
             drop(meeting);
-            let Some((taken, wake)) = taken else {
-                return Err(if disconnected {
-                    TryRecvError::Disconnected
-                } else {
-                    TryRecvError::Empty
-                });
-            };
-            sched::wake(wake);
             match taken {
-                Taken::Value(value) => return Ok(value),
-                Taken::Promise(exchange) => {
-                    if let Some(value) = exchange.receive(site) {
-                        return Ok(value);
+                Taken::Value(wake) => {
+                    sched::wake(wake);
+                    return Ok(());
+                }
+                Taken::Promise(promised, wake) => {
+                    sched::wake(wake);
+                    if promised.wait(site) {
+                        return Ok(());
                     }
                 }
+                Taken::Nobody if disconnected => return Err(TryRecvError::Disconnected),
+                Taken::Nobody => return Err(TryRecvError::Empty),
+                Taken::Forbidden(violation) => violation.panic(),
             }
         }
     }
@@ -108,42 +110,54 @@ impl<T> Zero<T> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn recv(
         &self,
+        place: &mut MaybeUninit<T>,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
-    ) -> Result<T, RecvTimeoutError> {
+    ) -> Result<(), RecvTimeoutError> {
         loop {
             let mut meeting = self.rendezvous.lock();
-            let exchange = if let Some((taken, wake)) = meeting.take() {
-                drop(meeting);
-                sched::wake(wake);
-                match taken {
-                    Taken::Value(value) => return Ok(value),
-                    Taken::Promise(exchange) => exchange,
+            // SAFETY: the place stays in the caller's frame, and a promise is dropped in this one.
+            let promised = match unsafe { meeting.take(place.as_mut_ptr(), site) } {
+                Taken::Value(wake) => {
+                    drop(meeting);
+                    sched::wake(wake);
+                    return Ok(());
                 }
-            } else if meeting.disconnected {
-                return Err(RecvTimeoutError::Disconnected);
-            } else {
-                let Some((meeting, wait)) = begin(meeting, deadline, site) else {
-                    return Err(RecvTimeoutError::Timeout);
-                };
-                let mut place = MaybeUninit::<T>::uninit();
-                let packet = place.as_mut_ptr().cast();
-                match self.park(meeting, &wait, Side::Receivers, packet, deadline, site) {
-                    // SAFETY: the sender filled the place before it claimed us.
-                    (WOKEN, _) => return Ok(unsafe { place.assume_init() }),
-                    (TIMED_OUT, _) => return Err(RecvTimeoutError::Timeout),
-                    // SAFETY: left there for us with the claim.
-                    (EXCHANGE, exchange) => unsafe { Arc::from_raw(exchange.cast()) },
-                    _ => return Err(RecvTimeoutError::Disconnected),
+                Taken::Promise(promised, wake) => {
+                    drop(meeting);
+                    sched::wake(wake);
+                    promised
+                }
+                Taken::Forbidden(violation) => {
+                    drop(meeting);
+                    violation.panic()
+                }
+                Taken::Nobody if meeting.disconnected => {
+                    return Err(RecvTimeoutError::Disconnected);
+                }
+                Taken::Nobody => {
+                    let Some((meeting, wait)) = begin(meeting, deadline, site) else {
+                        return Err(RecvTimeoutError::Timeout);
+                    };
+                    let packet = place.as_mut_ptr().cast();
+                    match self.park(meeting, &wait, Side::Receivers, packet, deadline, site) {
+                        // The sender filled the place before it claimed us.
+                        (WOKEN, _) => return Ok(()),
+                        (TIMED_OUT, _) => return Err(RecvTimeoutError::Timeout),
+                        // SAFETY: left there for us with the claim.
+                        (PROMISED, promised) => unsafe { Promised::from_raw(promised) },
+                        _ => return Err(RecvTimeoutError::Disconnected),
+                    }
                 }
             };
-            if let Some(value) = exchange.receive(site) {
-                return Ok(value);
+            // If the sender gives up there may be others, as long as there is time.
+            if promised.wait(site) {
+                return Ok(());
             }
         }
     }
 
-    /// Waits in one of the queues for a partner. Gives the outcome, and the exchange that may be part
+    /// Waits in one of the queues for a partner. Returns the outcome, and the promise that may be part
     /// of it.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn park(
@@ -163,13 +177,14 @@ impl<T> Zero<T> {
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed, or removed below.
         unsafe { meeting.enter(side, node) };
-        let op = wait.park_unlocking(meeting, reason, deadline, site);
+        let mut op = wait.park_unlocking(meeting, reason, deadline, site);
         if op == TIMED_OUT {
             // SAFETY: entered above, and alive.
             unsafe { self.rendezvous.leave(side, node) };
+            op = wait.withdrawn();
         }
         // SAFETY: the node is out of the queue, and this frame's alone.
-        (op, unsafe { node.as_ref() }.exchange())
+        (op, unsafe { node.as_ref() }.promise())
     }
 }
 
@@ -183,5 +198,6 @@ fn begin<'a>(
     if deadline.is_some_and(|at| Instant::now() >= at) {
         return None;
     }
-    Some(Wait::in_queue(meeting, deadline, site))
+    let (meeting, wait) = Wait::in_queue(meeting, deadline, site);
+    Some((meeting, wait.interruptible()))
 }

@@ -7,14 +7,19 @@
 //!   under the same lock, and finds out there if it is too late. So each child is either told or knows.
 //! - The channel is disconnected after `ended` was written, and before the children are told: whoever sees
 //!   a scope done finds out why, and finds those above it done.
+//! - What is to be called in the end is started after the channel was disconnected, at the end of all: it is the user's
+//!   code, and may look at any of them. A call enters under the lock too, so it is started once, by whoever ends the
+//!   scope, or finds out that it is too late.
 //! - A deadline is nobody's timer. Whoever asks after it has passed ends the topmost scope that it ends, so
 //!   that all below agree with it why.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use super::after::{self, Call};
 use super::{Cause, Error};
 use crate::channel::{Receiver, Signal};
 use crate::prim::{Mutex, lock};
@@ -38,8 +43,23 @@ struct Parent {
 struct State {
     ended: Option<Ended>,
     children: BTreeMap<u64, Weak<Scope>>,
+    /// What is to be called in the end.
+    calls: BTreeMap<u64, Arc<Call>>,
+    /// Of children and calls.
     next_key: u64,
+    /// A thread waits for the deadline.
+    watched: bool,
 }
+
+impl State {
+    fn key(&mut self) -> u64 {
+        self.next_key += 1;
+        self.next_key
+    }
+}
+
+/// What is left to do when a scope has ended: its children are to be told, its calls to be made.
+type Left = (Vec<Weak<Scope>>, Vec<Arc<Call>>);
 
 /// When a scope ends at the latest.
 pub(super) struct Expiry {
@@ -69,8 +89,7 @@ impl Scope {
         };
         // The child keeps the parent, and is known to it before anyone else has it.
         let mut state = lock(&parent.state);
-        let key = state.next_key;
-        state.next_key += 1;
+        let key = state.key();
         let child = Arc::new(Self {
             parent: Some(Parent { scope: Arc::clone(parent), key }),
             expiry,
@@ -124,32 +143,65 @@ impl Scope {
         chain.into_iter().rev().fold(exceeded, |ended, scope| scope.end(ended));
     }
 
+    /// Has a call made in the end. Gives its key; none if that is too late.
+    ///
+    /// # Errors
+    ///
+    /// If a thread that waits for the deadline is needed, and cannot be had.
+    pub(super) fn call_at_end(self: &Arc<Self>, call: &Arc<Call>) -> io::Result<Option<u64>> {
+        if self.ended().is_some() {
+            return Ok(None);
+        }
+        let mut state = lock(&self.state);
+        if state.ended.is_some() {
+            return Ok(None);
+        }
+        if self.expiry.is_some() && !state.watched {
+            // With the lock held, so that nobody relies on a thread that cannot be had. It is not waited for.
+            after::watch(self, call.site)?;
+            state.watched = true;
+        }
+        let key = state.key();
+        state.calls.insert(key, Arc::clone(call));
+        Ok(Some(key))
+    }
+
+    /// The call need not be made.
+    pub(super) fn forget_call(&self, key: u64) {
+        let call = lock(&self.state).calls.remove(&key);
+        drop(call);
+    }
+
     /// Ends it and all below, if it has not ended. Gives how it has.
     pub(super) fn end(&self, how: Ended) -> Ended {
-        let mut below = match self.end_alone(&how) {
-            Ok(children) => children,
+        let (mut below, mut calls) = match self.end_alone(&how) {
+            Ok(ended) => ended,
             Err(before) => return before,
         };
         // Not by recursion: contexts can be nested deeper than a stack is.
         while let Some(child) = below.pop() {
             let Some(child) = child.upgrade() else { continue };
-            below.extend(child.end_alone(&how).unwrap_or_default());
+            let (children, more) = child.end_alone(&how).unwrap_or_default();
+            below.extend(children);
+            calls.extend(more);
         }
+        calls.into_iter().for_each(Call::start);
         how
     }
 
-    /// Ends this one, and gives the children, who are to be told. If it has ended, gives how.
-    fn end_alone(&self, how: &Ended) -> Result<Vec<Weak<Self>>, Ended> {
+    /// Ends this one, and gives the children, who are to be told, and what is to be called. If it has ended, gives how.
+    fn end_alone(&self, how: &Ended) -> Result<Left, Ended> {
         let mut state = lock(&self.state);
         if let Some(before) = &state.ended {
             return Err(before.clone());
         }
         state.ended = Some(how.clone());
         let children = std::mem::take(&mut state.children);
+        let calls = std::mem::take(&mut state.calls);
         drop(state);
         self.signal.raise();
         // In the order in which they were derived, once the last is taken first.
-        Ok(children.into_values().rev().collect())
+        Ok((children.into_values().rev().collect(), calls.into_values().collect()))
     }
 }
 
@@ -160,6 +212,11 @@ impl Drop for Scope {
         while let Some(Parent { scope, key }) = parent {
             lock(&scope.state).children.remove(&key);
             parent = Arc::into_inner(scope).and_then(|mut scope| scope.parent.take());
+        }
+        let calls = std::mem::take(&mut lock(&self.state).calls);
+        // One whose deadline has passed has ended, though nobody was there to say so.
+        if self.expiry.as_ref().is_some_and(|expiry| Instant::now() >= expiry.at) {
+            calls.into_values().for_each(Call::start);
         }
     }
 }

@@ -5,12 +5,14 @@
 mod cycles;
 mod errand;
 mod frames;
+mod quoted;
 mod text;
 
 use std::panic::Location;
 
 pub(crate) use errand::Errand;
 pub(crate) use frames::{Names, Scratch, Walk};
+pub(crate) use quoted::Quoted;
 
 /// All green threads, as [`dump`](crate::dump) found them.
 ///
@@ -20,8 +22,26 @@ pub(crate) use frames::{Names, Scratch, Walk};
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dump {
+    /// The OS threads that wait in gthread, and are not blocked by a green thread that they run. In the order of their
+    /// [`os_id`](OsThreadDump::os_id)s.
+    pub os_threads: Vec<OsThreadDump>,
     /// One for each runtime, in the order in which they were started.
     pub runtimes: Vec<RuntimeDump>,
+}
+
+/// An OS thread in a [`Dump`]: one that waits in gthread, as main does in [`run`](crate::run), in a `join`, or for a message.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct OsThreadDump {
+    /// Its number in gthread: [`ThreadId`](crate::ThreadId) shows the same.
+    pub id: u64,
+    /// The system's number of it; zero where that is not known.
+    pub os_id: u32,
+    /// The name that it was started with; "main" for the main thread.
+    pub name: Option<String>,
+    /// What it waits for.
+    pub wait: WaitDump,
 }
 
 /// One runtime in a [`Dump`].
@@ -80,7 +100,7 @@ pub struct ThreadDump {
     pub spawned_at: Place,
     /// What it was doing.
     pub state: ThreadState,
-    /// What it waits for, if it is parked or blocked.
+    /// What it waits for, if it is parked, or blocks its worker in a wait of gthread's.
     pub wait: Option<WaitDump>,
     /// The number of the worker that it runs on, or is pinned to.
     pub worker: Option<usize>,

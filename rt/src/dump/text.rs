@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 
 use super::{
-    Dump, FrameDump, Place, RuntimeDump, ThreadDump, ThreadState, WaitDump, WorkerDump, WorkerState,
+    Dump, FrameDump, OsThreadDump, Place, Quoted, RuntimeDump, ThreadDump, ThreadState, WaitDump,
+    WorkerDump, WorkerState,
 };
 
 /// Threads alike that are named one by one.
@@ -22,13 +23,17 @@ impl Display for Dump {
         if !cycles.is_empty() {
             writeln!(f)?;
         }
+        self.os_threads.iter().try_for_each(|thread| write_os_thread(f, thread))?;
+        if !self.os_threads.is_empty() {
+            writeln!(f)?;
+        }
         self.runtimes.iter().try_for_each(|runtime| write!(f, "{runtime}"))
     }
 }
 
 impl Display for RuntimeDump {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(f, "runtime '{}': ", self.name)?;
+        write!(f, "runtime {}: ", Quoted(&self.name))?;
         match self.threads.len() {
             0 => writeln!(f, "no green threads")?,
             count => writeln!(f, "{count} green thread{} ({})", plural(count), self.states())?,
@@ -93,6 +98,16 @@ impl RuntimeDump {
     }
 }
 
+fn write_os_thread(f: &mut Formatter<'_>, thread: &OsThreadDump) -> fmt::Result {
+    write!(f, "OS thread ")?;
+    if let Some(name) = &thread.name {
+        write!(f, "'{name}' ")?;
+    }
+    write!(f, "({}) waits", thread.os_id)?;
+    write_wait(f, &thread.wait, thread.wait.waited_ms, thread.wait.waited_ms)?;
+    writeln!(f, "\n  at {}", thread.wait.at)
+}
+
 fn write_group(f: &mut Formatter<'_>, alike: &[&ThreadDump]) -> fmt::Result {
     let [first, others @ ..] = alike else { return Ok(()) };
     write!(f, "thread{} {}", plural(alike.len()), number(first))?;
@@ -111,15 +126,17 @@ fn write_group(f: &mut Formatter<'_>, alike: &[&ThreadDump]) -> fmt::Result {
         ThreadState::Parked => "parked",
     };
     write!(f, " {verb} {state}")?;
+    if let (Some(worker), ThreadState::Blocked) = (first.worker, first.state) {
+        write!(f, " worker {worker}")?;
+    }
     if let Some(wait) = &first.wait {
         let times = alike.iter().filter_map(|thread| thread.wait).map(|wait| wait.waited_ms);
         let (least, most) = times.fold((u64::MAX, 0), |(l, m), ms| (l.min(ms), m.max(ms)));
         write_wait(f, wait, least, most)?;
     }
     match (first.worker, first.state) {
-        (None, _) => writeln!(f)?,
+        (None, _) | (_, ThreadState::Blocked) => writeln!(f)?,
         (Some(worker), ThreadState::Running) => writeln!(f, " on worker {worker}")?,
-        (Some(worker), ThreadState::Blocked) => writeln!(f, " worker {worker}")?,
         (Some(worker), _) => writeln!(f, ", pinned to worker {worker}")?,
     }
     if let Some(wait) = &first.wait {
@@ -187,7 +204,7 @@ fn title(thread: &ThreadDump) -> String {
 
 fn number(thread: &ThreadDump) -> String {
     match &thread.name {
-        Some(name) => format!("{} '{name}'", thread.id),
+        Some(name) => format!("{} {}", thread.id, Quoted(name)),
         None => thread.id.to_string(),
     }
 }

@@ -28,9 +28,10 @@ pub(super) struct Biased<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is used by one thread at a time, as the head of this file argues.
+// SAFETY: with the lock goes the value, which is `Send`.
 unsafe impl<T: Send> Send for Biased<T> {}
-// SAFETY: as above.
+// SAFETY: another thread reaches the value by `try_with`, or by `with` as the owner: one at a time, as the head of this
+// file argues, which may move it out and in. So it need be `Send`, and no more.
 unsafe impl<T: Send> Sync for Biased<T> {}
 
 impl<T> Biased<T> {

@@ -5,6 +5,7 @@
 //! suspended or has not started, and stays so, so that it may be read, and walk its own stack.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -14,11 +15,11 @@ use super::Sched;
 use super::peek::peek;
 use super::world::{self, Stopped};
 use crate::dump::{
-    Dump, LockDump, Names, Place, RuntimeDump, Scratch, StackDump, ThreadDump, ThreadState,
-    WaitDump, Walk, WorkerDump, WorkerState,
+    Dump, LockDump, Names, OsThreadDump, Place, RuntimeDump, Scratch, StackDump, ThreadDump,
+    ThreadState, WaitDump, Walk, WorkerDump, WorkerState,
 };
 use crate::task::holder::{FREE, Numbers};
-use crate::task::{Reason, Target, Task, TaskRef};
+use crate::task::{OsAsleep, OsThread, Reason, Target, Task, TaskRef};
 
 /// Call stacks that a dump takes of one runtime. Each takes some 10 µs, during which nothing runs.
 const MAX_WALKS: usize = 4096;
@@ -40,6 +41,8 @@ struct Person {
 struct Found {
     dump: RuntimeDump,
     threads: Vec<Person>,
+    /// By number of the worker: the system's number of its OS thread.
+    os_threads: Vec<i32>,
 }
 
 impl Sched {
@@ -50,11 +53,22 @@ impl Sched {
         self.pool.for_each_in_use(|top| alive |= unsafe { TaskRef::at_top(top) }.is_some());
         alive
     }
+
+    /// Ends the waits of all tasks that sleep for no time, where that can be. The caller makes them runnable.
+    pub(super) fn interrupt_sleepers(&self) -> Vec<TaskRef> {
+        let stopped = self.stop_world();
+        let mut tasks = suspended_tasks(self, &stopped);
+        // SAFETY: the world is stopped, and no worker may be inside of them.
+        tasks.retain(|task| unsafe { task.interrupt() });
+        tasks
+    }
 }
 
 /// What was found in some schedulers, with calls as addresses.
 pub(crate) struct Census {
     found: Vec<Found>,
+    /// Those that wait in gthread.
+    os_threads: Vec<OsAsleep>,
     scratch: Option<Scratch>,
 }
 
@@ -78,29 +92,34 @@ impl Census {
             .zip(&stopped)
             .map(|(sched, stopped)| look_into(sched, stopped, scratch.as_mut()))
             .collect();
-        Self { found, scratch }
+        Self { found, os_threads: OsThread::all_asleep(), scratch }
     }
 
     /// Finds names for everything. Takes long, and need not be done with the worlds stopped.
     pub(crate) fn into_dump(self) -> Dump {
         match self.scratch {
-            Some(mut scratch) => scratch.call(|| name_all(self.found)),
-            None => name_all(self.found),
+            Some(mut scratch) => scratch.call(|| name_all(self.found, self.os_threads)),
+            None => name_all(self.found, self.os_threads),
         }
     }
 }
 
-fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scratch>) -> Found {
+/// The tasks that no worker may be inside of: they are suspended or have not started, and stay so while the world is stopped.
+/// None if some worker was not found.
+fn suspended_tasks(sched: &Sched, stopped: &Stopped<'_>) -> Vec<TaskRef> {
     let mut tasks = Vec::new();
     sched.pool.for_each_in_use(|top| {
         // SAFETY: the pool's own slots. What is found is looked at only if it cannot finish.
         let task = unsafe { TaskRef::at_top(top) };
         tasks.extend(task.filter(|&task| stopped.is_whole() && !stopped.may_run(task)));
     });
+    tasks
+}
+
+fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scratch>) -> Found {
+    let mut tasks = suspended_tasks(sched, stopped);
     tasks.sort_unstable_by_key(|task| task.id);
     let now = sched.advance_clock();
-    // What tasks have borrowed may be gone, after a deadlock. (That is decided with the world going.)
-    let locks = !sched.is_condemned();
     let mut walks = 0;
     let mut without_backtrace = 0;
     let mut threads: Vec<_> = tasks
@@ -108,9 +127,8 @@ fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scra
         .map(|task| {
             let scratch = scratch.as_deref_mut().filter(|_| walks < MAX_WALKS);
             let walked = scratch.is_some();
-            // SAFETY: the world is stopped, and no worker may be inside of it. Who waits for a lock borrows it:
-            // only in a deadlock may the borrow end before the wait, but then the scheduler was condemned before.
-            let found = unsafe { look_at(task, now, scratch, locks) };
+            // SAFETY: the world is stopped, and no worker may be inside of it.
+            let found = unsafe { look_at(task, now, scratch) };
             if found.thread.state == ThreadState::Parked {
                 walks += usize::from(walked);
                 without_backtrace += usize::from(!walked && cfg!(feature = "backtrace"));
@@ -139,7 +157,8 @@ fn look_into(sched: &Sched, stopped: &Stopped<'_>, mut scratch: Option<&mut Scra
     threads.sort_by_key(|found| found.thread.id);
     let name = sched.config.name.clone();
     let dump = RuntimeDump { name, workers, threads: Vec::new(), without_backtrace };
-    Found { dump, threads }
+    let os_threads = stopped.os_threads().collect();
+    Found { dump, threads, os_threads }
 }
 
 /// A task that a worker is inside of, from a copy of its control block.
@@ -174,12 +193,12 @@ fn describe_running(
     }
 }
 
-/// Looks at a task that is suspended or has not started, and if told so at the lock that it waits for.
+/// Looks at a task that is suspended or has not started.
 ///
 /// # Safety
 ///
-/// So it is, and it stays so; and the lock is there.
-unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>, locks: bool) -> Person {
+/// So it is, and it stays so.
+unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Person {
     // Asked once: it may be woken meanwhile, though not run.
     let asleep = task.wait.is_asleep();
     let mut walk = Walk::new(scratch);
@@ -198,12 +217,11 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>, locks:
     match wait.and_then(|wait| Some((wait.reason, wait.target?))) {
         None => {}
         Some((_, Target::Task(task))) => joins = Some(task),
-        Some((_, Target::Lock(_))) if !locks => {}
         Some((reason, Target::Lock(awaited))) => {
-            // SAFETY: it is asleep in its wait, and stays there, so the note is in its frame; and the lock is there,
-            // says the caller.
+            // SAFETY: it is asleep in its wait, and stays there, so the note is in its frame.
             let awaited = unsafe { awaited.read() };
-            // SAFETY: as above.
+            // SAFETY: the lock is there, since the task borrows it in that frame, and no frame goes before what borrows
+            // from it has ended (`deadlock`).
             holder = unsafe { awaited.holder() };
             let kind = if reason == Reason::Lock { "Mutex" } else { "RwLock" };
             lock = Some(LockDump { kind, address: awaited.address(), held: holder != FREE });
@@ -282,17 +300,53 @@ impl Holders {
     }
 }
 
+/// What an OS thread waits for.
+fn wait_of(thread: &OsAsleep) -> WaitDump {
+    WaitDump {
+        reason: thread.wait.reason.text(),
+        at: Place::from(thread.wait.site),
+        waited_ms: u64::try_from(thread.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        thread: thread.joins.map(NonZeroU64::get),
+        lock: None,
+    }
+}
+
+/// Tells those OS threads that wait as green threads, which block them, from the others.
+fn sort_out(found: &mut [Found], os_threads: Vec<OsAsleep>) -> Vec<OsThreadDump> {
+    let mut others = Vec::new();
+    for thread in os_threads {
+        let wait = wait_of(&thread);
+        let mut blocked = found.iter_mut().filter_map(|found| {
+            let worker = found.os_threads.iter().position(|&n| n == thread.number())?;
+            let running = found.dump.workers[worker].thread?;
+            found.threads.iter_mut().find(|person| person.thread.id == running)
+        });
+        match blocked.next() {
+            Some(person) => person.thread.wait = Some(wait),
+            None => others.push(OsThreadDump {
+                id: thread.id().get(),
+                os_id: thread.number().unsigned_abs(),
+                name: thread.name().map(str::to_owned),
+                wait,
+            }),
+        }
+    }
+    others.sort_by_key(|thread| thread.os_id);
+    others
+}
+
 /// Names the calls, and the threads that others wait for. With the worlds going on.
-fn name_all(found: Vec<Found>) -> Dump {
+fn name_all(mut found: Vec<Found>, os_threads: Vec<OsAsleep>) -> Dump {
+    let os_threads = sort_out(&mut found, os_threads);
     let everybody = || found.iter().flat_map(|found| &found.threads);
     let ids: HashMap<_, u64> =
         everybody().map(|person| (person.task.as_ptr(), person.thread.id)).collect();
     let holders = Holders::new(everybody());
     let mut names = Names::default();
-    let runtimes = found.into_iter().map(|Found { mut dump, threads }| {
+    let runtimes = found.into_iter().map(|Found { mut dump, threads, .. }| {
         let threads =
             threads.into_iter().map(|Person { mut thread, joins, holder, calls, .. }| {
-                if let Some(wait) = &mut thread.wait {
+                if let Some(wait) = thread.wait.as_mut().filter(|wait| wait.thread.is_none()) {
                     let joined = joins.and_then(|task| ids.get(&task.as_ptr()).copied());
                     wait.thread = joined.or_else(|| holders.find(holder));
                 }
@@ -302,5 +356,5 @@ fn name_all(found: Vec<Found>) -> Dump {
         dump.threads = threads.collect();
         dump
     });
-    Dump { runtimes: runtimes.collect() }
+    Dump { os_threads, runtimes: runtimes.collect() }
 }

@@ -17,6 +17,8 @@ const DEFAULT_STACK: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) workers: u32,
+    /// How many OS threads there may be beyond the workers, in the places of those that are blocked.
+    pub(crate) max_spares: usize,
     /// The size of stacks that are not asked for by size.
     pub(crate) class: SizeClass,
     pub(crate) guard: GuardConfig,
@@ -38,7 +40,10 @@ pub(crate) struct Config {
 /// Whether deadlocks are looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Detection {
+    /// A deadlock ends the process.
     On,
+    /// It is a panic in all who wait.
+    Panic,
     Off,
     /// All the time while it is quiet: to test the looking.
     Eager,
@@ -62,10 +67,13 @@ pub enum Leaks {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) workers: Option<usize>,
+    pub(crate) max_spares: Option<usize>,
     pub(crate) stack_size: Option<usize>,
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
     pub(crate) detect_deadlocks: Option<bool>,
+    /// It is a test's: a deadlock is a panic if nothing else is said.
+    pub(crate) for_test: bool,
     pub(crate) leaks: Option<Leaks>,
     pub(crate) name_panics: Option<bool>,
     pub(crate) chaos: Option<u64>,
@@ -84,8 +92,20 @@ impl Config {
         };
         let workers = match u32::try_from(workers) {
             Ok(workers @ 1..=MAX_WORKERS) => workers,
-            _ => return Err(invalid(format!("workers must be 1 to {MAX_WORKERS}, not {workers}"))),
+            _ => {
+                return Err(invalid(format!(
+                    "the workers of a runtime (RuntimeBuilder::workers, else GTHREAD_WORKERS) must be \
+                     1 to {MAX_WORKERS}, not {workers}"
+                )));
+            }
         };
+        let max_spares = match wishes.max_spares {
+            Some(spares) => spares,
+            None => from_env("GTHREAD_MAX_SPARES")?.unwrap_or(USUAL_SPARES),
+        };
+        if !(1..=MAX_SPARES).contains(&max_spares) {
+            return Err(invalid(format!("max_spares must be 1 to {MAX_SPARES}, not {max_spares}")));
+        }
         let guard = guard(wishes.guard_size)?;
         let stack_size = match wishes.stack_size {
             Some(bytes) => Some(bytes),
@@ -100,14 +120,7 @@ impl Config {
             Some(profile) => profile,
             None => choice_from_env("GTHREAD_STACK_PROFILE", &[("0", false), ("1", true)])?,
         };
-        let detection = match wishes.detect_deadlocks {
-            Some(true) => Detection::On,
-            Some(false) => Detection::Off,
-            None => choice_from_env(
-                "GTHREAD_DEADLOCK",
-                &[("on", Detection::On), ("off", Detection::Off), ("eager", Detection::Eager)],
-            )?,
-        };
+        let detection = detection(&wishes)?;
         let on_sigquit = choice_from_env("GTHREAD_DUMP", &[("never", false), ("sigquit", true)])?;
         let leaks = match wishes.leaks {
             Some(leaks) => leaks,
@@ -126,8 +139,14 @@ impl Config {
             None => chaos_from_env()?,
         };
         let name = wishes.name.unwrap_or_else(|| "gthread".into());
+        if name.contains('\0') {
+            return Err(invalid(format!(
+                "a runtime's name must not contain a NUL byte, since its OS threads are named after it: {name:?}"
+            )));
+        }
         Ok(Self {
             workers,
+            max_spares,
             class,
             guard,
             profile_stacks,
@@ -138,6 +157,25 @@ impl Config {
             chaos: (chaos != 0).then_some(chaos),
             name,
         })
+    }
+}
+
+fn detection(wishes: &Wishes) -> io::Result<Detection> {
+    if wishes.detect_deadlocks == Some(false) {
+        return Ok(Detection::Off);
+    }
+    let mut ways = [
+        ("on", Detection::On),
+        ("panic", Detection::Panic),
+        ("off", Detection::Off),
+        ("eager", Detection::Eager),
+    ];
+    if wishes.for_test {
+        ways.swap(0, 1);
+    }
+    match choice_from_env("GTHREAD_DEADLOCK", &ways)? {
+        Detection::Off if wishes.detect_deadlocks == Some(true) => Ok(Detection::On),
+        said => Ok(said),
     }
 }
 
@@ -156,6 +194,11 @@ pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
 
 /// More workers than this are a mistake.
 const MAX_WORKERS: u32 = 1024;
+
+/// So many spares are allowed if nobody says otherwise.
+const USUAL_SPARES: usize = 1024;
+/// More than this cannot be counted, together with the workers (`idle`).
+const MAX_SPARES: usize = 32_768;
 
 fn from_env(name: &str) -> io::Result<Option<usize>> {
     match std::env::var(name) {
@@ -177,11 +220,10 @@ fn chaos_from_env() -> io::Result<u64> {
     let seed = match std::env::var(NAME).as_deref().map(str::trim) {
         Err(std::env::VarError::NotPresent) => 0,
         Ok("random") => *RANDOM,
-        wrong_or_seed => {
-            wrong_or_seed.ok().and_then(|seed| seed.parse().ok()).ok_or_else(|| {
-                invalid(format!("{NAME} is a number or \"random\", not {wrong_or_seed:?}"))
-            })?
-        }
+        Ok(seed) => seed
+            .parse()
+            .map_err(|_| invalid(format!("{NAME} must be a number or \"random\", not {seed:?}")))?,
+        Err(error) => return Err(invalid(format!("{NAME}: {error}"))),
     };
     if seed != 0 {
         // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
@@ -196,13 +238,14 @@ fn chaos_from_env() -> io::Result<u64> {
 /// One of some values, by what they are called in the environment; the first if nothing is said.
 fn choice_from_env<T: Copy>(name: &str, values: &[(&str, T)]) -> io::Result<T> {
     let said = match std::env::var(name) {
+        Ok(said) => said,
         Err(std::env::VarError::NotPresent) => return Ok(values[0].1),
-        said => said,
+        Err(error) => return Err(invalid(format!("{name}: {error}"))),
     };
-    let value = values.iter().find(|(value, _)| said.as_deref() == Ok(value));
+    let value = values.iter().find(|(value, _)| said.trim() == *value);
     value.map(|&(_, value)| value).ok_or_else(|| {
         let names: Vec<_> = values.iter().map(|(value, _)| *value).collect();
-        invalid(format!("{name} is {}, not {said:?}", names.join(" or ")))
+        invalid(format!("{name} must be {}, not {said:?}", names.join(" or ")))
     })
 }
 

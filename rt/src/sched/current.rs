@@ -66,11 +66,56 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Calls `f` with the worker that the caller runs on, if it runs on one. `f` must not suspend.
+/// Calls `f` with the worker that the caller runs on, if it runs on one. `f` must not suspend; so it runs nothing of the
+/// program's: no closure, no drop of a value, no hook. Debug builds find out if it does (`Worker::run_task`).
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
+    #[cfg(debug_assertions)]
+    let _lent = lent::Lent::new();
     // SAFETY: a non-null pointer was set by `enter` on this OS thread, which borrows the worker until
     // the guard resets it. The reference does not outlive this call, in which the caller stays on
     // this OS thread.
     f(NonNull::new(get().cast_mut()).map(|worker| unsafe { worker.as_ref() }))
+}
+
+/// In debug builds: whether the calling OS thread is inside [`with`].
+#[cfg(debug_assertions)]
+pub(super) mod lent {
+    use std::cell::Cell;
+
+    thread_local! {
+        static DEPTH: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[inline(never)]
+    fn enter() {
+        DEPTH.with(|depth| depth.set(depth.get() + 1));
+    }
+
+    #[inline(never)]
+    fn leave() {
+        DEPTH.with(|depth| depth.set(depth.get() - 1));
+    }
+
+    /// By a worker, on its own stack.
+    #[inline(never)]
+    pub(in crate::sched) fn assert_not() {
+        let depth = DEPTH.with(Cell::get);
+        assert_eq!(depth, 0, "a task was suspended while its worker was borrowed");
+    }
+
+    pub(super) struct Lent;
+
+    impl Lent {
+        pub(super) fn new() -> Self {
+            enter();
+            Self
+        }
+    }
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            leave();
+        }
+    }
 }

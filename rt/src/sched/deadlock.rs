@@ -46,11 +46,22 @@
 //!
 //! # What is done then
 //!
-//! The report is printed, and whoever waits outside for a green thread is told: `run` panics, `join` fails. They go on
-//! and free what green threads have borrowed from them, so before that all schedulers are *condemned*: no green
-//! thread ever runs again. Workers that sleep end when they are woken. Those that are blocked in a green thread, whom
-//! any OS thread could wake now, stay where they are, for ever (`Sched::stay_if_condemned`). Dumps no longer look into
-//! locks, which are borrowed too. If nobody waits there is only the report: all stays as it is.
+//! The report is printed, and the process ends, with status 2, as Go's does. Nothing is unwound: an OS thread that waits in
+//! `run`, or for a scope, has lent its frames to threads that are there still. Those that sleep in gthread are no less
+//! alive for it than green ones; once one of them unwound, it could wake others, which would read what it has freed.
+//!
+//! For tests, where the process is to go on, it is a panic instead (`GTHREAD_DEADLOCK=panic`, `testing::check_leaks`): the
+//! *waits* are interrupted, of all threads, green and not. Each that is interrupted withdraws, as one that has timed out
+//! does, and panics, in its own frames. So nothing that was lent goes before who has borrowed it: a scope and a `run` still
+//! wait for their threads, which now end. (Those are not interrupted; nor is a `join`, since the joined thread is, nor who
+//! waits for a lock, which he who has it lets go as he unwinds.) If nobody waits so that he can be interrupted, as in a
+//! circle of locks, the process ends.
+//!
+//! In a test there are always strangers, as libtest's main thread. So panics need less certainty: if all strangers sleep in
+//! a futex, and for no time, they wait for other threads of the process, or for a signal handler, and it is a deadlock all
+//! the same. (The main thread may do so for a time: libtest's does.) The argument above holds for them, with what the kernel
+//! counts of their sleeps as mark. If one does anything else, it is taken for a deadlock when the process has hardly used
+//! the processor for [`IDLE`]; then no more than panics come of it.
 //!
 //! # When it is looked for
 //!
@@ -58,7 +69,6 @@
 //! while a program waits for the outside world the looks become ever rarer. Nothing else pays for it.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::sync::atomic::AtomicI32;
@@ -67,21 +77,31 @@ use std::time::{Duration, Instant};
 
 use super::config::Detection;
 use super::status::{BLOCKING, COVERED, SLEEPING};
-use super::{Census, DEADLOCKED, Sched, live_scheds};
+use super::{Census, Sched, live_scheds};
 use crate::prim::{Ordering, barrier, lock};
-use crate::task::{OsThread, Waiter, os_thread_number};
+use crate::task::{OsAsleep, OsThread, Waiter, Wake, os_thread_number};
 
 /// Until the first look. Doubles with each.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 /// When those who wait are warned, if there is no certainty.
 const WARN_AFTER: Duration = Duration::from_secs(5);
+/// Where a deadlock is a panic: how long it must have been quiet if strangers wait for others.
+const PANIC_AFTER: Duration = Duration::from_secs(1);
+/// There, how long the process must have been idle if strangers may wait for the world outside.
+const IDLE: Duration = Duration::from_secs(10);
+/// A process is idle that uses less than this part of a processor, as a divisor.
+const HARDLY: u32 = 100;
+
+/// What a process that has found itself in a deadlock ends with. Go's.
+const STATUS: i32 = 2;
+
+const REPORT: &str = "all green threads are asleep - deadlock!";
 
 /// What a monitor remembers of the time that its scheduler is quiet.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     quiet: Option<Quiet>,
-    /// Each is said once.
-    reported: bool,
+    /// It is said once.
     warned: bool,
 }
 
@@ -92,6 +112,29 @@ struct Quiet {
     since: Instant,
     next: Instant,
     pause: Duration,
+    idle: Idle,
+}
+
+/// Since when the process has hardly used the processor, and how much it had used then.
+#[derive(Debug)]
+struct Idle {
+    since: Instant,
+    used: Duration,
+}
+
+impl Idle {
+    fn begin(now: Instant) -> Self {
+        Self { since: now, used: processor_time() }
+    }
+
+    /// For how long.
+    fn time(&mut self, now: Instant) -> Duration {
+        let time = now - self.since;
+        if processor_time().saturating_sub(self.used) > time / HARDLY {
+            *self = Self::begin(now);
+        }
+        now - self.since
+    }
 }
 
 impl Watch {
@@ -99,34 +142,42 @@ impl Watch {
     /// again.
     pub(super) fn watch(&mut self, sched: &Arc<Sched>) -> Option<Instant> {
         let first = match sched.config.detection {
-            Detection::On => FIRST_LOOK,
+            Detection::On | Detection::Panic => FIRST_LOOK,
             Detection::Eager => Duration::ZERO,
             Detection::Off => return None,
         };
-        if self.reported || sched.has_timers() {
+        if sched.has_timers() {
             return None;
         }
         let now = Instant::now();
         let picks = sched.picks();
-        let anew = Quiet { picks, since: now, next: now + first, pause: first };
         let quiet = match &mut self.quiet {
             Some(quiet) if quiet.picks == picks => quiet,
-            other => other.insert(anew),
+            other => other.insert(Quiet {
+                picks,
+                since: now,
+                next: now + first,
+                pause: first,
+                idle: Idle::begin(now),
+            }),
         };
         if now >= quiet.next {
             let time = now - quiet.since;
-            match look_twice() {
-                Outcome::Deadlock(scheds) => {
-                    report(&scheds);
-                    self.reported = true;
-                    return None;
+            match look_and_act(sched, time, quiet.idle.time(now)) {
+                Acted::Interrupted => {
+                    self.quiet = None;
+                    return Some(now + FIRST_LOOK);
                 }
-                Outcome::Perhaps(strangers) if time >= WARN_AFTER && !self.warned => {
+                Acted::Perhaps(strangers) if time >= WARN_AFTER && !self.warned => {
                     self.warned = warn(sched, time, &strangers);
                 }
-                Outcome::Perhaps(_) | Outcome::Awake => {}
+                Acted::Perhaps(_) | Acted::Nothing => {}
             }
             quiet.pause *= 2;
+            if sched.interrupts() {
+                // Looks are few in a test, and it waits for what comes of them.
+                quiet.pause = quiet.pause.min(PANIC_AFTER);
+            }
             quiet.next = now + quiet.pause;
             if time < WARN_AFTER {
                 quiet.next = quiet.next.min(quiet.since + WARN_AFTER);
@@ -136,13 +187,65 @@ impl Watch {
     }
 }
 
-/// What two looks at everybody have found.
-enum Outcome {
-    /// Everybody sleeps, for ever. These are all schedulers.
-    Deadlock(Vec<Arc<Sched>>),
+/// What came of a look.
+enum Acted {
+    Nothing,
     /// All green threads sleep, and so do all OS threads but these.
     Perhaps(Vec<i32>),
-    Awake,
+    /// Some of those who wait are about to panic.
+    Interrupted,
+}
+
+/// Looks, and does what is to be done if there is a deadlock. The scheduler has been quiet for `quiet`, and the process idle
+/// for `idle`.
+fn look_and_act(sched: &Sched, quiet: Duration, idle: Duration) -> Acted {
+    static LOOKING: Mutex<()> = Mutex::new(());
+    // Of two monitors that look the second sees what the first has done.
+    let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let scheds = live_scheds();
+    let Some(look) = is_at_rest(|| look(&scheds)) else { return Acted::Nothing };
+    let certain = look.strangers.is_empty();
+    if certain && !scheds.iter().any(|sched| sched.interrupts()) {
+        let dump = Census::take(&scheds).into_dump();
+        end(&format!("\nfatal: {REPORT}\n\n{dump}"));
+    }
+    let is_late = || quiet >= PANIC_AFTER && asleep_for_ever().next().is_some();
+    if !certain && !(sched.interrupts() && is_late()) {
+        return Acted::Perhaps(look.strangers);
+    }
+    let certain = certain || is_at_rest(|| look_closely(&scheds)).is_some();
+    if !certain && idle < IDLE {
+        return Acted::Perhaps(look.strangers);
+    }
+    let census = Census::take(&scheds);
+    let interrupted = interrupt_all(&scheds);
+    if interrupted.is_empty() && !certain {
+        return Acted::Perhaps(look.strangers);
+    }
+    let dump = census.into_dump();
+    if interrupted.is_empty() {
+        end(&format!(
+            "\nfatal: {REPORT} Nobody waits where it could be a panic, so the process ends.\n\n{dump}"
+        ));
+    }
+    say(&format!(
+        "\nerror: {REPORT} It is a panic in those who wait. (To end the process instead: GTHREAD_DEADLOCK=on.)\n\n{dump}"
+    ));
+    interrupted.into_iter().for_each(super::wake);
+    Acted::Interrupted
+}
+
+/// Ends all waits that may be interrupted, so that they panic once they are woken.
+fn interrupt_all(scheds: &[Arc<Sched>]) -> Vec<Wake> {
+    let interrupt = scheds.iter().filter(|sched| sched.interrupts());
+    let tasks = interrupt.flat_map(|sched| sched.interrupt_sleepers()).map(Wake::Green);
+    let threads = OsThread::all_asleep();
+    tasks.chain(threads.iter().filter_map(OsAsleep::interrupt)).collect()
+}
+
+/// The OS threads that wait in gthread without a deadline.
+fn asleep_for_ever() -> impl Iterator<Item = OsAsleep> {
+    OsThread::all_asleep().into_iter().filter(|thread| !thread.has_deadline())
 }
 
 /// What no other sleep of any thread has.
@@ -168,15 +271,6 @@ struct Look {
     strangers: Vec<i32>,
 }
 
-fn look_twice() -> Outcome {
-    let scheds = live_scheds();
-    match is_at_rest(|| look(&scheds)) {
-        None => Outcome::Awake,
-        Some(look) if look.strangers.is_empty() => Outcome::Deadlock(scheds),
-        Some(look) => Outcome::Perhaps(look.strangers),
-    }
-}
-
 /// What two looks in a row see if they see the same, and none sees somebody awake.
 fn is_at_rest<L: PartialEq>(look: impl Fn() -> Option<L>) -> Option<L> {
     let first = look()?;
@@ -186,8 +280,8 @@ fn is_at_rest<L: PartialEq>(look: impl Fn() -> Option<L>) -> Option<L> {
 
 /// One look at everybody; none if some scheduler is not at rest.
 fn look(scheds: &[Arc<Sched>]) -> Option<Look> {
-    let outside = OsThread::all_asleep().into_iter();
-    let mut marks: Marks = outside.map(|(n, id, word)| (n, Mark::Outside(id, word))).collect();
+    let mark = |thread: OsAsleep| (thread.number(), Mark::Outside(thread.id(), thread.mark));
+    let mut marks: Marks = asleep_for_ever().map(mark).collect();
     for sched in scheds {
         sched.mark(&mut marks)?;
     }
@@ -200,6 +294,45 @@ fn look(scheds: &[Arc<Sched>]) -> Option<Look> {
         }
     }
     Some(look)
+}
+
+/// A look that takes strangers for asleep which wait for others; none if one may be doing anything else.
+fn look_closely(scheds: &[Arc<Sched>]) -> Option<(Look, Vec<String>)> {
+    let look = look(scheds)?;
+    if OsThread::all_asleep().iter().any(OsAsleep::has_deadline) {
+        // Those are strangers, until then.
+        return None;
+    }
+    let marks: Option<_> = look.strangers.iter().map(|&thread| waits_for_others(thread)).collect();
+    Some((look, marks?))
+}
+
+/// If an OS thread sleeps in a futex, for no time: what no other sleep of it has. Its call, and how often it has run.
+///
+/// The main thread may do so for a time, as libtest's does while a test runs.
+#[cfg(target_os = "linux")]
+fn waits_for_others(thread: i32) -> Option<String> {
+    let read = |file| std::fs::read_to_string(format!("/proc/self/task/{thread}/{file}")).ok();
+    let (runs, call) = (read("schedstat")?, read("syscall")?);
+    let mut words = call.split_ascii_whitespace();
+    let number: i64 = words.next()?.parse().ok()?;
+    // Its fourth argument is the time.
+    let time = words.nth(3)?;
+    let waits = number == libc::SYS_futex && (time == "0x0" || thread as u32 == std::process::id());
+    waits.then(|| call + &runs)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn waits_for_others(_: i32) -> Option<String> {
+    None
+}
+
+/// What the process has used of the processor so far.
+fn processor_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the place is ours; the clock is there on all Unix systems. If it fails, nothing is said.
+    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// An OS thread of gthread's own that never wakes a green thread; zero, which none has, if there is none.
@@ -272,74 +405,28 @@ impl Sched {
         self.workers().all(|remote| remote.own.status.state() == SLEEPING)
     }
 
-    /// Whether some worker is blocked in a task. Of a condemned scheduler: for ever.
-    pub(super) fn is_blocked(&self) -> bool {
-        self.workers().any(|remote| matches!(remote.own.status.state(), BLOCKING | COVERED))
-    }
-
     /// Whether an OS thread waits for one of its tasks.
     fn is_waited_for(&self) -> bool {
         let outside = |waiter: &Waiter| matches!(waiter, Waiter::Os(_));
         lock(&self.joiners).as_ref().is_some_and(|joiners| joiners.iter().any(outside))
     }
 
-    /// No task of it ever runs again: all sleep, and whoever wakes ends, or stays where it is.
-    fn condemn(&self) {
-        self.unregister();
-        // A dump may be looking into locks that are about to be freed.
-        let _going = self.world.keep_going();
-        self.condemned.store(true, Ordering::SeqCst);
-        self.stopped.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether there was a deadlock. Whoever was woken by one that was told of it sees that.
-    pub(crate) fn is_condemned(&self) -> bool {
-        self.condemned.load(Ordering::Relaxed)
-    }
-
-    /// A task that blocked its OS thread was woken: if that is too late it never returns, because what it has
-    /// borrowed is gone.
+    /// Whether a deadlock is a panic in those of its tasks that wait.
     #[inline]
-    pub(super) fn stay_if_condemned(&self) {
-        if self.is_condemned() {
-            stay();
-        }
+    pub(crate) fn interrupts(&self) -> bool {
+        self.config.detection == Detection::Panic
     }
 }
 
-/// Says that there is a deadlock, and ends it for those who wait outside.
-fn report(scheds: &[Arc<Sched>]) {
-    static REPORTING: Mutex<()> = Mutex::new(());
-    // Two monitors may have found it.
-    let _reporting = REPORTING.lock().unwrap_or_else(PoisonError::into_inner);
-    if scheds.iter().any(|sched| sched.is_stopped()) {
-        return;
-    }
-    let dump = Census::take(scheds).into_dump();
-    let waited_for = scheds.iter().any(|sched| sched.is_waited_for());
-    let hangs = if waited_for {
-        ""
-    } else {
-        "Nobody waits in run() or join() who could be told, so the process stays as it is.\n"
-    };
-    say(&format!("\nfatal: all green threads are asleep - deadlock!\n{hangs}\n{dump}"));
-    if waited_for {
-        scheds.iter().for_each(|sched| sched.condemn());
-        scheds.iter().for_each(|sched| sched.abandon_joiners(DEADLOCKED));
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn stay() -> ! {
-    loop {
-        std::thread::park();
-    }
+/// Ends the process. No other thread of it does anything any more, or ever will.
+fn end(text: &str) -> ! {
+    say(text);
+    std::process::exit(STATUS)
 }
 
 /// Says that there may be a deadlock, if somebody waits for it: true if so.
 fn warn(sched: &Arc<Sched>, time: Duration, strangers: &[i32]) -> bool {
-    if !sched.is_waited_for() || !sched.all_workers_sleep() {
+    if !(sched.is_waited_for() || does_main_wait()) || !sched.all_workers_sleep() {
         return false;
     }
     let names = strangers.iter().filter_map(|thread| {
@@ -347,17 +434,19 @@ fn warn(sched: &Arc<Sched>, time: Duration, strangers: &[i32]) -> bool {
         Some(format!("{} ({thread})", name.trim()))
     });
     let names = names.collect::<Vec<_>>().join(", ");
-    let mut text = String::new();
-    let _ = write!(
-        text,
+    say(&format!(
         "\nwarning: all green threads have been asleep for {} s, and an OS thread waits for one of them. \
          That is a deadlock, unless one of these OS threads wakes one: {names}. (To have this not said: \
          GTHREAD_DEADLOCK=off, or RuntimeBuilder::deadlock_detection.)\n\n{}",
         time.as_secs(),
         Census::take(&live_scheds()).into_dump(),
-    );
-    say(&text);
+    ));
     true
+}
+
+/// Whether the main thread waits in gthread, and not for a time.
+fn does_main_wait() -> bool {
+    asleep_for_ever().any(|thread| thread.number() as u32 == std::process::id())
 }
 
 fn say(text: &str) {

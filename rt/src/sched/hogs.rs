@@ -9,7 +9,7 @@
 //!
 //! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
 //! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without saying so, or never
-//! pauses; therefore the monitor lets in one more when nobody has been for some time.
+//! pauses; therefore the monitor lets in as many again when nobody has been for some time.
 //!
 //! To be a hog is forgotten when a turn ends otherwise than by suspending, as by a fork, and after some turns that were
 //! short: of processor time, since one that keeps its worker by waiting for the kernel is no hog, and any number of those
@@ -29,22 +29,21 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use super::Sched;
-use super::remote::Remote;
+use super::os_state::own_time;
 use super::status::COVERED;
 use super::worker::Worker;
 use crate::prim::{Mutex, lock};
 use crate::task::{Hog, TaskRef};
 
 /// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
-const SHORTEST: Duration = Duration::from_millis(2);
+pub(super) const SHORTEST: Duration = Duration::from_millis(2);
 
 /// A hog is known for so many short turns, since it may wait in between to pass on what it has computed.
 const CREDIT: u8 = 8;
 
-/// How long nobody was let in, though some wait, before a turn seems to have no end and the monitor lets in one more.
-/// Doubles with each of those.
+/// How long nobody was let in, though some wait, before the turns seem to have no end and the monitor lets in as many again.
+/// So much longer as there are more turns than processors.
 const PATIENCE: Duration = Duration::from_millis(100);
-const MAX_DOUBLINGS: usize = 6;
 
 /// The hogs of a scheduler.
 #[derive(Debug)]
@@ -99,10 +98,11 @@ impl<T> Line<T> {
         if self.has_room() { self.admit() } else { None }
     }
 
-    /// One more turn seems to have no end, so there is room for another: who is next.
-    fn widen(&mut self) -> Option<T> {
-        self.extra += 1;
-        self.admit()
+    /// The turns seem to have no end, so there is room for as many again: who is next.
+    fn widen(&mut self) -> Vec<T> {
+        let next: Vec<T> = (0..self.running).map_while(|_| self.admit()).collect();
+        self.extra += next.len();
+        next
     }
 
     /// Lets the next in.
@@ -136,6 +136,11 @@ impl Hogs {
         lock(&self.line).waiting.push_back(task);
     }
 
+    /// Takes the first out of the line, which nobody is let in from any more.
+    pub(super) fn take_waiting(&self) -> Option<TaskRef> {
+        lock(&self.line).waiting.pop_front()
+    }
+
     /// Whether none waits in the line. Who stopped to run before this has put nobody there since.
     pub(super) fn nobody_waits(&self) -> bool {
         lock(&self.line).waiting.is_empty()
@@ -159,19 +164,21 @@ impl SeenLine {
         Self { turns: 0, since: Instant::now() }
     }
 
-    /// Lets one more in if nobody has been for some time: it is the caller's to make runnable.
-    pub(super) fn look(&mut self, hogs: &Hogs) -> Option<TaskRef> {
+    /// Lets some in if nobody was for some time: they are the caller's to make runnable.
+    pub(super) fn look(&mut self, hogs: &Hogs, processors: usize) -> Vec<TaskRef> {
         let mut line = lock(&hogs.line);
         let now = Instant::now();
         if self.turns != line.turns || line.waiting.is_empty() {
             *self = Self { turns: line.turns, since: now };
-            return None;
+            return Vec::new();
         }
-        let beyond = line.extra.min(MAX_DOUBLINGS);
-        if now - self.since < PATIENCE * 2_u32.pow(beyond as u32) {
-            return None;
+        let patience = PATIENCE * line.running.max(processors) as u32 / processors as u32;
+        if now - self.since < patience {
+            return Vec::new();
         }
-        line.widen().inspect(|&task| mark_admitted(task))
+        let next = line.widen();
+        next.iter().for_each(|&task| mark_admitted(task));
+        next
     }
 }
 
@@ -216,7 +223,7 @@ impl Worker {
     fn note_turn(&self, task: TaskRef) {
         let credit = task.hog.replace(Hog::No).credit();
         self.turn.set(Some(Turn { began: Instant::now(), credit }));
-        self.core.remote.own.begin_cover(thread_time(OWN));
+        self.core.remote.own.begin_cover(own_time());
     }
 
     /// The running task suspends, and is still ours. Notes whether it was long.
@@ -229,7 +236,7 @@ impl Worker {
 
     #[cold]
     fn judge_turn(&self, task: TaskRef) {
-        let long = self.core.remote.own.used_since_cover(thread_time(OWN)) >= SHORTEST;
+        let long = self.core.remote.own.used_since_cover(own_time()) >= SHORTEST;
         let left = self.turn.get().map_or(0, |turn| turn.credit.saturating_sub(1));
         task.hog.set(Hog::known(if long { CREDIT } else { left }));
     }
@@ -287,35 +294,6 @@ impl Sched {
     }
 }
 
-/// The clock of the OS thread that asks.
-const OWN: libc::clockid_t = libc::CLOCK_THREAD_CPUTIME_ID;
-
-/// The processor time, in nanoseconds, that a worker has used before it was found stuck in a task: zero if that cannot
-/// be told. If it is in none, what it runs next is not to blame.
-pub(super) fn time_used(remote: &Remote) -> u64 {
-    if remote.current().is_none() {
-        return u64::MAX;
-    }
-    if cfg!(target_os = "linux") { thread_time(clock_of(remote.parker.thread_id())) } else { 0 }
-}
-
-/// Linux's number for the processor clock of a thread of this process, as `pthread_getcpuclockid` makes it. That one must
-/// not be asked about a thread that has ended; the kernel may.
-const fn clock_of(thread: i32) -> libc::clockid_t {
-    const PER_THREAD: libc::clockid_t = 6;
-    (!thread << 3) | PER_THREAD
-}
-
-/// What such a clock shows, in nanoseconds; zero if there is none.
-fn thread_time(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes to `time` only.
-    match unsafe { libc::clock_gettime(clock, &raw mut time) } {
-        0 => Duration::new(time.tv_sec as u64, time.tv_nsec as u32).as_nanos() as u64,
-        _ => 0,
-    }
-}
-
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
@@ -342,32 +320,21 @@ mod tests {
     #[test]
     fn turns_without_an_end_are_not_counted() {
         let mut line = Line::new(LIMIT);
-        (0..6).for_each(|hog| _ = line.enter(hog));
-        assert_eq!(line.widen(), Some(2));
-        // One of those that pause; the other two do not.
-        assert_eq!(line.leave(false), Some(3));
+        (0..8).for_each(|hog| _ = line.enter(hog));
+        assert_eq!(line.widen(), [2, 3]);
+        assert_eq!((line.running, line.extra), (4, 2));
+        // Two of those that pause; the others do not.
         assert_eq!(line.leave(false), Some(4));
+        assert_eq!(line.leave(false), Some(5));
         // They do.
         assert_eq!(line.leave(true), None);
-        assert_eq!(line.leave(true), Some(5));
-        assert_eq!([line.leave(false), line.leave(false)], [None, None]);
+        assert_eq!(line.leave(true), None);
+        assert_eq!(line.leave(false), Some(6));
+        // As many again as there are, but no more than wait.
+        assert_eq!(line.widen(), [7]);
+        assert_eq!((line.running, line.extra), (3, 1));
+        assert_eq!([(); 3].map(|()| line.leave(false)), [None; 3]);
         assert_eq!((line.running, line.extra), (0, 0));
-    }
-
-    #[test]
-    fn the_clock_of_a_thread_can_be_read_by_another() {
-        let number = crate::task::os_thread_number();
-        let of_this = move || thread_time(clock_of(number));
-        let before = of_this();
-        let end = Instant::now() + Duration::from_secs(10);
-        while cfg!(target_os = "linux") && of_this() < before + 1_000_000 {
-            assert!(Instant::now() < end, "it stands still");
-        }
-        let seen = std::thread::spawn(of_this).join().unwrap();
-        assert!(seen >= before && thread_time(OWN) >= seen);
-        /// Linux numbers no thread so high.
-        const NONE: i32 = 1 << 22;
-        assert_eq!(thread_time(clock_of(NONE)), 0);
     }
 }
 

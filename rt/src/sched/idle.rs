@@ -3,7 +3,7 @@
 //!
 //! Invariants:
 //! - `word` counts: `searching` workers look for work, `running` workers are awake and not blocked
-//!   (the searching among them), `sleeping` workers are in `sleepers`.
+//!   (the searching among them), `sleeping` workers are in `sleepers`. Beside them it has how many may run.
 //! - A worker enters and leaves `sleepers` under its lock, and `sleeping` changes with it.
 //! - Whoever takes a worker out of `sleepers` has counted it as running and searching, and owes it
 //!   exactly one wake; a worker that takes itself out is owed none.
@@ -15,6 +15,7 @@ use crate::prim::{AtomicU64, Mutex, Ordering, barrier, fence, lock};
 const SEARCHING: u64 = 1;
 const RUNNING: u64 = 1 << 16;
 const SLEEPING: u64 = 1 << 32;
+const LIMIT: u64 = 1 << 48;
 const FIELD: u64 = 0xffff;
 
 #[derive(Clone, Copy)]
@@ -26,6 +27,14 @@ impl Counts {
     }
     fn running(self) -> u64 {
         (self.0 / RUNNING) & FIELD
+    }
+    /// How many may run.
+    fn limit(self) -> u64 {
+        self.0 / LIMIT
+    }
+    /// Whether fewer run than may.
+    fn has_room(self) -> bool {
+        self.running() < self.limit()
     }
 }
 
@@ -64,8 +73,6 @@ impl Announced {
 pub(crate) struct Idle {
     /// Read at every push, so in a line with nothing that is written more often.
     word: CachePadded<AtomicU64>,
-    /// How many workers may run at once.
-    limit: u64,
     sleepers: Mutex<Vec<u32>>,
 }
 
@@ -73,8 +80,7 @@ impl Idle {
     /// `limit` workers, all counted as running; a worker starts by looking for work.
     pub(crate) fn new(limit: u32) -> Self {
         Self {
-            word: CachePadded::new(AtomicU64::new(u64::from(limit) * RUNNING)),
-            limit: u64::from(limit),
+            word: CachePadded::new(AtomicU64::new(u64::from(limit) * (LIMIT + RUNNING))),
             sleepers: Mutex::new(Vec::new()),
         }
     }
@@ -89,7 +95,7 @@ impl Idle {
     pub(crate) fn notify(&self) -> Summon {
         barrier::light();
         let counts = self.counts();
-        if counts.searching() > 0 || counts.running() >= self.limit {
+        if counts.searching() > 0 || !counts.has_room() {
             return Summon::Nobody;
         }
         self.summon()
@@ -105,9 +111,28 @@ impl Idle {
     fn summon(&self) -> Summon {
         let mut sleepers = lock(&self.sleepers);
         let counts = self.counts();
-        if counts.searching() > 0 || counts.running() >= self.limit {
+        if counts.searching() > 0 || !counts.has_room() {
             return Summon::Nobody;
         }
+        self.take_any(&mut sleepers)
+    }
+
+    /// As [`Idle::notify_outside`], though somebody searches: for work that is worth several workers at once.
+    pub(crate) fn notify_another(&self) -> Summon {
+        fence(Ordering::SeqCst);
+        let mut sleepers = lock(&self.sleepers);
+        if self.counts().has_room() { self.take_any(&mut sleepers) } else { Summon::Nobody }
+    }
+
+    /// So many workers may run from now on. The caller, which is the only one to change that, looks at the queues afterwards
+    /// (§5).
+    pub(crate) fn set_limit(&self, limit: u64) {
+        let change = limit.wrapping_sub(self.counts().limit());
+        self.word.fetch_add(change.wrapping_mul(LIMIT), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    fn take_any(&self, sleepers: &mut Vec<u32>) -> Summon {
         match sleepers.pop() {
             Some(worker) => {
                 self.word.fetch_add((SEARCHING + RUNNING).wrapping_sub(SLEEPING), Ordering::SeqCst);
@@ -201,7 +226,8 @@ impl Idle {
 
     /// Whether more workers run than should, so that one must retire.
     pub(crate) fn over_limit(&self) -> bool {
-        self.counts().running() > self.limit
+        let counts = self.counts();
+        counts.running() > counts.limit()
     }
 
     /// Whether no worker is awake but those that are blocked.
@@ -217,7 +243,7 @@ impl Idle {
 
     /// Whether fewer workers run than may.
     pub(crate) fn has_room(&self) -> bool {
-        self.counts().running() < self.limit
+        self.counts().has_room()
     }
 
     /// Whether no other worker runs. A hint, for one that does.
@@ -229,7 +255,7 @@ impl Idle {
     #[inline]
     pub(crate) fn is_hungry(&self) -> bool {
         let counts = self.counts();
-        counts.searching() > 0 || counts.running() < self.limit
+        counts.searching() > 0 || counts.has_room()
     }
 
     /// Whether nobody is looking for work.

@@ -1,13 +1,15 @@
 //! The scheduler: workers, their queues, who sleeps and who wakes them.
 //!
-//! - [`config`] is what one is started with, [`start`] how it starts and how it ends.
+//! - [`config`] is what one is started with, [`start`] how it starts and how it ends, [`last`] what becomes of its tasks
+//!   then.
 //! - [`worker`] is the loop that runs tasks, [`pick`] which is next, [`urge`] what may go before; [`steal`] what a
 //!   worker without work does.
 //! - [`push`] is where a worker puts what becomes runnable, [`beside`] whether others are to run it, [`share`]
 //!   whether they may; [`queues`] are its own, [`biased`] the lock of the private ones; [`halves`] has what is not a
 //!   task yet.
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
-//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them.
+//! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them; [`timed_joiners`]
+//!   has who waits for a task until a deadline.
 //! - [`monitor`] covers for workers that are stuck, [`hogs`] has those that will be run beside them.
 //! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
@@ -35,7 +37,9 @@ mod heap;
 mod hogs;
 mod hot;
 mod idle;
+mod last;
 mod monitor;
+mod os_state;
 mod overflow;
 mod panic_names;
 mod parker;
@@ -54,6 +58,8 @@ mod slice;
 mod start;
 mod status;
 mod steal;
+mod stuck;
+mod timed_joiners;
 mod timers;
 mod urge;
 mod watch;
@@ -76,6 +82,7 @@ use chaos::Chaos;
 use driver::Driver;
 use hogs::Hogs;
 use idle::{Idle, Summon};
+use last::LastTurns;
 use monitor::Monitor;
 use pause::Pause;
 use remote::Remote;
@@ -90,11 +97,9 @@ pub(crate) use halves::Deferred;
 pub(crate) use overflow::explain_overflows;
 pub(crate) use registry::live_scheds;
 pub(crate) use sigquit::dump_on_sigquit;
-pub(crate) use start::{DEADLOCKED, default_sched};
+pub(crate) use start::default_sched;
+pub(crate) use timed_joiners::TimedJoiners;
 pub(crate) use worker::Worker;
-
-/// OS threads that a scheduler may start beyond its workers, to cover for blocked ones.
-const MAX_SPARES: usize = 1024;
 
 /// One scheduler: what its workers, its tasks and its `Runtime` share.
 ///
@@ -124,14 +129,16 @@ pub(crate) struct Sched {
     rescue_pause: Pause,
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
-    stopped: AtomicBool,
-    /// Stopped by a deadlock, see [`deadlock`].
-    condemned: AtomicBool,
+    /// Read by whoever claims a task. In a line that nobody writes.
+    stopped: CachePadded<AtomicBool>,
+    last_turns: LastTurns,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
     cores: Mutex<Vec<Core>>,
     /// Who waits outside for tasks to end; `None` once stopped.
     joiners: Mutex<Option<Vec<Waiter>>>,
+    /// Who waits, inside or outside, for a task to end or for a deadline.
+    pub(crate) timed_joiners: TimedJoiners,
 }
 
 /// What is counted but not by a worker. In a line of its own: beside it is what workers read at every pick.
@@ -145,7 +152,7 @@ struct Tally {
 
 impl Sched {
     /// A counted handle to the scheduler of `task`, for use outside its workers.
-    fn of(task: TaskRef) -> Arc<Self> {
+    pub(crate) fn of(task: TaskRef) -> Arc<Self> {
         let sched = std::ptr::from_ref(task.sched());
         // SAFETY: schedulers live in an `Arc` (`start`), and this one is alive: the caller has the
         // task, whose slot counts as in use until it is freed.
@@ -229,7 +236,9 @@ impl Sched {
         self.workers().any(|worker| worker.has_private())
     }
 
-    fn is_stopped(&self) -> bool {
+    /// Whether its tasks never run again, except for a last turn.
+    #[inline]
+    pub(crate) fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
@@ -273,8 +282,9 @@ impl Sched {
     /// Notes how much of its stack a thread has used, and empties the stack for the next.
     #[cold]
     pub(crate) fn profile_stack(&self, site: &'static Location<'static>, slot: &Slot) {
-        let used = slot.high_water();
         // SAFETY: the thread has ended, and the slot is not back in the pool yet.
+        let used = unsafe { slot.high_water() };
+        // SAFETY: as above.
         unsafe { slot.give_back() };
         let mut sites = lock(&self.stack_sites);
         let stack_use = sites.entry(site).or_default();
@@ -350,6 +360,11 @@ pub(crate) fn wake(wake: Wake) {
         Wake::Green(task) => schedule(task, Worker::push_woken),
         Wake::Os(thread) => thread.unpark(),
     }
+}
+
+/// Makes a task runnable that was just made on this worker, which goes on with what it does.
+pub(crate) fn queue(task: TaskRef) {
+    schedule(task, Worker::push_ready);
 }
 
 /// The green thread that calls has to wait for a lock.

@@ -21,12 +21,10 @@ use std::time::{Duration, Instant};
 use gthread_arch::stacks::Trim;
 
 use super::deadlock::Watch;
-use super::idle::Summon;
 use super::parker::Parker;
-use super::remote::{Remote, Rescue};
-use super::status::{COVERED, NORMAL};
-use super::{MAX_SPARES, Sched, hogs, say};
-use crate::prim::{AtomicBool, AtomicUsize, Ordering, barrier, fence};
+use super::stuck::{Look, Stuck};
+use super::{Sched, hogs, say};
+use crate::prim::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// The shortest and longest time between looks. Short after something was found to do, then backing
 /// off, as Go's does. Not shorter, since each look takes a processor from whoever runs, who may have a lock.
@@ -35,15 +33,7 @@ const MAX_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks at the shortest interval before it grows.
 const CALM_LOOKS: u32 = 5;
 
-/// How long a worker must have been stuck before another runs in its place. Doubles with every worker
-/// that is covered already, beyond as many as there are processors for, so that many long computations do not become
-/// as many OS threads; nor many workers that the machine has no processor for, and that only look stuck.
-const COVER_AFTER: Duration = Duration::from_millis(10);
-const MAX_DOUBLINGS: u32 = 7;
-
-/// How long a worker must have been stuck before its private tasks are given to those who have none.
-const RESCUE_AFTER: Duration = MIN_INTERVAL;
-/// The longest time between looks while that may come to be needed.
+/// The longest time between looks while work waits for a worker that may be stuck.
 const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How long it dozes when no worker runs: this at first, then twice as long each time; when that is more than
@@ -67,20 +57,22 @@ pub(super) struct Monitor {
     complained: AtomicBool,
     /// It has taken tasks from a stuck worker, and nobody has said that he has them.
     rescued: AtomicBool,
-    /// So many workers are covered without growing patience.
-    at_once: u32,
+    /// Work waits behind tasks that compute.
+    stalled: AtomicBool,
+    /// How many OS threads the machine runs at once.
+    processors: usize,
 }
 
 impl Monitor {
-    pub(super) fn new(workers: u32) -> Self {
-        let processors = thread::available_parallelism().map_or(1, |n| n.get() as u32);
+    pub(super) fn new() -> Self {
         Self {
-            at_once: workers.min(processors),
+            processors: thread::available_parallelism().map_or(1, usize::from),
             parker: Parker::new(),
             dormant: AtomicBool::new(false),
             spares_wanted: AtomicUsize::new(0),
             complained: AtomicBool::new(false),
             rescued: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
         }
     }
 
@@ -108,6 +100,20 @@ impl Monitor {
         self.rescued.load(Ordering::Relaxed) && self.rescued.swap(false, Ordering::Relaxed)
     }
 
+    /// It has taken tasks from a worker, which was not covered: then that is to be judged.
+    pub(super) fn note_rescue(&self, to_judge: bool) {
+        self.rescued.fetch_or(to_judge, Ordering::Relaxed);
+    }
+
+    /// Whether work waits behind tasks that compute: a hint for those who come to help.
+    pub(super) fn sees_stall(&self) -> bool {
+        self.stalled.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_stall(&self, stalled: bool) {
+        self.stalled.store(stalled, Ordering::Relaxed);
+    }
+
     /// The system's number of its OS thread.
     pub(super) fn thread_id(&self) -> i32 {
         self.parker.thread_id()
@@ -117,13 +123,6 @@ impl Monitor {
         self.spares_wanted.fetch_add(1, Ordering::SeqCst);
         self.parker.unpark();
     }
-}
-
-/// What the monitor remembers of a worker.
-#[derive(Clone, Copy)]
-struct Seen {
-    moves: u64,
-    since: Instant,
 }
 
 /// How long no worker has run, as far as the monitor has seen.
@@ -152,37 +151,38 @@ impl Rest {
 pub(super) fn run(sched: &Arc<Sched>) {
     let monitor = &sched.monitor;
     monitor.parker.adopt();
-    let mut seen: Vec<Seen> = Vec::new();
+    let mut stuck = Stuck::default();
     let mut interval = MIN_INTERVAL;
     let mut calm = 0;
     let mut trim_at = None;
-    // The OS has refused the last spare.
-    let mut short = false;
+    // The last spare could not be had: until when not to ask for another.
+    let mut refused: Option<Instant> = None;
     let mut watch = Watch::default();
     let mut rest = Rest { picks: 0, doze: DOZE };
     let mut hogs = hogs::SeenLine::new();
     while !sched.is_stopped() {
         for _ in 0..monitor.spares_wanted.swap(0, Ordering::SeqCst) {
-            short = !sched.start_spare();
+            refused = (!sched.start_spare()).then(|| Instant::now() + MAX_INTERVAL);
         }
         sched.advance_clock();
         sched.fire_late_timers();
         trim_at = trim(sched, trim_at);
         if sched.is_quiet() {
-            let doze = rest.doze(sched.picks()).or(short.then_some(MAX_INTERVAL));
+            let doze = rest.doze(sched.picks()).or(refused.map(|_| MAX_INTERVAL));
             sleep_while_quiet(sched, doze, &mut trim_at, &mut watch);
-            short = short && retry_spare(sched);
-            seen.clear();
+            refused = refused.filter(|_| retry_spare(sched));
+            stuck.observe(sched, Instant::now());
             interval = MIN_INTERVAL;
             calm = 0;
             continue;
         }
         // Whatever runs leaves stacks behind.
         trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
-        if let Some(hog) = hogs.look(&sched.hogs) {
-            sched.inject(hog);
-        }
-        if look(sched, &mut seen) {
+        let let_in = hogs.look(&sched.hogs, monitor.processors);
+        let_in.into_iter().for_each(|hog| sched.inject(hog));
+        refused = refused.filter(|until| Instant::now() < *until);
+        let look = stuck.look(sched, monitor.processors, refused.is_none());
+        if look == Look::Acted {
             interval = MIN_INTERVAL;
             calm = 0;
         } else if calm < CALM_LOOKS {
@@ -190,7 +190,9 @@ pub(super) fn run(sched: &Arc<Sched>) {
         } else {
             interval = (interval * 2).min(MAX_INTERVAL);
         }
-        let hungry = sched.urge_workers() || sched.idle.has_room() && sched.has_private();
+        let hungry = sched.urge_workers()
+            || look == Look::Watch
+            || sched.idle.has_room() && sched.has_private();
         let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
         let now = Instant::now();
         let until = sched.watch_timers(Some(now + interval.min(longest)));
@@ -253,105 +255,25 @@ fn retry_spare(sched: &Arc<Sched>) -> bool {
     wanted
 }
 
-/// Looks at every worker: true if something had to be done.
-fn look(sched: &Arc<Sched>, seen: &mut Vec<Seen>) -> bool {
-    let now = Instant::now();
-    let mut acted = false;
-    let mut covered: u32 = 0;
-    let mut private = false;
-    let mut stuck: Option<(usize, Duration)> = None;
-    for (index, remote) in sched.workers().enumerate() {
-        let moves = remote.moves();
-        if index == seen.len() {
-            seen.push(Seen { moves, since: now });
-        }
-        let last = &mut seen[index];
-        if last.moves != moves {
-            *last = Seen { moves, since: now };
-            continue;
-        }
-        // It has not moved on since the last look: it sleeps, or is inside a task.
-        match remote.own.status.state() {
-            NORMAL => {
-                let time = now - last.since;
-                if stuck.is_none_or(|(_, longest)| time > longest) {
-                    stuck = Some((index, time));
-                }
-                private |= remote.has_private();
-                let may = || sched.idle.has_room() && sched.rescue_pause.until(now).is_none();
-                if time >= RESCUE_AFTER && may() {
-                    acted |= sched.rescue(remote, Rescue::Some);
-                }
-            }
-            COVERED => covered += 1,
-            _ => {}
-        }
-    }
-    let work = sched.has_work();
-    if !(work || private) || !sched.idle.nobody_searches() {
-        return acted;
-    }
-    if sched.idle.has_room() {
-        if !work {
-            return acted;
-        }
-        let summon = sched.idle.notify_outside();
-        sched.answer(summon);
-        // A spare may not be had, so asking for one is no reason to look again at once.
-        return acted || matches!(summon, Summon::Worker(_));
-    }
-    // Those that gave up their places themselves are no more than may.
-    let covered = covered.saturating_sub(sched.hogs.running() as u32);
-    let beyond = covered.saturating_sub(sched.monitor.at_once - 1);
-    let patience = COVER_AFTER * 2_u32.pow(u32::min(beyond, MAX_DOUBLINGS));
-    match stuck {
-        Some((index, time)) if time >= patience => cover(sched, index) || acted,
-        _ => acted,
-    }
-}
-
-/// Lets another worker run in the place of a stuck one.
-fn cover(sched: &Arc<Sched>, index: usize) -> bool {
-    let Some(remote) = sched.remotes()[index].get() else { return false };
-    // Before: who sees that it is covered sees this.
-    remote.own.begin_cover(hogs::time_used(remote));
-    if !remote.own.status.cover() {
-        return false;
-    }
-    sched.idle.block();
-    // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
-    barrier::heavy();
-    sched.rescue(remote, Rescue::All);
-    sched.answer(sched.idle.notify_outside());
-    true
-}
-
 /// The monitor's part of the scheduler: OS threads that come and go.
 impl Sched {
-    /// Gives private tasks of a stuck worker to whoever is free: whether there were some.
-    fn rescue(&self, worker: &Remote, what: Rescue) -> bool {
-        let mut tasks = worker.rescue(what);
-        let most = if what == Rescue::All { usize::MAX } else { 1 };
-        let halves = std::iter::from_fn(|| self.rescue_half(worker));
-        tasks.extend(halves.take(most - tasks.len().min(most)));
-        let any = !tasks.is_empty();
-        if any {
-            self.tally.moved_on.fetch_add(1, Ordering::Relaxed);
-            self.monitor.rescued.fetch_or(what == Rescue::Some, Ordering::Relaxed);
-        }
-        tasks.into_iter().for_each(|task| self.inject(task));
-        any
-    }
-
     /// Starts the spare that `Idle` has counted already: whether one could be had.
     fn start_spare(self: &Arc<Self>) -> bool {
         let refused = match self.spare_core() {
-            None => format!("{MAX_SPARES} are there already"),
+            None => format!(
+                "there are {} spare OS threads in their places, the most that are allowed. Allow more with \
+                 RuntimeBuilder::max_spares or GTHREAD_MAX_SPARES, or block fewer: waiting in gthread's own channels, \
+                 locks and sleep keeps no OS thread",
+                self.config.max_spares,
+            ),
             Some(core) => match self.start_worker(core, true) {
                 Ok(()) => return true,
                 Err((core, error)) => {
                     self.keep_core(*core);
-                    error.to_string()
+                    format!(
+                        "no spare OS thread can be started in their places: {error}. The limit may be ulimit -u or \
+                         the control group's pids.max"
+                    )
                 }
             },
         };
@@ -359,9 +281,8 @@ impl Sched {
         self.idle.spare_failed();
         if !self.monitor.complained.swap(true, Ordering::Relaxed) {
             say::line(format_args!(
-                "gthread: all workers are blocked, and no spare OS thread can be started: {refused}. \
-                 Green threads that are ready wait until a worker is free. The limit may be \
-                 ulimit -u or the control group's pids.max"
+                "gthread: all workers are blocked, and {refused}. Green threads that are ready wait until a worker is \
+                 free."
             ));
         }
         false

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use gthread_arch::stacks::{Slot, on_fault};
 
 use super::current;
+use crate::dump::Quoted;
 use crate::task::TaskRef;
 
 /// Where the program's code begins in memory: what addresses in it are counted from.
@@ -33,7 +34,8 @@ fn install() {
         // SAFETY: as above.
         CODE.store(unsafe { info.assume_init() }.dli_fbase as usize, Relaxed);
     }
-    let _ = on_fault(explain);
+    // SAFETY: `explain` writes a text in its frame, and aborts: it allocates, locks and unwinds nothing.
+    let _ = unsafe { on_fault(explain) };
 }
 
 /// Ends the process with an explanation if the fault is the running thread's, in the guard of its stack.
@@ -78,7 +80,7 @@ fn describe(
         Some(task) => {
             write!(text, "\ngreen thread {}", task.id)?;
             if let Some(name) = &task.name {
-                write!(text, " '{name}'")?;
+                write!(text, " {}", Quoted(name))?;
             }
             writeln!(text, " has overflowed {stack}")?;
             writeln!(text, "  spawned at: {}", task.site)?;

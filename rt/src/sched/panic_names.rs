@@ -10,6 +10,7 @@ use std::sync::Once;
 use std::thread;
 
 use super::{current, say};
+use crate::dump::Quoted;
 use crate::task::TaskRef;
 
 /// Has panics of green threads named from now on, whoever calls it and how often.
@@ -41,12 +42,12 @@ impl fmt::Display for Panicked<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "green thread {}", self.task.id)?;
         if let Some(name) = &self.task.name {
-            write!(f, " '{name}'")?;
+            write!(f, " {}", Quoted(name))?;
         }
         write!(f, " (spawned at {}) panicked", self.task.site)?;
         if let Some(location) = self.location {
             write!(f, " at {location}")?;
         }
-        write!(f, ", on OS thread '{}':", thread::current().name().unwrap_or("?"))
+        write!(f, ", on OS thread {}:", Quoted(thread::current().name().unwrap_or("?")))
     }
 }

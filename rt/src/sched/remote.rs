@@ -101,13 +101,14 @@ struct Inbox {
 
 impl Own {
     /// Before the worker is covered, with the processor time that its OS thread has used.
-    pub(super) fn begin_cover(&self, used: u64) {
-        self.used_at_cover.store(used, Ordering::Relaxed);
+    pub(super) fn begin_cover(&self, used: Duration) {
+        let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
+        self.used_at_cover.store(nanos, Ordering::Relaxed);
     }
 
     /// How much it has used since, for one that is covered.
-    pub(super) fn used_since_cover(&self, used: u64) -> Duration {
-        Duration::from_nanos(used.saturating_sub(self.used_at_cover.load(Ordering::Relaxed)))
+    pub(super) fn used_since_cover(&self, used: Duration) -> Duration {
+        used.saturating_sub(Duration::from_nanos(self.used_at_cover.load(Ordering::Relaxed)))
     }
 
     #[inline]

@@ -111,7 +111,8 @@ fn refuse_to_replace() -> io::Result<()> {
         handler if handler == on_signal as *const () as usize => Ok(()),
         _ => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "the program has a handler for SIGQUIT already",
+            "the program has a handler for SIGQUIT already, which a dump on that signal would replace; \
+             call gthread::dump where that handler wants one",
         )),
     }
 }

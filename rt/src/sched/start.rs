@@ -14,22 +14,23 @@ use super::config::{Config, Leaks, Wishes};
 use super::driver::Driver;
 use super::hogs::Hogs;
 use super::idle::Idle;
+use super::last::LastTurns;
 use super::monitor::{self, Monitor};
 use super::panic_names::name_panics;
 use super::pause::Pause;
 use super::slice;
+use super::timed_joiners::TimedJoiners;
 use super::worker::{Core, Worker};
 use super::world::World;
-use super::{Census, MAX_SPARES, Sched, current, dump_on_sigquit, explain_overflows};
+use super::{Census, Sched, current, dump_on_sigquit, explain_overflows};
+use crate::dump::Quoted;
 use crate::forked;
 use crate::prim::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, barrier, lock};
 use crate::task::Waiter;
 use crate::task::state::Op;
 
 /// The operation that wakes a joiner when the scheduler stops.
-pub(crate) const ABANDONED: Op = 1;
-/// The one that wakes it when all green threads are asleep for ever.
-pub(crate) const DEADLOCKED: Op = 2;
+const ABANDONED: Op = 1;
 
 /// The scheduler of green threads that are started outside any runtime. Starts at the first use and
 /// never ends.
@@ -74,8 +75,8 @@ impl Sched {
         }
         let workers = config.workers;
         let cores: Vec<_> = (0..workers).map(Core::new).collect();
-        let remotes: Box<[OnceLock<_>]> =
-            (0..workers as usize + MAX_SPARES).map(|_| OnceLock::new()).collect();
+        let most = workers as usize + config.max_spares;
+        let remotes: Box<[OnceLock<_>]> = (0..most).map(|_| OnceLock::new()).collect();
         for (remote, core) in remotes.iter().zip(&cores) {
             remote.set(Arc::clone(&core.remote)).expect("each is set once");
         }
@@ -88,18 +89,19 @@ impl Sched {
             used: AtomicUsize::new(workers as usize),
             idle: Idle::new(workers),
             driver: Driver::new(),
-            monitor: Monitor::new(workers),
+            monitor: Monitor::new(),
             hogs: Hogs::new(workers),
             chaos: config.chaos.map(|seed| Box::new(Chaos::new(seed))),
             world: World::new(),
             clock: CachePadded::new(AtomicU64::new(0)),
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
-            stopped: AtomicBool::new(false),
-            condemned: AtomicBool::new(false),
+            stopped: CachePadded::new(AtomicBool::new(false)),
+            last_turns: LastTurns::new(),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),
             joiners: Mutex::new(Some(Vec::new())),
+            timed_joiners: TimedJoiners::default(),
             config,
         });
         forked::count_runtime();
@@ -118,12 +120,17 @@ impl Sched {
     fn start_threads(self: &Arc<Self>, cores: Vec<Core>) -> io::Result<()> {
         let sched = Arc::clone(self);
         let name = format!("{}-monitor", self.config.name);
+        self.last_turns.expect_thread();
         let monitor = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
             slice::shorten();
             monitor::run(&sched);
+            sched.last_turns.thread_ends();
         });
-        let monitor = monitor.map_err(|error| refused(&error))?;
+        let monitor = monitor.map_err(|error| {
+            self.last_turns.thread_ends();
+            refused(&error)
+        })?;
         lock(&self.threads).push(monitor);
         for core in cores {
             self.start_worker(core, false).map_err(|(_, error)| refused(&error))?;
@@ -142,6 +149,7 @@ impl Sched {
         let (sched, inside) = (Arc::clone(self), Arc::clone(&place));
         let index = lock(&place).as_ref().map_or(0, |core| core.index);
         let name = format!("{}-{index}", self.config.name);
+        self.last_turns.expect_thread();
         let started = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
             slice::shorten();
@@ -149,6 +157,7 @@ impl Sched {
             let worker = Worker::new(Arc::clone(&sched), core, searching);
             worker.run();
             sched.keep_core(worker.into_core());
+            sched.last_turns.thread_ends();
         });
         match started {
             Ok(thread) => {
@@ -156,6 +165,7 @@ impl Sched {
                 Ok(())
             }
             Err(error) => {
+                self.last_turns.thread_ends();
                 let core = lock(&place).take().expect("no worker was started to take it");
                 Err((Box::new(core), error))
             }
@@ -181,8 +191,8 @@ impl Sched {
         lock(&self.cores).push(core);
     }
 
-    /// Ends the scheduler: its OS threads end as soon as the tasks they run suspend. What is not
-    /// finished then never is. Waits for the OS threads, unless called on one of them: then another
+    /// Ends the scheduler: its OS threads end as soon as the tasks they run suspend, and those that were woken before
+    /// have had their last turn (`last`). What is not finished then never is. Waits for the OS threads, unless called on one of them: then another
     /// thread does.
     pub(crate) fn stop(self: &Arc<Self>) {
         if forked::is_child() {
@@ -190,12 +200,8 @@ impl Sched {
             return;
         }
         self.unregister();
-        // In a deadlock it was stopped before, and has said why.
-        let leaks = if self.stopped.swap(true, Ordering::SeqCst) {
-            Leaks::Ignore
-        } else {
-            self.config.leaks
-        };
+        self.stopped.store(true, Ordering::SeqCst);
+        let leaks = self.config.leaks;
         let inside = current::with(|worker| worker.is_some_and(|worker| worker.serves(self)));
         if !inside {
             self.wait_for_threads();
@@ -220,22 +226,14 @@ impl Sched {
     }
 
     fn wait_for_threads(self: &Arc<Self>) {
-        let mut all_ended = true;
         loop {
             // Each time: a thread that was joined may have started another.
             self.wake_all();
             let Some(thread) = lock(&self.threads).pop() else { break };
-            if self.is_condemned() && self.is_blocked() {
-                // One of them never ends. The others do, and need not be awaited.
-                all_ended = false;
-                continue;
-            }
             thread.join().expect("the runtime's own threads abort rather than panic");
         }
-        if all_ended {
-            forked::forget_runtime();
-        }
-        self.abandon_joiners(ABANDONED);
+        forked::forget_runtime();
+        self.abandon_joiners();
         // Tasks that did not finish keep their slots, and through them use the scheduler.
         if self.pool.outstanding() > 0 {
             std::mem::forget(Arc::clone(self));
@@ -261,8 +259,8 @@ impl Sched {
             return;
         }
         let what = format!(
-            "runtime '{}' was dropped before {count} of its green threads had ended",
-            dump.name
+            "runtime {} was dropped before {count} of its green threads had ended",
+            Quoted(&dump.name)
         );
         // Nothing can be done if nobody reads it, and a drop should not panic for that.
         let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());
@@ -303,12 +301,12 @@ impl Sched {
         }
     }
 
-    /// Wakes them with `op`. From now on nobody can register.
-    pub(super) fn abandon_joiners(&self, op: Op) {
+    /// Wakes them. From now on nobody can register.
+    fn abandon_joiners(&self) {
         let mut joiners = lock(&self.joiners);
         for waiter in joiners.take().into_iter().flatten() {
             // SAFETY: it is registered, and leaves only under the lock that we hold.
-            unsafe { waiter.claim(op) }.into_iter().for_each(super::wake);
+            unsafe { waiter.claim(ABANDONED) }.into_iter().for_each(super::wake);
         }
     }
 }

@@ -280,6 +280,7 @@ impl Worker {
             return Next::End;
         }
         self.set_status(NORMAL);
+        self.come_to_help();
         sched.advance_clock();
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);

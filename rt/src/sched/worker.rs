@@ -148,6 +148,7 @@ impl Worker {
         let _alternate_stack = AlternateStack::install();
         self.core.remote.parker.adopt();
         self.set_status(NORMAL);
+        self.come_to_help();
         while !self.sched.is_stopped() {
             let fair = self.count_pick();
             let next = if fair && self.must_retire() {
@@ -162,6 +163,9 @@ impl Worker {
             }
         }
         self.end_if_child();
+        if self.sched.is_stopped() {
+            self.take_last_turns();
+        }
         self.flush_stacks();
         self.set_status(SLEEPING);
         self.core.remote.parker.disown();
@@ -200,6 +204,8 @@ impl Worker {
         loop {
             // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
             let switch = unsafe { task.resume() };
+            #[cfg(debug_assertions)]
+            current::lent::assert_not();
             // The switch is over, the registers are saved. What is said of the running task changes first
             // (`world`); from then on others may run it.
             match switch {
@@ -266,15 +272,17 @@ impl Worker {
     fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
         if self.until_fair.get() == 1 {
             self.set_current(None);
-            self.finish(task);
-            return None;
+            return self.finish(task);
         }
         let next = self.core.queues.pop_fork();
         // If its parent has not run since it forked, the handle is still in the frame that did.
         let alone = task.plain && next.is_some_and(|next| next.waits_since_fork_of(task));
         if !(alone && task.join.finish_alone()) {
             self.set_current(None);
-            self.finish(task);
+            if let task @ Some(_) = self.finish(task) {
+                next.into_iter().for_each(|next| self.push_fork(next));
+                return task;
+            }
         }
         if next.is_some() {
             // A child that finished alone is not freed before its parent runs.
@@ -284,27 +292,33 @@ impl Worker {
         next
     }
 
-    fn finish(&self, task: TaskRef) {
-        if let Some(home) = task.pinned() {
-            self.sched.forget_pinned(home);
-        }
+    /// Finishes a task that has come to the end of its stack; or gives it back, to run again: it was detached when it had
+    /// looked whether it was, and what it leaves is dropped on its own stack, as a part of it.
+    pub(super) fn finish(&self, task: TaskRef) -> Option<TaskRef> {
+        let home = task.pinned();
         // Taken while the task is ours; done when this function ends, after the result is settled.
-        let _after = task.take_after();
+        let after = task.take_after();
         match task.join.finish() {
-            Finish::Detached => {
-                // SAFETY: nobody else can take the result, and the task's own reference is ours to
-                // give up, after which it is not used.
-                unsafe {
-                    task.drop_result();
-                    task.end();
-                }
+            Finish::Detached if task.has_dropped_result() => {
+                // SAFETY: the task's own reference is ours to give up, after which it is not used.
+                unsafe { task.end() };
             }
-            Finish::Handed { joiner, last } => {
+            Finish::Detached => {
+                task.put_after(after);
+                // SAFETY: we finish it, nobody can take the result any more, and it has not dropped it.
+                unsafe { task.wind_up_again() };
+                self.set_current(Some(task));
+                return Some(task);
+            }
+            Finish::Handed { joiner, timed, last } => {
                 if joiner {
                     // SAFETY: we are the finisher; the joiner waits until it is claimed, and its
                     // handle keeps the task.
                     let wake = unsafe { task.joiner().claim(0) };
                     wake.into_iter().for_each(super::wake);
+                }
+                if timed {
+                    self.sched.timed_joiners.wake(task);
                 }
                 if last {
                     // SAFETY: no reference is left, so no result either: the handle is gone, and
@@ -313,6 +327,11 @@ impl Worker {
                 }
             }
         }
+        if let Some(home) = home {
+            self.sched.forget_pinned(home);
+        }
+        drop(after);
+        None
     }
 
     // ---- what running tasks ask for -----------------------------------------------------------
@@ -382,6 +401,14 @@ impl Worker {
     /// This worker's number, for pinning.
     pub(crate) fn index(&self) -> u32 {
         self.core.index
+    }
+
+    /// It begins to run. If work waits behind tasks that compute, a child might be another of those: for some time children
+    /// are queued, so that their parents go on.
+    pub(super) fn come_to_help(&self) {
+        if self.sched.monitor.sees_stall() {
+            self.set_deep(true);
+        }
     }
 
     /// So many continuations wait here that children should be queued.
@@ -468,7 +495,6 @@ impl Worker {
 
     /// The running task has its OS thread back.
     pub(crate) fn leave_blocking(&self) {
-        self.sched.stay_if_condemned();
         let holds = self.holds.get() - 1;
         self.holds.set(holds);
         if holds & !NO_SWITCH == 0 {

@@ -196,6 +196,11 @@ impl<'a> Stopped<'a> {
         self.sched.workers().map(|worker| &**worker)
     }
 
+    /// The system's numbers of the workers' OS threads, by number of the worker; zero for one that has none.
+    pub(super) fn os_threads(&self) -> impl Iterator<Item = i32> + use<'a> {
+        self.remotes().map(|remote| remote.parker.thread_id())
+    }
+
     /// Whether a worker may be running this task, or be just done with it.
     pub(super) fn may_run(&self, task: TaskRef) -> bool {
         self.workers.iter().any(|found| match found {

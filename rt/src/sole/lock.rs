@@ -21,9 +21,11 @@ pub(crate) struct SoleLock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: the value is reached by the holder of the lock alone, on one thread at a time.
+// SAFETY: with the lock goes the value, which is `Send`. (It remembers the number of its first user, as one that may come
+// without having been sent to; who else has it comes as another.)
 unsafe impl<T: Send> Send for SoleLock<T> {}
-// SAFETY: as above.
+// SAFETY: another thread reaches the value by a guard alone, so one at a time, which may move it out and in. So it need
+// be `Send`, and no more.
 unsafe impl<T: Send> Sync for SoleLock<T> {}
 
 impl<T> SoleLock<T> {

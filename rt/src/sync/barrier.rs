@@ -4,11 +4,12 @@ use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 
-use crate::park::{Wait, may_suspend};
+use crate::park::{self, Wait, may_suspend};
 use crate::prim::const_unless_loom;
 use crate::sched;
 use crate::spin::SpinLock;
 use crate::task::Reason;
+use crate::task::state::TIMED_OUT;
 use crate::wait::{Node, Queue, WOKEN};
 
 /// Lets several threads come to a point before any goes on, as [`std::sync::Barrier`].
@@ -72,10 +73,18 @@ impl Barrier {
             return BarrierWaitResult(true);
         }
         let (mut waiting, wait) = Wait::in_queue(waiting, None, site);
+        let wait = wait.interruptible();
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
-        // SAFETY: the node stays in this frame until it is claimed: there is no deadline.
-        unsafe { waiting.push(NonNull::from(&mut node)) };
-        wait.park_unlocking(waiting, Reason::Barrier, None, site);
+        let node = NonNull::from(&mut node);
+        // SAFETY: the node stays in this frame until it is claimed or removed below.
+        unsafe { waiting.push(node) };
+        if wait.park_unlocking(waiting, Reason::Barrier, None, site) == TIMED_OUT {
+            // SAFETY: pushed above, and alive.
+            unsafe { self.waiting.lock().remove(node) };
+            if wait.withdrawn() == TIMED_OUT {
+                park::interrupted(site);
+            }
+        }
         BarrierWaitResult(false)
     }
 }

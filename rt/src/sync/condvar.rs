@@ -9,6 +9,7 @@
 //! finds the mutex free.
 
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::sync::{LockResult, PoisonError};
@@ -16,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use super::mutex::MutexGuard;
 use super::raw_mutex::RawMutex;
-use super::word::{Place, QueueWord};
-use crate::park::Wait;
+use super::word::{Place, QueueWord, Taken};
+use crate::park::{self, Wait};
 use crate::prim::const_unless_loom;
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
@@ -73,7 +74,12 @@ impl Condvar {
     /// If the mutex is poisoned when it is locked again; the guard is in the error.
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
-        self.wait_until(guard.raw(), None, Location::caller());
+        let site = Location::caller();
+        let (guard, timed_out) = self.wait_until(guard, None, site);
+        if timed_out {
+            // With the mutex locked, and so poisoned.
+            park::interrupted(site);
+        }
         relocked(guard)
     }
 
@@ -130,7 +136,7 @@ impl Condvar {
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
         // A deadline that is not representable is not reached either.
         let deadline = Instant::now().checked_add(timeout);
-        let timed_out = self.wait_until(guard.raw(), deadline, Location::caller());
+        let (guard, timed_out) = self.wait_until(guard, deadline, Location::caller());
         with_result(relocked(guard), WaitTimeoutResult(timed_out))
     }
 
@@ -159,7 +165,7 @@ impl Condvar {
             if timed_out {
                 return Ok((guard, WaitTimeoutResult(true)));
             }
-            timed_out = self.wait_until(guard.raw(), deadline, Location::caller());
+            (guard, timed_out) = self.wait_until(guard, deadline, Location::caller());
             guard = match relocked(guard) {
                 Ok(guard) => guard,
                 poisoned => return with_result(poisoned, WaitTimeoutResult(timed_out)),
@@ -190,28 +196,50 @@ impl Condvar {
     }
 
     /// Unlocks, waits, locks: true if the deadline ended it.
-    #[inline(never)]
-    fn wait_until(
+    fn wait_until<'a, T>(
         &self,
+        guard: MutexGuard<'a, T>,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> (MutexGuard<'a, T>, bool) {
+        // Panics if the thread must not wait, and then it is still a guard that is dropped.
+        let (queue, wait) = Wait::in_queue(self.queue.take(), deadline, site);
+        let wait = wait.interruptible();
+        // While the mutex may be another's it is none: if locking it again unwinds, as in the child of a `fork` that
+        // lacks the thread which has it, this thread does not unlock it.
+        let guard = ManuallyDrop::new(guard);
+        let timed_out = self.sleep(queue, wait, guard.raw(), deadline, site);
+        (ManuallyDrop::into_inner(guard), timed_out)
+    }
+
+    /// Unlocks, sleeps in the queue, locks: true if the deadline ended it. If it unwinds, the mutex is not the caller's.
+    #[inline(never)]
+    fn sleep(
+        &self,
+        mut queue: Taken<'_>,
+        wait: Wait,
         mutex: &RawMutex,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> bool {
-        let queue = self.queue.take();
-        let (mut queue, wait) = Wait::in_queue(queue, deadline, site);
         let mut place = Place::new(wait.waiter(), 0);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
         unsafe { queue.push(place) };
         // With the word taken: who notifies waits for us to sleep.
         mutex.unlock();
-        let timed_out = wait.park_unlocking(queue, Reason::Condvar, deadline, site) == TIMED_OUT;
-        if timed_out {
+        let mut op = wait.park_unlocking(queue, Reason::Condvar, deadline, site);
+        if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
             unsafe { self.queue.take().remove(place) };
+            op = wait.withdrawn();
         }
-        mutex.lock(site);
-        timed_out
+        if op == TIMED_OUT {
+            mutex.lock(site);
+        } else {
+            mutex.relock(&self.queue, site);
+        }
+        op == TIMED_OUT
     }
 }
 

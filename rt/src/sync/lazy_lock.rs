@@ -38,8 +38,8 @@ enum Content<T, F> {
     Poisoned,
 }
 
-// SAFETY: the value is shared by reference, so it must be `Sync`; it may be made on another thread than it is
-// dropped on, so it must be `Send`; and the function is called on any thread, once, so it must be `Send`.
+// SAFETY: another thread gets the value by reference, so it must be `Sync`; it may make it, where this one drops it, so it
+// must be `Send`; and then it takes and calls the function, which must be `Send`. Once only, so that need not be `Sync`.
 unsafe impl<T: Sync + Send, F: Send> Sync for LazyLock<T, F> {}
 
 // As std: a panic while it is made poisons it.

@@ -54,8 +54,8 @@ pub struct Mutex<T: ?Sized> {
 
 // SAFETY: with the mutex go the data, so they must be `Send`.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
-// SAFETY: the data are reached by one thread at a time, the one that has the lock, which may also move them
-// out. So they need be `Send`, and no more.
+// SAFETY: another thread reaches the data by a guard alone, so one at a time, which may also move them out. So they
+// need be `Send`, and no more.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
 // As std: what a panic may have left half done is behind the poison.
@@ -181,7 +181,8 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
     _of_one_thread: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives shared data and nothing else.
+// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`. It can neither write
+// them nor unlock, since both need the guard itself, which is not `Send`.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {

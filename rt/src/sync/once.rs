@@ -65,6 +65,12 @@ pub struct OnceState {
     _not_sync: Cell<()>,
 }
 
+/// A [`Once`] that has not run, as [`std::sync::ONCE_INIT`].
+#[cfg(not(loom))]
+#[deprecated(note = "replaced by `Once::new()`, as in std")]
+#[expect(clippy::declare_interior_mutable_const, reason = "to initialize statics with")]
+pub const ONCE_INIT: Once = Once::new();
+
 impl Once {
     const_unless_loom! {
         /// One that has not run.
@@ -193,7 +199,10 @@ impl Once {
         let me = |runner: u64| NonZeroU64::new(runner) == Some(park::thread_id());
         if queue.has(RUNNING) && me(self.runner.load(Ordering::Relaxed)) {
             drop(queue);
-            panic!("Once instance is being initialised by the thread that waits for it");
+            panic!(
+                "a Once, OnceLock or LazyLock that is being initialised is waited for by the thread that \
+                 initialises it; the closure must do without what it is to make"
+            );
         }
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
         let mut place = Place::new(wait.waiter(), 0);

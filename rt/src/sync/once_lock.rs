@@ -31,8 +31,8 @@ pub struct OnceLock<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: the value is shared by reference, so it must be `Sync`; and who sets it may be another thread than
-// the one that drops it, so it must be `Send`.
+// SAFETY: another thread gets the value by reference, so it must be `Sync`; and it may set it, where this one drops or
+// takes it, so it must be `Send`. What makes the value is called on the thread that gives it, and need be neither.
 unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
 
 // As std: a panic while it is written leaves it empty.

@@ -56,7 +56,7 @@ use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU16, AtomicU32, Ordering, barrier, const_unless_loom, fence};
 use crate::sched;
 use crate::task::holder::{self, AwaitedLock, FREE};
-use crate::task::state::Op;
+use crate::task::state::{Op, TIMED_OUT};
 use crate::task::{Reason, Wake};
 use crate::wait::{WOKEN, sequentially_consistent};
 
@@ -107,7 +107,15 @@ impl RawMutex {
     #[inline]
     pub(super) fn lock(&self, site: &'static Location<'static>) {
         if !self.try_lock() {
-            self.lock_contended(site);
+            self.lock_contended(site, None);
+        }
+    }
+
+    /// [`lock`](RawMutex::lock), by one that was woken in a queue: if its runtime has ended before it has the lock,
+    /// another is woken there in its place.
+    pub(super) fn relock(&self, woken_in: &QueueWord, site: &'static Location<'static>) {
+        if !self.try_lock() {
+            self.lock_contended(site, Some(woken_in));
         }
     }
 
@@ -176,7 +184,7 @@ impl RawMutex {
     }
 
     #[cold]
-    fn lock_contended(&self, site: &'static Location<'static>) {
+    fn lock_contended(&self, site: &'static Location<'static>, woken_in: Option<&QueueWord>) {
         let this = std::ptr::from_ref(self).cast();
         let mut spin = Spin::of_mutex(this);
         let turns = self.turns.load(Ordering::Relaxed);
@@ -193,13 +201,19 @@ impl RawMutex {
         }
         let mut lost = 0;
         // Not one that the lock is handed over to.
-        while !self.wait(lost, spin.aside && lost < PATIENCE, site) {
+        while !self.wait(lost, spin.aside && lost < PATIENCE, woken_in, site) {
             lost += 1;
         }
     }
 
     /// Enters the queue, unless the lock is free, and sleeps: true if the caller has the lock then.
-    fn wait(&self, lost: usize, aside: bool, site: &'static Location<'static>) -> bool {
+    fn wait(
+        &self,
+        lost: usize,
+        aside: bool,
+        woken_in: Option<&QueueWord>,
+        site: &'static Location<'static>,
+    ) -> bool {
         let mut queue = self.queue.take();
         let is_first = lost > 0 || queue.is_idle();
         if lost > 0 {
@@ -236,7 +250,38 @@ impl RawMutex {
         }
         let awaited = self.awaited();
         wait.note_lock(&awaited, aside);
-        wait.park_unlocking(queue, Reason::Lock, None, site) == HANDED
+        let mut op = wait.park_unlocking(queue, Reason::Lock, None, site);
+        if op == TIMED_OUT {
+            // SAFETY: the place was pushed to this queue, and is alive.
+            unsafe { self.withdraw(place) };
+            woken_in.into_iter().for_each(|queue| queue.take().wake_many(1, WOKEN));
+            op = wait.withdrawn();
+        }
+        op == HANDED
+    }
+
+    /// Leaves the queue without the lock, because the waiter's runtime has ended.
+    ///
+    /// # Safety
+    ///
+    /// The place was pushed to this queue, and is alive.
+    #[cold]
+    unsafe fn withdraw(&self, place: NonNull<Place>) {
+        let mut queue = self.queue.take();
+        // SAFETY: the caller's.
+        unsafe { queue.remove(place) };
+        if queue.first_note().is_none_or(|lost| lost < PATIENCE) {
+            // If it was set, it was for the one that has left.
+            queue.clear(FAIR);
+        }
+        // Who is first now may never have looked at the holder. It is looked at in its name, as by the first.
+        queue.publish();
+        sequentially_consistent();
+        barrier::heavy();
+        let is_free = self.holder.load(Ordering::SeqCst) == FREE;
+        let wake = if is_free && !queue.has(FAIR) { self.call(&mut queue) } else { None };
+        drop(queue);
+        wake.into_iter().for_each(sched::wake_beside);
     }
 
     /// For dumps.
@@ -254,15 +299,15 @@ impl RawMutex {
     fn unlock_contended(&self) {
         self.unsettle();
         let mut queue = self.queue.take();
-        let wake = if queue.has(FAIR) {
-            let first = queue.first().expect("who made the lock fair waits first");
+        let handed = fair_first(&queue).and_then(|first| {
             self.holder.store(holder::of(first.as_ptr()), Ordering::Relaxed);
             self.hand_over(&mut queue)
-        } else {
+        });
+        let wake = handed.or_else(|| {
             // With the word taken: who enters after this will find the lock free.
             self.holder.store(FREE, Ordering::Release);
             self.call(&mut queue)
-        };
+        });
         drop(queue);
         wake.into_iter().for_each(sched::wake_beside);
     }
@@ -274,15 +319,20 @@ impl RawMutex {
         let wake = if self.holder.load(Ordering::Relaxed) != FREE {
             // Whoever has it now will look.
             None
-        } else if queue.has(FAIR) {
-            let first = queue.first().expect("who made the lock fair waits first");
+        } else if let Some(first) = fair_first(&queue) {
             let to = holder::of(first.as_ptr());
             // Acquire: the last holder's writes pass on through the claim.
             let given = self
                 .holder
                 .compare_exchange(FREE, to, Ordering::Acquire, Ordering::Relaxed)
                 .is_ok();
-            if given { self.hand_over(&mut queue) } else { None }
+            let handed = given.then(|| self.hand_over(&mut queue));
+            handed.and_then(|wake| {
+                wake.or_else(|| {
+                    self.holder.store(FREE, Ordering::Release);
+                    self.call(&mut queue)
+                })
+            })
         } else {
             self.call(&mut queue)
         };
@@ -295,20 +345,27 @@ impl RawMutex {
         if queue.has(CALLED) {
             return None;
         }
-        let wake = queue.claim_first(WOKEN)?;
+        let wake = queue.claim_one(WOKEN)?;
         queue.set(CALLED);
         #[cfg(all(test, loom))]
         self.seen.covered();
         Some(wake)
     }
 
-    /// Claims the first waiter, which has the lock now.
+    /// Claims the first waiter, which has the lock now: `None` if its runtime has ended. Then whoever unlocks has the
+    /// lock still.
     fn hand_over(&self, queue: &mut Taken<'_>) -> Option<Wake> {
         queue.clear(FAIR);
         #[cfg(all(test, loom))]
         self.seen.covered();
         queue.claim_first(HANDED)
     }
+}
+
+/// The first waiter, if it is to be handed the lock.
+fn fair_first(queue: &Taken<'_>) -> Option<NonNull<Place>> {
+    let first = || queue.first().expect("who made the lock fair waits first");
+    queue.has(FAIR).then(first)
 }
 
 /// Whether nobody waits, or somebody is on its way already, who may take long: it is in the fast path that this is

@@ -1,8 +1,8 @@
 //! The lock of an [`RwLock`](super::RwLock): who has it, who waits for it, who gets it next.
 //!
 //! ```text
-//!   state   63    32   31       30        29       28     27     0
-//!          | holder | WRITE | WAITING | CALLED | FAIR | readers |
+//!   state    63       62      61        60     59    31  30     0
+//!          | CALLED | WRITE | WAITING | FAIR | holder | readers |
 //!   queue   who waits (word.rs), and the flag POISONED, which is not the lock's business
 //! ```
 //!
@@ -35,19 +35,20 @@ use crate::park::{Spin, Wait};
 use crate::prim::{AtomicU64, Ordering, const_unless_loom};
 use crate::task::Reason;
 use crate::task::holder::{self, AwaitedLock};
-use crate::task::state::Op;
+use crate::task::state::{Op, TIMED_OUT};
 use next::waited_for;
 
-/// Somebody has the lock for writing; who, is in the upper half.
-const WRITE: u64 = 1 << 31;
-const WAITING: u64 = 1 << 30;
-const CALLED: u64 = 1 << 29;
-const FAIR: u64 = 1 << 28;
+const CALLED: u64 = 1 << 63;
+/// Somebody has the lock for writing; who, is below.
+const WRITE: u64 = 1 << 62;
+const WAITING: u64 = 1 << 61;
+const FAIR: u64 = 1 << 60;
+const HOLDER_SHIFT: u32 = FAIR.trailing_zeros() - holder::BITS;
 /// Those who have the lock for reading.
-const READERS: u64 = FAIR - 1;
-/// Set if there are many more readers than there can be threads.
-const TOO_MANY: u64 = READERS / 2 + 1;
-const HOLDER_SHIFT: u32 = 32;
+const READERS: u64 = (1 << HOLDER_SHIFT) - 1;
+/// So many may have it, as many as with std's. There is room for twice as many, because of apparent ones: each thread is
+/// one of them at most.
+const MAX_READERS: u64 = (1 << 30) - 2;
 
 const POISONED: Flag = Flag::A;
 
@@ -71,7 +72,7 @@ impl Writer {
     /// In the state.
     #[inline(always)]
     fn bits(self) -> u64 {
-        WRITE | u64::from(self.0) << HOLDER_SHIFT
+        WRITE | u64::from(self.0 & holder::PAGE) << HOLDER_SHIFT
     }
 }
 
@@ -79,16 +80,25 @@ fn is_held(state: u64) -> bool {
     state & (WRITE | READERS) != 0
 }
 
-/// Whether a reader that comes may have the lock: readers have it and nobody waits, or it is free and promised to
-/// nobody. A writer that was called may be late, and does not matter.
+/// Whether a reader that comes may have the lock: readers have it, not too many, and nobody waits, or it is free and
+/// promised to nobody. A writer that was called may be late, and does not matter.
 #[inline(always)]
 fn admits_reader(state: u64) -> bool {
-    state & !CALLED <= READERS || state & !(CALLED | WAITING) == 0
+    has_readers_alone(state) || state & !(CALLED | WAITING) == 0
 }
 
-#[inline]
-fn assert_not_too_many(state: u64) {
-    assert!(state & TOO_MANY == 0, "too many readers of an RwLock");
+/// Whether readers have the lock, not too many, or nobody, and nobody waits. A writer may be on its way.
+#[inline(always)]
+fn has_readers_alone(state: u64) -> bool {
+    // It is the highest bit, so that this is two instructions.
+    const { assert!(CALLED << 1 == 0) }
+    state << 1 < MAX_READERS << 1
+}
+
+/// Whether who has left the lock, which was in this state before, may have to wake somebody.
+#[inline(always)]
+fn is_to_wake(before: u64) -> bool {
+    before & (WAITING | CALLED) == WAITING
 }
 
 /// Whether a writer that comes may have the lock.
@@ -124,7 +134,7 @@ impl RawRwLock {
         let before = self.state.fetch_add(1, Ordering::Acquire);
         // As of `admits_reader`. Free, one writer on its way and others behind it, is how a lock is for as long as those
         // who compute keep that one from its turn.
-        if before & !CALLED >= TOO_MANY && before != WAITING | CALLED {
+        if !has_readers_alone(before) && before != WAITING | CALLED {
             self.read_late(before, site);
         }
     }
@@ -134,11 +144,7 @@ impl RawRwLock {
     fn read_late(&self, before: u64, site: &'static Location<'static>) {
         if !admits_reader(before) {
             self.unlock_read();
-            return self.read_contended(site);
-        }
-        if before & TOO_MANY != 0 {
-            self.unlock_read();
-            assert_not_too_many(before);
+            self.read_contended(site);
         }
     }
 
@@ -158,7 +164,6 @@ impl RawRwLock {
     /// One reader more than in `state`, if that still is the state.
     #[inline]
     fn try_join(&self, state: u64) -> bool {
-        assert_not_too_many(state);
         self.try_change(state, state + 1)
     }
 
@@ -187,17 +192,26 @@ impl RawRwLock {
                 if self.try_join(state) {
                     return;
                 }
-            } else if self.try_change(state, waited_for(state, first)) {
+                continue;
+            }
+            assert!(state & READERS < MAX_READERS, "too many active read locks on RwLock");
+            if self.try_change(state, waited_for(state, first)) {
                 break;
             }
         }
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
         let mut place = Place::new(wait.waiter(), READS);
-        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
-        unsafe { queue.push(NonNull::from(&mut place)) };
+        let place = NonNull::from(&mut place);
+        // SAFETY: the place stays in this frame until it is claimed or withdrawn: there is no deadline.
+        unsafe { queue.push(place) };
         let awaited = self.awaited();
         wait.note_lock(&awaited, false);
-        let op = wait.park_unlocking(queue, Reason::Read, None, site);
+        let mut op = wait.park_unlocking(queue, Reason::Read, None, site);
+        if op == TIMED_OUT {
+            // SAFETY: pushed above, and alive.
+            unsafe { self.withdraw(place) };
+            op = wait.withdrawn();
+        }
         debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
     }
 
@@ -205,7 +219,7 @@ impl RawRwLock {
     #[inline]
     pub(super) fn unlock_read(&self) {
         let before = self.state.fetch_sub(1, Ordering::Release);
-        if before & (WAITING | CALLED) == WAITING {
+        if is_to_wake(before) {
             self.unlock_contended(before - 1);
         }
     }
@@ -276,7 +290,12 @@ impl RawRwLock {
         }
         let awaited = self.awaited();
         wait.note_lock(&awaited, false);
-        let op = wait.park_unlocking(queue, Reason::Write, None, site);
+        let mut op = wait.park_unlocking(queue, Reason::Write, None, site);
+        if op == TIMED_OUT {
+            // SAFETY: pushed above, and alive.
+            unsafe { self.withdraw(place) };
+            op = wait.withdrawn();
+        }
         (op == HANDED).then(|| Writer(holder::of(place.as_ptr())))
     }
 
@@ -284,7 +303,7 @@ impl RawRwLock {
     #[inline]
     pub(super) fn unlock_write(&self, writer: Writer) {
         let before = self.state.fetch_sub(writer.bits(), Ordering::Release);
-        if before & (WAITING | CALLED) == WAITING {
+        if is_to_wake(before) {
             self.unlock_contended(before - writer.bits());
         }
     }
@@ -320,15 +339,20 @@ mod tests {
     fn one_reader_too_many_panics_and_is_none() {
         let lock = RawRwLock::new();
         let site = Location::caller();
-        lock.state.store(TOO_MANY - 1, Ordering::Relaxed);
-        lock.read(site);
-        let reads: [&dyn Fn(); 2] = [&|| lock.read(site), &|| assert!(!lock.try_read())];
-        for read in reads {
-            catch_unwind(AssertUnwindSafe(read)).expect_err("there are too many");
-            assert_eq!(lock.state.load(Ordering::Relaxed), TOO_MANY);
+        for waiting in [0, WAITING] {
+            lock.state.store(MAX_READERS - 1, Ordering::Relaxed);
+            lock.read(site);
+            lock.state.fetch_or(waiting, Ordering::Relaxed);
+            let read = AssertUnwindSafe(|| lock.read(site));
+            let panic = catch_unwind(read).expect_err("there are too many");
+            assert_eq!(panic.downcast_ref(), Some(&"too many active read locks on RwLock"));
+            assert!(!lock.try_read() && lock.try_write().is_none());
+            assert_eq!(lock.state.load(Ordering::Relaxed), MAX_READERS | waiting);
+            assert!(lock.queue.is_idle());
         }
+        lock.state.fetch_and(!WAITING, Ordering::Relaxed);
         lock.unlock_read();
-        assert!(lock.try_read());
+        assert!(lock.try_read() && !lock.try_read());
     }
 }
 

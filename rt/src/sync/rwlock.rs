@@ -51,8 +51,8 @@ pub struct RwLock<T: ?Sized> {
 
 // SAFETY: with the lock go the data, so they must be `Send`.
 unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
-// SAFETY: the data are shared by readers on several threads, so they must be `Sync`, and a writer may move
-// them out, so they must be `Send`.
+// SAFETY: another thread reaches the data by guards alone: by reference, beside others, as a reader, so they must be
+// `Sync`; alone as a writer, which may also move them out, so they must be `Send`.
 unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
 // As std: what a panic may have left half done is behind the poison.
@@ -95,7 +95,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If there are 2²⁸ readers at once.
+    /// If 2³⁰ − 2 guards of readers are there already, as with std's.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -109,12 +109,8 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it cannot be had now; [`TryLockError::Poisoned`], with the guard
-    /// inside, if the lock is poisoned.
-    ///
-    /// # Panics
-    ///
-    /// As [`read`](RwLock::read).
+    /// [`TryLockError::WouldBlock`] if it cannot be had now, be it that there are as many readers as there can be;
+    /// [`TryLockError::Poisoned`], with the guard inside, if the lock is poisoned.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() {
@@ -218,7 +214,8 @@ pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
     raw: &'a RawRwLock,
 }
 
-// SAFETY: a shared guard gives shared data and nothing else.
+// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`. It cannot unlock,
+// since that needs the guard itself, which is not `Send`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
@@ -279,7 +276,7 @@ pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     _of_one_thread: PhantomData<*const ()>,
 }
 
-// SAFETY: a shared guard gives shared data and nothing else.
+// SAFETY: as for one that reads. Another thread cannot write either, by a shared guard.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {

@@ -20,15 +20,18 @@
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::word::{Place, QueueWord, Taken, Wakes};
-use crate::park::{Wait, may_suspend};
+use crate::park::{self, Wait, may_suspend};
 use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
 use crate::sched;
 use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
 use crate::wait::WOKEN;
+
+const TOO_MANY: &str = "a semaphore cannot have more than Semaphore::MAX_PERMITS permits";
 
 const WAITING: usize = 1;
 const PERMIT: usize = 2;
@@ -88,7 +91,7 @@ impl Semaphore {
         /// If they are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
         #[must_use]
         pub const fn new(permits: usize) -> Self {
-            assert!(permits <= Self::MAX_PERMITS, "too many permits");
+            assert!(permits <= Self::MAX_PERMITS, "{}", TOO_MANY);
             Self { state: AtomicUsize::new(permits * PERMIT), queue: QueueWord::new() }
         }
     }
@@ -152,19 +155,89 @@ impl Semaphore {
             .then(|| SemaphorePermit { semaphore: self, permits })
     }
 
+    /// As [`acquire`](Semaphore::acquire), with a permit that keeps the semaphore, for what must be `'static`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gthread::go;
+    /// use gthread::sync::{Arc, Semaphore};
+    ///
+    /// let limit = Arc::new(Semaphore::new(100));
+    /// let threads: Vec<_> = (0..1000)
+    ///     .map(|n| {
+    ///         // At most a hundred are alive at once.
+    ///         let permit = Arc::clone(&limit).acquire_owned();
+    ///         go!(move || {
+    ///             let _permit = permit;
+    ///             n
+    ///         })
+    ///     })
+    ///     .collect();
+    /// assert_eq!(threads.into_iter().map(|thread| thread.join().unwrap()).sum::<u32>(), 499_500);
+    /// ```
+    #[inline]
+    #[track_caller]
+    pub fn acquire_owned(self: Arc<Self>) -> OwnedSemaphorePermit {
+        self.acquire_many_owned(1)
+    }
+
+    /// As [`acquire_many`](Semaphore::acquire_many), with permits that keep the semaphore.
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many_owned(self: Arc<Self>, permits: usize) -> OwnedSemaphorePermit {
+        self.acquire_many(permits).forget();
+        OwnedSemaphorePermit { semaphore: self, permits }
+    }
+
+    /// As [`try_acquire`](Semaphore::try_acquire), with a permit that keeps the semaphore.
+    #[inline]
+    pub fn try_acquire_owned(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
+        self.try_acquire_many_owned(1)
+    }
+
+    /// As [`try_acquire_many`](Semaphore::try_acquire_many), with permits that keep the semaphore.
+    #[inline]
+    pub fn try_acquire_many_owned(self: Arc<Self>, permits: usize) -> Option<OwnedSemaphorePermit> {
+        self.try_take(permits).then(|| OwnedSemaphorePermit { semaphore: self, permits })
+    }
+
+    /// As [`acquire_timeout`](Semaphore::acquire_timeout), with a permit that keeps the semaphore.
+    #[inline]
+    #[track_caller]
+    pub fn acquire_owned_timeout(
+        self: Arc<Self>,
+        timeout: Duration,
+    ) -> Option<OwnedSemaphorePermit> {
+        self.acquire_many_owned_timeout(1, timeout)
+    }
+
+    /// As [`acquire_many_timeout`](Semaphore::acquire_many_timeout), with permits that keep the semaphore.
+    #[inline]
+    #[track_caller]
+    pub fn acquire_many_owned_timeout(
+        self: Arc<Self>,
+        permits: usize,
+        timeout: Duration,
+    ) -> Option<OwnedSemaphorePermit> {
+        self.acquire_many_timeout(permits, timeout)?.forget();
+        Some(OwnedSemaphorePermit { semaphore: self, permits })
+    }
+
     /// Adds permits, for those who wait or will come. Never blocks.
     ///
     /// # Panics
     ///
     /// If there are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS) then.
     #[inline]
+    #[track_caller]
     pub fn add_permits(&self, permits: usize) {
         let add = |state: usize| {
             let free = (state / PERMIT).checked_add(permits)?;
             (free <= Self::MAX_PERMITS).then_some(state + permits * PERMIT)
         };
         let added = self.state.fetch_update(Ordering::Release, Ordering::Relaxed, add);
-        let before = added.expect("too many permits");
+        let before = added.expect(TOO_MANY);
         if before & WAITING != 0 {
             self.give_out();
         }
@@ -209,6 +282,7 @@ impl Semaphore {
             }
         }
         let (mut queue, wait) = Wait::in_queue(queue, deadline, site);
+        let wait = wait.interruptible();
         let mut place = Place::new(wait.waiter(), permits);
         let place = NonNull::from(&mut place);
         // SAFETY: the place stays in this frame until it was claimed or removed below.
@@ -220,7 +294,11 @@ impl Semaphore {
         unsafe { self.queue.take().remove(place) };
         // It may have kept others from what is there.
         self.give_out();
-        false
+        let claimed = wait.withdrawn() != TIMED_OUT;
+        if !claimed && deadline.is_none() {
+            park::interrupted(site);
+        }
+        claimed
     }
 
     /// Gives permits to those who wait, as far as they go.
@@ -294,6 +372,38 @@ impl SemaphorePermit<'_> {
 }
 
 impl Drop for SemaphorePermit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.permits > 0 {
+            self.semaphore.add_permits(self.permits);
+        }
+    }
+}
+
+/// Permits that were taken from a [`Semaphore`] in an [`Arc`], which they keep, and that go back when this is dropped.
+///
+/// Made by [`Semaphore::acquire_owned`] and its kin. Otherwise as [`SemaphorePermit`].
+#[must_use = "if unused, the permits go back at once"]
+#[derive(Debug)]
+pub struct OwnedSemaphorePermit {
+    semaphore: Arc<Semaphore>,
+    permits: usize,
+}
+
+impl OwnedSemaphorePermit {
+    /// Keeps the permits from going back. [`Semaphore::add_permits`] can replace them.
+    pub fn forget(mut self) {
+        self.permits = 0;
+    }
+
+    /// How many permits these are.
+    #[must_use]
+    pub fn num_permits(&self) -> usize {
+        self.permits
+    }
+}
+
+impl Drop for OwnedSemaphorePermit {
     #[inline]
     fn drop(&mut self) {
         if self.permits > 0 {

@@ -1,8 +1,9 @@
 //! Go's `sync.WaitGroup`.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::latch::Latch;
 use crate::park::may_suspend;
@@ -37,6 +38,10 @@ pub struct WaitGroup {
     latch: Arc<Latch>,
 }
 
+// A panic elsewhere leaves nothing half done here.
+impl UnwindSafe for WaitGroup {}
+impl RefUnwindSafe for WaitGroup {}
+
 impl WaitGroup {
     /// A group with nothing to wait for.
     pub fn new() -> Self {
@@ -50,6 +55,7 @@ impl WaitGroup {
     /// # Panics
     ///
     /// If the counter overflows.
+    #[track_caller]
     pub fn add(&self, n: usize) {
         self.latch.add(n).expect("WaitGroup counter overflows");
     }
@@ -59,6 +65,7 @@ impl WaitGroup {
     /// # Panics
     ///
     /// If the counter is zero ("negative WaitGroup counter", as Go says).
+    #[track_caller]
     pub fn done(&self) {
         self.latch.done().expect("negative WaitGroup counter");
     }
@@ -69,7 +76,30 @@ impl WaitGroup {
     pub fn wait(&self) {
         let site = Location::caller();
         may_suspend(site);
-        self.latch.wait(Reason::WaitGroup, site);
+        self.latch.wait(Reason::WaitGroup, None, site);
+    }
+
+    /// As [`wait`](WaitGroup::wait), but gives up after `timeout`. Returns `true` if the counter was zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use gthread::sync::WaitGroup;
+    /// use std::time::Duration;
+    ///
+    /// let group = WaitGroup::new();
+    /// group.add(1);
+    /// assert!(!group.wait_timeout(Duration::from_millis(1)));
+    /// group.done();
+    /// assert!(group.wait_timeout(Duration::from_secs(60)));
+    /// ```
+    #[must_use = "it says whether the time was over first"]
+    #[track_caller]
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let site = Location::caller();
+        may_suspend(site);
+        // A deadline that is not representable is not reached either.
+        self.latch.wait(Reason::WaitGroup, Instant::now().checked_add(timeout), site)
     }
 
     /// Starts a green thread that counts, from now until `f` has ended or panicked.

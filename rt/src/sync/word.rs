@@ -223,6 +223,12 @@ impl Taken<'_> {
         self.queue.claim_first(outcome)
     }
 
+    /// Takes out the first whose wait is not over and ends that: `None` if there is none. The caller wakes it once it
+    /// has released the word.
+    pub(super) fn claim_one(&mut self, outcome: Op) -> Option<Wake> {
+        self.queue.claim_one(outcome)
+    }
+
     /// Releases the word and wakes so many of those who wait now.
     pub(super) fn wake_many(mut self, most: usize, outcome: Op) {
         let word = self.word;

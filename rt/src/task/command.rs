@@ -8,7 +8,7 @@ use crate::spin::Held;
 /// A command, encoded: the two lowest bits say which. With `SPAWNED` the rest is the address of a task,
 /// with `HELD` that of a lock; tasks and locks are aligned to more than four bytes.
 #[repr(transparent)]
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Command(usize);
 
 /// A command, decoded.
@@ -30,6 +30,11 @@ impl Command {
 
     pub(crate) const PARKED: Self = Self(1);
     pub(crate) const YIELDED: Self = Self(2);
+    /// I have withdrawn from my wait, and never go on. Only in the last turns of a scheduler (`sched::last`), where the
+    /// command is compared, and not decoded.
+    pub(crate) const OVER: Self = Self(6);
+    /// As I was withdrawing from my wait it was claimed: run me when I am made runnable. As above.
+    pub(crate) const CLAIMED: Self = Self(10);
 
     #[inline]
     pub(crate) fn spawned(child: TaskRef) -> Self {

@@ -30,7 +30,7 @@ struct Layout {
 #[used]
 #[unsafe(no_mangle)]
 static GTHREAD_TASKS: Layout = Layout {
-    version: 2,
+    version: 3,
     size: size_of::<Task>(),
     join: offset_of!(Task, join),
     wait: offset_of!(Task, body) + offset_of!(Body, wait),

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Whoever gives up the last reference (`join.rs`) frees the control block, and gives the slot back.
-//! - By then the task has finished, on its stack too, and its result was taken or dropped. One that was never made
-//!   runnable has its closure instead, and is discarded.
+//! - By then the task has finished, on its stack too, and its result was taken or dropped. Nothing else ends a task: one
+//!   that has begun (`join.rs`) may be looked at by a dump.
 //! - The scheduler is there until it has the slot back.
 
 use std::ptr::NonNull;
@@ -63,6 +63,29 @@ impl TaskRef {
         }
     }
 
+    /// Whether the task has dropped its result itself, on its own stack.
+    pub(crate) fn has_dropped_result(self) -> bool {
+        self.result_dropped.get()
+    }
+
+    /// Gives a task that was detached after its closure had returned another fiber, to drop its result on its own stack: it
+    /// is runnable then.
+    ///
+    /// # Safety
+    ///
+    /// By the worker that finishes the task, which has the fiber; the result was neither taken nor dropped.
+    #[cold]
+    pub(crate) unsafe fn wind_up_again(self) {
+        // SAFETY: the task has its slot until it is freed, and its fiber, which has finished, uses the stack no more.
+        let stack = unsafe { Self::stack_in(self.slot(), self.0, &self.packet) };
+        // SAFETY: the stack is the task's, which has run its closure, and the fiber is the caller's. The copy of the one
+        // before is the only one used, because a fiber's drop does nothing.
+        unsafe {
+            self.fiber.get().read().retire();
+            self.fiber.get().write((self.packet.vtable().wind_up)(stack, self.0.as_ptr().cast()));
+        }
+    }
+
     /// Marks a task done whose result was dropped, and gives up its own reference.
     ///
     /// # Safety
@@ -105,35 +128,6 @@ impl TaskRef {
         });
     }
 
-    /// Gives up a task that was never made runnable, and its closure with it.
-    ///
-    /// # Safety
-    ///
-    /// Nobody else has the task, and it was made with `F`. Its scheduler stays until this returns.
-    #[cold]
-    pub(crate) unsafe fn discard<F>(self) {
-        let sched = self.sched;
-        let slot = self.slot.take().expect("a task is freed once");
-        // SAFETY: the scheduler outlives its tasks.
-        let sched = unsafe { sched.as_ref() };
-        if let Some(home) = self.pinned {
-            sched.forget_pinned(home);
-        }
-        // SAFETY: the caller's: the closure is still there, and the fiber was never resumed. Each is taken
-        // out once; nothing is left in the packet, nor in the fiber, whose drop does nothing.
-        let closure = unsafe {
-            self.fiber.get().read().discard();
-            let closure = self.packet.take_closure::<F>();
-            // For dumps, which look for control blocks: this is none any more.
-            let _ = self.join.end();
-            (*self.0.as_ptr()).body.packet.free();
-            self.0.drop_in_place();
-            closure
-        };
-        sched.pool().put(slot);
-        drop(closure);
-    }
-
     /// Takes the result out.
     ///
     /// # Safety
@@ -159,6 +153,11 @@ impl TaskRef {
     #[inline]
     pub(crate) fn take_after(self) -> Option<After> {
         self.after.take()
+    }
+
+    /// Gives that back: the task has not finished.
+    pub(crate) fn put_after(self, after: Option<After>) {
+        self.after.set(after);
     }
 
     /// Leaves the joiner's waiter for the finisher.

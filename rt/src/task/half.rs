@@ -20,7 +20,9 @@ pub(crate) struct Half {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HalfRef(NonNull<Half>);
 
-// SAFETY: the closure is `Send` (`HalfRef::new`), and its frame has one user at a time.
+// SAFETY: another thread can compare it, and make a green thread of the half, which is unsafe: that takes the closure out
+// of the caller's frame, and `Half::new` says that it may be done on any thread. Whoever has the half has that frame to
+// itself, and it goes from one to the other by a lock (`sched/halves.rs`).
 unsafe impl Send for HalfRef {}
 
 impl Half {

@@ -13,6 +13,9 @@ use std::ptr::NonNull;
 pub(crate) const FREE: u32 = 0;
 /// Set in every other number, since the page alone might be zero.
 const SOMEBODY: u32 = 1 << 31;
+/// What counts of a number: an [`RwLock`](crate::sync::RwLock) has room for no more. The other bits are anything.
+pub(crate) const BITS: u32 = 29;
+pub(crate) const PAGE: u32 = (1 << BITS) - 1;
 /// No page is smaller.
 const PAGE_SHIFT: u32 = 12;
 
@@ -23,8 +26,8 @@ pub(crate) fn here() -> u32 {
     of(&raw const here)
 }
 
-/// The number of the thread on whose stack this is. Of the address of the page it keeps 31 bits: two stacks
-/// that are less than 8 TiB apart have different numbers.
+/// The number of the thread on whose stack this is. Of the address of the page [`BITS`] count: two stacks
+/// that are less than 2 TiB apart have different numbers.
 #[inline(always)]
 pub(crate) fn of<T>(on_stack: *const T) -> u32 {
     (on_stack.addr() >> PAGE_SHIFT) as u32 | SOMEBODY
@@ -69,18 +72,18 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// Of a stack with these addresses.
     pub(crate) fn on(stack: Range<usize>) -> Self {
-        let first = (stack.start >> PAGE_SHIFT) as u32 & !SOMEBODY;
+        let first = (stack.start >> PAGE_SHIFT) as u32 & PAGE;
         Self { first, pages: ((stack.end - stack.start) >> PAGE_SHIFT) as u32 }
     }
 
     /// Whether the first of them is greater.
     pub(crate) fn begin_after(self, number: u32) -> bool {
-        self.first > number & !SOMEBODY
+        self.first > number & PAGE
     }
 
     /// Whether it is one of them.
     pub(crate) fn contain(self, number: u32) -> bool {
-        number != FREE && (number.wrapping_sub(self.first) & !SOMEBODY) < self.pages
+        number != FREE && (number.wrapping_sub(self.first) & PAGE) < self.pages
     }
 }
 
@@ -91,7 +94,7 @@ mod tests {
     #[test]
     fn numbers_tell_stacks_apart_also_where_they_wrap() {
         let page = 1_usize << PAGE_SHIFT;
-        for bottom in [64 * page, (1 << 31) * page - 2 * page] {
+        for bottom in [64 * page, (1 << BITS) * page - 2 * page, (1 << 31) * page - 2 * page] {
             let numbers = Numbers::on(bottom..bottom + 8 * page);
             let at = |address: usize| of(std::ptr::without_provenance::<u8>(address));
             assert!(numbers.contain(at(bottom)) && numbers.contain(at(bottom + 8 * page - 1)));

@@ -4,13 +4,16 @@
 //! - The word counts references: one for the running task until it is done, one for its `JoinHandle`,
 //!   one for each `Thread` handle. Whoever takes the count to zero frees the slot.
 //! - `DONE` is set once, by the worker, after the last switch away from the task's stack, in the same
-//!   step that gives up the task's own reference. Before it the result is the task's; after it, the
-//!   holder of the `JoinHandle` owns it, or, if that is gone (`DETACHED`), the finishing worker.
+//!   step that gives up the task's own reference. Before it the result is the task's, which drops it if the
+//!   `JoinHandle` is gone (`DETACHED`); after it, the holder of the `JoinHandle` owns it.
 //! - So a task is alive, that is, not finished, while there are references and no `DONE`. The word says so
 //!   of any slot at any time, also of one that has no task or is just being given one: every access to it
 //!   is atomic, from [`JoinWord::begin`] on, and a slot without a task has a word that is zero or `DONE`.
 //! - `JOINER` is set at most once, by the holder of the `JoinHandle`, after it wrote the joiner's
 //!   waiter. Finishing reads the waiter only if `JOINER` was set before `DONE`.
+//! - `TIMED` is set by the holder of the `JoinHandle` after it has noted a joiner with a deadline elsewhere
+//!   (`sched/timed_joiners.rs`), and stays. Such a joiner may leave before the task ends, so its waiter is not left in
+//!   the task, which finishing must not touch after `DONE`.
 
 use crate::prim::{AtomicUsize, Ordering, fence};
 
@@ -20,19 +23,23 @@ const DONE: usize = 1;
 const JOINER: usize = 1 << 1;
 /// The `JoinHandle` was dropped before the task finished.
 const DETACHED: usize = 1 << 2;
+/// A joiner with a deadline may have been noted.
+const TIMED: usize = 1 << 3;
 /// One reference.
-const REF: usize = 1 << 3;
+const REF: usize = 1 << 4;
 
 /// What the worker of a finishing task must do.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// Nobody will take the result: drop it, then [`end`](JoinWord::end) the task.
+    /// Nobody will take the result: nothing has changed. The task drops it, if it has not, and is then [ended](JoinWord::end).
     Detached,
     /// The result is handed over and the reference given up.
     Handed {
         /// Wake the registered joiner.
         joiner: bool,
+        /// Wake the joiner with a deadline, if one is noted.
+        timed: bool,
         /// That was the last reference: free the slot.
         last: bool,
     },
@@ -58,6 +65,14 @@ impl JoinWord {
     #[inline(always)]
     pub(crate) fn begin(&self) {
         self.0.store(2 * REF, Ordering::Release);
+    }
+
+    /// For models of who waits for a task.
+    #[cfg(all(test, loom))]
+    pub(crate) fn begun() -> Self {
+        let word = Self(AtomicUsize::new(0));
+        word.begin();
+        word
     }
 
     /// Whether there is a task here that has not finished.
@@ -121,7 +136,8 @@ impl JoinWord {
             let done = (word | DONE) - REF;
             match self.0.compare_exchange_weak(word, done, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    return Finish::Handed { joiner: word & JOINER != 0, last: word / REF == 1 };
+                    let (joiner, timed) = (word & JOINER != 0, word & TIMED != 0);
+                    return Finish::Handed { joiner, timed, last: word / REF == 1 };
                 }
                 Err(now) => word = now,
             }
@@ -150,6 +166,13 @@ impl JoinWord {
     pub(crate) fn register_joiner(&self) -> bool {
         // Release: the waiter written before. Acquire: the result, if done.
         self.0.fetch_or(JOINER, Ordering::AcqRel) & DONE == 0
+    }
+
+    /// Announces a joiner with a deadline, which was noted: false if the task is done.
+    #[must_use]
+    pub(crate) fn announce_timed(&self) -> bool {
+        // As above; what was noted before passes on through the lock of the place, too.
+        self.0.fetch_or(TIMED, Ordering::AcqRel) & DONE == 0
     }
 
     /// The `JoinHandle` goes without joining.
@@ -186,9 +209,7 @@ mod models {
     impl Ended {
         fn new() -> Arc<Self> {
             let (results, frees) = (AtomicUsize::new(0), AtomicUsize::new(0));
-            let word = JoinWord(AtomicUsize::new(0));
-            word.begin();
-            Arc::new(Self { word, results, frees })
+            Arc::new(Self { word: JoinWord::begun(), results, frees })
         }
 
         fn settle_result(&self) {
@@ -215,11 +236,11 @@ mod models {
                     }
                     false
                 }
-                Finish::Handed { joiner, last } => {
+                Finish::Handed { joiner, timed, last } => {
                     if last {
                         self.free();
                     }
-                    joiner
+                    joiner || timed
                 }
             }
         }

@@ -15,7 +15,7 @@
 //! - `fiber` belongs to whoever holds the task as runnable: exactly one queue, worker or waker at a
 //!   time. It passes on through the queues' release/acquire, and through the claims of `wait`.
 //! - `packet` belongs to the task until `DONE`, then to the holder of the `JoinHandle`.
-//! - `locals` belongs to the task.
+//! - `locals` and `result_dropped` belong to the task, until its worker finishes it.
 //! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the finisher.
 //! - The rest is written before the task is first made runnable, and only read after.
 //! - Dumps read all of it, `fiber` too, while no worker can pick a task up (`sched/world.rs`). Which slots
@@ -31,6 +31,7 @@ pub(crate) mod join;
 pub(crate) mod locals;
 mod note;
 mod os;
+mod os_end;
 mod packet;
 mod reason;
 pub(crate) mod state;
@@ -55,8 +56,8 @@ use state::WaitCell;
 
 pub(crate) use end::After;
 pub(crate) use hog::Hog;
-pub(crate) use note::Target;
-pub(crate) use os::{OsThread, os_locals, os_thread_number};
+pub(crate) use note::{OsWait, Target};
+pub(crate) use os::{OsAsleep, OsThread, os_locals, os_thread_number};
 use packet::{Packet, Types};
 pub(crate) use reason::Reason;
 pub(crate) use waiter::{Waiter, Wake};
@@ -84,7 +85,7 @@ pub(crate) struct Body {
     pub(crate) wait: WaitCell,
     fiber: UnsafeCell<Fiber<Command>>,
     suspender: Cell<MaybeUninit<Suspender<Command>>>,
-    /// What it is resumed for, if it is to suspend again at once. Goes with the fiber.
+    /// What it is resumed for, if it is to suspend again at once, or [`END`]. Goes with the fiber.
     errand: Cell<Option<NonNull<Errand>>>,
     /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
     /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
@@ -103,6 +104,8 @@ pub(crate) struct Body {
     pinned: Option<u32>,
     /// Finishing the task is a matter of its join word alone: it is not pinned, and nothing comes after.
     pub(crate) plain: bool,
+    /// It was detached, and has dropped its result.
+    result_dropped: Cell<bool>,
     /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
     pub(crate) hog: Cell<Hog>,
     /// It waits for a lock, and is not to be run beside whoever wakes it (`sched::hot`). Written by the task itself, before
@@ -112,12 +115,27 @@ pub(crate) struct Body {
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
     /// one: a task that never waits does not pay for them.
     waits_at: Cell<Option<&'static Location<'static>>>,
-    waits: Cell<MaybeUninit<(Reason, u64)>>,
+    waits: Cell<MaybeUninit<(Reason, bool, u64)>>,
     waits_for: Cell<MaybeUninit<NonNull<()>>>,
+    /// It never runs again, because its scheduler has ended. Goes with the fiber.
+    pub(crate) is_over: Cell<bool>,
     /// The temporary stack that it runs on, if it does.
     pub(crate) temporary: Cell<*const Temporary>,
     /// What it keeps in `green_local!`s.
     pub(crate) locals: Locals,
+}
+
+/// What a task is resumed for that is to withdraw from its wait: no errand.
+const END: NonNull<Errand> = NonNull::dangling();
+
+/// Why a task that was asleep goes on.
+#[must_use]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// Its wait was claimed.
+    Woken,
+    /// It is to withdraw from its wait, and never to go on ([`TaskRef::resume_to_end`]).
+    ToEnd,
 }
 
 impl Deref for Task {
@@ -148,8 +166,13 @@ pub(crate) struct Temporary {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TaskRef(NonNull<Task>);
 
-// SAFETY: what may be done with the task from which thread is governed by the rules at the head of
-// this file; the address itself is plain.
+// SAFETY: the address is plain; what may be done with the task from which thread is governed by the rules at the head of
+// this file. Of what the task has of its user's, another OS thread can
+// - run it, by its fiber, which may be sent, if it holds the task as runnable;
+// - take or drop the closure or the result, if it has the right to: who makes a task says that both may be sent
+//   (`TaskRef::new`);
+// - not touch its `green_local!`s, which may not be: the task itself ends them before it is done, on its own stack, and a
+//   task that never ran has none.
 unsafe impl Send for TaskRef {}
 
 impl Deref for TaskRef {
@@ -209,10 +232,9 @@ impl TaskRef {
         let place = unsafe { slot.top().sub(control_block_of(&slot)) }.cast::<Task>();
         // SAFETY: the bytes below the control block are the slot's, unused.
         let packet = unsafe { Packet::new::<F, T>(place.cast(), f) };
-        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
         // SAFETY: the slot is kept in the task until it is freed, and the fiber uses what is below
         // control block and packet.
-        let stack = unsafe { FiberStack::new(&slot, above) };
+        let stack = unsafe { Self::stack_in(&slot, place, &packet) };
         // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new::<Types<F, T>>(stack, place.as_ptr().cast()) };
         let plain = attributes.pinned.is_none() && attributes.after.is_none();
@@ -231,12 +253,14 @@ impl TaskRef {
             site: attributes.site,
             name: attributes.name,
             plain,
+            result_dropped: Cell::new(false),
             hog: Cell::new(Hog::No),
             steps_aside: Cell::new(false),
             pinned: attributes.pinned,
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),
             waits_for: Cell::new(MaybeUninit::uninit()),
+            is_over: Cell::new(false),
             temporary: Cell::new(std::ptr::null()),
             locals: Locals::new(),
         };
@@ -247,6 +271,18 @@ impl TaskRef {
             (*place.as_ptr()).join.begin();
         }
         TaskRef(place)
+    }
+
+    /// The part of a slot that is below its control block and packet.
+    ///
+    /// # Safety
+    ///
+    /// The slot outlives the stack's use, and nothing else uses that part.
+    #[inline(always)]
+    unsafe fn stack_in(slot: &Slot, place: NonNull<Task>, packet: &Packet) -> FiberStack {
+        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
+        // SAFETY: the caller's.
+        unsafe { FiberStack::new(slot, above) }
     }
 
     /// The task at the top of a slot that is in use, if there is one that has not finished.
@@ -275,6 +311,18 @@ impl TaskRef {
         let switch = unsafe { (*self.fiber.get()).resume() };
         // The command that it gave before stands: this is the same again.
         debug_assert!(matches!(switch, Switch::Suspended(_)));
+    }
+
+    /// Has a task that sleeps withdraw from its wait. Gives the command that it suspends with then.
+    ///
+    /// # Safety
+    ///
+    /// - Its wait was [ended](WaitCell::end_if_asleep) since it last ran.
+    /// - Nobody else has its fiber, and nobody can make it run meanwhile.
+    pub(crate) unsafe fn resume_to_end(self) -> Switch<Command> {
+        self.errand.set(Some(END));
+        // SAFETY: the caller's. It is suspended in `suspend_asleep`, and so looks at the errand first.
+        unsafe { self.resume() }
     }
 
     /// Whether it has ever run.
@@ -393,13 +441,14 @@ impl TaskRef {
     ///
     /// As [`TaskRef::suspend`].
     #[inline(always)]
-    pub(crate) unsafe fn suspend_asleep(self, command: Command) {
+    pub(crate) unsafe fn suspend_asleep(self, command: Command) -> Resumed {
         // SAFETY: the caller's.
         unsafe { self.suspend(command) };
         if self.errand.get().is_some() {
             // SAFETY: the caller's.
-            unsafe { self.do_errands(command) };
+            return unsafe { self.do_errands(command) };
         }
+        Resumed::Woken
     }
 
     /// # Safety
@@ -407,13 +456,17 @@ impl TaskRef {
     /// As [`TaskRef::suspend`].
     #[cold]
     #[inline(never)]
-    unsafe fn do_errands(self, command: Command) {
+    unsafe fn do_errands(self, command: Command) -> Resumed {
         while let Some(errand) = self.errand.take() {
+            if errand == END {
+                return Resumed::ToEnd;
+            }
             // SAFETY: `send` waits in the resume that brought us here, and this is the task's stack.
             unsafe { errand.as_ref().run() };
             // SAFETY: the caller's.
             unsafe { self.suspend(command) };
         }
+        Resumed::Woken
     }
 }
 

@@ -1,10 +1,13 @@
-//! What a task notes of its waits, for dumps. Written by the task itself, read when it is suspended.
+//! What threads note of their waits, for dumps and for the end of a deadlock. A task's note is written by the task itself,
+//! and read when it is suspended; an OS thread's is under a lock.
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::time::Instant;
 
 use super::holder::AwaitedLock;
+use super::state::TIMED_OUT;
 use super::{Reason, Task, TaskRef};
 
 /// What a task last waited for.
@@ -14,8 +17,20 @@ pub(crate) struct WaitNote {
     pub(crate) site: &'static Location<'static>,
     /// Milliseconds on the scheduler's coarse clock.
     pub(crate) since: u64,
+    /// It has no deadline, and may end with `TIMED_OUT` all the same.
+    interruptible: bool,
     /// What it waits for: there while the wait lasts.
     pub(crate) target: Option<Target>,
+}
+
+/// What an OS thread waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OsWait {
+    pub(crate) reason: Reason,
+    pub(crate) site: &'static Location<'static>,
+    pub(crate) deadline: Option<Instant>,
+    /// It may end with `TIMED_OUT` though there is no deadline.
+    pub(crate) interruptible: bool,
 }
 
 /// What a task waits for, if somebody in particular must do something first.
@@ -29,8 +44,13 @@ pub(crate) enum Target {
 impl Task {
     /// Notes for dumps what the task is about to wait for. By the task itself.
     #[inline]
-    pub(crate) fn note_wait(&self, reason: Reason, site: &'static Location<'static>) {
-        self.waits.set(MaybeUninit::new((reason, self.sched().coarse_now())));
+    pub(crate) fn note_wait(
+        &self,
+        reason: Reason,
+        interruptible: bool,
+        site: &'static Location<'static>,
+    ) {
+        self.waits.set(MaybeUninit::new((reason, interruptible, self.sched().coarse_now())));
         self.waits_at.set(Some(site));
     }
 
@@ -49,7 +69,7 @@ impl Task {
     pub(crate) fn last_wait(&self) -> Option<WaitNote> {
         let site = self.waits_at.get()?;
         // SAFETY: noted before the place was.
-        let (reason, since) = unsafe { self.waits.get().assume_init() };
+        let (reason, interruptible, since) = unsafe { self.waits.get().assume_init() };
         // SAFETY: where this is called, it was noted before the wait was.
         let target = || unsafe { self.waits_for.get().assume_init() };
         let target = match reason {
@@ -58,6 +78,21 @@ impl Task {
             Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
             _ => None,
         };
-        Some(WaitNote { reason, site, since, target })
+        Some(WaitNote { reason, site, since, interruptible, target })
+    }
+}
+
+impl TaskRef {
+    /// Ends the wait of a task that sleeps, if that has no deadline and may be interrupted: true if so. The caller makes the
+    /// task runnable then.
+    ///
+    /// # Safety
+    ///
+    /// The task is suspended or has not started, and nobody can make it run meanwhile.
+    #[must_use]
+    pub(crate) unsafe fn interrupt(self) -> bool {
+        let Some(mark) = self.wait.asleep_mark() else { return false };
+        let note = self.last_wait();
+        note.is_some_and(|note| note.interruptible) && self.wait.claim_asleep(mark, TIMED_OUT)
     }
 }

@@ -1,17 +1,19 @@
 //! OS threads as waiters: what a green thread has in its control block, an OS thread has here.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 use std::num::NonZeroU64;
-use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::ptr::{self, NonNull};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use crossbeam_utils::Backoff;
 
 use super::locals::Locals;
+use super::note::OsWait;
+use super::os_end;
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
+use super::{Reason, Wake};
 use crate::prim::os_thread::{self, Thread};
-use crate::prim::{AtomicBool, Ordering};
 
 /// One OS thread that has waited, or been asked for by `current()`.
 #[derive(Debug)]
@@ -21,15 +23,63 @@ pub(crate) struct OsThread {
     pub(crate) id: NonZeroU64,
     /// The system's number of it.
     number: i32,
-    /// Its wait has a deadline. Written by itself, before it sleeps.
-    timed: AtomicBool,
+    /// What it waits for, and since when. Written by itself, before it sleeps.
+    note: Mutex<Option<(OsWait, Instant)>>,
+    /// The thread that it waits to join, if that is what it waits for. As above.
+    joins: Mutex<Option<NonZeroU64>>,
+}
+
+/// An OS thread that was seen asleep in gthread.
+#[derive(Debug)]
+pub(crate) struct OsAsleep {
+    thread: Arc<OsThread>,
+    /// What no other sleep of this thread has.
+    pub(crate) mark: u64,
+    pub(crate) wait: OsWait,
+    pub(crate) since: Instant,
+    /// The green thread that must end first.
+    pub(crate) joins: Option<NonZeroU64>,
+}
+
+impl OsAsleep {
+    /// The system's number of the thread.
+    pub(crate) fn number(&self) -> i32 {
+        self.thread.number
+    }
+
+    pub(crate) fn id(&self) -> NonZeroU64 {
+        self.thread.id
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.thread.thread.name()
+    }
+
+    pub(crate) fn has_deadline(&self) -> bool {
+        self.wait.deadline.is_some()
+    }
+
+    /// Ends this wait, if it has no deadline, may be interrupted, and is not over: then the caller wakes the thread.
+    #[must_use]
+    pub(crate) fn interrupt(&self) -> Option<Wake> {
+        let endless = !self.has_deadline() && self.wait.interruptible;
+        let claimed = endless && self.thread.wait.claim_asleep(self.mark, TIMED_OUT);
+        claimed.then(|| Wake::Os(self.thread.thread.clone()))
+    }
 }
 
 /// All that have waited, to find out whether they all sleep. Those that have ended go when others come.
 static ALL: Mutex<Vec<Weak<OsThread>>> = Mutex::new(Vec::new());
 
+thread_local! {
+    /// The calling OS thread's, which owns a count of it; null until it is asked for. Without a destructor, and so
+    /// there as long as the thread runs anything. `os_end` gives the count back.
+    static CURRENT: Cell<*const OsThread> = const { Cell::new(ptr::null()) };
+}
+
 impl OsThread {
-    /// The calling OS thread's.
+    /// The calling OS thread's: one from its first call to its end, so that its token, its id, and what a `Once`
+    /// remembers of its runner, are its own in the destructors of its thread-locals too.
     ///
     /// Not inlined, and gives out an owned handle: nothing of the thread-local's address remains in
     /// the caller, which may be a green thread about to move.
@@ -39,13 +89,28 @@ impl OsThread {
         if cfg!(loom) {
             return Self::new();
         }
-        thread_local! {
-            static CURRENT: OnceCell<Arc<OsThread>> = const { OnceCell::new() };
+        let mut this = CURRENT.get();
+        if this.is_null() {
+            this = Arc::into_raw(Self::new());
+            CURRENT.set(this);
+            os_end::own(this);
         }
-        CURRENT
-            .try_with(|current| Arc::clone(current.get_or_init(Self::new)))
-            // While the thread's locals are being destroyed a new one serves for the one wait.
-            .unwrap_or_else(|_| Self::new())
+        // SAFETY: the pointer is from `into_raw`, and the thread owns a count of it as long as `CURRENT` has it.
+        unsafe {
+            Arc::increment_strong_count(this);
+            Arc::from_raw(this)
+        }
+    }
+
+    /// Gives back the count that an ending OS thread owns.
+    ///
+    /// # Safety
+    ///
+    /// `this` is what the calling thread has given to [`os_end::own`]; it has not been given back.
+    pub(super) unsafe fn disown(this: *const Self) -> Arc<Self> {
+        CURRENT.set(ptr::null());
+        // SAFETY: the caller's: the count is that of the `into_raw` in `current`, and nobody finds the pointer any more.
+        unsafe { Arc::from_raw(this) }
     }
 
     fn new() -> Arc<Self> {
@@ -54,7 +119,8 @@ impl OsThread {
             thread: os_thread::current(),
             id: crate::sched::next_ids(1),
             number: os_thread_number(),
-            timed: AtomicBool::new(false),
+            note: Mutex::new(None),
+            joins: Mutex::new(None),
         });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() == all.capacity() {
@@ -64,30 +130,46 @@ impl OsThread {
         new
     }
 
-    /// The OS threads that wait in gthread without a deadline: the system's number, ours, and that of the wait.
-    pub(crate) fn all_asleep() -> Vec<(i32, NonZeroU64, u64)> {
-        let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
-        let asleep = all.iter().filter_map(Weak::upgrade).filter_map(|thread| {
-            let wait = thread.wait.asleep_mark()?;
-            // Acquire: if this is the next wait's already, a second look sees that the first is over.
-            let timed = thread.timed.load(Ordering::Acquire);
-            (!timed).then_some((thread.number, thread.id, wait))
-        });
-        asleep.collect()
+    /// The OS threads that wait in gthread.
+    pub(crate) fn all_asleep() -> Vec<OsAsleep> {
+        // What ends last with a thread is not dropped under the lock.
+        let all: Vec<_> = {
+            let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+            all.iter().filter_map(Weak::upgrade).collect()
+        };
+        all.into_iter().filter_map(Self::asleep).collect()
     }
 
-    /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed.
+    fn asleep(self: Arc<Self>) -> Option<OsAsleep> {
+        let mark = self.wait.asleep_mark()?;
+        let (wait, since) = (*lock(&self.note))?;
+        let joins = lock(&self.joins).filter(|_| wait.reason == Reason::Join);
+        // If this is the note of its next wait, the first was over before that was written, which the lock passes on.
+        let same = self.wait.asleep_mark() == Some(mark);
+        same.then_some(OsAsleep { thread: self, mark, wait, since, joins })
+    }
+
+    /// Notes before a wait to join which thread that is for.
+    pub(crate) fn note_joined(&self, thread: NonZeroU64) {
+        *lock(&self.joins) = Some(thread);
+    }
+
+    /// Blocks the calling OS thread in its armed wait until it is claimed or its deadline has passed. It may look for a
+    /// moment first whether it is claimed.
     #[inline(never)]
-    pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Op {
-        // A wake often follows within the time that going to sleep would take.
+    pub(crate) fn sleep(&self, wait: OsWait, looks: bool) -> Op {
+        let deadline = wait.deadline;
+        // A wake often follows within the time that going to sleep would take. But a processor that is yielded to a
+        // worker with much to do comes back milliseconds later, and one that sleeps is woken on another if that is
+        // free. A lock that one was called for would be taken by others then, each time.
         let backoff = Backoff::new();
-        while !cfg!(loom) && !backoff.is_completed() {
+        while looks && !cfg!(loom) && !backoff.is_completed() {
             if let Some(op) = self.wait.selected() {
                 return op;
             }
             backoff.snooze();
         }
-        self.timed.store(deadline.is_some(), Ordering::Release);
+        *lock(&self.note) = Some((wait, Instant::now()));
         if self.wait.commit() == Commit::Parked {
             loop {
                 match deadline {
@@ -112,6 +194,10 @@ impl OsThread {
         // Not claimed: the deadline has passed.
         self.wait.cancel().unwrap_or(TIMED_OUT)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The system's number of the calling OS thread; zero, which none has, where it does not say.

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::thread;
 
-use gthread_arch::{Entry, Suspender};
+use gthread_arch::{Entry, Fiber, FiberStack, Suspender};
 
 use super::{Command, Task};
 
@@ -20,6 +20,8 @@ union Content<F, T> {
 pub(crate) struct VTable {
     /// Drops the stored result.
     pub(crate) drop_result: unsafe fn(NonNull<()>),
+    /// Makes a fiber that winds the task up once more.
+    pub(super) wind_up: unsafe fn(FiberStack, *mut ()) -> Fiber<Command>,
     /// Frees the packet's memory, if it is on the heap.
     free: Option<unsafe fn(NonNull<()>)>,
 }
@@ -80,16 +82,6 @@ impl Packet {
         }
     }
 
-    /// Moves the closure out, of a packet whose entry never ran.
-    ///
-    /// # Safety
-    ///
-    /// `F` is the type the packet was made with, and this is called once.
-    pub(super) unsafe fn take_closure<F>(&self) -> F {
-        // SAFETY: the closure is at the start of the union whatever the result's type is.
-        unsafe { self.content.cast::<F>().read() }
-    }
-
     /// Moves the result out.
     ///
     /// # Safety
@@ -134,6 +126,7 @@ where
 
     const VTABLE: VTable = VTable {
         drop_result: Self::drop_result,
+        wind_up: Self::wind_up_on,
         free: if Self::INLINE { None } else { Some(Self::free) },
     };
 
@@ -141,16 +134,14 @@ where
     ///
     /// # Safety
     ///
-    /// `task` is the calling task and has run its closure. `result` is its result, and not shared yet.
+    /// `task` is the calling task and has run its closure. `result` is the place of its result, which is not shared yet.
     #[cold]
     #[inline(never)]
-    unsafe fn wind_up(task: &Task, mut result: NonNull<thread::Result<T>>) {
+    unsafe fn wind_up(task: &Task, result: NonNull<thread::Result<T>>) {
         loop {
-            if task.join.is_detached() {
-                // The worker drops what it finds: leave it something without a drop of the user's.
-                // SAFETY: the caller's.
-                let result = unsafe { result.as_mut() };
-                abort_on_panic("result", || drop(std::mem::replace(result, Err(Box::new(())))));
+            if task.join.is_detached() && !task.result_dropped.replace(true) {
+                // SAFETY: the caller's; it has not been dropped before.
+                abort_on_panic("result", || unsafe { result.drop_in_place() });
             }
             if task.locals.is_empty() {
                 break;
@@ -159,6 +150,14 @@ where
             // SAFETY: the caller's: the closure is gone, and with it all that could use them.
             abort_on_panic("green_local", || unsafe { task.locals.end() });
         }
+    }
+
+    /// # Safety
+    ///
+    /// The stack is the task's, which has run its closure and is suspended nowhere; `task` is a [`Task`].
+    unsafe fn wind_up_on(stack: FiberStack, task: *mut ()) -> Fiber<Command> {
+        // SAFETY: the entry does not unwind, and expects the task.
+        unsafe { Fiber::new::<WindUp<F, T>>(stack, task) }
     }
 
     /// # Safety
@@ -200,6 +199,23 @@ where
             // SAFETY: we are the task, and the result is there; the closure is gone.
             unsafe { Self::wind_up(task, content.cast()) };
         }
+    }
+}
+
+/// Winds up a task that was detached when it had done so before.
+struct WindUp<F, T>(F, T);
+
+impl<F, T> Entry<Command> for WindUp<F, T>
+where
+    F: FnOnce() -> T,
+{
+    #[inline(never)]
+    unsafe fn run(suspender: Suspender<Command>, task: *mut ()) {
+        // SAFETY: the caller's.
+        let task = unsafe { &*task.cast::<Task>() };
+        task.suspender.set(MaybeUninit::new(suspender));
+        // SAFETY: we are the task, and its closure is gone.
+        unsafe { Types::<F, T>::wind_up(task, task.packet.content.cast()) };
     }
 }
 

@@ -20,6 +20,13 @@ macro_rules! reasons {
     };
 }
 
+impl Reason {
+    /// Whether it is for a lock, which others may take while the one that it was to wake is on its way.
+    pub(crate) fn is_lock(self) -> bool {
+        matches!(self, Self::Lock | Self::Read | Self::Write)
+    }
+}
+
 reasons! {
     Park = "park",
     Sleep = "sleep",

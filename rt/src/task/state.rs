@@ -38,6 +38,9 @@ pub(crate) type Op = u32;
 
 /// The operation that a deadline selects.
 pub(crate) const TIMED_OUT: Op = MAX_OP;
+/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`). It is told that it has
+/// timed out, and does not come back from its wait.
+const ENDED: Op = MAX_OP - 1;
 
 const PHASE: u64 = 0b11;
 /// Running, no wait under way.
@@ -166,6 +169,19 @@ impl WaitCell {
         (word & PHASE == PARKED).then_some(word)
     }
 
+    /// Ends the wait of an owner that is to withdraw from it: false if it is in none, or was claimed before. One that
+    /// holds its wait (`HELD`) may still be claimed, by the lock of its queue, until it has withdrawn. By the one thread
+    /// that may run the owner.
+    pub(crate) fn end_if_asleep(&self) -> bool {
+        let word = self.word.load(Ordering::Acquire);
+        match word & (PHASE | HELD) {
+            HELD => true,
+            // Of those who may change it, all claim it.
+            PARKED => self.try_select(word, ENDED).is_ok(),
+            _ => false,
+        }
+    }
+
     /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
     /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it.
     #[inline]
@@ -175,6 +191,13 @@ impl WaitCell {
         let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
         // Relaxed: the owner is made to run by the caller, which hands it everything.
         self.word.store(selected, Ordering::Relaxed);
+    }
+
+    /// Ends the wait that had this [mark](Self::asleep_mark): false if it is over. The winner must make the owner
+    /// runnable. For whoever sees to it that the owner is there.
+    #[must_use]
+    pub(crate) fn claim_asleep(&self, mark: u64, op: Op) -> bool {
+        self.try_select(mark, op).is_ok()
     }
 
     /// Withdraws the wait: `None` if that succeeded, else the operation that was selected before.

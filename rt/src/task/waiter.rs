@@ -16,8 +16,9 @@ pub(crate) enum Waiter {
     Os(NonNull<OsThread>),
 }
 
-// SAFETY: the pointee's wait cell is atomic and its other fields are read-only; `claim` says when it
-// may be dereferenced.
+// SAFETY: another thread can compare it, have its place prefetched, and claim the wait, which is unsafe: `claim` says
+// when the pointee may be used. Of that it touches the wait cell, which is atomic, and an OS thread's handle, which
+// never changes and may be cloned anywhere. No value of the waiting thread's is reached through it.
 unsafe impl Send for Waiter {}
 
 /// The duty of a waker that won: make the thread run. Dropping it loses the thread for ever.
@@ -47,7 +48,8 @@ impl Waiter {
         self.task().into_iter().for_each(TaskRef::prefetch);
     }
 
-    /// Tries to end the wait with `op`: `None` if it was over.
+    /// Tries to end the wait with `op`: `None` if it was over, or if the thread will never run because its runtime was
+    /// dropped. Both are passed over, so that somebody gets what is given.
     ///
     /// # Safety
     ///
@@ -56,6 +58,7 @@ impl Waiter {
     #[inline]
     pub(crate) unsafe fn claim(self, op: Op) -> Option<Wake> {
         match self {
+            Self::Green(task) | Self::Held(task) if task.sched().is_stopped() => None,
             Self::Green(task) => match task.wait.claim(op) {
                 Claim::Lost => None,
                 Claim::Awake => Some(Wake::Awake),

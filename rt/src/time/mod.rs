@@ -66,7 +66,7 @@ pub fn sleep_until(deadline: Instant) {
 }
 
 #[inline(never)]
-fn sleep_for(duration: Duration, site: &'static Location<'static>) {
+pub(crate) fn sleep_for(duration: Duration, site: &'static Location<'static>) {
     if duration.is_zero() {
         return park::yield_at(site);
     }

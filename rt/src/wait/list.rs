@@ -14,7 +14,7 @@ use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 use super::{Node, Queue, WOKEN};
-use crate::park::Wait;
+use crate::park::{self, Wait};
 use crate::prim::{AtomicUsize, Ordering, fence};
 use crate::sched;
 use crate::spin::SpinLock;
@@ -55,6 +55,7 @@ impl WaitList {
     ) {
         let queues = self.queues.lock();
         let (mut queues, wait) = Wait::in_queue(queues, deadline, site);
+        let wait = wait.interruptible();
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed or removed below.
@@ -70,6 +71,9 @@ impl WaitList {
         } else if wait.park_unlocking(queues, reason, deadline, site) == TIMED_OUT {
             // SAFETY: as above.
             unsafe { self.leave(node, false) };
+            if wait.withdrawn() == TIMED_OUT && deadline.is_none() {
+                park::interrupted(site);
+            }
         }
     }
 

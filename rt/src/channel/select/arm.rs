@@ -37,16 +37,32 @@ pub(crate) struct Place {
     pub(crate) arm: usize,
 }
 
-/// One wait of a select: armed when the first arm is registered.
+/// One wait of a select: armed when the first arm is registered. To be [ended](Round::end) once all are withdrawn.
 pub(crate) struct Round {
     wait: Option<Wait>,
     /// Where the select is.
-    site: &'static Location<'static>,
+    pub(super) site: &'static Location<'static>,
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        if self.wait.is_some() {
+            eprintln!(
+                "fatal: a select left its seats in queues of channels; this is a bug in gthread"
+            );
+            std::process::abort();
+        }
+    }
 }
 
 impl Round {
     pub(crate) fn new(site: &'static Location<'static>) -> Self {
         Self { wait: None, site }
+    }
+
+    /// All seats are withdrawn.
+    pub(super) fn end(mut self) {
+        self.wait = None;
     }
 
     /// The waiter of this round, if any arm was registered.
@@ -62,6 +78,7 @@ impl Round {
             return guard;
         }
         let (guard, wait) = Wait::arm_under(guard, self.site);
+        let wait = wait.interruptible();
         self.wait = Some(wait);
         guard
     }
@@ -139,15 +156,26 @@ pub(super) trait End {
 
     // ---- unless at a rendezvous ---------------------------------------------------------------
 
-    /// See [`Arm::is_ready`].
-    fn can_proceed(&self) -> bool;
+    /// See [`Arm::not_ready`].
+    fn cannot_proceed(&self) -> Option<usize>;
     /// See [`Arm::try_select`].
     fn proceed(&self, token: &mut Token) -> bool;
 
     // ---- at a rendezvous ----------------------------------------------------------------------
 
-    /// Pairs up with one who waits: false if there is none.
-    fn pair(&self, meeting: SpinGuard<'_, Meeting>, token: &mut Token) -> bool;
+    /// Pairs up with a thread that waits. Returns `false` if there is none.
+    ///
+    /// # Panics
+    ///
+    /// If that has no value yet, and the caller cannot wait for it. Then nothing has happened.
+    fn pair(
+        &self,
+        meeting: SpinGuard<'_, Meeting>,
+        token: &mut Token,
+        site: &'static Location<'static>,
+    ) -> bool;
+    /// See [`Arm::redeem`].
+    fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool;
     /// Makes a place for a value in a seat that is going to wait.
     ///
     /// # Safety
@@ -160,12 +188,12 @@ pub(super) trait End {
     ///
     /// The seat was prepared, was not claimed, and is the caller's alone.
     unsafe fn discard(&self, seat: NonNull<Seat>);
-    /// Takes over what a partner has left in the seat.
+    /// Takes over what a partner has left in the seat. Returns `false` if that is nothing.
     ///
     /// # Safety
     ///
     /// The seat was prepared, and claimed with `outcome`.
-    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op);
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool;
 }
 
 /// One operation of a select, as [`run`](super::run) sees it.
@@ -174,20 +202,23 @@ pub(super) trait End {
 /// `unregister` (or `unwatch`) with the same arm, which is called for each that is registered, claimed or
 /// not, and before `accept`.
 pub(crate) trait Arm {
-    /// Tries to do the operation, as far as it goes without its value: true if that is done, or if the
+    /// Tries to do the operation, as far as it goes without its value. Returns `true` if that is done, or if the
     /// channel is disconnected.
-    fn try_select(&self, token: &mut Token) -> bool;
+    fn try_select(&self, token: &mut Token, site: &'static Location<'static>) -> bool;
+    /// `None` if the operation would not block; it may turn out that it does. Else a version, which only counts up: as
+    /// long as it would block and this does not change, it would have blocked at any time in between.
+    fn not_ready(&self) -> Option<usize>;
     /// When the operation becomes ready by itself.
     fn deadline(&self) -> Option<Instant>;
     /// Does the operation if it can be done now, as `try_select`; else registers for a wake.
     unsafe fn register(&self, place: Place, round: &mut Round, token: &mut Token) -> Step;
     /// Ends a registration. `claimed` if the select was woken by this very seat.
     unsafe fn unregister(&self, seat: NonNull<Seat>, claimed: bool);
-    /// Does the operation after a wake by this seat, as far as it goes: true if that is done.
+    /// Does the operation after a wake by this seat, as far as it goes. Returns `true` if that is done.
     unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool;
-    /// Whether the operation would not block.
-    fn is_ready(&self) -> bool;
-    /// Registers for a wake when `is_ready` changes: true if it is ready now.
+    /// Waits for the value that the token awaits. Returns `false` if it does not come: then the token has nothing.
+    fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool;
+    /// Registers for a wake when `not_ready` changes. Returns `true` if it is ready now.
     unsafe fn watch(&self, place: Place, round: &mut Round) -> bool;
     /// Ends a registration.
     unsafe fn unwatch(&self, seat: NonNull<Seat>);
@@ -196,15 +227,22 @@ pub(crate) trait Arm {
 }
 
 impl<E: End> Arm for E {
-    fn try_select(&self, token: &mut Token) -> bool {
+    fn try_select(&self, token: &mut Token, site: &'static Location<'static>) -> bool {
         let Waits::Meeting(rendezvous, _) = self.waits() else { return self.proceed(token) };
         let meeting = rendezvous.lock();
         let disconnected = meeting.disconnected;
-        let paired = self.pair(meeting, token);
+        let paired = self.pair(meeting, token, site);
         if !paired && disconnected {
             token.set_disconnected();
         }
         paired || disconnected
+    }
+
+    fn not_ready(&self) -> Option<usize> {
+        match self.waits() {
+            Waits::Meeting(rendezvous, side) => rendezvous.nobody_for(side),
+            Waits::List(_) | Waits::Nowhere => self.cannot_proceed(),
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -222,7 +260,7 @@ impl<E: End> Arm for E {
                 }
                 // SAFETY: the seat stays until it is unregistered.
                 unsafe { list.enter(round.sit(place), false) };
-                if self.can_proceed() { Step::Ready } else { Step::Registered }
+                if self.cannot_proceed().is_none() { Step::Ready } else { Step::Registered }
             }
             Waits::Meeting(rendezvous, side) => match rendezvous.meet(side, round.waiter()) {
                 Meet::Nobody(meeting) => {
@@ -237,7 +275,7 @@ impl<E: End> Arm for E {
                 }
                 _ if !round.stop() => Step::Claimed,
                 Meet::Partner(meeting) => {
-                    if self.pair(meeting, token) {
+                    if self.pair(meeting, token, round.site) {
                         Step::Done
                     } else {
                         Step::Again
@@ -273,15 +311,11 @@ impl<E: End> Arm for E {
     unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
         let Waits::Meeting(..) = self.waits() else { return self.proceed(token) };
         // SAFETY: claimed and out of the queue, so the seat is ours alone.
-        unsafe { self.settle(token, seat, outcome) };
-        true
+        unsafe { self.settle(token, seat, outcome) }
     }
 
-    fn is_ready(&self) -> bool {
-        match self.waits() {
-            Waits::Meeting(rendezvous, side) => rendezvous.is_ready(side),
-            Waits::List(_) | Waits::Nowhere => self.can_proceed(),
-        }
+    fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool {
+        End::redeem(self, token, site)
     }
 
     unsafe fn watch(&self, place: Place, round: &mut Round) -> bool {
@@ -294,7 +328,7 @@ impl<E: End> Arm for E {
                 Waits::Nowhere => {}
             }
         }
-        self.can_proceed()
+        self.cannot_proceed().is_none()
     }
 
     unsafe fn unwatch(&self, seat: NonNull<Seat>) {
@@ -316,7 +350,7 @@ impl<E: End> Arm for E {
 
 /// `register` for an end that need not wait, or has not begun to.
 fn proceed_in(end: &impl End, round: &Round, token: &mut Token) -> Step {
-    if !end.can_proceed() {
+    if end.cannot_proceed().is_some() {
         Step::Registered
     } else if !round.stop() {
         Step::Claimed

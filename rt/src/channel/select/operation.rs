@@ -1,13 +1,14 @@
 //! The operation that a select has chosen, to be completed.
 
 use std::fmt;
-use std::mem;
-use std::panic::Location;
+use std::mem::{self, MaybeUninit};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
 use super::arm::Arm;
 use super::run::{self, Case, Until};
-use super::token::Token;
+use super::token::{Kind, Token};
+use crate::channel::sender::unsent;
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 
 /// An operation that [`Select`](super::Select) has chosen. It must be completed, by
@@ -18,14 +19,18 @@ use crate::channel::{Receiver, RecvError, SendError, Sender};
 /// # Panics
 ///
 /// Dropping one that was not completed panics (unless the thread is unwinding already). The operation
-/// is given up: a partner at a channel of capacity zero looks for another one, a reserved place in a buffer
-/// is given back, and a value that was received is lost, without being dropped. (crossbeam-channel leaves
-/// partner and place as they are.)
+/// is given up: a partner at a channel of capacity zero looks for another one, room that was kept in a buffer
+/// is given back, and a value that was received is lost, without being dropped: this may be another thread than
+/// the one that the value may be dropped on. (crossbeam-channel leaves partner and room as they are.)
 #[must_use]
 pub struct SelectedOperation<'a> {
     case: Case<'a>,
     token: Token,
 }
+
+// As crossbeam-channel's: a panic elsewhere leaves nothing half done here.
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl<'a> SelectedOperation<'a> {
     pub(crate) fn new(case: Case<'a>, token: Token) -> Self {
@@ -37,7 +42,7 @@ impl<'a> SelectedOperation<'a> {
         self.case.index
     }
 
-    /// Completes a send. Does not block.
+    /// Completes a send. Does not block, and is no suspension point.
     ///
     /// # Errors
     ///
@@ -49,11 +54,16 @@ impl<'a> SelectedOperation<'a> {
     #[track_caller]
     pub fn send<T>(self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
         assert!(is_same(sender, &self.case), "passed a sender that wasn't selected");
+        let (mut value, site) = (Some(value), Location::caller());
         // SAFETY: it is this sender's.
-        self.finish(|token| unsafe { sender.complete(token, value) }).map_err(SendError)
+        match self.finish(|token| unsafe { sender.complete(token, &mut value, site) }) {
+            Ok(()) => Ok(()),
+            Err(_) => Err(SendError(unsent(value))),
+        }
     }
 
-    /// Completes a receive. Blocks only if the partner is a select that has not completed its send.
+    /// Completes a receive. Blocks only if the partner is a select that has not completed its send. If that gives up,
+    /// waits for another sender.
     ///
     /// # Errors
     ///
@@ -65,9 +75,13 @@ impl<'a> SelectedOperation<'a> {
     #[track_caller]
     pub fn recv<T>(self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         assert!(is_same(receiver, &self.case), "passed a receiver that wasn't selected");
-        let site = Location::caller();
+        let (mut place, site) = (MaybeUninit::uninit(), Location::caller());
         // SAFETY: it is this receiver's.
-        self.finish(|token| unsafe { receiver.complete(token, site) }).ok_or(RecvError)
+        if self.finish(|token| unsafe { receiver.complete(token, &mut place, site) }) {
+            // SAFETY: the value was moved there.
+            return Ok(unsafe { place.assume_init_read() });
+        }
+        Err(RecvError)
     }
 
     fn finish<R>(mut self, complete: impl FnOnce(&mut Token) -> R) -> R {
@@ -83,9 +97,16 @@ impl fmt::Debug for SelectedOperation<'_> {
     }
 }
 
+impl SelectedOperation<'_> {
+    /// Gives the operation up. It is not used again.
+    pub(super) fn give_up(&mut self) {
+        self.case.arm.abandon(&mut self.token);
+    }
+}
+
 impl Drop for SelectedOperation<'_> {
     fn drop(&mut self) {
-        self.case.arm.abandon(&mut self.token);
+        self.give_up();
         if !std::thread::panicking() {
             panic!("dropped `SelectedOperation` without completing the operation");
         }
@@ -134,8 +155,16 @@ impl<'a> Selection<'a> {
         biased: bool,
         site: &'static Location<'static>,
     ) -> Option<usize> {
-        self.selected = run::select(self.cases, &mut self.token, until, biased, site);
-        self.selected
+        loop {
+            let selected = run::select(self.cases, &mut self.token, until, biased, site)?;
+            // A value that was promised is waited for here, since what follows is to receive it; if it does not come the
+            // select goes on, with the time that is left.
+            let is_awaited = self.token.kind == Kind::Awaited;
+            if !is_awaited || self.cases[selected].arm.redeem(&mut self.token, site) {
+                self.selected = Some(selected);
+                return self.selected;
+            }
+        }
     }
 
     /// Completes the send that was selected.
@@ -143,8 +172,12 @@ impl<'a> Selection<'a> {
     #[track_caller]
     pub fn send<T>(&mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
         self.assert_selected(sender);
+        let mut value = Some(value);
         // SAFETY: it is this sender's.
-        unsafe { sender.complete(&mut self.token, value) }.map_err(SendError)
+        match unsafe { sender.complete(&mut self.token, &mut value, Location::caller()) } {
+            Ok(()) => Ok(()),
+            Err(_) => Err(SendError(unsent(value))),
+        }
     }
 
     /// Completes the receive that was selected.
@@ -152,8 +185,13 @@ impl<'a> Selection<'a> {
     #[track_caller]
     pub fn recv<T>(&mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         self.assert_selected(receiver);
+        let mut place = MaybeUninit::uninit();
         // SAFETY: it is this receiver's.
-        unsafe { receiver.complete(&mut self.token, Location::caller()) }.ok_or(RecvError)
+        if unsafe { receiver.complete(&mut self.token, &mut place, Location::caller()) } {
+            // SAFETY: the value was moved there.
+            return Ok(unsafe { place.assume_init_read() });
+        }
+        Err(RecvError)
     }
 
     #[inline]

@@ -1,18 +1,20 @@
 //! The receiving end as an arm.
 
+use std::mem::MaybeUninit;
 use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
 use super::arm::{End, Seat, Waits};
-use super::token::{Kind, Token};
+use super::token::{Kind, Packet, Token};
+use crate::channel::promise::Promised;
 use crate::channel::receiver::Flavor as R;
 use crate::channel::rendezvous::{Meeting, Side, Taken};
 use crate::channel::{Receiver, TryRecvError};
 use crate::sched;
 use crate::spin::SpinGuard;
 use crate::task::state::Op;
-use crate::wait::{EXCHANGE, WOKEN};
+use crate::wait::{PROMISED, WOKEN};
 
 impl<T> End for Receiver<T> {
     #[inline]
@@ -36,43 +38,94 @@ impl<T> End for Receiver<T> {
     }
 
     fn abandon(&self, token: &mut Token) {
-        if token.take_kind() == Kind::Exchange {
-            // SAFETY: the token is of this arm's channel.
-            unsafe { token.exchange::<T>() }.decline();
+        if token.take_kind() == Kind::Awaited {
+            // SAFETY: just taken, and of this channel.
+            drop(unsafe { token.awaited::<T>() });
         }
-        // A value that was received is leaked: see `SelectedOperation`.
+        // A value that was received is leaked, since this may be a thread that must not drop it: see `Select`.
     }
 
-    fn can_proceed(&self) -> bool {
+    fn cannot_proceed(&self) -> Option<usize> {
         match &self.0 {
-            R::Bounded(channel) => channel.can_recv(),
-            R::Unbounded(channel) => channel.can_recv(),
-            R::At(at) => at.is_ready(),
-            R::Tick(tick) => tick.is_ready(),
-            R::Done(done) => done.is_done(),
-            R::Zero(_) | R::Never => false,
+            R::Bounded(channel) => channel.empty(),
+            R::Unbounded(channel) => channel.empty(),
+            R::At(at) => at.not_ready(),
+            R::Tick(tick) => tick.not_ready(),
+            R::Done(done) => (!done.is_done()).then_some(0),
+            R::Zero(_) | R::Never => Some(0),
         }
     }
 
     #[inline]
     fn proceed(&self, token: &mut Token) -> bool {
-        match self.try_recv() {
-            Ok(value) => token.set_value(value),
-            Err(TryRecvError::Disconnected) => token.set_disconnected(),
-            Err(TryRecvError::Empty) => return false,
+        // A large value would be given a place on the heap in vain.
+        if !Packet::is_inline::<T>() && self.cannot_proceed().is_some() {
+            return false;
         }
-        true
+        match self.try_recv_to(token.prepare::<T>(), Location::caller()) {
+            Ok(()) => {
+                token.set_value();
+                return true;
+            }
+            Err(TryRecvError::Disconnected) => token.set_disconnected(),
+            Err(TryRecvError::Empty) => {}
+        }
+        // SAFETY: prepared above, and not written.
+        unsafe { token.packet.discard::<T>() };
+        token.kind == Kind::Disconnected
     }
 
     #[inline]
-    fn pair(&self, mut meeting: SpinGuard<'_, Meeting>, token: &mut Token) -> bool {
-        let Some((taken, wake)) = meeting.take::<T>() else { return false };
-        drop(meeting);
-        sched::wake(wake);
-        match taken {
-            Taken::Value(value) => token.set_value(value),
-            Taken::Promise(exchange) => token.set_exchange(exchange),
+    fn pair(
+        &self,
+        mut meeting: SpinGuard<'_, Meeting>,
+        token: &mut Token,
+        site: &'static Location<'static>,
+    ) -> bool {
+        // SAFETY: of this channel. The token stays where it is until a promise has moved its place, below.
+        match unsafe { meeting.take(token.prepare::<T>().as_mut_ptr(), site) } {
+            Taken::Value(wake) => {
+                drop(meeting);
+                sched::wake(wake);
+                token.set_value();
+                return true;
+            }
+            Taken::Promise(promised, wake) => {
+                // SAFETY: of this channel.
+                let awaited = unsafe { promised.move_place::<T>() };
+                drop(meeting);
+                sched::wake(wake);
+                match awaited {
+                    Ok(awaited) => {
+                        // SAFETY: prepared above; nobody else has the place any more.
+                        unsafe { token.packet.discard::<T>() };
+                        token.set_awaited(awaited);
+                    }
+                    // The sender was awake, and has been faster.
+                    Err(_) => token.set_value(),
+                }
+                return true;
+            }
+            Taken::Nobody => {}
+            Taken::Forbidden(violation) => {
+                drop(meeting);
+                violation.panic();
+            }
         }
+        // SAFETY: prepared above, and not written.
+        unsafe { token.packet.discard::<T>() };
+        false
+    }
+
+    #[cold]
+    fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool {
+        debug_assert_eq!(token.kind, Kind::Awaited);
+        token.take_kind();
+        // SAFETY: just taken, and of this channel.
+        let Some(mut value) = unsafe { token.awaited::<T>() }.wait(site) else { return false };
+        // SAFETY: the promise was kept, so there is a value; the box has none any more when it goes.
+        unsafe { value.as_mut_ptr().copy_to_nonoverlapping(token.prepare().as_mut_ptr(), 1) };
+        token.set_value();
         true
     }
 
@@ -90,25 +143,30 @@ impl<T> End for Receiver<T> {
     }
 
     #[inline]
-    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) {
-        // SAFETY: the caller's; the outcome tells what was left in the seat.
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
+        // SAFETY: the caller's; the outcome tells what was left in the seat. The place in it is a promiser's until that has
+        // moved, or has been settled.
         unsafe {
-            let seat = &mut *seat.as_ptr();
-            if outcome == WOKEN {
-                token.kind = Kind::Value;
-                return seat.packet.pass::<T>(&mut token.packet);
-            }
-            seat.packet.discard::<T>();
-            match outcome {
-                EXCHANGE => token.set_raw_exchange(seat.node.exchange()),
+            let awaited = (outcome == PROMISED)
+                .then(|| Promised::from_raw((*seat.as_ptr()).node.promise()).move_place::<T>());
+            let packet = &mut (*seat.as_ptr()).packet;
+            match (outcome, awaited) {
+                (WOKEN, _) | (_, Some(Err(_))) => {
+                    packet.pass::<T>(&mut token.packet);
+                    token.set_value();
+                    return true;
+                }
+                (_, Some(Ok(awaited))) => token.set_awaited(awaited),
                 _ => token.set_disconnected(),
             }
+            packet.discard::<T>();
+            true
         }
     }
 }
 
 impl<T> Receiver<T> {
-    /// Completes a selected operation.
+    /// Completes a selected operation. Returns `false` if the channel is disconnected.
     ///
     /// # Safety
     ///
@@ -117,18 +175,18 @@ impl<T> Receiver<T> {
     pub(super) unsafe fn complete(
         &self,
         token: &mut Token,
+        place: &mut MaybeUninit<T>,
         site: &'static Location<'static>,
-    ) -> Option<T> {
-        match token.take_kind() {
-            // SAFETY: the caller's: values of the channel are of type T.
-            Kind::Value => Some(unsafe { token.packet.take() }),
-            Kind::Exchange => {
-                // SAFETY: as above.
-                let exchange = unsafe { token.exchange::<T>() };
-                // The sender's select may have given up; there may be other senders.
-                exchange.receive(site).or_else(|| self.recv_at(None, site).ok())
-            }
-            Kind::Nothing | Kind::Disconnected | Kind::Slot => None,
+    ) -> bool {
+        if token.kind == Kind::Awaited && !End::redeem(self, token, site) {
+            // The sender's select has given up; there may be other senders.
+            return self.recv_to(place, None, site).is_ok();
         }
+        let has_value = token.take_kind() == Kind::Value;
+        if has_value {
+            // SAFETY: the caller's: values of the channel are of type T, and this one was received.
+            unsafe { token.packet.take(place) };
+        }
+        has_value
     }
 }

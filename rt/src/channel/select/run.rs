@@ -8,6 +8,13 @@
 //!   when the frame ends.
 //! - After a wake, the arm that was claimed is tried before the others: on a buffered channel the wake
 //!   stands for a value or a free slot, which nobody else is woken for.
+//! - A value that was promised is waited for when all seats are withdrawn, since that is a wait of its own.
+//!
+//! A select that finds nothing ready, and does not wait, must have found a moment at which none of its arms was. One look
+//! at each does not: a value may go from an arm that is still to be looked at to one that was. So it looks twice, and each
+//! arm gives a version that only counts up. If no arm was ready in either look and the sum is the same, then each version
+//! is, and between the two looks none was ever ready. (Else somebody else got on, and it looks again. A `collect` that is
+//! done twice is the textbook's atomic snapshot.)
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
@@ -17,9 +24,10 @@ use std::time::{Duration, Instant};
 use super::arm::{Arm, Place, Round, Seat, Step};
 use super::token::Token;
 use crate::channel::timer::sleep_until;
-use crate::park::may_suspend;
+use crate::park::{interrupted, may_suspend};
 use crate::prim::Ordering;
 use crate::sched::current;
+use crate::spin::Patience;
 use crate::task::state::TIMED_OUT;
 use crate::wait::{MAX_ARMS, arm_and_outcome};
 
@@ -80,7 +88,32 @@ pub(crate) fn select(
             return done;
         }
     }
-    order.iter(cases.len()).find(|&n| cases[n].arm.try_select(token))
+    find(cases, &order, |arm| arm.try_select(token, site))
+}
+
+/// The first case that `get` gets, unless there was a moment at which none was ready.
+fn find(cases: &[Case<'_>], order: &Order, mut get: impl FnMut(&dyn Arm) -> bool) -> Option<usize> {
+    let mut before = None;
+    let mut patience = Patience::new();
+    loop {
+        let mut now = Some(0_usize);
+        for n in order.iter(cases.len()) {
+            let arm = cases[n].arm;
+            match arm.not_ready() {
+                Some(version) => now = now.map(|sum| sum.wrapping_add(version)),
+                None if get(arm) => return Some(n),
+                // Somebody was faster.
+                None => now = None,
+            }
+        }
+        if cases.len() == 1 || now.is_some() && now == before {
+            return None;
+        }
+        if before.is_some() || now.is_none() {
+            patience.lost();
+        }
+        before = now;
+    }
 }
 
 /// Waits until one of the cases is ready, and does nothing. Gives its place in `cases`.
@@ -92,9 +125,12 @@ pub(crate) fn ready(
 ) -> Option<usize> {
     let order = order(cases.len(), until, biased, site)?;
     loop {
-        let ready = order.iter(cases.len()).find(|&n| cases[n].arm.is_ready());
-        if ready.is_some() || until.is_over() {
+        let ready = order.iter(cases.len()).find(|&n| cases[n].arm.not_ready().is_none());
+        if ready.is_some() {
             return ready;
+        }
+        if until.is_over() {
+            return find(cases, &order, |_| true);
         }
         // SAFETY: as many places as cases.
         with_seats(cases.len(), |seats| unsafe { watch(cases, seats, until, site) });
@@ -210,6 +246,7 @@ unsafe fn wait(
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
+    let mut endless = false;
     let mut step = Step::Registered;
     for (nth, n) in order.iter(cases.len()).enumerate() {
         // SAFETY: above.
@@ -220,10 +257,13 @@ unsafe fn wait(
         }
     }
     match step {
-        Step::Registered => match round.park(deadline(cases, until)) {
-            TIMED_OUT => {}
-            op => claimed = Some(op),
-        },
+        Step::Registered => {
+            let deadline = deadline(cases, until);
+            match round.park(deadline) {
+                TIMED_OUT => endless = deadline.is_none(),
+                op => claimed = Some(op),
+            }
+        }
         Step::Ready | Step::Claimed => claimed = round.claimed(),
         Step::Done => done = Some(order.get(registered)),
         Step::Again => {}
@@ -233,6 +273,10 @@ unsafe fn wait(
         let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
         // SAFETY: above.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
+    }
+    round.end();
+    if endless {
+        interrupted(site);
     }
     if let Some((n, outcome)) = claimed {
         // SAFETY: above.
@@ -256,7 +300,7 @@ unsafe fn watch(
     // SAFETY: as in `wait`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
-    let (mut watched, mut ready) = (0, false);
+    let (mut watched, mut ready, mut endless) = (0, false, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
         // SAFETY: above.
@@ -269,11 +313,16 @@ unsafe fn watch(
         // Whether or not somebody claimed it: nobody counts on a watcher.
         round.stop();
     } else {
-        round.park(deadline(cases, until));
+        let deadline = deadline(cases, until);
+        endless = round.park(deadline) == TIMED_OUT && deadline.is_none();
     }
     for (n, case) in cases[..watched].iter().enumerate() {
         // SAFETY: above.
         unsafe { case.arm.unwatch(place(n).seat) };
+    }
+    round.end();
+    if endless {
+        interrupted(site);
     }
 }
 
@@ -286,4 +335,139 @@ fn random() -> u64 {
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x ^ (x >> 31)
     })
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::channel::select::macro_support::{Selection, recv, send};
+    use crate::channel::{Receiver, Select, Sender, bounded};
+    use loom::thread;
+
+    // Biased, since a model must do the same each time.
+
+    /// Selects a send, and completes it or gives up.
+    fn select_and_send(tx: &Sender<usize>, value: Option<usize>) -> bool {
+        let cases = [send(tx, 0)];
+        let mut selection = Selection::new(&cases);
+        selection.select(true);
+        value.is_some_and(|value| selection.send(tx, value).is_ok())
+    }
+
+    /// Receives by a select with a second arm, on which nothing comes.
+    fn select_and_receive(rx: &Receiver<usize>, other: &Receiver<usize>) -> Option<usize> {
+        let cases = [recv(other, 0), recv(rx, 1)];
+        let mut selection = Selection::new(&cases);
+        assert_eq!(selection.select(true), 1);
+        selection.recv(rx).ok()
+    }
+
+    #[test]
+    fn a_promise_is_kept() {
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let sender = thread::spawn(move || select_and_send(&tx, Some(1)));
+            assert_eq!(rx.recv(), Ok(1));
+            assert!(sender.join().unwrap());
+        });
+    }
+
+    /// The receiver looks for another, and finds the next, or that there is none.
+    #[test]
+    fn a_promise_is_broken() {
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let sender = thread::spawn(move || {
+                assert!(!select_and_send(&tx, None));
+            });
+            assert!(rx.recv().is_err());
+            sender.join().unwrap();
+        });
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let sender = thread::spawn(move || {
+                assert!(!select_and_send(&tx, None));
+                tx.send(2)
+            });
+            assert_eq!(rx.recv(), Ok(2));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
+    }
+
+    #[test]
+    fn two_selects_meet() {
+        loom::model(|| {
+            let ((tx, rx), (_other, others)) = (bounded(0), bounded(0));
+            let sender = thread::spawn(move || select_and_send(&tx, Some(1)));
+            assert_eq!(select_and_receive(&rx, &others), Some(1));
+            assert!(sender.join().unwrap());
+        });
+    }
+
+    /// A value that was promised to a select that gives up is dropped by its sender, or was received.
+    #[test]
+    fn a_promise_is_declined() {
+        loom::model(|| {
+            let (tx, rx) = bounded(0);
+            let value = std::sync::Arc::new(());
+            let theirs = std::sync::Arc::clone(&value);
+            let sender = thread::spawn(move || {
+                let cases = [send(&tx, 0)];
+                let mut selection = Selection::new(&cases);
+                selection.select(true);
+                assert!(selection.send(&tx, theirs).is_ok());
+            });
+            let mut select = Select::new_biased();
+            select.recv(&rx);
+            let mut operation = std::mem::ManuallyDrop::new(select.select());
+            operation.give_up();
+            sender.join().unwrap();
+            assert!(std::sync::Arc::strong_count(&value) <= 2);
+        });
+    }
+
+    /// Of two senders, at two channels, one is received; the other is still there.
+    #[test]
+    fn a_select_takes_one_value_and_leaves_the_other() {
+        loom::model(|| {
+            let ((a_tx, a), (b_tx, b)) = (bounded(0), bounded(1));
+            let other = thread::spawn(move || a_tx.try_send(1).is_ok());
+            let sender = thread::spawn(move || b_tx.send(2).is_ok());
+            let cases = [recv(&a, 0), recv(&b, 1)];
+            let mut selection = Selection::new(&cases);
+            let got = match selection.select(true) {
+                0 => selection.recv(&a),
+                _ => selection.recv(&b),
+            };
+            drop(selection);
+            let given = other.join().unwrap();
+            assert!(sender.join().unwrap());
+            let rest = b.try_recv().ok();
+            // Both are there if the end of the first channel was what it saw.
+            match got {
+                Ok(1) => assert!(given && rest == Some(2)),
+                Ok(_) => assert!(!given && rest.is_none()),
+                Err(_) => assert!(!given && rest == Some(2)),
+            }
+        });
+    }
+
+    /// A value comes to the second channel before one leaves the first: at any time there is one.
+    #[test]
+    fn nothing_is_ready_only_if_there_was_such_a_moment() {
+        loom::model(|| {
+            let ((a_tx, a), (b_tx, b)) = (bounded(1), bounded(1));
+            a_tx.send(1).unwrap();
+            let theirs = a.clone();
+            let mover = thread::spawn(move || {
+                b_tx.send(2).unwrap();
+                theirs.try_recv().unwrap()
+            });
+            let mut select = Select::new_biased();
+            (select.recv(&b), select.recv(&a));
+            assert!(select.try_ready().is_ok(), "there was one at any time");
+            assert_eq!(mover.join().unwrap(), 1);
+            drop(a_tx);
+        });
+    }
 }

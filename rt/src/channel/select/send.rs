@@ -1,5 +1,6 @@
 //! The sending end as an arm. At a rendezvous its seat has no place for a value: it has none yet.
 
+use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::arm::{End, Seat, Waits};
@@ -7,13 +8,12 @@ use super::token::{Kind, Token};
 use crate::channel::Sender;
 use crate::channel::buffer::PushError;
 use crate::channel::rendezvous::{Meeting, Side};
-use crate::channel::ring::Reserved;
+use crate::channel::ring::Permit;
 use crate::channel::sender::Flavor as S;
-use crate::channel::sender::unsent;
 use crate::sched;
 use crate::spin::SpinGuard;
 use crate::task::state::Op;
-use crate::wait::EXCHANGE;
+use crate::wait::PROMISED;
 
 impl<T> End for Sender<T> {
     #[inline]
@@ -27,18 +27,17 @@ impl<T> End for Sender<T> {
 
     fn abandon(&self, token: &mut Token) {
         match (token.take_kind(), &self.0) {
-            (Kind::Slot, S::Bounded(channel)) => channel.give_up(Reserved::at(token.packet.word())),
-            // SAFETY: the token is of this arm's channel.
-            (Kind::Exchange, _) => unsafe { token.exchange::<T>() }.break_off(),
+            (Kind::Permit, S::Bounded(channel)) => channel.give_up(Permit::of_token()),
+            // SAFETY: just taken.
+            (Kind::Promiser, _) => drop(unsafe { token.promiser() }),
             _ => {}
         }
     }
 
-    fn can_proceed(&self) -> bool {
+    fn cannot_proceed(&self) -> Option<usize> {
         match &self.0 {
-            S::Bounded(channel) => channel.can_send(),
-            S::Unbounded(_) => true,
-            S::Zero(_) => false,
+            S::Bounded(channel) => channel.full(),
+            S::Unbounded(_) | S::Zero(_) => None,
         }
     }
 
@@ -46,56 +45,71 @@ impl<T> End for Sender<T> {
         // If the channel has no limit, whether it is disconnected turns out when the value is sent.
         let S::Bounded(channel) = &self.0 else { return true };
         match channel.reserve() {
-            Ok(slot) => token.set_slot(&slot),
+            // The token stands for the permit.
+            Ok(Permit { .. }) => token.set_permit(),
             Err(PushError::Closed) => token.set_disconnected(),
             Err(PushError::Full) => return false,
         }
         true
     }
 
-    fn pair(&self, mut meeting: SpinGuard<'_, Meeting>, token: &mut Token) -> bool {
-        let Some((exchange, wake)) = meeting.promise::<T>() else { return false };
+    fn pair(
+        &self,
+        mut meeting: SpinGuard<'_, Meeting>,
+        token: &mut Token,
+        _: &'static Location<'static>,
+    ) -> bool {
+        let Some((promiser, wake)) = meeting.promise() else { return false };
         drop(meeting);
         sched::wake(wake);
-        token.set_exchange(exchange);
+        token.set_promiser(promiser);
         true
+    }
+
+    fn redeem(&self, _: &mut Token, _: &'static Location<'static>) -> bool {
+        unreachable!("nobody promises a sender anything")
     }
 
     unsafe fn prepare(&self, _: NonNull<Seat>) {}
 
     unsafe fn discard(&self, _: NonNull<Seat>) {}
 
-    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) {
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
         match outcome {
-            // SAFETY: the caller's: the exchange is in the seat.
-            EXCHANGE => unsafe { token.set_raw_exchange((*seat.as_ptr()).node.exchange()) },
+            // SAFETY: the caller's: the seat is ours alone, and the receiver has left the promiser's side in it.
+            PROMISED => token.set_raw_promiser(unsafe { (*seat.as_ptr()).node.promise() }),
             _ => token.set_disconnected(),
         }
+        true
     }
 }
 
 impl<T> Sender<T> {
-    /// Completes a selected operation.
+    /// Completes a selected operation. A value that is not sent stays where it is.
     ///
     /// # Safety
     ///
     /// The token is of this sender.
     #[inline]
-    pub(super) unsafe fn complete(&self, token: &mut Token, value: T) -> Result<(), T> {
+    pub(super) unsafe fn complete(
+        &self,
+        token: &mut Token,
+        value: &mut Option<T>,
+        site: &'static Location<'static>,
+    ) -> Result<(), PushError> {
         match (token.take_kind(), &self.0) {
-            (Kind::Slot, S::Bounded(channel)) => {
-                channel.fill(Reserved::at(token.packet.word()), value)
-            }
-            (Kind::Nothing, S::Unbounded(channel)) => {
-                let mut value = Some(value);
-                channel.try_send(&mut value).map_err(|_| unsent(value))
-            }
-            (Kind::Exchange, _) => {
-                // SAFETY: the caller's: values of the channel are of type T.
-                unsafe { token.exchange::<T>() }.keep(value);
+            (Kind::Permit, S::Bounded(channel)) => channel.fill(Permit::of_token(), value),
+            (Kind::Nothing, S::Unbounded(channel)) => channel.try_send(value),
+            (Kind::Promiser, S::Zero(channel)) => {
+                // SAFETY: just taken; and the caller's: values of the channel are of type T.
+                unsafe { token.promiser().keep(value) };
+                if value.is_some() {
+                    // The receiver took us for dead.
+                    return channel.send(value, None, site);
+                }
                 Ok(())
             }
-            _ => Err(value),
+            _ => Err(PushError::Closed),
         }
     }
 }

@@ -1,30 +1,31 @@
 //! What a selected operation has got so far.
 
 use std::mem::{self, MaybeUninit};
-use std::sync::Arc;
+use std::ptr;
 
-use crate::channel::exchange::Exchange;
-use crate::channel::ring::Reserved;
+use crate::channel::promise::{Awaited, Promiser};
 
 /// What a selected operation has got so far. Written and read in place: a value that is moved about in
 /// a larger whole than it was written in makes the processor wait for the store.
 pub(crate) struct Token {
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     pub(super) packet: Packet,
 }
 
 /// What is in the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Nothing,
     /// The channel is disconnected.
     Disconnected,
     /// A value was received.
     Value,
-    /// A slot was reserved, to send into: its position.
-    Slot,
-    /// The other side of a rendezvous is, or will be, at an exchange: a pointer to it, with a count.
-    Exchange,
+    /// A permit to send is held.
+    Permit,
+    /// A receiver waits for the value that it was promised: the promiser's side.
+    Promiser,
+    /// A value was promised: the receiver's side.
+    Awaited,
 }
 
 impl Token {
@@ -32,33 +33,40 @@ impl Token {
         Self { kind: Kind::Nothing, packet: Packet::empty() }
     }
 
+    /// The place for a value, which must be written, or discarded.
     #[inline]
-    pub(super) fn set_value<T>(&mut self, value: T) {
+    pub(super) fn prepare<T>(&mut self) -> &mut MaybeUninit<T> {
+        // SAFETY: the place was made for a `T`, and is the token's.
+        unsafe { &mut *self.packet.prepare::<T>().cast() }
+    }
+
+    /// A value is in the place that was prepared.
+    #[inline]
+    pub(super) fn set_value(&mut self) {
         self.kind = Kind::Value;
-        // SAFETY: the place was made for a T.
-        unsafe { self.packet.prepare::<T>().write(value) };
     }
 
     pub(super) fn set_disconnected(&mut self) {
         self.kind = Kind::Disconnected;
     }
 
-    pub(super) fn set_slot(&mut self, slot: &Reserved) {
-        self.kind = Kind::Slot;
-        self.packet.set_word(slot.position());
+    pub(super) fn set_permit(&mut self) {
+        self.kind = Kind::Permit;
     }
 
-    pub(super) fn set_exchange<T>(&mut self, exchange: Arc<Exchange<T>>) {
-        // SAFETY: the count passes over to the token.
-        unsafe { self.set_raw_exchange(Arc::into_raw(exchange).cast()) };
+    pub(super) fn set_promiser(&mut self, promiser: Promiser) {
+        self.set_raw_promiser(promiser.into_raw());
     }
 
-    /// # Safety
-    ///
-    /// `exchange` is a counted pointer to one of the arm's channel, and the count the token's now.
-    pub(super) unsafe fn set_raw_exchange(&mut self, exchange: *const ()) {
-        self.kind = Kind::Exchange;
-        self.packet.set_word(exchange.expose_provenance());
+    /// One that was left for the owner of the token by [`Promiser::into_raw`].
+    pub(super) fn set_raw_promiser(&mut self, promiser: *const ()) {
+        self.kind = Kind::Promiser;
+        self.packet.set_pointers([promiser, ptr::null()]);
+    }
+
+    pub(super) fn set_awaited<T>(&mut self, awaited: Awaited<T>) {
+        self.kind = Kind::Awaited;
+        self.packet.set_pointers(awaited.into_raw());
     }
 
     /// What there is, of which the caller takes charge.
@@ -68,11 +76,18 @@ impl Token {
 
     /// # Safety
     ///
-    /// The kind taken was `Exchange`, and the token is of a channel of `T`.
-    pub(super) unsafe fn exchange<T>(&self) -> Arc<Exchange<T>> {
-        let place = std::ptr::with_exposed_provenance(self.packet.word());
-        // SAFETY: the caller's: it comes from `Arc::into_raw`.
-        unsafe { Arc::from_raw(place) }
+    /// The kind taken was `Promiser`, and this is done once.
+    pub(super) unsafe fn promiser(&self) -> Promiser {
+        // SAFETY: the caller's.
+        unsafe { Promiser::from_raw(self.packet.pointers()[0]) }
+    }
+
+    /// # Safety
+    ///
+    /// The kind taken was `Awaited`, the token is of a channel of `T`, and this is done once.
+    pub(super) unsafe fn awaited<T>(&self) -> Awaited<T> {
+        // SAFETY: the caller's.
+        unsafe { Awaited::from_raw(self.packet.pointers()) }
     }
 }
 
@@ -89,15 +104,17 @@ impl Packet {
         size_of::<T>() <= size_of::<Self>() && align_of::<T>() <= align_of::<Self>()
     }
 
-    pub(super) fn set_word(&mut self, word: usize) {
-        // SAFETY: a packet has room for a word.
-        unsafe { self.0.as_mut_ptr().cast::<usize>().write(word) };
+    fn set_pointers(&mut self, pointers: [*const (); 2]) {
+        // SAFETY: a packet has room for two pointers.
+        unsafe { self.0.as_mut_ptr().cast::<[*const (); 2]>().write(pointers) };
     }
 
-    /// The word that was set.
-    pub(super) fn word(&self) -> usize {
-        // SAFETY: set, as the caller knows by the kind.
-        unsafe { self.0.as_ptr().cast::<usize>().read() }
+    /// # Safety
+    ///
+    /// They were set.
+    unsafe fn pointers(&self) -> [*const (); 2] {
+        // SAFETY: the caller's.
+        unsafe { self.0.as_ptr().cast::<[*const (); 2]>().read() }
     }
 
     /// Makes the place for a `T`, without a value. It moves with the packet if it is small.
@@ -113,19 +130,21 @@ impl Packet {
         }
     }
 
-    /// Takes the value out, and frees the place.
+    /// Moves the value to `to`, and frees the place.
     ///
     /// # Safety
     ///
     /// It was prepared for a `T`, and the value was written; it is not used again.
     #[inline]
-    pub(super) unsafe fn take<T>(&mut self) -> T {
+    pub(super) unsafe fn take<T>(&mut self, to: &mut MaybeUninit<T>) {
         // SAFETY: the caller's; the box came from `prepare`.
         unsafe {
             if Self::is_inline::<T>() {
-                self.0.as_ptr().cast::<T>().read()
+                self.0.as_ptr().cast::<T>().copy_to_nonoverlapping(to.as_mut_ptr(), 1);
             } else {
-                *Box::from_raw(self.0.as_ptr().cast::<*mut T>().read())
+                let place = self.0.as_ptr().cast::<*mut T>().read();
+                place.copy_to_nonoverlapping(to.as_mut_ptr(), 1);
+                self.discard::<T>();
             }
         }
     }

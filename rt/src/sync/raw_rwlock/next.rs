@@ -11,10 +11,12 @@
 //!
 //! The invariants are those of the lock, at the head of `raw_rwlock.rs`.
 
+use std::ptr::NonNull;
+
 use super::{CALLED, FAIR, HANDED, READS, RawRwLock, WAITING, WRITE, Writer, is_held};
 use crate::prim::Ordering;
 use crate::sched;
-use crate::sync::word::{Taken, Wakes};
+use crate::sync::word::{Place, Taken, Wakes};
 use crate::task::holder;
 use crate::wait::WOKEN;
 
@@ -38,10 +40,7 @@ impl RawRwLock {
             let more = match queue.first_note() {
                 None => false,
                 Some(READS) => self.admit_readers(&mut queue, &mut wakes),
-                Some(lost) => {
-                    self.call_writer(&mut queue, lost, &mut wakes);
-                    false
-                }
+                Some(lost) => self.call_writer(&mut queue, lost, &mut wakes),
             };
             self.note(&queue);
             drop(queue);
@@ -52,7 +51,24 @@ impl RawRwLock {
         }
     }
 
-    /// Hands the lock to the readers at the front: true if there may be more than can be woken at once.
+    /// Leaves the queue without the lock, because the waiter's runtime has ended, and gives the lock to those who stood
+    /// behind it.
+    ///
+    /// # Safety
+    ///
+    /// The place was pushed to this queue, and is alive.
+    #[cold]
+    pub(super) unsafe fn withdraw(&self, place: NonNull<Place>) {
+        let mut queue = self.queue.take();
+        // SAFETY: the caller's.
+        unsafe { queue.remove(place) };
+        self.note(&queue);
+        drop(queue);
+        self.wake_next();
+    }
+
+    /// Hands the lock to the readers at the front: true if it is to be tried again, because there may be more than can be
+    /// woken at once.
     fn admit_readers(&self, queue: &mut Taken<'_>, wakes: &mut Wakes) -> bool {
         while queue.first_note() == Some(READS) {
             if wakes.is_full() {
@@ -63,13 +79,21 @@ impl RawRwLock {
             if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, join).is_err() {
                 return false;
             }
-            wakes.push(queue.claim_first(HANDED).expect("a wait without a deadline is claimed"));
+            match queue.claim_first(HANDED) {
+                Some(wake) => wakes.push(wake),
+                None => {
+                    // Its runtime has ended. Whoever has found the lock held because of it has left it to us.
+                    self.state.fetch_sub(1, Ordering::Release);
+                    return true;
+                }
+            }
         }
         false
     }
 
-    /// Wakes the writer at the front, with the lock if it was woken in vain often enough.
-    fn call_writer(&self, queue: &mut Taken<'_>, lost: usize, wakes: &mut Wakes) {
+    /// Wakes the writer at the front, with the lock if it was woken in vain often enough. True if its runtime has ended,
+    /// and another is to be tried.
+    fn call_writer(&self, queue: &mut Taken<'_>, lost: usize, wakes: &mut Wakes) -> bool {
         let (bits, op) = if lost >= PATIENCE {
             let first = queue.first().expect("it has made a note");
             (Writer(holder::of(first.as_ptr())).bits(), HANDED)
@@ -81,8 +105,18 @@ impl RawRwLock {
             debug_assert!(op == HANDED || state & FAIR == 0, "the first has patience");
             (!is_held(state) && state & CALLED == 0).then_some(state | bits)
         };
-        if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, change).is_ok() {
-            wakes.push(queue.claim_first(op).expect("a wait without a deadline is claimed"));
+        if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, change).is_err() {
+            return false;
+        }
+        match queue.claim_first(op) {
+            Some(wake) => {
+                wakes.push(wake);
+                false
+            }
+            None => {
+                self.state.fetch_sub(bits, Ordering::Release);
+                true
+            }
         }
     }
 
