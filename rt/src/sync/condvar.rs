@@ -363,10 +363,9 @@ mod models {
         check(1, || {
             let shared = Shared::new();
             let takers = [(); 2].map(|()| spawn(&shared, Shared::take));
-            for _ in 0..2 {
-                shared.add(1);
-                shared.changed.notify_one();
-            }
+            shared.add(2);
+            shared.changed.notify_one();
+            shared.changed.notify_one();
             takers.into_iter().for_each(|taker| taker.join().unwrap());
             shared.assert_at_rest(0);
         });
@@ -395,6 +394,8 @@ mod models {
                 }
             });
             let taker = spawn(&shared, Shared::take);
+            // Both may wait by now.
+            thread::yield_now();
             shared.add(1);
             shared.changed.notify_one();
             quitter.join().unwrap();

@@ -334,24 +334,34 @@ mod models {
         );
     }
 
-    /// Whoever waits for a run that panics is woken by it, to try again or to go on waiting.
+    /// Panics, unless it was done, and tries again.
+    fn panic_and_call(shared: &Shared) {
+        let run = || shared.once.call_once_force(|_| resume_unwind(Box::new(())));
+        let _ = catch_unwind(AssertUnwindSafe(run));
+        shared.once.call_once_force(|_| shared.run());
+    }
+
+    /// Whoever waits for a run that panics is woken by it, to try again ...
     #[test]
     fn a_run_that_panics_and_one_that_tries_again() {
         check(
-            1,
-            &[
-                |shared| {
-                    let run = || shared.once.call_once_force(|_| resume_unwind(Box::new(())));
-                    // Unless it had been done.
-                    let _ = catch_unwind(AssertUnwindSafe(run));
-                    shared.once.call_once_force(|_| shared.run());
-                },
-                |shared| shared.once.call_once_force(|_| shared.run()),
-                |shared| {
-                    shared.once.wait_force();
-                    shared.assert_done();
-                },
-            ],
+            2,
+            &[panic_and_call, |shared| {
+                shared.once.call_once_force(|_| shared.run());
+                shared.assert_done();
+            }],
+        );
+    }
+
+    /// ... or to go on waiting.
+    #[test]
+    fn a_run_that_panics_and_one_that_waits() {
+        check(
+            2,
+            &[panic_and_call, |shared| {
+                shared.once.wait_force();
+                shared.assert_done();
+            }],
         );
     }
 }
