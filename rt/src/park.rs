@@ -50,6 +50,7 @@ use std::time::{Duration, Instant};
 use crossbeam_utils::Backoff;
 
 use crate::no_switch;
+pub(crate) use crate::no_switch::Violation;
 use crate::sched::{self, Worker, current};
 use crate::spin;
 use crate::task::command::Command;
@@ -377,6 +378,12 @@ pub(crate) fn interrupted(site: &'static Location<'static>) -> ! {
         "all green threads are asleep - deadlock! This thread would have waited for ever at {site} (what each waits for was \
          printed to stderr)"
     )
+}
+
+/// Why the calling thread must not wait at `site`, if so: for those who ask before they do what would make them wait.
+#[cold]
+pub(crate) fn cannot_wait(site: &'static Location<'static>) -> Option<Violation> {
+    if is_green() { None } else { no_switch::violation(site) }
 }
 
 /// The green thread that calls, if it may suspend.

@@ -18,7 +18,7 @@ use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::promise::{Promised, Promiser, promise};
-use crate::no_switch::{self, Violation};
+use crate::park::{Violation, cannot_wait};
 use crate::sched::{self, Sched, current};
 use crate::sole::SoleLock;
 use crate::spin::SpinGuard;
@@ -185,7 +185,7 @@ impl Meeting {
         place: *mut T,
         site: &'static Location<'static>,
     ) -> Taken {
-        if let Some(violation) = no_switch::violation(site) {
+        if let Some(violation) = cannot_wait(site) {
             // SAFETY: just popped, so it is in no queue, and its owner has not left it.
             unsafe { self.senders.push_front(node) };
             return Taken::Forbidden(violation);
