@@ -167,7 +167,7 @@ impl Wait {
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
-                // Whoever waits for a lock has looked before ([`Spin`]).
+                // A thread that waits for a lock has looked before ([`Spin`]).
                 thread.sleep(deadline, !reason.is_lock())
             }
         }
