@@ -55,8 +55,8 @@ impl<C: Copy> Fiber<C> {
     ///
     /// - `E::run` must not unwind.
     /// - `data` must be what it expects, from now until it has returned.
-    /// - `E::run` may be called, and go on from each suspension, on any OS thread: the fiber may be sent, and who has
-    ///   it resumes it.
+    /// - `E::run` may be called, and go on from each suspension, on any OS thread: the fiber may be sent, and resumed
+    ///   where it is then.
     #[inline]
     pub unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
         const { assert!(size_of::<C>() <= size_of::<usize>(), "a command is passed in a register") };

@@ -134,9 +134,9 @@ pub(crate) mod barrier {
             }
         }
 
-        /// The kernel lacks memory for the barrier, or forbids it from now on. Another that is as good waits until every
-        /// processor has switched, some milliseconds, and needs none. Without either nobody knows what those have done who
-        /// have relied on it in `light`, and who will: no fence of ours makes up for theirs.
+        /// The kernel lacks memory for the barrier, or forbids it from now on. Another barrier, which is as good and needs
+        /// no memory, waits until every processor has switched: some milliseconds. Without either, threads that have
+        /// relied on it in `light` may have seen anything, and a fence of this thread does not make up for theirs.
         #[cold]
         fn run_otherwise(refusal: &io::Error) {
             if !call(CMD_GLOBAL) {

@@ -127,8 +127,8 @@ pub(crate) struct Queue {
 }
 
 // SAFETY: another thread can link and unlink nodes, and claim waits by them, which `Waiter` allows: under the owner's
-// lock only (invariants above). The places of values that a node names are addresses here; who reads or writes there, and
-// so on which thread, is the queue's owner's to justify.
+// lock only (invariants above). The places of values that a node names are addresses here; the owner of the queue answers
+// for reading and writing there, on whichever thread.
 unsafe impl Send for Queue {}
 
 impl Queue {

@@ -38,7 +38,7 @@ pub(crate) struct Place {
 }
 
 // SAFETY: a place is an address in a reservation, and numbers. Another thread can guard and back the memory there, and make
-// a slot of it; whoever has the place has those bytes to itself, and nobody has a value in them.
+// a slot of it. The owner of the place has those bytes to itself, and there is no value in them.
 unsafe impl Send for Place {}
 
 #[derive(Debug)]

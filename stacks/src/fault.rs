@@ -218,8 +218,8 @@ impl Drop for AlternateStack {
         let known = unsafe { libc::sigaltstack(std::ptr::null(), now.as_mut_ptr()) } == 0;
         // SAFETY: written if `known`.
         let ours = known && unsafe { now.assume_init() }.ss_sp == bottom(&self.memory);
-        // SAFETY: what was there before is mapped still if it was an `AlternateStack`, as below; else it is up to
-        // whoever installed it and has not taken it out. It fails while a handler runs on ours.
+        // SAFETY: what was there before is mapped still if it was an `AlternateStack`, as below; else its owner, which has
+        // not taken it out, keeps it. The call fails while a handler runs on ours.
         if ours && unsafe { libc::sigaltstack(&raw const self.before, std::ptr::null_mut()) } == 0 {
             // SAFETY: dropped once, here. This thread has had it until now; nobody else has it as the one from before,
             // since that one would be installed.

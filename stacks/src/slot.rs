@@ -33,9 +33,9 @@ const GUARD_UNIT: usize = 4 << 10;
 pub(crate) const MAX_GUARD: usize = u16::MAX as usize * GUARD_UNIT;
 
 // SAFETY: a slot is an address, of memory that belongs to no thread, and two numbers. What another thread can do with
-// it in safe code is to read those, and to give it back to its pool, which is shared anyhow. It holds no value of
-// anybody's: what a fiber has in the memory is reached through the fiber, and whoever started that has promised not to
-// give the slot away before its end (gthread-arch's `FiberStack::new`).
+// it in safe code is to read those, and to give it back to its pool, which is shared anyhow. It holds no value: what a
+// fiber has in the memory is reached through the fiber, and the slot is not given away before the fiber's end, as
+// gthread-arch's `FiberStack::new` demands.
 unsafe impl Send for Slot {}
 // SAFETY: as above. A shared `Slot` gives out addresses and numbers; what uses the memory, to read or to give it back
 // to the kernel, is `unsafe`.

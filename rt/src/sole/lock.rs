@@ -21,8 +21,8 @@ pub(crate) struct SoleLock<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: with the lock goes the value, which is `Send`. (It remembers the number of its first user, as one that may come
-// without having been sent to; who else has it comes as another.)
+// SAFETY: with the lock goes the value, which is `Send`. (It knows its first user by a number, and stays sound where it is
+// sent: the new owner comes to it as another thread.)
 unsafe impl<T: Send> Send for SoleLock<T> {}
 // SAFETY: another thread reaches the value by a guard alone, so one at a time, which may move it out and in. So it need
 // be `Send`, and no more.

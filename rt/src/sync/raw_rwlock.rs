@@ -39,7 +39,7 @@ use crate::task::state::{Op, TIMED_OUT};
 use next::waited_for;
 
 const CALLED: u64 = 1 << 63;
-/// Somebody has the lock for writing; who, is below.
+/// Somebody has the lock for writing; the thread's number is below.
 const WRITE: u64 = 1 << 62;
 const WAITING: u64 = 1 << 61;
 const FAIR: u64 = 1 << 60;
@@ -95,7 +95,7 @@ fn has_readers_alone(state: u64) -> bool {
     state << 1 < MAX_READERS << 1
 }
 
-/// Whether who has left the lock, which was in this state before, may have to wake somebody.
+/// Whether a thread that has left the lock, which was in this state before, may have to wake another.
 #[inline(always)]
 fn is_to_wake(before: u64) -> bool {
     before & (WAITING | CALLED) == WAITING

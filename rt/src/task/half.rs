@@ -21,8 +21,8 @@ pub(crate) struct Half {
 pub(crate) struct HalfRef(NonNull<Half>);
 
 // SAFETY: another thread can compare it, and make a green thread of the half, which is unsafe: that takes the closure out
-// of the caller's frame, and `Half::new` says that it may be done on any thread. Whoever has the half has that frame to
-// itself, and it goes from one to the other by a lock (`sched/halves.rs`).
+// of the caller's frame, and `Half::new` says that it may be done on any thread. The frame is used by the owner of
+// the half alone, and the half goes from one owner to the next by a lock (`sched/halves.rs`).
 unsafe impl Send for HalfRef {}
 
 impl Half {

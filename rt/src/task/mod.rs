@@ -171,8 +171,7 @@ pub(crate) struct TaskRef(NonNull<Task>);
 // SAFETY: the address is plain; what may be done with the task from which thread is governed by the rules at the head of
 // this file. Of what the task has of its user's, another OS thread can
 // - run it, by its fiber, which may be sent, if it holds the task as runnable;
-// - take or drop the closure or the result, if it has the right to: who makes a task says that both may be sent
-//   (`TaskRef::new`);
+// - take or drop the closure or the result, if it has the right to: `TaskRef::new` demands that both may be sent;
 // - not touch its `green_local!`s, which may not be: the task itself ends them before it is done, on its own stack, and a
 //   task that never ran has none.
 unsafe impl Send for TaskRef {}

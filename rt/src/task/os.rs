@@ -159,9 +159,9 @@ impl OsThread {
     #[inline(never)]
     pub(crate) fn sleep(&self, wait: OsWait, looks: bool) -> Op {
         let deadline = wait.deadline;
-        // A wake often follows within the time that going to sleep would take. But a processor that is yielded to a
-        // worker with much to do comes back milliseconds later, and one that sleeps is woken on another if that is
-        // free. A lock that one was called for would be taken by others then, each time.
+        // A wake often follows within the time that going to sleep would take. But a thread that yields its processor to
+        // a worker with much to do has it back milliseconds later, while a thread that sleeps is woken on any processor
+        // that is free. For a lock that is too late: others have taken it again by then.
         let backoff = Backoff::new();
         while looks && !cfg!(loom) && !backoff.is_completed() {
             if let Some(op) = self.wait.selected() {
