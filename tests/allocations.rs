@@ -83,8 +83,8 @@ fn an_os_thread_that_has_used_gthread() {
             };
             std::thread::spawn(used).join().unwrap();
             // In whatever order they end.
-            std::thread::spawn(|| TEXT.with(String::len)).join().unwrap();
-            std::thread::spawn(|| (TEXT.with(String::len), used())).join().unwrap();
+            std::thread::spawn(|| TEXT.with(|text| text.len())).join().unwrap();
+            std::thread::spawn(move || (TEXT.with(|text| text.len()), used())).join().unwrap();
         });
     });
 }
