@@ -68,6 +68,10 @@ fn a_call_after_a_context_that_was_stopped() {
     });
 }
 
+gthread::green_local! {
+    static TEXT: String = "text".repeat(10);
+}
+
 #[test]
 fn an_os_thread_that_has_used_gthread() {
     let _turn = TURN.lock();
@@ -78,6 +82,9 @@ fn an_os_thread_that_has_used_gthread() {
                 gthread::current().id()
             };
             std::thread::spawn(used).join().unwrap();
+            // In whatever order they end.
+            std::thread::spawn(|| TEXT.with(|text| text.len())).join().unwrap();
+            std::thread::spawn(move || (TEXT.with(|text| text.len()), used())).join().unwrap();
         });
     });
 }

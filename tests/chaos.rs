@@ -229,7 +229,7 @@ fn the_seed_is_printed_and_comes_from_the_environment() {
             let output = rerun(name, &[("GTHREAD_CHAOS", wrong)]);
             let stderr = stderr(&output);
             assert!(
-                !output.status.success() && stderr.contains("GTHREAD_CHAOS is a number"),
+                !output.status.success() && stderr.contains("GTHREAD_CHAOS must be a number"),
                 "{stderr}"
             );
         }

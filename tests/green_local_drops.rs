@@ -296,6 +296,44 @@ fn an_os_threads_other_destructors_may_look() {
     });
 }
 
+/// As std's: what was not initialized before is so in such a destructor, and is dropped, too.
+#[test]
+fn an_os_threads_other_destructors_may_initialize() {
+    struct Initializes(Drops);
+    impl Drop for Initializes {
+        fn drop(&mut self) {
+            for late in [&LATE, &LATER] {
+                let token = self.0.token();
+                assert!(late.with(|late| late.replace(Some(token))).is_none());
+                assert!(late.take().is_some());
+                late.set(Some(self.0.token()));
+            }
+        }
+    }
+    thread_local! {
+        static BEFORE: RefCell<Option<Initializes>> = const { RefCell::new(None) };
+    }
+    green_local! {
+        static LATE: RefCell<Option<Token>> = const { RefCell::new(None) };
+        static LATER: RefCell<Option<Token>> = const { RefCell::new(None) };
+    }
+    watchdog(LIMIT, || {
+        for uses in [false, true] {
+            let drops = Drops::new();
+            let (before, kept) = (drops.clone(), drops.token());
+            let thread = std::thread::spawn(move || {
+                BEFORE.set(Some(Initializes(before)));
+                if uses {
+                    // Gone by then.
+                    KEPT.set(Some(kept));
+                }
+            });
+            thread.join().unwrap();
+            assert_eq!(drops.count(), 5);
+        }
+    });
+}
+
 /// The green thread itself drops its values, and has not ended before. (Of an OS thread std says otherwise.)
 #[test]
 fn it_is_not_finished_before_its_values_are_dropped() {

@@ -114,7 +114,7 @@ fn the_environment_asks_for_it() {
     assert!(!strict.status.success());
     let wrong = rerun(name, &[("GTHREAD_LEAKS", "nonsense")]);
     assert!(
-        stderr(&wrong).contains("GTHREAD_LEAKS is print or panic or ignore"),
+        stderr(&wrong).contains("GTHREAD_LEAKS must be print or panic or ignore"),
         "{}",
         stderr(&wrong)
     );

@@ -134,7 +134,7 @@ impl<T: 'static> LocalKey<T> {
         init: impl FnOnce() -> T,
         f: impl FnOnce(&T) -> R,
     ) -> Result<R, AccessError> {
-        let locals = current::locals().ok_or(AccessError)?;
+        let locals = current::locals();
         // SAFETY: the list is the calling thread's, wherever that runs, and there until the thread ends. The
         // key is of type T: it is the address of a `LocalKey<T>` that is there for ever, has a size, and is not a
         // constant.

@@ -170,8 +170,8 @@ impl Builder {
     /// # Safety
     ///
     /// The thread must have ended before anything goes away that the closure or its result refers to. It has when
-    /// [`join`](JoinHandle::join) has given its result, or the payload of its panic; not when that gives a message instead,
-    /// since the runtime was dropped or in a deadlock. ([`scope`](crate::scope) sees to that by itself.)
+    /// [`join`](JoinHandle::join) has given its result or the payload of its panic; not when that gives a message instead,
+    /// since the thread's runtime was dropped. ([`scope`](crate::scope) sees to that by itself.)
     ///
     /// # Errors
     ///

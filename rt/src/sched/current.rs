@@ -33,11 +33,10 @@ pub(crate) fn set_temporary(stack: *const Temporary) {
     }
 }
 
-/// What the calling thread, green or not, keeps in `green_local!`s; `None` if that is over. Valid until the
-/// thread ends. On an OS thread it is that thread's: nothing moves to another from there.
+/// What the calling thread, green or not, keeps in `green_local!`s. Valid until the thread ends. On an OS thread it is that thread's: nothing moves to another from there.
 #[inline(never)]
-pub(crate) fn locals() -> Option<NonNull<Locals>> {
-    running().map_or_else(os_locals, |task| Some(NonNull::from(&task.as_ref().locals)))
+pub(crate) fn locals() -> NonNull<Locals> {
+    running().map_or_else(os_locals, |task| NonNull::from(&task.as_ref().locals))
 }
 
 /// The green thread that calls, whether or not it may suspend.

@@ -137,12 +137,12 @@ impl Locals {
     }
 
     /// Drops all values, the newest first; those too that are initialized meanwhile. To be called where their
-    /// drops may do what they like, except panic.
+    /// drops may do what they like, except panic. Others may be initialized afterwards.
     ///
     /// # Safety
     ///
     /// The caller is the thread that the list belongs to, and no value is in use.
-    pub(crate) unsafe fn end(&self) {
+    pub(crate) unsafe fn drop_values(&self) {
         let mut newest = self.newest.get();
         let mut next = newest;
         while let Some(node) = next {
@@ -159,9 +159,19 @@ impl Locals {
                 next = newest;
             }
         }
+    }
+
+    /// [`drop_values`](Self::drop_values), and forgets that there were any.
+    ///
+    /// # Safety
+    ///
+    /// As for that.
+    pub(crate) unsafe fn end(&self) {
+        // SAFETY: the caller's.
+        unsafe { self.drop_values() };
         let mut place = self.newest.take();
         while let Some(node) = place {
-            // SAFETY: as above; nobody looks at the list while it is taken apart.
+            // SAFETY: nodes in the list are there, and their values are gone; nobody looks at the list while it is taken apart.
             unsafe {
                 place = node.as_ref().older;
                 (node.as_ref().free)(node);

@@ -73,7 +73,7 @@ static ALL: Mutex<Vec<Weak<OsThread>>> = Mutex::new(Vec::new());
 
 thread_local! {
     /// The calling OS thread's, which owns a count of it; null until it is asked for. Without a destructor, and so
-    /// there as long as the thread runs anything. `os_end` gives the count back.
+    /// there as long as the thread runs anything. `end_thread` gives the count back.
     static CURRENT: Cell<*const OsThread> = const { Cell::new(ptr::null()) };
 }
 
@@ -93,24 +93,13 @@ impl OsThread {
         if this.is_null() {
             this = Arc::into_raw(Self::new());
             CURRENT.set(this);
-            os_end::own(this);
+            os_end::arrange();
         }
         // SAFETY: the pointer is from `into_raw`, and the thread owns a count of it as long as `CURRENT` has it.
         unsafe {
             Arc::increment_strong_count(this);
             Arc::from_raw(this)
         }
-    }
-
-    /// Gives back the count that an ending OS thread owns.
-    ///
-    /// # Safety
-    ///
-    /// `this` is what the calling thread has given to [`os_end::own`]; it has not been given back.
-    pub(super) unsafe fn disown(this: *const Self) -> Arc<Self> {
-        CURRENT.set(ptr::null());
-        // SAFETY: the caller's: the count is that of the `into_raw` in `current`, and nobody finds the pointer any more.
-        unsafe { Arc::from_raw(this) }
     }
 
     fn new() -> Arc<Self> {
@@ -209,32 +198,48 @@ pub(crate) fn os_thread_number() -> i32 {
     0
 }
 
-/// The values that the calling OS thread keeps in its `green_local!`s; `None` once they have been dropped.
-/// Valid as long as the OS thread.
+thread_local! {
+    /// What the calling OS thread keeps in its `green_local!`s. Without a destructor, as `CURRENT`: one that has a
+    /// drop cannot be asked for while that runs.
+    static LOCALS: Locals = const { Locals::new() };
+}
+
+/// The values that the calling OS thread keeps in its `green_local!`s. Valid as long as the OS thread.
+///
+/// They are dropped with its thread-locals. What is initialized later, in the destructors of those, is dropped at the very
+/// end.
 ///
 /// Not inlined, as [`OsThread::current`].
 #[inline(never)]
-pub(crate) fn os_locals() -> Option<NonNull<Locals>> {
-    /// Ends them with the thread. They cannot do so themselves, because a thread-local that has a drop cannot
-    /// be asked for while that runs.
+pub(crate) fn os_locals() -> NonNull<Locals> {
     struct AtExit;
 
     thread_local! {
-        static LOCALS: Locals = const { Locals::new() };
-        static ENDED: Cell<bool> = const { Cell::new(false) };
         static AT_EXIT: AtExit = const { AtExit };
     }
 
     impl Drop for AtExit {
         fn drop(&mut self) {
+            os_end::arrange();
             // SAFETY: this is the thread's, and all frames that could use a value have ended. A panic aborts
             // the process, as std's thread-locals do.
-            LOCALS.with(|locals| unsafe { locals.end() });
-            ENDED.set(true);
+            LOCALS.with(|locals| unsafe { locals.drop_values() });
         }
     }
 
-    // Arranges for it to be dropped; no matter if that is happening now.
-    let _ = AT_EXIT.try_with(|_| ());
-    (!ENDED.get()).then(|| LOCALS.with(|locals| NonNull::from(locals)))
+    if AT_EXIT.try_with(|_| ()).is_err() {
+        os_end::arrange();
+    }
+    LOCALS.with(|locals| NonNull::from(locals))
+}
+
+/// Ends what is the calling OS thread's until its very end. By `os_end`.
+pub(super) fn end_thread() {
+    // SAFETY: this is the thread's, of which nothing else runs any more. A panic aborts the process.
+    LOCALS.with(|locals| unsafe { locals.end() });
+    let this = CURRENT.replace(ptr::null());
+    if !this.is_null() {
+        // SAFETY: the pointer is from the `into_raw` in `current`, whose count is the thread's; nobody finds it any more.
+        drop(unsafe { Arc::from_raw(this) });
+    }
 }
