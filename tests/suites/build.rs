@@ -329,7 +329,12 @@ impl Translation {
             }
             let _ = write!(self.text, "{attributes}{indent}pub {head}\n{body}{end}\n");
             let panics = if attributes.contains("#[should_panic") { ".that_panics()" } else { "" };
-            let alone = if ALONE.iter().any(|word| body.contains(word)) { ".alone()" } else { "" };
+            let alone =
+                if ALONE_FILES.contains(&file) || ALONE.iter().any(|word| body.contains(word)) {
+                    ".alone()"
+                } else {
+                    ""
+                };
             let _ =
                 writeln!(self.table, "gthread_suites::Test::new({path:?}, {path}){panics}{alone},");
         }
@@ -337,6 +342,7 @@ impl Translation {
     }
 }
 
-/// What says of a test that nothing may run beside it: that something must be over by a time, or how much the
-/// process may allocate.
+/// What says of a test that nothing may run beside it: its file, if that is of nothing but timers; that something
+/// must be over by a time; or how much the process may allocate.
 const ALONE: &[&str] = &["- start <= ms(", "ALLOCATED.store(0"];
+const ALONE_FILES: &[&str] = &["after", "tick"];

@@ -8,9 +8,9 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use gthread_tests::{is_chaos, watchdog, LIMIT};
+use gthread_tests::{is_chaos, watchdog};
 
 pub mod green;
 mod rand;
@@ -19,6 +19,9 @@ pub use rand::{thread_rng, Rng};
 
 /// Tests that run at once. They sleep most of the time.
 const AT_ONCE: usize = 32;
+
+/// How long a test may take. Long: some start ten thousand OS threads, which a busy machine is slow to do.
+const LIMIT: Duration = Duration::from_secs(150);
 
 /// A test of a suite.
 #[derive(Clone, Copy)]

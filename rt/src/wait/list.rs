@@ -289,12 +289,12 @@ mod models {
                 }
             });
             let taker = spawn(&counter, Counter::take);
-            // Both may wait by now.
-            thread::yield_now();
-            counter.add(1);
-            counter.list.notify_one();
-            quitter.join().unwrap();
-            taker.join().unwrap();
+            // A thread of its own: then it costs no preemption that both wait before.
+            let changer = spawn(&counter, |counter| {
+                counter.add(1);
+                counter.list.notify_one();
+            });
+            [quitter, taker, changer].into_iter().for_each(|thread| thread.join().unwrap());
             counter.assert_at_rest(0);
         });
     }
