@@ -24,7 +24,7 @@ const WARNING: &str = "warning: all green threads have been asleep";
 /// Programs that run at a time: most of them wait.
 const AT_ONCE: usize = 4;
 /// Of gthread's variables, those that a program gets.
-const PASSED_ON: &[&str] = &["GTHREAD_CHAOS", "GTHREAD_GUARD"];
+const PASSED_ON: &[&str] = &["GTHREAD_CHAOS", "GTHREAD_GUARD", "GTHREAD_WORKERS"];
 
 struct Program {
     name: &'static str,
