@@ -433,6 +433,65 @@ mod models {
         });
     }
 
+    /// An interrupt ends the wait that was seen, or none: not one that comes after it.
+    #[test]
+    fn a_late_interrupt_spares_the_next_wait() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            let interrupter = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || {
+                    let mark = sleeper.cell.asleep_mark()?;
+                    Some((mark, sleeper.cell.claim_asleep(mark, TIMED_OUT)))
+                })
+            };
+            // As an OS thread with a deadline: it comes back by itself.
+            let mut ends = [None, None];
+            for end in &mut ends {
+                sleeper.cell.arm();
+                let _ = sleeper.cell.commit();
+                let mark = sleeper.cell.asleep_mark();
+                *end = sleeper.cell.cancel().map(|op| (op, mark));
+            }
+            let interrupted = interrupter.join().unwrap();
+            let claimed = interrupted.is_some_and(|(_, claimed)| claimed);
+            let ended = ends.iter().flatten().count();
+            assert_eq!(ended, usize::from(claimed), "of two waits, or of none");
+            for (op, mark) in ends.into_iter().flatten() {
+                assert_eq!(op, TIMED_OUT);
+                // If it was not interrupted before it looked itself.
+                assert!(mark.is_none_or(|mark| Some(mark) == interrupted.map(|(seen, _)| seen)));
+            }
+        });
+    }
+
+    /// Of a waker and an interrupt one wins, and the sleeper runs once.
+    #[test]
+    fn of_a_claim_and_an_interrupt_one_wins() {
+        loom::model(|| {
+            let sleeper = Sleeper::new();
+            sleeper.cell.arm();
+            let waker = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || sleeper.answer(sleeper.cell.claim(7)))
+            };
+            let interrupter = {
+                let sleeper = Arc::clone(&sleeper);
+                thread::spawn(move || {
+                    let mark = sleeper.cell.asleep_mark();
+                    let won = mark.is_some_and(|mark| sleeper.cell.claim_asleep(mark, TIMED_OUT));
+                    sleeper.scheduled.fetch_add(usize::from(won), Ordering::Relaxed);
+                    won
+                })
+            };
+            let committed = sleeper.cell.commit();
+            let (woken, interrupted) = (waker.join().unwrap(), interrupter.join().unwrap());
+            sleeper.assert_awake(committed);
+            assert!(woken != interrupted);
+            assert_eq!(sleeper.cell.selected(), Some(if woken { 7 } else { TIMED_OUT }));
+        });
+    }
+
     /// The pattern of `WaitList`: a condition changed without the lock, a queue under one.
     #[test]
     fn a_change_beside_a_wait_list_is_not_missed() {
