@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use gthread::go;
 use gthread_tests::{
-    Flag, LIMIT, for_each_of, for_workers, hog_until, os_thread_id, under_chaos, watchdog,
+    Flag, LIMIT, for_each_of, for_workers, hog_until, os_thread_id, runtime, under_chaos, watchdog,
 };
 
 #[test]
@@ -12,9 +12,11 @@ fn the_caller_goes_on_while_the_child_spins() {
     if under_chaos("who goes on with what") {
         return;
     }
-    // With one worker it is a spare OS thread that takes it.
-    for_workers(|runtime| {
+    // With one worker it is a spare OS thread that takes it. A runtime for each, since where children were seen to compute
+    // while others waited, the next are queued for a while.
+    for_workers(|like| {
         for _ in 0..20 {
+            let runtime = runtime(like.metrics().workers);
             runtime.run(|| {
                 let flag = Flag::new();
                 let child = go!({

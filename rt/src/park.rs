@@ -63,6 +63,8 @@ use crate::task::{OsThread, OsWait, Reason, Resumed, Target, TaskRef, Waiter, Wa
 pub(crate) struct Wait {
     who: Who,
     interruptible: bool,
+    /// The caller has looked for a moment already whether it need not wait.
+    looked: bool,
     /// Of one thread.
     _not_send: PhantomData<*mut ()>,
 }
@@ -110,7 +112,7 @@ impl Wait {
     }
 
     fn of(who: Who) -> Self {
-        Self { who, interruptible: false, _not_send: PhantomData }
+        Self { who, interruptible: false, looked: false, _not_send: PhantomData }
     }
 
     /// [`Wait::arm`], of a thread that holds a lock.
@@ -151,6 +153,13 @@ impl Wait {
                 self.who = Who::Green(task);
             }
         }
+        self
+    }
+
+    /// The wait of one that has looked for a moment already whether it need not wait, as [`Retry`] does: an OS thread goes to
+    /// sleep without looking once more.
+    pub(crate) fn looked(mut self) -> Self {
+        self.looked = true;
         self
     }
 
@@ -240,8 +249,9 @@ impl Wait {
                 let _blocking = Blocking::enter();
                 // A panic while it unwinds would end the process.
                 let interruptible = self.interruptible && !std::thread::panicking();
-                // A thread that waits for a lock has looked before ([`Spin`]).
-                thread.sleep(OsWait { reason, site, deadline, interruptible }, !reason.is_lock())
+                // A thread that waits for a lock, or for a buffer, has looked before ([`Spin`], [`Retry`]).
+                let looks = !(reason.is_lock() || self.looked);
+                thread.sleep(OsWait { reason, site, deadline, interruptible }, looks)
             }
         }
     }

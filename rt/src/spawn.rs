@@ -50,7 +50,8 @@ macro_rules! go {
 /// by an idle worker. So `spawn` may return on another OS thread than it was called on: see
 /// [soundness](crate#soundness) for what that means for thread-locals. It does not suspend, and queues
 /// the child instead, when the caller is pinned, is unwinding, is inside [`blocking`](crate::blocking),
-/// or when more than a thousand continuations wait on its worker.
+/// when more than a thousand continuations wait on its worker, or for a while after others had to wait behind green
+/// threads that compute without a pause.
 ///
 /// On an OS thread the child is queued in the default runtime, which the first call starts: as many
 /// workers as `GTHREAD_WORKERS` says, else as [`std::thread::available_parallelism`]; stacks of

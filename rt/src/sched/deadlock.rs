@@ -210,7 +210,7 @@ fn look_and_act(sched: &Sched, quiet: Duration, idle: Duration) -> Acted {
         end(&format!("\nfatal: {REPORT}\n\n{dump}"));
     }
     let is_late = || quiet >= PANIC_AFTER && asleep_for_ever().next().is_some();
-    if !certain && !(sched.interrupts() && is_late()) {
+    if !(certain || sched.interrupts() && is_late()) {
         return Acted::Perhaps(look.strangers);
     }
     let certain = certain || is_at_rest(|| look_closely(&scheds)).is_some();

@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::num::NonZeroU64;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
@@ -25,6 +26,9 @@ pub(crate) struct OsThread {
     number: i32,
     /// What it waits for, and since when. Written by itself, before it sleeps.
     note: Mutex<Option<(OsWait, Instant)>>,
+    /// In how many waits from now on it does not look first, and how often in a row that was in vain. Its own.
+    skip: AtomicU32,
+    failures: AtomicU32,
     /// The thread that it waits to join, if that is what it waits for. As above.
     joins: Mutex<Option<NonZeroU64>>,
 }
@@ -109,6 +113,8 @@ impl OsThread {
             id: crate::sched::next_ids(1),
             number: os_thread_number(),
             note: Mutex::new(None),
+            skip: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
             joins: Mutex::new(None),
         });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,15 +154,8 @@ impl OsThread {
     #[inline(never)]
     pub(crate) fn sleep(&self, wait: OsWait, looks: bool) -> Op {
         let deadline = wait.deadline;
-        // A wake often follows within the time that going to sleep would take. But a thread that yields its processor to
-        // a worker with much to do has it back milliseconds later, while a thread that sleeps is woken on any processor
-        // that is free. For a lock that is too late: others have taken it again by then.
-        let backoff = Backoff::new();
-        while looks && !cfg!(loom) && !backoff.is_completed() {
-            if let Some(op) = self.wait.selected() {
-                return op;
-            }
-            backoff.snooze();
+        if let Some(op) = looks.then(|| self.linger()).flatten() {
+            return op;
         }
         *lock(&self.note) = Some((wait, Instant::now()));
         if self.wait.commit() == Commit::Parked {
@@ -182,6 +181,40 @@ impl OsThread {
         }
         // Not claimed: the deadline has passed.
         self.wait.cancel().unwrap_or(TIMED_OUT)
+    }
+}
+
+/// The most waits in a row in which a thread does not look, as a power of two.
+const MOST_FAILURES: u32 = 9;
+
+impl OsThread {
+    /// Looks for some microseconds whether the wait is claimed: a wake often follows within the time that going to sleep would
+    /// take. It does where two threads on two processors pass messages to and fro. Elsewhere it is in vain, and costs others the
+    /// processor; so after each time that it was, twice as many waits go by until the next.
+    ///
+    /// Not for a lock, nor where the caller has looked before.
+    fn linger(&self) -> Option<Op> {
+        if cfg!(loom) {
+            return None;
+        }
+        let skip = self.skip.load(Ordering::Relaxed);
+        if skip > 0 {
+            self.skip.store(skip - 1, Ordering::Relaxed);
+            return None;
+        }
+        // Without yields: those that one gets on by running others in between are not worth it.
+        let backoff = Backoff::new();
+        for _ in 0..8 {
+            if let op @ Some(_) = self.wait.selected() {
+                self.failures.store(0, Ordering::Relaxed);
+                return op;
+            }
+            backoff.spin();
+        }
+        let failures = self.failures.load(Ordering::Relaxed);
+        self.failures.store(MOST_FAILURES.min(failures + 1), Ordering::Relaxed);
+        self.skip.store((1 << failures) - 1, Ordering::Relaxed);
+        None
     }
 }
 

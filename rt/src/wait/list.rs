@@ -43,7 +43,8 @@ impl WaitList {
         Self { waiting: AtomicUsize::new(0), queues: SpinLock::new(queues) }
     }
 
-    /// Blocks until notified, or until `deadline`, unless `ready` holds already. The caller looks at
+    /// Blocks until notified, or until `deadline`, unless `ready` holds already. The caller has tried for a moment before
+    /// ([`Retry`](crate::park::Retry)). The caller looks at
     /// its condition again whatever the outcome. `ready` is called with a lock held.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn wait(
@@ -55,7 +56,7 @@ impl WaitList {
     ) {
         let queues = self.queues.lock();
         let (mut queues, wait) = Wait::in_queue(queues, deadline, site);
-        let wait = wait.interruptible();
+        let wait = wait.interruptible().looked();
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
         // SAFETY: the node stays in this frame until it was claimed or removed below.
