@@ -304,7 +304,7 @@ fn os_threads_that_wait_are_named() {
             tx.send(1).unwrap();
             wait(1, "recv");
             tx.send(2).unwrap();
-            let (mut dump, found) = wait(2, "join");
+            let (mut dump, found) = wait(2, "run");
             let id_of_run = found.wait.thread.unwrap();
             let blocks = loop {
                 let blocks = dump.threads().find(|thread| thread.id == id_of_run).unwrap().clone();

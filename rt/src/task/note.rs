@@ -74,7 +74,9 @@ impl Task {
         let target = || unsafe { self.waits_for.get().assume_init() };
         let target = match reason {
             // SAFETY: noted for this reason, it is a task, which lives as long as the wait.
-            Reason::Join => Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) })),
+            Reason::Join | Reason::Run => {
+                Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) }))
+            }
             Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
             _ => None,
         };

@@ -24,6 +24,7 @@ reasons! {
     Park = "park",
     Sleep = "sleep",
     Join = "join",
+    Run = "run",
     Scope = "scope",
     Recv = "recv",
     Send = "send",
