@@ -13,11 +13,12 @@ fn main() {
     let name = std::env::args().nth(1).unwrap_or_default();
     match name.as_str() {
         "deadlock" => deadlock(),
+        "forgotten" => forgotten(),
         "circle" => circle(),
         "outside" => outside(),
         "hog" => hog(),
         "leak" => leak(),
-        _ => eprintln!("usage: hangs deadlock | circle | outside | hog | leak"),
+        _ => eprintln!("usage: hangs deadlock | forgotten | circle | outside | hog | leak"),
     }
 }
 
@@ -40,6 +41,17 @@ fn deadlock() {
         let total: u32 = consumers.into_iter().map(|consumer| consumer.join().unwrap()).sum();
         println!("{total}");
     });
+}
+
+/// The sender that keeps the channel open is main's own.
+fn forgotten() {
+    let (done, results) = channel::unbounded();
+    for n in 1..=3_u32 {
+        let done = done.clone();
+        go!(move || done.send(n * n).unwrap());
+    }
+    // Missing: drop(done).
+    println!("{}", results.iter().sum::<u32>());
 }
 
 /// One has the lock and waits for the other, which waits for the lock.

@@ -280,16 +280,16 @@ fn os_threads_that_wait_are_named() {
         let parks = runtime.spawn(gthread::park);
         let unparks = parks.thread().clone();
         let line = line!() + 4;
-        let os = std::thread::scope(|s| {
+        std::thread::scope(|s| {
             let builder = std::thread::Builder::new().name(name.clone());
-            let receives = builder.spawn_scoped(s, || {
+            let waits = builder.spawn_scoped(s, || {
                 let _ = rx.recv();
                 let _ = rx.recv_timeout(Duration::from_secs(3600));
                 runtime.run(|| gthread::blocking(|| rx.recv())).unwrap_err();
                 parks.join().unwrap();
                 ends.raise();
             });
-            let id = receives.unwrap().thread().id();
+            waits.unwrap();
             let wait = |nth: u32, reason: &str| loop {
                 let dump = gthread::dump();
                 let found = dump.os_threads.iter().find(|t| t.name.as_deref() == Some(&*name));
@@ -304,7 +304,7 @@ fn os_threads_that_wait_are_named() {
             tx.send(1).unwrap();
             wait(1, "recv");
             tx.send(2).unwrap();
-            let (mut dump, found) = wait(2, "join");
+            let (mut dump, found) = wait(2, "run");
             let id_of_run = found.wait.thread.unwrap();
             let blocks = loop {
                 let blocks = dump.threads().find(|thread| thread.id == id_of_run).unwrap().clone();
@@ -326,10 +326,8 @@ fn os_threads_that_wait_are_named() {
             let joined = runtime.dump().threads[0].id;
             assert_eq!(found.wait.thread, Some(joined));
             unparks.unpark();
-            id
         });
         assert!(ends.is_up());
-        let _ = os;
         assert!(gthread::dump().os_threads.iter().all(|t| t.name.as_deref() != Some(&*name)));
     });
 }

@@ -7,7 +7,7 @@ use crate::park::blocking;
 use crate::sched::{self, Census, live_scheds};
 
 /// All green threads of all runtimes as they are at one moment: who they are, what they wait for, where and for
-/// how long, and the call stacks of those that are parked.
+/// how long, and the call stacks of those that are parked. And the OS threads that wait in gthread.
 ///
 /// For finding out why a program hangs: `eprintln!("{}", gthread::dump())`. As Go's goroutine dump or the
 /// JVM's thread dump.

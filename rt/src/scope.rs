@@ -323,7 +323,7 @@ where
     };
     let lent = Lent;
     // It cannot fail: the runtime is borrowed here, or the default one, which is never dropped.
-    let Ok(ended) = handle.wait(site) else { lent.end() };
+    let Ok(ended) = handle.wait_in(Reason::Run, site) else { lent.end() };
     std::mem::forget(lent);
     ended.unwrap_or_else(|payload| resume_unwind(payload))
 }

@@ -423,11 +423,21 @@ impl<T> JoinHandle<T> {
         self,
         site: &'static Location<'static>,
     ) -> std::result::Result<Result<T>, RuntimeDropped> {
+        self.wait_in(Reason::Join, site)
+    }
+
+    /// [`wait`](Self::wait), for this reason: `Join` or `Run`.
+    #[inline]
+    pub(crate) fn wait_in(
+        self,
+        reason: Reason,
+        site: &'static Location<'static>,
+    ) -> std::result::Result<Result<T>, RuntimeDropped> {
         may_suspend(site);
         // It does not detach: what it holds is given up here, or stays in use for ever.
         let task = ManuallyDrop::new(self).task();
         if !task.join.is_done() {
-            wait_until_done(task, site)?;
+            wait_until_done(task, reason, site)?;
         }
         // SAFETY: done; the result and a reference are ours.
         unsafe {
@@ -462,6 +472,7 @@ impl RuntimeDropped {
 #[cold]
 fn wait_until_done(
     task: TaskRef,
+    reason: Reason,
     site: &'static Location<'static>,
 ) -> std::result::Result<(), RuntimeDropped> {
     if let Some(violation) = no_switch::violation(site) {
@@ -486,7 +497,7 @@ fn wait_until_done(
     // SAFETY: we hold the handle, and register once.
     unsafe { task.set_joiner(waiter) };
     if task.join.register_joiner() {
-        wait.park(Reason::Join, None, site);
+        wait.park(reason, None, site);
     } else {
         let _ = wait.cancel();
     }

@@ -60,7 +60,7 @@ fn kinds() -> Vec<Kind> {
         kind(move || drop((ready(&ready_rx), ready_tx))),
         kind(|| gthread::park()),
         kind(|| Semaphore::new(0).acquire().forget()),
-        kind(|| drop(Barrier::new(2).wait())),
+        kind(|| assert!(Barrier::new(2).wait().is_leader())),
         kind(move || group.wait()),
         kind(move || drop(pair.1.wait(pair.0.lock().unwrap()))),
     ]

@@ -46,22 +46,22 @@
 //!
 //! # What is done then
 //!
-//! The report is printed, and the process ends, with status 2, as Go's does. Nothing is unwound: an OS thread that waits in
-//! `run`, or for a scope, has lent its frames to threads that are there still. Those that sleep in gthread are no less
-//! alive for it than green ones; once one of them unwound, it could wake others, which would read what it has freed.
+//! The report is printed and the process ends with status 2, like Go's. Nothing is unwound. An OS thread that waits in `run`
+//! or for a scope has lent its frames, and the borrowers are still there: green threads, and OS threads that a green thread
+//! has scoped. An unwinding thread would free what it has lent and drop senders, which wakes a borrower: that reads freed
+//! memory. To let no green thread run again is not enough, because OS threads sleep in gthread too.
 //!
-//! For tests, where the process is to go on, it is a panic instead (`GTHREAD_DEADLOCK=panic`, `testing::check_leaks`): the
-//! *waits* are interrupted, of all threads, green and not. Each that is interrupted withdraws, as one that has timed out
-//! does, and panics, in its own frames. So nothing that was lent goes before who has borrowed it: a scope and a `run` still
-//! wait for their threads, which now end. (Those are not interrupted; nor is a `join`, since the joined thread is, nor who
-//! waits for a lock, which he who has it lets go as he unwinds.) If nobody waits so that he can be interrupted, as in a
-//! circle of locks, the process ends.
+//! `GTHREAD_DEADLOCK=panic` and `testing::check_leaks` keep the process, for the other tests in it. The waits of all
+//! threads, green and not, are *interrupted*: each thread leaves its queues, like one that has timed out, and panics in
+//! its own frames. Nothing that was lent goes before its borrower has ended: `run` and scopes are not interrupted, they wait
+//! for their threads, which end now. A `join` is not interrupted either, because the joined thread is; nor is the wait for a
+//! lock, because a holder that unwinds lets go. If no wait can be interrupted, as in a circle of locks, the process ends.
 //!
-//! In a test there are always strangers, as libtest's main thread. So panics need less certainty: if all strangers sleep in
-//! a futex, and for no time, they wait for other threads of the process, or for a signal handler, and it is a deadlock all
-//! the same. (The main thread may do so for a time: libtest's does.) The argument above holds for them, with what the kernel
-//! counts of their sleeps as mark. If one does anything else, it is taken for a deadlock when the process has hardly used
-//! the processor for [`IDLE`]; then no more than panics come of it.
+//! A test has strangers, libtest's main thread at least, so a panic takes less certainty. If every stranger sleeps in
+//! a futex without a timeout, it waits for another thread of the process (or a signal handler), and the argument above holds
+//! for it, with the kernel's count of its turns as the mark. The main thread may have a timeout: libtest's has. If a stranger
+//! does anything else, the process must have hardly used the processor for [`IDLE`]; then a deadlock is only likely, and
+//! nothing worse than panics comes of it.
 //!
 //! # When it is looked for
 //!
@@ -78,21 +78,23 @@ use std::time::{Duration, Instant};
 use super::config::Detection;
 use super::status::{BLOCKING, COVERED, SLEEPING};
 use super::{Census, Sched, live_scheds};
+use crate::dump::Dump;
 use crate::prim::{Ordering, barrier, lock};
 use crate::task::{OsAsleep, OsThread, Waiter, Wake, os_thread_number};
 
 /// Until the first look. Doubles with each.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
-/// When those who wait are warned, if there is no certainty.
+/// When there is a warning, if there is no certainty.
 const WARN_AFTER: Duration = Duration::from_secs(5);
-/// Where a deadlock is a panic: how long it must have been quiet if strangers wait for others.
+/// Where a deadlock is a panic: how long a scheduler is quiet first, if strangers wait for other threads. Also the longest
+/// time between looks.
 const PANIC_AFTER: Duration = Duration::from_secs(1);
-/// There, how long the process must have been idle if strangers may wait for the world outside.
+/// Where a deadlock is a panic: how long the process is idle first, if strangers may wait for the world outside.
 const IDLE: Duration = Duration::from_secs(10);
-/// A process is idle that uses less than this part of a processor, as a divisor.
+/// An idle process uses less than this part of a processor, as a divisor.
 const HARDLY: u32 = 100;
 
-/// What a process that has found itself in a deadlock ends with. Go's.
+/// The exit status of a process in a deadlock. Go's.
 const STATUS: i32 = 2;
 
 const REPORT: &str = "all green threads are asleep - deadlock!";
@@ -175,7 +177,6 @@ impl Watch {
             }
             quiet.pause *= 2;
             if sched.interrupts() {
-                // Looks are few in a test, and it waits for what comes of them.
                 quiet.pause = quiet.pause.min(PANIC_AFTER);
             }
             quiet.next = now + quiet.pause;
@@ -192,7 +193,7 @@ enum Acted {
     Nothing,
     /// All green threads sleep, and so do all OS threads but these.
     Perhaps(Vec<i32>),
-    /// Some of those who wait are about to panic.
+    /// Threads that waited are about to panic.
     Interrupted,
 }
 
@@ -200,43 +201,55 @@ enum Acted {
 /// for `idle`.
 fn look_and_act(sched: &Sched, quiet: Duration, idle: Duration) -> Acted {
     static LOOKING: Mutex<()> = Mutex::new(());
-    // Of two monitors that look the second sees what the first has done.
+    // Of two monitors the second looks when the first has acted.
     let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
     let scheds = live_scheds();
     let Some(look) = is_at_rest(|| look(&scheds)) else { return Acted::Nothing };
-    let certain = look.strangers.is_empty();
-    if certain && !scheds.iter().any(|sched| sched.interrupts()) {
-        let dump = Census::take(&scheds).into_dump();
-        end(&format!("\nfatal: {REPORT}\n\n{dump}"));
+    if look.strangers.is_empty() {
+        if !scheds.iter().any(|sched| sched.interrupts()) {
+            end("", &Census::take(&scheds).into_dump());
+        }
+        interrupt_or_end(&scheds);
+        return Acted::Interrupted;
     }
     let is_late = || quiet >= PANIC_AFTER && asleep_for_ever().next().is_some();
-    if !(certain || sched.interrupts() && is_late()) {
-        return Acted::Perhaps(look.strangers);
+    if sched.interrupts() && is_late() {
+        if is_at_rest(|| look_closely(&scheds)).is_some() {
+            interrupt_or_end(&scheds);
+            return Acted::Interrupted;
+        }
+        if idle >= IDLE && interrupt(&scheds) {
+            return Acted::Interrupted;
+        }
     }
-    let certain = certain || is_at_rest(|| look_closely(&scheds)).is_some();
-    if !certain && idle < IDLE {
-        return Acted::Perhaps(look.strangers);
-    }
-    let census = Census::take(&scheds);
-    let interrupted = interrupt_all(&scheds);
-    if interrupted.is_empty() && !certain {
-        return Acted::Perhaps(look.strangers);
-    }
-    let dump = census.into_dump();
-    if interrupted.is_empty() {
-        end(&format!(
-            "\nfatal: {REPORT} Nobody waits where it could be a panic, so the process ends.\n\n{dump}"
-        ));
-    }
-    say(&format!(
-        "\nerror: {REPORT} It is a panic in those who wait. (To end the process instead: GTHREAD_DEADLOCK=on.)\n\n{dump}"
-    ));
-    interrupted.into_iter().for_each(super::wake);
-    Acted::Interrupted
+    Acted::Perhaps(look.strangers)
 }
 
-/// Ends all waits that may be interrupted, so that they panic once they are woken.
-fn interrupt_all(scheds: &[Arc<Sched>]) -> Vec<Wake> {
+/// Interrupts all waits, or ends the process if there is none to interrupt.
+fn interrupt_or_end(scheds: &[Arc<Sched>]) {
+    if !interrupt(scheds) {
+        let dump = Census::take(scheds).into_dump();
+        end(" No wait can be interrupted, so the process ends.", &dump);
+    }
+}
+
+/// Interrupts all waits, with the report: false, and nothing is said, if there is none to interrupt.
+fn interrupt(scheds: &[Arc<Sched>]) -> bool {
+    let census = Census::take(scheds);
+    let wakes = end_waits(scheds);
+    if wakes.is_empty() {
+        return false;
+    }
+    say(&format!(
+        "\nerror: {REPORT} The threads that wait panic. (To end the process instead: GTHREAD_DEADLOCK=on.)\n\n{}",
+        census.into_dump()
+    ));
+    wakes.into_iter().for_each(super::wake);
+    true
+}
+
+/// Ends all waits that may be interrupted. Each thread panics once it is woken.
+fn end_waits(scheds: &[Arc<Sched>]) -> Vec<Wake> {
     let interrupt = scheds.iter().filter(|sched| sched.interrupts());
     let tasks = interrupt.flat_map(|sched| sched.interrupt_sleepers()).map(Wake::Green);
     let threads = OsThread::all_asleep();
@@ -296,29 +309,28 @@ fn look(scheds: &[Arc<Sched>]) -> Option<Look> {
     Some(look)
 }
 
-/// A look that takes strangers for asleep which wait for others; none if one may be doing anything else.
+/// A look for which strangers that wait for other threads are asleep, with their marks; none if one may do anything else.
 fn look_closely(scheds: &[Arc<Sched>]) -> Option<(Look, Vec<String>)> {
     let look = look(scheds)?;
     if OsThread::all_asleep().iter().any(OsAsleep::has_deadline) {
-        // Those are strangers, until then.
+        // A stranger that comes back by itself.
         return None;
     }
     let marks: Option<_> = look.strangers.iter().map(|&thread| waits_for_others(thread)).collect();
     Some((look, marks?))
 }
 
-/// If an OS thread sleeps in a futex, for no time: what no other sleep of it has. Its call, and how often it has run.
-///
-/// The main thread may do so for a time, as libtest's does while a test runs.
+/// The mark of an OS thread that sleeps in a futex without a timeout, or with one if it is the main thread: its call, and how
+/// often it has run.
 #[cfg(target_os = "linux")]
 fn waits_for_others(thread: i32) -> Option<String> {
     let read = |file| std::fs::read_to_string(format!("/proc/self/task/{thread}/{file}")).ok();
     let (runs, call) = (read("schedstat")?, read("syscall")?);
     let mut words = call.split_ascii_whitespace();
     let number: i64 = words.next()?.parse().ok()?;
-    // Its fourth argument is the time.
-    let time = words.nth(3)?;
-    let waits = number == libc::SYS_futex && (time == "0x0" || thread as u32 == std::process::id());
+    let timeout = words.nth(3)?;
+    let is_main = thread as u32 == std::process::id();
+    let waits = number == libc::SYS_futex && (timeout == "0x0" || is_main);
     waits.then(|| call + &runs)
 }
 
@@ -418,13 +430,13 @@ impl Sched {
     }
 }
 
-/// Ends the process. No other thread of it does anything any more, or ever will.
-fn end(text: &str) -> ! {
-    say(text);
+/// Ends the process, with the report.
+fn end(why: &str, dump: &Dump) -> ! {
+    say(&format!("\nfatal: {REPORT}{why}\n\n{dump}"));
     std::process::exit(STATUS)
 }
 
-/// Says that there may be a deadlock, if somebody waits for it: true if so.
+/// Says that there may be a deadlock, if an OS thread waits for it: true if so.
 fn warn(sched: &Arc<Sched>, time: Duration, strangers: &[i32]) -> bool {
     if !(sched.is_waited_for() || does_main_wait()) || !sched.all_workers_sleep() {
         return false;

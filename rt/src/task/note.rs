@@ -73,8 +73,10 @@ impl Task {
         // SAFETY: where this is called, it was noted before the wait was.
         let target = || unsafe { self.waits_for.get().assume_init() };
         let target = match reason {
-            // SAFETY: noted for this reason, it is a task, which lives as long as the wait.
-            Reason::Join => Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) })),
+            Reason::Join | Reason::Run => {
+                // SAFETY: noted for this reason, it is a task, which lives as long as the wait.
+                Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) }))
+            }
             Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
             _ => None,
         };

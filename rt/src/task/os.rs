@@ -138,7 +138,7 @@ impl OsThread {
     fn asleep(self: Arc<Self>) -> Option<OsAsleep> {
         let mark = self.wait.asleep_mark()?;
         let (wait, since) = (*lock(&self.note))?;
-        let joins = lock(&self.joins).filter(|_| wait.reason == Reason::Join);
+        let joins = lock(&self.joins).filter(|_| matches!(wait.reason, Reason::Join | Reason::Run));
         // If this is the note of its next wait, the first was over before that was written, which the lock passes on.
         let same = self.wait.asleep_mark() == Some(mark);
         same.then_some(OsAsleep { thread: self, mark, wait, since, joins })

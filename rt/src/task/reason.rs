@@ -31,6 +31,7 @@ reasons! {
     Park = "park",
     Sleep = "sleep",
     Join = "join",
+    Run = "run",
     Scope = "scope",
     Recv = "recv",
     Send = "send",
