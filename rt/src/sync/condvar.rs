@@ -394,12 +394,10 @@ mod models {
                 }
             });
             let taker = spawn(&shared, Shared::take);
-            // A thread of its own: then it costs no preemption that both wait before.
-            let changer = spawn(&shared, |shared| {
-                shared.add(1);
-                shared.changed.notify_one();
-            });
-            [quitter, taker, changer].into_iter().for_each(|thread| thread.join().unwrap());
+            shared.add(1);
+            shared.changed.notify_one();
+            quitter.join().unwrap();
+            taker.join().unwrap();
             shared.assert_at_rest(0);
         });
     }

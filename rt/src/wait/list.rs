@@ -290,12 +290,10 @@ mod models {
                 }
             });
             let taker = spawn(&counter, Counter::take);
-            // A thread of its own: then it costs no preemption that both wait before.
-            let changer = spawn(&counter, |counter| {
-                counter.add(1);
-                counter.list.notify_one();
-            });
-            [quitter, taker, changer].into_iter().for_each(|thread| thread.join().unwrap());
+            counter.add(1);
+            counter.list.notify_one();
+            quitter.join().unwrap();
+            taker.join().unwrap();
             counter.assert_at_rest(0);
         });
     }
