@@ -28,6 +28,7 @@ pub(crate) mod half;
 mod hog;
 pub(crate) mod holder;
 pub(crate) mod join;
+mod linger;
 pub(crate) mod locals;
 mod note;
 mod os;

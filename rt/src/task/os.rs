@@ -6,8 +6,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use crossbeam_utils::Backoff;
-
+use super::linger::Linger;
 use super::locals::Locals;
 use super::state::{Commit, Op, TIMED_OUT, WaitCell};
 use crate::prim::os_thread::{self, Thread};
@@ -23,6 +22,7 @@ pub(crate) struct OsThread {
     number: i32,
     /// Its wait has a deadline. Written by itself, before it sleeps.
     timed: AtomicBool,
+    linger: Linger,
 }
 
 /// All that have waited, to find out whether they all sleep. Those that have ended go when others come.
@@ -55,6 +55,7 @@ impl OsThread {
             id: crate::sched::next_ids(1),
             number: os_thread_number(),
             timed: AtomicBool::new(false),
+            linger: Linger::new(),
         });
         let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() == all.capacity() {
@@ -79,13 +80,10 @@ impl OsThread {
     /// Blocks the calling OS thread in its armed wait until it is claimed or `deadline` has passed.
     #[inline(never)]
     pub(crate) fn sleep(&self, deadline: Option<Instant>) -> Op {
-        // A wake often follows within the time that going to sleep would take.
-        let backoff = Backoff::new();
-        while !cfg!(loom) && !backoff.is_completed() {
-            if let Some(op) = self.wait.selected() {
-                return op;
-            }
-            backoff.snooze();
+        // In a model it would be looks at the same word, one after the other.
+        let claimed = if cfg!(loom) { None } else { self.linger.look(|| self.wait.selected()) };
+        if let Some(op) = claimed {
+            return op;
         }
         self.timed.store(deadline.is_some(), Ordering::Release);
         if self.wait.commit() == Commit::Parked {
