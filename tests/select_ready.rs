@@ -280,9 +280,11 @@ fn nothing_is_ready_only_if_there_was_such_a_moment(on: Way) {
             for _ in 0..ROUNDS {
                 let mut select = Select::new();
                 if kind == 3 {
-                    (select.send(&a_tx), select.send(&b_tx));
+                    select.send(&a_tx);
+                    select.send(&b_tx);
                 } else {
-                    (select.recv(&a_rx), select.recv(&b_rx));
+                    select.recv(&a_rx);
+                    select.recv(&b_rx);
                 }
                 let found = match kind {
                     // To look and not to take: else there would be nothing.

@@ -458,7 +458,8 @@ mod models {
                 theirs.try_recv().unwrap()
             });
             let mut select = Select::new_biased();
-            (select.recv(&b), select.recv(&a));
+            select.recv(&b);
+            select.recv(&a);
             assert!(select.try_ready().is_ok(), "there was one at any time");
             assert_eq!(mover.join().unwrap(), 1);
             drop(a_tx);
