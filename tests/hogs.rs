@@ -286,6 +286,107 @@ fn spin_beside_a_child() {
     child.join().unwrap();
 }
 
+/// So many spin until one that is started after them has run.
+const SPINNERS: usize = 40;
+
+/// Each has its share of the processors soon, however many there are, so the last one has, too.
+#[test]
+fn many_that_spin_for_one_that_is_started_later() {
+    for_workers(|runtime| {
+        for _ in 0..2 {
+            let flag = Flag::new();
+            let start = |n| {
+                let flag = flag.clone();
+                move || if n == SPINNERS { flag.raise() } else { hog_until(|| flag.is_up()) }
+            };
+            let threads: Vec<_> = (0..=SPINNERS).map(|n| runtime.spawn(start(n))).collect();
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+    });
+}
+
+/// The same if they are started by a green thread, which then has to get on beside each of them.
+#[test]
+fn many_that_spin_for_what_their_parent_starts_later() {
+    for_workers(|runtime| {
+        for _ in 0..2 {
+            let flag = Flag::new();
+            runtime.run(|| {
+                gthread::scope(|scope| {
+                    for _ in 0..SPINNERS {
+                        scope.spawn(|| hog_until(|| flag.is_up()));
+                    }
+                    scope.spawn(|| flag.raise());
+                });
+            });
+        }
+    });
+}
+
+/// One that sleeps wakes up among many that have computed since before it was due.
+#[test]
+fn a_timer_beside_many_that_spin() {
+    for_workers(|runtime| {
+        let flag = Flag::new();
+        let sleeps = runtime.spawn({
+            let flag = flag.clone();
+            move || {
+                for _ in 0..3 {
+                    gthread::sleep(Duration::from_millis(5));
+                }
+                flag.raise();
+            }
+        });
+        let spin = |_| {
+            let flag = flag.clone();
+            runtime.spawn(move || hog_until(|| flag.is_up()))
+        };
+        let spinners: Vec<_> = (0..SPINNERS).map(spin).collect();
+        sleeps.join().unwrap();
+        spinners.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// All compute, and spin until all have come so far. They are known hogs from the second time on.
+#[test]
+fn a_barrier_that_spins() {
+    const THREADS: usize = 12;
+    for_workers(|runtime| {
+        let arrived = Arc::new(AtomicUsize::new(0));
+        let start = |_| {
+            let arrived = Arc::clone(&arrived);
+            runtime.spawn(move || {
+                for phase in 1..=3 {
+                    compute(Duration::from_millis(5));
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    hog_until(|| arrived.load(Ordering::Relaxed) >= phase * THREADS);
+                    gthread::sleep(Duration::from_millis(1));
+                }
+            })
+        };
+        let threads: Vec<_> = (0..THREADS).map(start).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
+/// Some block their OS threads and others spin, until one that is started after them has run.
+#[test]
+fn many_that_block_and_many_that_spin() {
+    for_workers(|runtime| {
+        let flag = Flag::new();
+        let start = |n| {
+            let flag = flag.clone();
+            move || match n {
+                SPINNERS => flag.raise(),
+                n if n % 2 == 0 => hog_until(|| flag.is_up()),
+                _ => gthread_tests::until(|| flag.is_up()),
+            }
+        };
+        let threads: Vec<_> = (0..=SPINNERS).map(|n| runtime.spawn(start(n))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+    });
+}
+
 /// Fair picks are counted, and each takes long here: what comes from outside must not wait for them.
 #[test]
 fn those_that_compute_between_yields() {
@@ -366,11 +467,12 @@ fn those_that_sleep_for_a_moment_do_not_wait_for_known_hogs() {
     });
 }
 
-/// One that has its turn waits, computing, for one that waits for its own: the monitor lets that one in.
+/// Each that has its turn waits, computing, for one that waits for its own: the monitor lets that one in, and more at a
+/// time if there are many.
 #[test]
-fn a_known_hog_that_waits_for_another() {
+fn known_hogs_that_wait_for_each_other() {
     for_each_of(&[1, 2], |runtime| {
-        let count = runtime.metrics().workers + 2;
+        let count = runtime.metrics().workers + 12;
         let flags: Vec<_> = (0..=count).map(|_| Flag::new()).collect();
         let known = Arc::new(AtomicUsize::new(0));
         let hogs: Vec<_> = (0..count)

@@ -124,12 +124,11 @@ impl Idle {
         if self.counts().has_room() { self.take_any(&mut sleepers) } else { Summon::Nobody }
     }
 
-    /// So many workers may run from now on. The caller, which is the only one to change that, looks at the queues afterwards
-    /// (§5).
+    /// Sets how many workers may run. One thread does that. If they are more than before it then passes a heavy barrier,
+    /// looks at the queues, and notifies if there is work (§5).
     pub(crate) fn set_limit(&self, limit: u64) {
         let change = limit.wrapping_sub(self.counts().limit());
         self.word.fetch_add(change.wrapping_mul(LIMIT), Ordering::SeqCst);
-        fence(Ordering::SeqCst);
     }
 
     fn take_any(&self, sleepers: &mut Vec<u32>) -> Summon {
@@ -415,6 +414,46 @@ mod models {
     #[should_panic(expected = "asleep beside work")]
     fn without_the_recheck_a_push_is_lost() {
         one_worker_one_push(false, true);
+    }
+
+    /// One more may run, while the only worker that does pushes, and is stuck from then on: another must be woken.
+    fn one_more_may_run(looks: bool) {
+        loom::model(move || {
+            let world = Arc::new(World {
+                idle: Idle::new(1),
+                work: AtomicUsize::new(0),
+                wakes: [(); 2].map(|()| Flag::new()).into(),
+            });
+            // The second worker was one too many, and sleeps.
+            world.idle.unblock();
+            world.idle.sleep(1, false).order();
+            let stuck = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.push(false))
+            };
+            world.idle.set_limit(2);
+            if looks {
+                barrier::heavy();
+                if world.work.load(Ordering::Relaxed) > 0 {
+                    world.answer(world.idle.notify_outside());
+                }
+            }
+            stuck.join().unwrap();
+            let woken = *lock(&world.wakes[1].woken);
+            drop(world);
+            assert!(woken, "asleep beside work");
+        });
+    }
+
+    #[test]
+    fn who_may_run_more_looks() {
+        one_more_may_run(true);
+    }
+
+    #[test]
+    #[should_panic(expected = "asleep beside work")]
+    fn without_the_look_one_more_sleeps_on() {
+        one_more_may_run(false);
     }
 
     #[test]

@@ -315,3 +315,96 @@ impl Sched {
         any
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    /// A worker that is looked at every so often, and stays in one task from the first look on.
+    struct Stays {
+        seen: Seen,
+        start: Instant,
+        asked: std::cell::Cell<u32>,
+    }
+
+    impl Stays {
+        /// It has moved on so often since it last slept.
+        fn new(moves: u64) -> Self {
+            let start = Instant::now();
+            Self { seen: Seen { woke: 0, ..Seen::new(moves, start) }, start, asked: 0.into() }
+        }
+
+        /// The first look at which it is covered, one each millisecond, and why. Up to each it has used a part of the time.
+        fn covered(
+            &mut self,
+            patience: Patience,
+            part: Option<f64>,
+            asleep: Option<bool>,
+        ) -> Option<(u32, Why)> {
+            (1..1000).find_map(|look| {
+                let time_used = || part.map(|part| (look * MILLI).mul_f64(part));
+                let is_asleep = || {
+                    self.asked.set(self.asked.get() + 1);
+                    asleep
+                };
+                let why = self.seen.judge(self.start + look * MILLI, patience, time_used, is_asleep);
+                why.map(|why| (look, why))
+            })
+        }
+    }
+
+    const CALM: Patience = Patience { stall: false, computing: 0, processors: 2 };
+
+    fn stall(computing: usize) -> Patience {
+        Patience { stall: true, computing, ..CALM }
+    }
+
+    #[test]
+    fn one_that_sleeps_is_covered_at_once_however_many_are() {
+        for patience in [CALM, stall(1), stall(1000)] {
+            let covered = Stays::new(20).covered(patience, Some(0.1), Some(true));
+            assert_eq!(covered, Some((2, Why::Sleeps)));
+        }
+    }
+
+    #[test]
+    fn one_that_computes_is_covered_for_processor_time() {
+        let covered = |part| Stays::new(20).covered(CALM, Some(part), Some(false));
+        assert_eq!(covered(1.0), Some((11, Why::Computes)));
+        assert_eq!(covered(0.5), Some((21, Why::Computes)));
+        assert_eq!(covered(0.1), Some((101, Why::Computes)));
+        assert_eq!(covered(0.0), None);
+    }
+
+    #[test]
+    fn in_a_stall_a_newcomer_is_covered_sooner_and_an_old_hand_is_not() {
+        let covered = |moves, patience| Stays::new(moves).covered(patience, Some(1.0), Some(false));
+        assert_eq!(covered(FIRST_MOVES, CALM), Some((11, Why::Computes)));
+        assert_eq!(covered(FIRST_MOVES, stall(1)), Some((2, Why::ComputesToo)));
+        assert_eq!(covered(FIRST_MOVES + 1, stall(1)), Some((11, Why::Computes)));
+        // The more compute, the longer each newcomer must: 64 on two processors, four milliseconds.
+        assert_eq!(covered(1, stall(64)), Some((5, Why::ComputesToo)));
+        assert_eq!(covered(1, stall(640)), Some((41, Why::ComputesToo)));
+    }
+
+    #[test]
+    fn whether_it_sleeps_is_asked_ever_more_seldom() {
+        let mut starves = Stays::new(20);
+        assert_eq!(starves.covered(CALM, Some(0.0), Some(false)), None);
+        assert!(starves.asked.get() <= 10, "{} times", starves.asked.get());
+        let mut computes = Stays::new(20);
+        computes.covered(CALM, Some(0.9), Some(true));
+        assert_eq!(computes.asked.get(), 0);
+    }
+
+    #[test]
+    fn where_the_system_does_not_say_it_is_covered_after_a_time() {
+        let covered = |part, asleep| Stays::new(20).covered(CALM, part, asleep);
+        assert_eq!(covered(None, None), Some((10, Why::Sleeps)));
+        let (look, why) = covered(Some(0.0), None).unwrap();
+        assert_eq!(why, Why::Sleeps);
+        assert!(look < 20, "look {look}");
+    }
+}
