@@ -166,6 +166,7 @@ const PROGRAMS: &[Program] = &[
             assert!(output.status.success(), "{text}");
             assert_eq!(text.matches(WARNING).count(), 1, "{text}");
             assert!(text.contains("slow waker (") && text.contains("is parked in recv"), "{text}");
+            assert!(text.contains("fourteen chars"), "{text}");
             assert!(!text.contains(REPORT), "{text}");
         })
     },
@@ -507,6 +508,9 @@ fn slow_waker() -> Receiver<u32> {
 }
 
 fn slow_outside() {
+    // Of the name the system has 15 bytes, and so half of the last character.
+    let idles = std::thread::Builder::new().name("fourteen charsö".into());
+    idles.spawn(|| std::thread::sleep(gthread_tests::LONG)).unwrap();
     let rx = slow_waker();
     assert_eq!(gthread::run(|| rx.recv()), Ok(1));
 }

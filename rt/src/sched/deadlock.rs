@@ -442,8 +442,9 @@ fn warn(sched: &Arc<Sched>, time: Duration, strangers: &[i32]) -> bool {
         return false;
     }
     let names = strangers.iter().filter_map(|thread| {
-        let name = std::fs::read_to_string(format!("/proc/self/task/{thread}/comm")).ok()?;
-        Some(format!("{} ({thread})", name.trim()))
+        let name = std::fs::read(format!("/proc/self/task/{thread}/comm")).ok()?;
+        // The system cuts names off, be it in the middle of a character.
+        Some(format!("{} ({thread})", String::from_utf8_lossy(&name).trim().escape_debug()))
     });
     let names = names.collect::<Vec<_>>().join(", ");
     say(&format!(
