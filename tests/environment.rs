@@ -81,7 +81,8 @@ fn the_number_of_spares() {
         let output = rerun("the_number_of_spares", &[("GTHREAD_MAX_SPARES", "2"), (EXPECTED, "2")]);
         assert_passed(&output);
         let text = stderr(&output);
-        for part in ["2 spare OS threads", "3 spare OS threads", "max_spares", "GTHREAD_MAX_SPARES"] {
+        for part in ["2 spare OS threads", "3 spare OS threads", "max_spares", "GTHREAD_MAX_SPARES"]
+        {
             assert!(text.contains(part), "no {part:?}: {text}");
         }
         assert!(!text.contains("ulimit"), "{text}");
