@@ -1,4 +1,8 @@
-//! `GTHREAD_WORKERS`, `GTHREAD_STACK_SIZE` and `GTHREAD_GUARD`, each in a process of its own.
+//! `GTHREAD_WORKERS`, `GTHREAD_MAX_SPARES`, `GTHREAD_STACK_SIZE` and `GTHREAD_GUARD`, each in a process of its own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use gthread::Runtime;
 use gthread_tests::{
@@ -38,6 +42,50 @@ fn the_number_of_workers() {
             let variables: Vec<_> = [&variables[..], &[(EXPECTED, workers)]].concat();
             assert_passed(&rerun("the_number_of_workers", &variables));
         }
+    });
+}
+
+/// As many block at once as there are workers and spares, and one more waits: what is said names the cap and how to raise
+/// it.
+#[test]
+fn the_number_of_spares() {
+    const THREADS: usize = 6;
+    if is_child() {
+        let build = |spares: usize| {
+            let builder = Runtime::builder().workers(1);
+            if spares == 0 { builder } else { builder.max_spares(spares) }.build().unwrap()
+        };
+        // From the environment, and from the builder, which goes before.
+        for (told, spares) in [(0, expected()), (expected() + 1, expected() + 1)] {
+            let runtime = build(told);
+            let (begun, end) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+            let start = |n| {
+                let (begun, end) = (Arc::clone(&begun), Arc::clone(&end));
+                let blocks = move || {
+                    begun.fetch_add(1, Ordering::SeqCst);
+                    until(|| end.load(Ordering::SeqCst));
+                };
+                runtime.spawn(move || if n % 2 == 0 { gthread::blocking(blocks) } else { blocks() })
+            };
+            let threads: Vec<_> = (0..THREADS).map(start).collect();
+            until(|| begun.load(Ordering::SeqCst) == spares + 1);
+            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(begun.load(Ordering::SeqCst), spares + 1);
+            assert_eq!(runtime.metrics().spare_workers, spares);
+            end.store(true, Ordering::SeqCst);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+        }
+        return;
+    }
+    watchdog(LIMIT, || {
+        let output = rerun("the_number_of_spares", &[("GTHREAD_MAX_SPARES", "2"), (EXPECTED, "2")]);
+        assert_passed(&output);
+        let text = stderr(&output);
+        for part in ["2 spare OS threads", "3 spare OS threads", "max_spares", "GTHREAD_MAX_SPARES"]
+        {
+            assert!(text.contains(part), "no {part:?}: {text}");
+        }
+        assert!(!text.contains("ulimit"), "{text}");
     });
 }
 
@@ -100,6 +148,8 @@ fn nonsense_is_an_error_that_names_the_variable() {
             ("GTHREAD_WORKERS", "0"),
             ("GTHREAD_WORKERS", "-1"),
             ("GTHREAD_WORKERS", ""),
+            ("GTHREAD_MAX_SPARES", "few"),
+            ("GTHREAD_MAX_SPARES", "0"),
             ("GTHREAD_STACK_SIZE", "256K"),
             ("GTHREAD_STACK_SIZE", "0"),
             ("GTHREAD_GUARD", "none"),
@@ -134,8 +184,11 @@ fn numbers_out_of_range_are_an_error() {
         return;
     }
     watchdog(LIMIT, || {
-        for (variable, value) in [("GTHREAD_WORKERS", "1025"), ("GTHREAD_STACK_SIZE", "2000000000")]
-        {
+        for (variable, value) in [
+            ("GTHREAD_WORKERS", "1025"),
+            ("GTHREAD_MAX_SPARES", "32769"),
+            ("GTHREAD_STACK_SIZE", "2000000000"),
+        ] {
             assert_passed(&rerun("numbers_out_of_range_are_an_error", &[(variable, value)]));
         }
     });

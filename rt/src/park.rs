@@ -528,10 +528,12 @@ impl Drop for Blocking {
 /// Runs a closure that blocks its OS thread, while another takes over the work that waits.
 ///
 /// For calls that gthread cannot see: file reads, foreign functions, long computations. Work queued
-/// behind the caller is handed over at once, to a sleeping worker or to a spare OS thread; without
-/// this, the runtime notices by itself after some 10 ms. In a green thread, `f` runs where it is, on
-/// its own stack: nothing is copied or sent, and the call costs well under a microsecond if nobody
-/// waits. Elsewhere it is a plain call.
+/// behind the caller is handed over at once, to a sleeping worker or to a spare OS thread. Without
+/// this the runtime finds out by itself: within about 10 ms that a thread sleeps in the kernel, in
+/// less than one while more of them do, and that one computes when it has used 10 ms of processor time.
+/// There are no more spares than [`RuntimeBuilder::max_spares`](crate::RuntimeBuilder::max_spares)
+/// allows. In a green thread, `f` runs where it is, on its own stack: nothing is copied or sent, and the
+/// call costs well under a microsecond if nobody waits. Elsewhere it is a plain call.
 ///
 /// Inside `f` the caller does not suspend: whatever blocks, blocks the OS thread, and a `go!` queues
 /// its child.

@@ -10,7 +10,8 @@
 //! - [`remote`] is what workers see of each other; [`idle`] who sleeps (protocol in `README.md`).
 //! - [`driver`] has the timers ([`timers`] keeps them in order), [`watch`] who wakes up for them; [`timed_joiners`]
 //!   has who waits for a task until a deadline.
-//! - [`monitor`] covers for workers that are stuck, [`hogs`] has those that will be run beside them.
+//! - [`monitor`] covers for workers that are stuck, [`stuck`] says for which, and [`os_state`] what the kernel says of
+//!   them; [`hogs`] has those that will be run beside them.
 //! - [`chaos`] is another order, for tests.
 //! - [`overflow`] explains a stack that was too small, [`panic_names`] names who panics.
 //! - [`status`] is what a worker is doing, [`world`] how they are all stopped for a dump, [`census`] what

@@ -349,7 +349,8 @@ mod tests {
                     self.asked.set(self.asked.get() + 1);
                     asleep
                 };
-                let why = self.seen.judge(self.start + look * MILLI, patience, time_used, is_asleep);
+                let why =
+                    self.seen.judge(self.start + look * MILLI, patience, time_used, is_asleep);
                 why.map(|why| (look, why))
             })
         }
