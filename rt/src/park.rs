@@ -297,11 +297,6 @@ impl Wait {
         self.park_with(reason, deadline, site, end)
     }
 
-    /// Whether this wait has ended because the thread's runtime ends.
-    pub(crate) fn ends(&self) -> bool {
-        matches!(self.who, Who::Green(task) | Who::Held(task) if task.ends.get())
-    }
-
     /// After [`park_or_withdraw`](Wait::park_or_withdraw) gave `TIMED_OUT`, when the caller has left the queue, under its
     /// lock: comes back only if the runtime was not dropped, or if the thread was claimed before it left. Gives the
     /// operation: one that was claimed uses what it was given, in the last turn that it gets.

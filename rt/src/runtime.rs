@@ -140,6 +140,11 @@ impl Runtime {
         dump.runtimes.pop().expect("one scheduler, one dump")
     }
 
+    /// Whether a deadlock has ended waits of its threads.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.sched.was_interrupted()
+    }
+
     /// Whether green threads of it have not ended.
     pub(crate) fn has_threads(&self) -> bool {
         self.sched.has_threads()

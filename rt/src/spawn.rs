@@ -250,7 +250,7 @@ where
     let Some(berth) = current::with(|worker| worker.map(|worker| Berth::on(worker, &options)))
     else {
         // SAFETY: the caller's.
-        return unsafe { start_in(sched::default_sched()?, options, f) };
+        return unsafe { start_in_default(options, f) };
     };
     let Berth { sched, slot, id, pinned, parent } = match berth {
         Ok(berth) => berth,
@@ -321,6 +321,19 @@ impl Berth {
         }
         Ok(Self { sched: NonNull::from(sched), slot, id: worker.next_id(), pinned, parent })
     }
+}
+
+/// Starts a green thread in the default runtime, wherever the caller is.
+///
+/// # Safety
+///
+/// As for [`start`].
+pub(crate) unsafe fn start_in_default<F, T>(options: Options, f: F) -> io::Result<JoinHandle<T>>
+where
+    F: FnOnce() -> T,
+{
+    // SAFETY: the caller's.
+    unsafe { start_in(sched::default_sched()?, options, f) }
 }
 
 /// Starts a green thread in a given runtime, from outside its workers.

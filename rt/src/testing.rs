@@ -19,8 +19,8 @@ const GRACE: Duration = Duration::from_secs(1);
 ///
 /// # Panics
 ///
-/// If green threads are left. With `f`'s payload if it panics. If everybody waits for ever. If the runtime cannot be
-/// started.
+/// If green threads are left. With `f`'s payload if it panics. If everybody waits for ever, whether or not `f` looks at how its
+/// threads have ended. If the runtime cannot be started.
 ///
 /// # Examples
 ///
@@ -65,8 +65,10 @@ where
         crate::time::sleep(pause);
         pause = (2 * pause).min(Duration::from_millis(20));
     }
-    let left = runtime.dump();
+    let (left, interrupted) = (runtime.dump(), runtime.was_interrupted());
     drop(runtime);
+    // The panics may have stayed in threads that nobody joins.
+    assert!(!interrupted, "everybody waited for ever (stderr says for what)");
     if !left.threads.is_empty() {
         eprintln!("\n{left}");
         panic!("{} green threads had not ended (stderr says which)", left.threads.len());

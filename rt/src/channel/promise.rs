@@ -22,7 +22,6 @@ use std::mem::{self, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::buffer::move_out;
 use crate::park::{Wait, interrupted};
@@ -191,12 +190,11 @@ impl Promised {
     ///
     /// Has no deadline: the sender has been told that its value will be taken.
     pub(super) fn wait(&self, site: &'static Location<'static>) -> bool {
-        // It may be that the promiser ends without a word: its runtime is dropped. (If it is the caller's too, the caller
-        // ends with it.) It is looked at now and then, since nobody would tell.
+        // It may be that the promiser ends without a word: its runtime is dropped, and tells those that have asked for it. (If
+        // it is the caller's too, the caller ends with it.)
         let is_mine =
             |theirs: &Sched| current::running().is_some_and(|task| ptr::eq(task.sched(), theirs));
         let theirs = self.0.promiser.as_deref().filter(|theirs| !is_mine(theirs));
-        let mut look_after = theirs.map(|theirs| (theirs, FIRST_LOOK));
         loop {
             let inner = self.0.inner.lock();
             match inner.state {
@@ -204,30 +202,30 @@ impl Promised {
                 State::Kept => return true,
                 _ => return false,
             }
-            let deadline = look_after.as_ref().map(|(_, after)| Instant::now() + *after);
-            let (mut inner, wait) = Wait::in_queue(inner, deadline, site);
+            let (mut inner, wait) = Wait::arm_under(inner, site);
             let wait = wait.interruptible();
             let mut node = Node::new(wait.waiter(), ptr::null_mut());
             let node = NonNull::from(&mut node);
             // SAFETY: the node stays in this frame until it is claimed, or removed below.
             unsafe { inner.receiver.push(node) };
-            let op = wait.park_unlocking_or_withdraw(inner, Reason::Recv, deadline, site);
+            drop(inner);
+            let lives = theirs.is_none_or(|theirs| theirs.add_joiner(wait.waiter()));
+            let op = if lives {
+                let op = wait.park_or_withdraw(Reason::Recv, None, site);
+                theirs.into_iter().for_each(|theirs| theirs.remove_joiner(wait.waiter()));
+                op
+            } else {
+                wait.cancel().unwrap_or(WOKEN)
+            };
             let mut inner = self.0.inner.lock();
             // SAFETY: pushed above, and alive.
             unsafe { inner.receiver.remove(node) };
             // One of the two does not go on.
-            let never = match &mut look_after {
-                Some((theirs, after)) => {
-                    *after = (*after * 2).min(LAST_LOOK);
-                    theirs.is_stopped() || wait.ends()
-                }
-                None => op == TIMED_OUT,
-            };
-            if never && inner.state == State::Pending {
+            if inner.state == State::Pending && (!lives || op == TIMED_OUT) {
                 inner.state = State::Withdrawn;
             }
             drop(inner);
-            if op == TIMED_OUT && wait.withdrawn() == TIMED_OUT && deadline.is_none() {
+            if op == TIMED_OUT && wait.withdrawn() == TIMED_OUT {
                 interrupted(site);
             }
         }
@@ -256,7 +254,3 @@ impl<T> Awaited<T> {
         }
     }
 }
-
-/// When the receiver first looks whether the promiser is still there; then after twice the time, up to the last.
-const FIRST_LOOK: Duration = Duration::from_millis(10);
-const LAST_LOOK: Duration = Duration::from_secs(1);

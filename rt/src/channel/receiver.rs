@@ -13,7 +13,7 @@ use super::ends::Shared;
 use super::timer::{At, Tick, sleep_until};
 use super::zero::Zero;
 use super::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
-use crate::park::{interrupted, may_suspend};
+use crate::park::may_suspend;
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
 /// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
@@ -286,8 +286,7 @@ fn recv_zero<T>(channel: &Zero<T>, site: &'static Location<'static>) -> Result<T
     match channel.recv(&mut place, None, site) {
         // SAFETY: it was received there.
         Ok(()) => Ok(unsafe { place.assume_init_read() }),
-        Err(RecvTimeoutError::Disconnected) => Err(RecvError),
-        Err(RecvTimeoutError::Timeout) => interrupted(site),
+        Err(_) => Err(RecvError),
     }
 }
 

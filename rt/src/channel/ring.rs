@@ -306,11 +306,13 @@ impl<T> Buffer<T> for Ring<T> {
 
     fn full(&self) -> Option<usize> {
         let _entry = self.sole.enter();
+        // Room comes of two things only: the head moves, or a permit is given up. Both only count up; and this is read
+        // first, so that what is given up from here on changes what the next look finds.
+        let given_up = self.given_up.load(Ordering::SeqCst);
         let tail = self.tail.load(Ordering::SeqCst);
         let head =
             if tail & FLAGS == 0 { self.full_at(tail, 0)? } else { self.full_beside_permits()? };
-        // Room comes of two things only: the head moves, or a permit is given up. Both only count up.
-        Some(head.wrapping_add(self.given_up.load(Ordering::SeqCst)))
+        Some(head.wrapping_add(given_up))
     }
 
     fn empty(&self) -> Option<usize> {

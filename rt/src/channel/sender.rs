@@ -10,7 +10,7 @@ use super::buffered::{Bounded, Unbounded};
 use super::ends::Shared;
 use super::zero::Zero;
 use super::{SendError, SendTimeoutError, TrySendError};
-use crate::park::{interrupted, may_suspend};
+use crate::park::may_suspend;
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the
 /// channel is disconnected, and receivers get what it still holds, then an error.
@@ -223,8 +223,7 @@ fn send_zero<T>(
     let mut value = Some(value);
     match channel.send(&mut value, None, site) {
         Ok(()) => Ok(()),
-        Err(PushError::Closed) => Err(SendError(unsent(value))),
-        Err(PushError::Full) => interrupted(site),
+        Err(_) => Err(SendError(unsent(value))),
     }
 }
 

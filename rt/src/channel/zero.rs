@@ -12,7 +12,7 @@ use crossbeam_channel::{RecvTimeoutError, TryRecvError};
 use super::buffer::PushError;
 use super::promise::Promised;
 use super::rendezvous::{Meeting, Rendezvous, Side, Taken};
-use crate::park::Wait;
+use crate::park::{Wait, interrupted};
 use crate::sched;
 use crate::spin::SpinGuard;
 use crate::task::Reason;
@@ -72,6 +72,7 @@ impl<T> Zero<T> {
                 unsafe { ptr::write(value, None) };
                 Ok(())
             }
+            TIMED_OUT if deadline.is_none() => interrupted(site),
             TIMED_OUT => Err(PushError::Full),
             _ => Err(PushError::Closed),
         }
@@ -143,6 +144,7 @@ impl<T> Zero<T> {
                     match self.park(meeting, &wait, Side::Receivers, packet, deadline, site) {
                         // The sender filled the place before it claimed us.
                         (WOKEN, _) => return Ok(()),
+                        (TIMED_OUT, _) if deadline.is_none() => interrupted(site),
                         (TIMED_OUT, _) => return Err(RecvTimeoutError::Timeout),
                         // SAFETY: left there for us with the claim.
                         (PROMISED, promised) => unsafe { Promised::from_raw(promised) },

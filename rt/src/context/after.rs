@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use super::Context;
 use super::scope::Scope;
 use crate::prim::{AtomicBool, Mutex, Ordering, lock};
-use crate::spawn::{self, Builder};
+use crate::spawn::{self, Builder, Options};
 
 impl Context {
     /// Arranges for `f` to be called when this context has ended, at once if it has, in a green thread of
@@ -101,16 +101,19 @@ impl Call {
     }
 }
 
-/// Starts a thread that ends a scope when its deadline has passed.
+/// Starts a thread that ends a scope when its deadline has passed. In the default runtime, which is not dropped: a context
+/// may outlive the runtime in which it is watched first.
 pub(super) fn watch(scope: &Arc<Scope>, site: &'static Location<'static>) -> io::Result<()> {
     // Not the scope itself: it would never be gone then.
     let (done, scope) = (scope.done().clone(), Arc::downgrade(scope));
-    spawn_queued(site, move || {
+    let watch = move || {
         let _ = done.recv();
         if let Some(scope) = Weak::upgrade(&scope) {
             scope.ended();
         }
-    })
+    };
+    // SAFETY: the closure is `Send` and `'static`, and so is its result.
+    unsafe { spawn::start_in_default(Options::new(site), watch) }.map(drop)
 }
 
 /// Starts a green thread, as one that `site` has spawned. The caller goes on.

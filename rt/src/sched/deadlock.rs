@@ -244,6 +244,9 @@ fn interrupt(scheds: &[Arc<Sched>]) -> bool {
         "\nerror: {REPORT} The threads that wait panic. (To end the process instead: GTHREAD_DEADLOCK=on.)\n\n{}",
         census.into_dump()
     ));
+    for sched in scheds.iter().filter(|sched| sched.interrupts()) {
+        sched.was_interrupted.store(true, Ordering::Relaxed);
+    }
     wakes.into_iter().for_each(super::wake);
     true
 }

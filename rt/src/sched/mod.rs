@@ -131,6 +131,8 @@ pub(crate) struct Sched {
     /// What the stacks' profile knows, by where threads were spawned.
     stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     stopped: AtomicBool,
+    /// A deadlock has ended waits, as [`Sched::interrupts`] says.
+    was_interrupted: AtomicBool,
     last_turns: LastTurns,
     threads: Mutex<Vec<thread::JoinHandle<()>>>,
     /// The deques of spares that have ended.
@@ -234,6 +236,11 @@ impl Sched {
     /// Whether some worker keeps tasks to itself.
     fn has_private(&self) -> bool {
         self.workers().any(|worker| worker.has_private())
+    }
+
+    /// Whether a deadlock has ended waits of its tasks.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        self.was_interrupted.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

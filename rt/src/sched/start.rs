@@ -97,6 +97,7 @@ impl Sched {
             pool: Pool::new(config.guard),
             stack_sites: Mutex::default(),
             stopped: AtomicBool::new(false),
+            was_interrupted: AtomicBool::new(false),
             last_turns: LastTurns::new(),
             threads: Mutex::new(Vec::new()),
             cores: Mutex::new(Vec::new()),

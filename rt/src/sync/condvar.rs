@@ -75,12 +75,7 @@ impl Condvar {
     #[track_caller]
     pub fn wait<'a, T>(&self, guard: MutexGuard<'a, T>) -> LockResult<MutexGuard<'a, T>> {
         let site = Location::caller();
-        let (guard, timed_out) = self.wait_until(guard, None, site);
-        if timed_out {
-            // With the mutex locked, and so poisoned.
-            park::interrupted(site);
-        }
-        relocked(guard)
+        relocked(self.wait_until(guard, None, site).0)
     }
 
     /// [Waits](Condvar::wait) as long as `condition` holds: not at all, if it does not.
@@ -209,7 +204,12 @@ impl Condvar {
         // lacks the thread which has it, this thread does not unlock it.
         let guard = ManuallyDrop::new(guard);
         let timed_out = self.sleep(queue, wait, guard.raw(), deadline, site);
-        (ManuallyDrop::into_inner(guard), timed_out)
+        let guard = ManuallyDrop::into_inner(guard);
+        if timed_out && deadline.is_none() {
+            // With the mutex locked, and so poisoned.
+            park::interrupted(site);
+        }
+        (guard, timed_out)
     }
 
     /// Unlocks, sleeps in the queue, locks: true if the deadline ended it. If it unwinds, the mutex is not the caller's.

@@ -239,16 +239,20 @@ thread_local! {
 
 /// The values that the calling OS thread keeps in its `green_local!`s. Valid as long as the OS thread.
 ///
-/// They are dropped with its thread-locals. What is initialized later, in the destructors of those, is dropped at the very
-/// end.
+/// They are dropped with its thread-locals, also those that are initialized in the destructors of those. What is initialized
+/// in a third round of these is dropped at the very end, where std's `current` and `park` are no more.
 ///
 /// Not inlined, as [`OsThread::current`].
 #[inline(never)]
 pub(crate) fn os_locals() -> NonNull<Locals> {
     struct AtExit;
 
+    // One that is being dropped, or was, cannot be used again. Values that are initialized then are the next one's, as
+    // long as there is one: so they are dropped while std's thread-locals are still there.
     thread_local! {
-        static AT_EXIT: AtExit = const { AtExit };
+        static FIRST: AtExit = const { AtExit };
+        static SECOND: AtExit = const { AtExit };
+        static THIRD: AtExit = const { AtExit };
     }
 
     impl Drop for AtExit {
@@ -260,7 +264,8 @@ pub(crate) fn os_locals() -> NonNull<Locals> {
         }
     }
 
-    if AT_EXIT.try_with(|_| ()).is_err() {
+    let arranged = [&FIRST, &SECOND, &THIRD].iter().any(|at_exit| at_exit.try_with(|_| ()).is_ok());
+    if !arranged {
         os_end::arrange();
     }
     LOCALS.with(|locals| NonNull::from(locals))

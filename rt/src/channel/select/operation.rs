@@ -42,7 +42,8 @@ impl<'a> SelectedOperation<'a> {
         self.case.index
     }
 
-    /// Completes a send. Does not block, and is no suspension point.
+    /// Completes a send. Does not block. (Except where the runtime of the receiver is dropped meanwhile: then it waits for
+    /// another.)
     ///
     /// # Errors
     ///

@@ -10,7 +10,8 @@ use super::token::{Kind, Packet, Token};
 use crate::channel::promise::Promised;
 use crate::channel::receiver::Flavor as R;
 use crate::channel::rendezvous::{Meeting, Side, Taken};
-use crate::channel::{Receiver, TryRecvError};
+use crate::channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crate::park::interrupted;
 use crate::sched;
 use crate::spin::SpinGuard;
 use crate::task::state::Op;
@@ -180,7 +181,11 @@ impl<T> Receiver<T> {
     ) -> bool {
         if token.kind == Kind::Awaited && !End::redeem(self, token, site) {
             // The sender's select has given up; there may be other senders.
-            return self.recv_to(place, None, site).is_ok();
+            return match self.recv_to(place, None, site) {
+                Ok(()) => true,
+                Err(RecvTimeoutError::Disconnected) => false,
+                Err(RecvTimeoutError::Timeout) => interrupted(site),
+            };
         }
         let has_value = token.take_kind() == Kind::Value;
         if has_value {
