@@ -18,6 +18,7 @@ every_way!(
     it_is_called_though_everybody_has_left,
     not_without_an_end,
     of_stop_and_end_one_wins,
+    it_is_called_though_the_runtime_of_the_first_is_dropped,
 );
 
 fn it_is_called_once_after_the_end(on: Way) {
@@ -36,6 +37,20 @@ fn it_is_called_once_after_the_end(on: Way) {
     assert_eq!(rx.recv(), Ok(false));
     assert!(!late.stop());
     assert!(rx.recv().is_err(), "called again");
+}
+
+/// A context outlives the runtime in which something was arranged for it first.
+fn it_is_called_though_the_runtime_of_the_first_is_dropped(_: Way) {
+    let (ctx, _cancel) = Context::background().with_timeout(SHORT * 5);
+    let (tx, rx) = bounded(2);
+    let dropped = gthread_tests::runtime(1);
+    let (first, again) = (tx.clone(), ctx.clone());
+    dropped.run(move || drop(again.after_func(move || first.send(1).unwrap())));
+    drop(dropped);
+    drop(ctx.after_func(move || tx.send(2).unwrap()));
+    let mut calls = [rx.recv().unwrap(), rx.recv().unwrap()];
+    calls.sort_unstable();
+    assert_eq!(calls, [1, 2]);
 }
 
 fn it_is_called_after_a_deadline(on: Way) {
@@ -140,7 +155,8 @@ fn calls_may_arrange_for_others(on: Way) {
     .join();
 }
 
-/// Nobody waits for the end of a context without a deadline; one thread does for all calls of one that has one.
+/// Nobody waits for the end of a context without a deadline; one thread does for all calls of one that has one, in the default
+/// runtime, which outlives the others.
 #[test]
 fn no_thread_waits_for_a_call() {
     for_workers(|runtime| {
@@ -151,11 +167,17 @@ fn no_thread_waits_for_a_call() {
             let calls: Vec<_> = (0..50).map(|_| ctx.after_func(|| ())).collect();
             assert_eq!(threads(), before);
             let (timed, _cancel_timed) = ctx.with_timeout(LONG);
+            let line = line!() + 1;
             let timed_calls: Vec<_> = (0..50).map(|_| timed.after_func(|| ())).collect();
-            assert_eq!(threads(), before + 1);
+            let watchers = || {
+                let runtimes = gthread::dump().runtimes;
+                let places = runtimes.iter().flat_map(|r| &r.threads).map(|t| t.spawned_at);
+                places.filter(|at| at.file == file!() && at.line == line).count()
+            };
+            assert_eq!((threads(), watchers()), (before, 1));
             drop((calls, timed_calls));
             cancel.cancel();
-            yield_until(|| threads() == before);
+            yield_until(|| threads() == before && watchers() == 0);
         });
     });
 }

@@ -148,6 +148,22 @@ fn check_leaks_fails_for_what_stays() {
     });
 }
 
+/// Even if the test does not look at how the thread has ended that waited for ever.
+#[test]
+fn check_leaks_fails_what_waits_for_ever_unseen() {
+    watchdog(LIMIT, || {
+        let message = message(|| {
+            testing::check_leaks(|| {
+                let (tx, rx) = channel::bounded::<u32>(0);
+                let waits = go!(move || rx.recv());
+                let _ = waits.join();
+                drop(tx);
+            })
+        });
+        assert!(message.contains("everybody waited for ever"), "{message}");
+    });
+}
+
 #[test]
 fn check_leaks_passes_panics_on() {
     watchdog(LIMIT, || {

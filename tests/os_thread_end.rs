@@ -186,3 +186,45 @@ fn it_keeps_its_id_in_the_destructors_of_keys() {
         assert_eq!(seen, [id; 4]);
     });
 }
+
+/// A `green_local!` that is initialized at the end is dropped while gthread, and std's `current` and `park`, still serve,
+/// whether or not the thread had used gthread before.
+#[test]
+fn what_is_initialized_at_the_end_may_use_gthread_as_it_is_dropped() {
+    thread_local! {
+        static ENDED: Cell<Option<Sender<ThreadId>>> = const { Cell::new(None) };
+    }
+    struct Waits(Sender<ThreadId>);
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let (tx, rx) = bounded::<u8>(0);
+            assert!(rx.recv_timeout(Duration::from_millis(1)).is_err());
+            let sender = go!(move || tx.send(1));
+            assert_eq!(rx.recv(), Ok(1));
+            sender.join().unwrap().unwrap();
+            self.0.send(current().id()).unwrap();
+        }
+    }
+    gthread::green_local! {
+        static LATE: Waits = Waits(ENDED.take().expect("set before"));
+        static BEFORE: Cell<u8> = const { Cell::new(0) };
+    }
+    watchdog(LIMIT, || {
+        for used in [false, true] {
+            let (ids, seen) = unbounded();
+            std::thread::spawn(move || {
+                FIRST.set(None);
+                if used {
+                    BEFORE.with(|n| n.set(1));
+                }
+                FIRST.set(Some(AtEnd(Some(Box::new(move || {
+                    ENDED.set(Some(ids));
+                    LATE.with(|_| ());
+                })))));
+            })
+            .join()
+            .unwrap();
+            assert_eq!(seen.iter().count(), 1);
+        }
+    });
+}

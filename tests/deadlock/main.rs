@@ -81,6 +81,7 @@ const PROGRAMS: &[Program] = &[
     program("main_waits_for_a_message", os_recv, main_is_named),
     program("main_waits_in_a_loop_over_messages", os_loop, main_is_named),
     program("main_waits_in_an_iterator_of_std", os_sum, main_is_named),
+    program("main_waits_for_what_a_select_has_promised", os_promised, main_is_named),
     program("no_green_thread_is_left", os_alone, |output, text| {
         main_is_named(output, text);
         assert!(text.contains("runtime 'gthread': no green threads"), "{text}");
@@ -394,6 +395,14 @@ fn kept(tx: Sender<u32>) {
         gthread::park();
         drop(tx);
     });
+}
+
+/// The select that has promised a value waits for ever at its message.
+fn os_promised() {
+    let (tx, rx) = channel::bounded::<u32>(0);
+    let (_never_tx, never) = channel::bounded::<u32>(0);
+    go!(move || channel::select! { send(tx, never.recv().unwrap()) -> _ => {} });
+    let _ = rx.recv();
 }
 
 fn os_recv() {

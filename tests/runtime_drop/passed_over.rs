@@ -785,3 +785,34 @@ fn they_are_reported_as_waiting_where_they_waited() {
     });
     assert!(message.contains("dropped before 6 of its green threads"), "{message}");
 }
+
+/// A select of the dropped runtime has promised a value and is still at its message: its partner looks for another sender at
+/// once, however long it has waited.
+#[test]
+fn a_promise_of_the_dead_is_void() {
+    watchdog(LIMIT, || {
+        for workers in [1, 2, 8] {
+            let (tx, rx) = bounded::<u32>(0);
+            let (started, starts) = unbounded();
+            let doomed = silent(workers);
+            let promiser = tx.clone();
+            doomed.spawn(move || {
+                let (_never, nothing) = bounded::<u32>(0);
+                let message = || {
+                    started.send(()).unwrap();
+                    nothing.recv().unwrap()
+                };
+                select! { send(promiser, message()) -> _ => {} }
+            });
+            let receiver = thread::spawn({
+                let rx = rx.clone();
+                move || rx.recv()
+            });
+            starts.recv().unwrap();
+            let sender = thread::spawn(move || tx.send(5));
+            drop(doomed);
+            assert_eq!(receiver.join().unwrap(), Ok(5));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        }
+    });
+}
