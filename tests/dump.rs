@@ -307,9 +307,10 @@ fn os_threads_that_wait_are_named() {
             let (mut dump, found) = wait(2, "run");
             let id_of_run = found.wait.thread.unwrap();
             let blocks = loop {
-                let blocks = dump.threads().find(|thread| thread.id == id_of_run).unwrap().clone();
-                if blocks.wait.is_some() {
-                    break blocks;
+                // One that is just beginning or going on may be missing.
+                let blocks = dump.threads().find(|thread| thread.id == id_of_run);
+                if let Some(blocks) = blocks.filter(|thread| thread.wait.is_some()) {
+                    break blocks.clone();
                 }
                 dump = gthread::dump();
             };
