@@ -257,6 +257,8 @@ fn late_panic(on: Way) -> i32 {
 fn a_partner_that_gives_up_costs_no_time(on: Way) {
     for kind in 0..3 {
         let ((tx, rx), (other_tx, other)) = (bounded::<i32>(0), bounded::<i32>(1));
+        // The peer may have left when the other channel is sent into.
+        let _open = other.clone();
         let peer = on.spawn(move || match kind {
             0 => rx.recv_timeout(Duration::from_millis(20)).ok(),
             1 => select! { recv(rx) -> n => n.ok(), default(Duration::from_millis(20)) => None },
