@@ -25,15 +25,15 @@ use std::sync::Arc;
 
 use super::buffer::move_out;
 use crate::park::{Wait, interrupted};
-use crate::sched::{self, Sched, current};
+use crate::sched::{self, Sched};
 use crate::spin::{SpinGuard, SpinLock};
-use crate::task::Reason;
 use crate::task::state::TIMED_OUT;
+use crate::task::{Reason, TaskRef};
 use crate::wait::{Node, Queue, WOKEN};
 
 pub(super) struct Promise {
     inner: SpinLock<Inner>,
-    /// The runtime of the select that promises, if that is a green thread.
+    /// The runtime of the select that promises, if it may end before the receiver does.
     promiser: Option<Arc<Sched>>,
 }
 
@@ -78,7 +78,16 @@ pub(super) struct Awaited<T> {
 /// # Safety
 ///
 /// The place is right for a value of the channel, and stays until [`Promised`] is dropped, or has moved to another.
-pub(super) unsafe fn promise(place: *mut (), promiser: Option<Arc<Sched>>) -> (Promiser, Promised) {
+pub(super) unsafe fn promise(
+    place: *mut (),
+    promiser: Option<TaskRef>,
+    receiver: Option<TaskRef>,
+) -> (Promiser, Promised) {
+    // Two of one runtime end together.
+    let promiser = promiser.filter(|promiser| {
+        !receiver.is_some_and(|receiver| ptr::eq(promiser.sched(), receiver.sched()))
+    });
+    let promiser = promiser.map(Sched::of);
     let inner = Inner { state: State::Pending, place, receiver: Queue::new() };
     let promise = Arc::new(Promise { inner: SpinLock::new(inner), promiser });
     (Promiser(Arc::clone(&promise)), Promised(promise))
@@ -190,11 +199,8 @@ impl Promised {
     ///
     /// Has no deadline: the sender has been told that its value will be taken.
     pub(super) fn wait(&self, site: &'static Location<'static>) -> bool {
-        // It may be that the promiser ends without a word: its runtime is dropped, and tells those that have asked for it. (If
-        // it is the caller's too, the caller ends with it.)
-        let is_mine =
-            |theirs: &Sched| current::running().is_some_and(|task| ptr::eq(task.sched(), theirs));
-        let theirs = self.0.promiser.as_deref().filter(|theirs| !is_mine(theirs));
+        // It may be that the promiser ends without a word: its runtime is dropped, and tells those that have asked for it.
+        let theirs = self.0.promiser.as_deref();
         loop {
             let inner = self.0.inner.lock();
             match inner.state {
@@ -202,20 +208,28 @@ impl Promised {
                 State::Kept => return true,
                 _ => return false,
             }
-            let (mut inner, wait) = Wait::arm_under(inner, site);
+            let (mut inner, wait) = match theirs {
+                None => Wait::in_queue(inner, None, site),
+                Some(_) => Wait::arm_under(inner, site),
+            };
             let wait = wait.interruptible();
             let mut node = Node::new(wait.waiter(), ptr::null_mut());
             let node = NonNull::from(&mut node);
             // SAFETY: the node stays in this frame until it is claimed, or removed below.
             unsafe { inner.receiver.push(node) };
-            drop(inner);
-            let lives = theirs.is_none_or(|theirs| theirs.add_joiner(wait.waiter()));
-            let op = if lives {
-                let op = wait.park_or_withdraw(Reason::Recv, None, site);
-                theirs.into_iter().for_each(|theirs| theirs.remove_joiner(wait.waiter()));
-                op
+            let mut lives = true;
+            let op = if let Some(theirs) = theirs {
+                drop(inner);
+                lives = theirs.add_joiner(wait.waiter());
+                if lives {
+                    let op = wait.park_or_withdraw(Reason::Recv, None, site);
+                    theirs.remove_joiner(wait.waiter());
+                    op
+                } else {
+                    wait.cancel().unwrap_or(WOKEN)
+                }
             } else {
-                wait.cancel().unwrap_or(WOKEN)
+                wait.park_unlocking_or_withdraw(inner, Reason::Recv, None, site)
             };
             let mut inner = self.0.inner.lock();
             // SAFETY: pushed above, and alive.

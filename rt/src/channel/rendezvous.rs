@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 
 use super::promise::{Promised, Promiser, promise};
 use crate::park::{Violation, cannot_wait};
-use crate::sched::{self, Sched, current};
+use crate::sched::{self, current};
 use crate::sole::SoleLock;
 use crate::spin::SpinGuard;
 use crate::task::{Waiter, Wake};
@@ -215,8 +215,7 @@ impl Meeting {
 unsafe fn promised_by<T>(mut node: NonNull<Node>, place: *mut T) -> Option<(Promised, Wake)> {
     // SAFETY: the caller's: the node is ours until the claim. If that fails nobody takes the promise out of it.
     unsafe {
-        let sched = node.as_ref().task().map(Sched::of);
-        let (promiser, promised) = promise(place.cast(), sched);
+        let (promiser, promised) = promise(place.cast(), node.as_ref().task(), current::running());
         let raw = promiser.into_raw();
         node.as_mut().set_promise(raw);
         match node.as_ref().claim(PROMISED) {
@@ -236,11 +235,11 @@ unsafe fn promised_by<T>(mut node: NonNull<Node>, place: *mut T) -> Option<(Prom
 /// The node was just popped under the lock, from a queue of receivers.
 #[cold]
 unsafe fn promise_to(mut node: NonNull<Node>) -> Option<(Promiser, Wake)> {
-    let sched = current::running().map(Sched::of);
     // SAFETY: as in `promised_by`. The place is that of the receiver, which stays in its frame as long as it has the promise
     // and has not moved its place, if it is claimed; and if not, until we have let go of the lock.
     unsafe {
-        let (promiser, promised) = promise(node.as_ref().packet(), sched);
+        let (promiser, promised) =
+            promise(node.as_ref().packet(), current::running(), node.as_ref().task());
         let raw = promised.into_raw();
         node.as_mut().set_promise(raw);
         match node.as_ref().claim(PROMISED) {
