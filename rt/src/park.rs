@@ -182,10 +182,9 @@ impl Wait {
 
     /// Notes that it is a wait for this lock, with a reason that says so: for dumps, where the note stays in its place until
     /// the wait is over, and for the worker. Whoever wakes it is told whether it steps aside.
-    pub(crate) fn note_lock(&self, lock: &AwaitedLock, aside: bool) {
+    pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
             task.note_target(Target::Lock(NonNull::from(lock)));
-            task.steps_aside.set(aside);
             sched::note_lock_met();
         }
     }
@@ -445,13 +444,8 @@ impl Retry {
 /// Looking again for a moment at what another OS thread may be about to change. A green thread whose
 /// runtime has one worker does not: the one that it waits for cannot run meanwhile. One whose worker has others to run
 /// looks once; else the worker would be idle, and to come back from that takes longer.
-///
-/// One that would spin for a mutex which is hot steps aside: it does not ([`hot`](crate::sched)).
 pub(crate) struct Spin {
     looks: u32,
-    mutex: *const (),
-    /// It has stepped aside.
-    pub(crate) aside: bool,
 }
 
 impl Spin {
@@ -461,12 +455,7 @@ impl Spin {
 
     /// For the calling thread.
     pub(crate) fn new() -> Self {
-        Self::of_mutex(std::ptr::null())
-    }
-
-    /// For the calling thread, and a mutex, which is only compared.
-    pub(crate) fn of_mutex(mutex: *const ()) -> Self {
-        Self { looks: 0, mutex, aside: false }
+        Self { looks: 0 }
     }
 
     /// Whether to look again. Waits a little if so.
@@ -481,17 +470,14 @@ impl Spin {
         true
     }
 
-    fn is_in_vain(&mut self) -> bool {
+    fn is_in_vain(&self) -> bool {
         current::with(|worker| {
-            worker.and_then(|worker| Some((worker, worker.green()?))).is_some_and(
-                |(worker, task)| {
-                    if self.looks > 0 {
-                        return worker.has_others();
-                    }
-                    self.aside = worker.steps_aside(task, self.mutex);
-                    self.aside || worker.sched().config.workers == 1
-                },
-            )
+            worker.filter(|worker| worker.green().is_some()).is_some_and(|worker| {
+                match self.looks {
+                    0 => worker.sched().config.workers == 1,
+                    _ => worker.has_others(),
+                }
+            })
         })
     }
 }

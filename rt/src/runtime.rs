@@ -367,6 +367,19 @@ impl RuntimeBuilder {
         self
     }
 
+    /// Asks the kernel for shorter time slices for the runtime's OS threads (Linux 6.12 and later). Off if
+    /// not given.
+    ///
+    /// A thread with a short slice that wakes up preempts one with a long slice, so a worker that is woken
+    /// from idle on a busy processor runs sooner. The share of the processor stays the same, and no
+    /// privilege is needed. Without `CAP_SYS_NICE` the OS threads then cannot be given another scheduling
+    /// policy. A kernel that has no slices to ask for, or a process whose system calls are filtered, is
+    /// left as it is, without an error.
+    pub fn short_slices(mut self, short: bool) -> Self {
+        self.wishes.short_slices = short;
+        self
+    }
+
     /// Chaos: a runtime that does what the usual one may do, as often as it can. For tests, to find what
     /// relies on the usual. If not given, `GTHREAD_CHAOS`, a number or `random`; 0 is none.
     ///

@@ -366,7 +366,6 @@ where
     };
     // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
     let child = unsafe { TaskRef::new::<F, T>(sched, slot, attributes, f) };
-    coming.into_iter().for_each(|top| child.note_successor(top));
     // SAFETY: the child was made with `T`, and one of its references is the handle's.
     let handle = unsafe { JoinHandle::from_ref(child) };
     sched.inject(child);

@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) leaks: Leaks,
     /// Panic messages name the green thread.
     pub(crate) name_panics: bool,
+    /// Workers and the monitor ask the kernel for shorter slices.
+    pub(super) short_slices: bool,
     /// Chaos, and its seed.
     pub(crate) chaos: Option<u64>,
     /// Worker OS threads are called this, a dash, and their number.
@@ -76,6 +78,7 @@ pub(crate) struct Wishes {
     pub(crate) for_test: bool,
     pub(crate) leaks: Option<Leaks>,
     pub(crate) name_panics: Option<bool>,
+    pub(crate) short_slices: bool,
     pub(crate) chaos: Option<u64>,
     pub(crate) name: Option<String>,
 }
@@ -154,6 +157,7 @@ impl Config {
             on_sigquit,
             leaks,
             name_panics,
+            short_slices: wishes.short_slices,
             chaos: (chaos != 0).then_some(chaos),
             name,
         })

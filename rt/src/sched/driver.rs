@@ -1,8 +1,7 @@
 //! What an idle worker sleeps in: today the timers, later also I/O readiness.
 //!
 //! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a queue under a
-//! lock, and its earliest deadline in an atomic beside it, so that whether one is due costs no lock. (It may be too
-//! early, never too late: whoever finds nothing due then sets it right.)
+//! lock, and its earliest deadline in an atomic beside it, so that whether one is due costs no lock.
 //! Withdrawing one takes the lock of the worker that has it.
 //!
 //! Who fires them: a worker its own, every few picks; all that are due, before it searches for work and
@@ -46,7 +45,7 @@ pub(crate) struct TimerKey {
 #[derive(Debug)]
 pub(super) struct Timers {
     queue: SpinLock<Queue>,
-    /// The earliest deadline, or `NEVER`; or, after others were withdrawn, somewhat before it. Written under the lock.
+    /// The earliest deadline, or `NEVER`. Written under the lock.
     earliest: AtomicU64,
 }
 
@@ -60,9 +59,9 @@ impl Timers {
     }
 
     /// Registers an armed wait to be claimed with `TIMED_OUT`. Tells whether no other is due before.
-    fn insert(&self, when: When, waiter: Waiter, now: impl FnOnce() -> When) -> (Handle, bool) {
+    fn insert(&self, when: When, waiter: Waiter) -> (Handle, bool) {
         let mut queue = self.queue.lock();
-        let handle = queue.insert(when, waiter, now);
+        let handle = queue.insert(when, waiter);
         let first = when < self.earliest();
         if first {
             self.earliest.store(when, Ordering::Relaxed);
@@ -163,8 +162,7 @@ impl Sched {
         current::with(|worker| {
             let worker = worker.expect("a green thread runs on a worker");
             debug_assert!(worker.serves(self));
-            let (handle, first) =
-                worker.core.remote.timers.insert(when, waiter, || self.coarse_now() * 1_000_000);
+            let (handle, first) = worker.core.remote.timers.insert(when, waiter);
             if first && worker.untold.get() == Untold::Nothing {
                 worker.untold.set(Untold::Own);
             }
@@ -220,15 +218,10 @@ impl Sched {
         self.fire(std::iter::once(worker), 0, inject);
     }
 
-    /// Whether a timer is due.
+    /// Returns `true` if a timer is due. Looks at the clock only if there are timers.
     pub(super) fn is_timer_due(&self) -> bool {
-        self.is_timer_due_in(Duration::ZERO)
-    }
-
-    /// Whether a timer is due, or will be within that time. Looks at the clock only if there are timers.
-    pub(super) fn is_timer_due_in(&self, time: Duration) -> bool {
         let earliest = self.earliest();
-        earliest != NEVER && earliest <= self.driver.now() + time.as_nanos() as When
+        earliest != NEVER && earliest <= self.driver.now()
     }
 
     /// The monitor goes to sleep. Gives until when, `other` at the latest. To be undone with
@@ -320,11 +313,11 @@ mod tests {
             (fired, wakes)
         };
 
-        let (late, first) = timers.insert(60, waiter, || 0);
+        let (late, first) = timers.insert(60, waiter);
         assert!(first);
-        let (soon, first) = timers.insert(10, waiter, || 0);
+        let (soon, first) = timers.insert(10, waiter);
         assert!(first && timers.earliest() == 10);
-        let (middle, first) = timers.insert(20, waiter, || 0);
+        let (middle, first) = timers.insert(20, waiter);
         assert!(!first);
         timers.remove(soon);
         assert_eq!(timers.earliest(), 20);
@@ -337,7 +330,7 @@ mod tests {
         assert!(matches!(fire(60), (1, wakes) if wakes.is_empty()));
         assert_eq!(timers.earliest(), NEVER);
         timers.remove(late);
-        let (again, _) = timers.insert(70, waiter, || 0);
+        let (again, _) = timers.insert(70, waiter);
         assert!(again == late || again == middle || again == soon, "handles are used again");
         timers.remove(again);
     }

@@ -5,7 +5,7 @@
 //!
 //! Invariant: places from `ROOT` to before `end` have entries; all others are `VACANT`, which is later than any.
 
-use super::timers::{Entry, HEAP, NEVER, NONE, Place, Places};
+use super::timers::{Entry, NEVER, NONE, Places};
 
 const ARITY: usize = 4;
 /// The first place, so that the children of each are in one line.
@@ -103,7 +103,7 @@ impl Heap {
 
     fn put(&mut self, place: usize, entry: Entry, places: &mut Places) {
         *self.entry(place) = entry;
-        places[entry.handle as usize] = Place { part: HEAP, index: place as u32 };
+        places[entry.handle as usize] = place as u32;
     }
 
     fn entry(&mut self, place: usize) -> &mut Entry {

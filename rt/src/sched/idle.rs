@@ -49,26 +49,6 @@ pub(crate) enum Summon {
     Spare,
 }
 
-/// A worker has said that it goes to sleep.
-#[must_use = "who sleeps for longer than a moment must pass the barrier"]
-#[derive(Debug)]
-pub(crate) struct Announced {
-    /// No other runs.
-    alone: bool,
-}
-
-impl Announced {
-    /// The barrier: from here on it sees what was pushed by those who have not seen that it sleeps.
-    pub(crate) fn order(self) {
-        if self.alone {
-            // Who pushes now does not run, and so fences as well.
-            fence(Ordering::SeqCst);
-        } else {
-            barrier::heavy();
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Idle {
     /// Read at every push, so in a line with nothing that is written more often.
@@ -178,15 +158,21 @@ impl Idle {
         if before.running() == 1 && !has_work() { Summon::Nobody } else { self.notify() }
     }
 
-    /// A worker without work announces that it goes to sleep. It must then pass the barrier, look once more at every
-    /// queue (§3), and either [`Idle::wake_self`] or sleep until it is woken. If it sleeps for a moment only, and looks
-    /// then, it needs no barrier.
-    pub(crate) fn sleep(&self, worker: u32, was_searching: bool) -> Announced {
+    /// A worker without work announces that it goes to sleep, and passes the barrier: from here on it
+    /// sees what was pushed by threads that have not seen that it sleeps. It must then look once more at
+    /// every queue (§3), and either [`Idle::wake_self`] or sleep until it is woken.
+    pub(crate) fn sleep(&self, worker: u32, was_searching: bool) {
         let mut sleepers = lock(&self.sleepers);
         sleepers.push(worker);
         let change = SLEEPING.wrapping_sub(RUNNING).wrapping_sub(u64::from(was_searching));
         let before = Counts(self.word.fetch_add(change, Ordering::SeqCst));
-        Announced { alone: before.running() == 1 }
+        drop(sleepers);
+        if before.running() == 1 {
+            // No other worker runs, and a thread that pushes without running fences as well.
+            fence(Ordering::SeqCst);
+        } else {
+            barrier::heavy();
+        }
     }
 
     /// A worker that announced its sleep has work to look at, or its time is over. True if it is
@@ -334,8 +320,8 @@ mod models {
         }
 
         /// Runs worker `me` until it has taken one piece of work. If it sleeps and nobody wakes it, loom
-        /// reports a deadlock. The first so many times it naps: wakes up by itself.
-        fn work_once(&self, me: u32, mut naps: u32) {
+        /// reports a deadlock.
+        fn work_once(&self, me: u32) {
             let mut searching = self.idle.start_search();
             loop {
                 if self.take() {
@@ -346,14 +332,8 @@ mod models {
                     }
                     return;
                 }
-                let announced = self.idle.sleep(me, searching);
-                let naps_now = naps > 0;
-                if naps_now {
-                    naps -= 1;
-                } else {
-                    announced.order();
-                }
-                let wakes = naps_now || self.work.load(Ordering::Relaxed) > 0;
+                self.idle.sleep(me, searching);
+                let wakes = self.work.load(Ordering::Relaxed) > 0;
                 if wakes && self.idle.wake_self(me) {
                     searching = true;
                     continue;
@@ -383,7 +363,7 @@ mod models {
                     if world.take() {
                         return false;
                     }
-                    world.idle.sleep(0, false).order();
+                    world.idle.sleep(0, false);
                     let seen = recheck && world.work.load(Ordering::Relaxed) > 0;
                     !(seen && world.idle.wake_self(0))
                 })
@@ -426,7 +406,7 @@ mod models {
             });
             // The second worker was one too many, and sleeps.
             world.idle.unblock();
-            world.idle.sleep(1, false).order();
+            world.idle.sleep(1, false);
             let stuck = {
                 let world = Arc::clone(&world);
                 thread::spawn(move || world.push(false))
@@ -458,16 +438,6 @@ mod models {
 
     #[test]
     fn two_workers_share_two_pushes() {
-        two_pushes(0);
-    }
-
-    /// Who naps passes no barrier, and may miss a push; but not when it sleeps for good.
-    #[test]
-    fn a_nap_misses_nothing_for_long() {
-        two_pushes(1);
-    }
-
-    fn two_pushes(naps: u32) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(3);
         model.check(move || {
@@ -475,7 +445,7 @@ mod models {
             let workers: Vec<_> = (0..2)
                 .map(|me| {
                     let world = Arc::clone(&world);
-                    thread::spawn(move || world.work_once(me, naps))
+                    thread::spawn(move || world.work_once(me))
                 })
                 .collect();
             world.push(true);

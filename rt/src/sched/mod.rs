@@ -30,13 +30,11 @@ pub(crate) mod chaos;
 mod config;
 mod counters;
 pub(crate) mod current;
-mod days;
 mod deadlock;
 mod driver;
 mod halves;
 mod heap;
 mod hogs;
-mod hot;
 mod idle;
 mod last;
 mod monitor;
@@ -255,16 +253,9 @@ impl Sched {
     /// Takes the slot of a finished task back.
     #[inline]
     pub(crate) fn put_slot(&self, slot: Slot) {
-        self.put_slot_or(slot, || ());
-    }
-
-    /// [`put_slot`](Self::put_slot), after `outside` if the caller is not on a worker of ours.
-    #[inline]
-    pub(crate) fn put_slot_or(&self, slot: Slot, outside: impl FnOnce()) {
         current::with(|worker| match worker {
             Some(worker) if worker.serves(self) => worker.put_slot(slot),
             _ => {
-                outside();
                 // SAFETY: schedulers live in an `Arc`, and this one is alive until the slot is back.
                 // The count keeps it until `put` has returned.
                 let this = unsafe {
@@ -377,14 +368,8 @@ pub(crate) fn note_lock_met() {
     current::with(|worker| worker.into_iter().for_each(Worker::note_lock_met));
 }
 
-/// The thread that calls has spun for a mutex, and has it, after so many turns of others, if they were counted. True if they
-/// are to be counted for the next.
-pub(crate) fn note_spin(mutex: *const (), turns: Option<u32>) -> bool {
-    current::with(|worker| worker.is_some_and(|worker| worker.note_spin(mutex, turns)))
-}
-
-/// [`wake`], by one that goes on, as who unlocks does: if another worker sleeps, it runs the thread at
-/// once, unless that one steps aside.
+/// [`wake`], by a thread that goes on, like one that unlocks: if another worker sleeps, it runs the
+/// thread at once.
 pub(crate) fn wake_beside(wake: Wake) {
     match wake {
         Wake::Green(task) => schedule(task, Worker::push_beside),

@@ -26,11 +26,7 @@ impl Worker {
     pub(super) fn push_beside(&self, task: TaskRef) {
         // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds, else the
         // monitor does.
-        if self.sched.idle.has_room() && !task.steps_aside.get() {
-            self.push_apart(task)
-        } else {
-            self.push_next(task)
-        }
+        if self.sched.idle.has_room() { self.push_apart(task) } else { self.push_next(task) }
     }
 
     /// Queues a task that was woken by the running one, to run next.

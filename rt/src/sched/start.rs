@@ -124,7 +124,7 @@ impl Sched {
         self.last_turns.expect_thread();
         let monitor = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
-            slice::shorten();
+            sched.shorten_slices();
             monitor::run(&sched);
             sched.last_turns.thread_ends();
         });
@@ -137,6 +137,13 @@ impl Sched {
             self.start_worker(core, false).map_err(|(_, error)| refused(&error))?;
         }
         Ok(())
+    }
+
+    /// Asks the kernel for shorter slices for the calling OS thread, if the runtime was told to.
+    fn shorten_slices(&self) {
+        if self.config.short_slices {
+            slice::shorten();
+        }
     }
 
     /// Starts a worker's OS thread. Gives the deques back if the OS refuses.
@@ -153,7 +160,7 @@ impl Sched {
         self.last_turns.expect_thread();
         let started = thread::Builder::new().name(name).spawn(move || {
             let _abort = AbortOnUnwind;
-            slice::shorten();
+            sched.shorten_slices();
             let core = lock(&inside).take().expect("the core is taken by its worker alone");
             let worker = Worker::new(Arc::clone(&sched), core, searching);
             worker.run();

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 use crossbeam_deque::Steal;
 
 use super::Sched;
-use super::idle::Announced;
 use super::remote::Rescue;
-use super::rescues::Rescuer;
 use super::status::{NORMAL, SLEEPING};
 use super::worker::Worker;
 use crate::task::TaskRef;
@@ -42,14 +40,6 @@ pub(super) enum Next {
     /// The scheduler stops, or this is a spare that was not needed for a while.
     End,
 }
-
-/// Who sleeps no longer than this, because of a timer, naps: it need not be sure before that it has missed nothing.
-const NAP: Duration = Duration::from_micros(100);
-
-/// Whoever, being out of work, has fired so many timers since it last slept is among a crowd of them, and sleeps for so long at
-/// least: more of them are due then, and less of the time goes into falling asleep and waking up.
-const FIRED_CROWD: usize = 16;
-const REST: Duration = Duration::from_micros(100);
 
 /// How long a spare worker sleeps before its OS thread ends.
 const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
@@ -123,8 +113,8 @@ impl Worker {
             return None;
         }
         let task = self.steal_injected()?;
-        if self.sched.monitor.has_rescued() && !self.rescues.is_judging() {
-            self.rescues.note(Instant::now(), Rescuer::Monitor);
+        if self.sched.monitor.has_rescued() {
+            self.takeover.note(Instant::now());
         }
         if waiting >= INJECTED_CROWD {
             task.prefetch();
@@ -140,7 +130,7 @@ impl Worker {
         }
         let since = Instant::now();
         self.judge_thefts(since);
-        self.judge_rescue(since);
+        self.judge_takeover(since);
         let after_timer = self.slept_until_timer.replace(false);
         let next = self.search(since, after_timer).unwrap_or_else(|| self.sleep());
         self.note_wait(since.elapsed());
@@ -171,7 +161,7 @@ impl Worker {
             true => 1,
             false => (LOOKS / self.sched.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS),
         };
-        let may_rescue = !briefly && self.rescues.may();
+        let may_rescue = !briefly && self.sched.rescue_pause.until(since).is_none();
         let mut spins = 1;
         for _ in 0..sweeps {
             let found = self.steal().or_else(|| self.take_of_injected_crowd());
@@ -188,7 +178,7 @@ impl Worker {
             let now = Instant::now();
             if may_rescue && (self.suspected.get().is_none() || now - since >= RESCUE_AFTER) {
                 if let Some(task) = self.rescue_stuck() {
-                    self.rescues.note(Instant::now(), Rescuer::Worker);
+                    self.takeover.note(Instant::now());
                     return Some(Next::Run(task));
                 }
                 since = now;
@@ -252,23 +242,13 @@ impl Worker {
         self.counters().sleeps.count();
         // From here on the monitor must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
-        let announced = sched.idle.sleep(me, self.searching.replace(false));
-        let nap = match self.near_timer() {
-            Some(until) => Some((until, announced)),
-            None => {
-                announced.order();
-                None
-            }
-        };
+        sched.idle.sleep(me, self.searching.replace(false));
         if self.finds_anything() {
-            if nap.is_some() {
-                self.unkeep_timers();
-            }
             if !sched.idle.wake_self(me) {
                 // Somebody has taken us out of the sleepers, and the wake is on its way.
                 self.core.remote.parker.park(None);
             }
-        } else if !self.sleep_in_driver(nap) {
+        } else if !self.sleep_in_driver() {
             // Out of the sleepers by its own hand, and so counted as running and searching. The status
             // stays: nobody is there to be stuck.
             sched.idle.leave();
@@ -284,7 +264,6 @@ impl Worker {
         sched.advance_clock();
         // Whoever took us out of the sleepers, we are counted as searching.
         self.searching.set(true);
-        // It fences. So after a nap, too, the worker sees what was pushed by those who have not seen that it slept.
         sched.monitor.stir();
         self.fire_all_timers();
         if sched.is_stopped() { Next::End } else { Next::Pick }
@@ -292,9 +271,7 @@ impl Worker {
 
     /// By a worker that has nothing else to do: whether there were any.
     fn fire_all_timers(&self) -> bool {
-        let fired = self.fire_timers(true);
-        self.fired.set(self.fired.get() + fired);
-        fired > 0
+        self.fire_timers(true) > 0
     }
 
     /// Whether there is a reason not to sleep.
@@ -304,39 +281,15 @@ impl Worker {
         (!others_look && self.sched.has_work()) || self.has_pinned_work() || self.sched.is_stopped()
     }
 
-    /// When the next timer is due, if that is so soon that the worker, which keeps it then, naps.
-    fn near_timer(&self) -> Option<Instant> {
-        if !self.sched.idle.has_room() || !self.sched.is_timer_due_in(NAP) {
-            return None;
-        }
-        let until = self.keep_timers()?;
-        if until > Instant::now() + NAP {
-            // It has been withdrawn.
-            self.unkeep_timers();
-            return None;
-        }
-        Some(until)
-    }
-
-    /// Sleeps until woken, or until a timer is due, or `REST` later, if this worker keeps the timers: true. False if the
-    /// worker is a spare that has slept long enough. In both cases it is out of the sleepers.
-    ///
-    /// If it naps at first, that is until then, and what it has announced is not ordered yet.
-    fn sleep_in_driver(&self, mut nap: Option<(Instant, Announced)>) -> bool {
+    /// Sleeps until woken, or until a timer is due, if this worker keeps the timers: true. False if the worker is a
+    /// spare that has slept long enough. In both cases it is out of the sleepers.
+    fn sleep_in_driver(&self) -> bool {
         let sched = &*self.sched;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, sched.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
-        let mut rest = (self.fired.replace(0) >= FIRED_CROWD).then_some(REST);
         loop {
-            let timer = match nap {
-                Some((until, _)) => Some(until),
-                None => self.keep_timers_if_needed(),
-            };
-            let timer = match rest.take() {
-                Some(rest) => timer.map(|until| until.max(Instant::now() + rest)),
-                None => timer,
-            };
+            let timer = self.keep_timers_if_needed();
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {
@@ -347,18 +300,10 @@ impl Worker {
             // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
             let due = sched.is_timer_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
-            // Then it sleeps on, and no longer naps.
-            let mut missed = || {
-                nap.take().is_some_and(|(_, announced)| {
-                    announced.order();
-                    self.finds_anything()
-                })
-            };
-            let found = due || missed();
-            if found || expired {
+            if due || expired {
                 if sched.idle.wake_self(me) {
                     self.slept_until_timer.set(due);
-                    return found;
+                    return due;
                 }
                 parker.park(None);
                 return true;

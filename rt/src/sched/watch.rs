@@ -5,8 +5,7 @@
 //! the first finds out how long the second sleeps, or the second sees the timer.
 //!
 //! Invariant: for every timer there is somebody who sleeps no longer than until it is due, or somebody
-//! awake who will tell of it ([`Watch::tell`]) or look at it ([`Watch::keep`]) before anything else. A keeper among a crowd of
-//! timers sleeps up to 0.1 ms longer than it has said here (`REST` in `steal.rs`).
+//! awake who will tell of it ([`Watch::tell`]) or look at it ([`Watch::keep`]) before anything else.
 
 use super::timers::When;
 use crate::prim::{Mutex, lock};

@@ -18,10 +18,9 @@ use super::counters::Counters;
 use super::driver::Untold;
 use super::halves::Stretch;
 use super::hogs::Turn;
-use super::hot::Contention;
 use super::queues::Queues;
 use super::remote::Remote;
-use super::rescues::Rescues;
+use super::rescues::Takeover;
 use super::share::Sharing;
 use super::status::{BLOCKING, NORMAL, SLEEPING};
 use super::steal::Next;
@@ -88,16 +87,13 @@ pub(crate) struct Worker {
     pub(super) untold: Cell<Untold>,
     pub(super) timing: Timing,
     pub(super) sharing: Sharing,
-    pub(super) rescues: Rescues,
-    pub(super) contention: Contention,
+    pub(super) takeover: Takeover,
     /// What it runs is a hog, and this is its turn.
     pub(super) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
     pub(super) last_wait: Cell<Duration>,
     /// That ended because a timer was due.
     pub(super) slept_until_timer: Cell<bool>,
-    /// How many timers it has fired since it last slept, when it had nothing else to do.
-    pub(super) fired: Cell<usize>,
     /// The next thread id and the end of the batch reserved for this worker.
     ids: Cell<(u64, u64)>,
 }
@@ -130,12 +126,10 @@ impl Worker {
             untold: Cell::new(Untold::Nothing),
             timing: Timing::default(),
             sharing: Sharing::default(),
-            rescues: Rescues::default(),
-            contention: Contention::default(),
+            takeover: Takeover::default(),
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             slept_until_timer: Cell::new(false),
-            fired: Cell::new(0),
             ids: Cell::new((0, 0)),
             core,
         }

@@ -21,6 +21,7 @@ mod raw_mutex;
 mod raw_rwlock;
 mod rwlock;
 mod semaphore;
+mod steady;
 mod wait_group;
 mod word;
 

@@ -3,8 +3,7 @@
 //! ```text
 //!   holder   FREE, or who has the lock (task/holder.rs)
 //!   queue    who waits (word.rs), and the flags CALLED and FAIR
-//!   turns    how often it was unlocked with nobody to be woken, since there was somebody, or
-//!            since they are counted anew for `sched::hot`; STEADY and no more
+//!   steadiness  whether it may be unlocked without a fence (steady.rs)
 //! ```
 //!
 //! **Fast paths.** To lock is one compare-and-swap of `holder`. To unlock is a store to `holder`, a fence,
@@ -12,9 +11,8 @@
 //! `holder`. One of the two sees the other. The lock is not touched after that by a thread that does not
 //! have it, unless it is borrowed still.
 //!
-//! A fence costs as much as all the rest. So where the lock is `STEADY` the fence is the light side of an asymmetric
-//! barrier, which costs nothing, and who is about to wait passes the heavy side, some microseconds. It takes so many
-//! turns to become steady that those microseconds are little.
+//! Where the lock is *steady* (`steady.rs`) the fence is the light side of an asymmetric barrier, and a
+//! thread that is about to wait passes the heavy side.
 //!
 //! **Who gets it next.** Whoever comes: a lock that is free is free for all (*barging*), since the thread
 //! that runs can use it at once, and the one that was woken cannot yet. Handing it over at each unlock
@@ -39,24 +37,22 @@
 //! - A waiter is *covered* while one that was called is on its way: that one will look at the lock and at the
 //!   queue. Who unlocks must see all others, of whom the first has looked at `holder` last: the one that found the queue
 //!   idle, or one that was called and has come.
-//! - That first one looks at `turns` before `holder`, and if it sees `STEADY` passes the heavy barrier in between. So it
-//!   sees `FREE`, or who unlocks without a fence sees its word.
-//! - If it does not see `STEADY`, nobody unlocks without a fence until it is covered or has the lock. For `turns` is
-//!   written by the one that has the lock alone, and *becomes* `STEADY` by a store and then a compare-and-swap of the word for
-//!   itself, which succeeds only if the word is free and nobody waits who is not covered: whoever takes the word later
-//!   sees `STEADY`. (If it fails, `STEADY` was to be seen for a moment, which costs somebody a barrier.)
+//! - That first waiter looks at `steadiness` before `holder`, and passes the heavy barrier in between if the lock
+//!   is steady. So it sees `FREE`, or the thread that unlocks without a fence sees its word.
+//! - If it finds the lock not steady, no thread unlocks without a fence until the waiter is covered or has the
+//!   lock: the lock becomes steady only while every waiter is covered.
 //! - One whose runtime has ended leaves the queue without the lock. Then another may be first that has not looked at `holder`
 //!   last; so it is looked at in its name, with a heavy barrier before. To claim such a one fails: then the lock is not handed
 //!   over, and whoever unlocks goes on with the next.
-//! - To be no longer steady costs a fence and nothing else, so whoever has the lock may say so.
 
 use std::panic::Location;
 use std::ptr::NonNull;
 
 use super::poison::Poison;
+use super::steady::{Fence, Steadiness};
 use super::word::{Flag, Glance, Place, QueueWord, Taken};
 use crate::park::{Spin, Wait};
-use crate::prim::{AtomicU16, AtomicU32, Ordering, barrier, const_unless_loom, fence};
+use crate::prim::{AtomicU32, Ordering, barrier, const_unless_loom};
 use crate::sched;
 use crate::task::holder::{self, AwaitedLock, FREE};
 use crate::task::state::{Op, TIMED_OUT};
@@ -69,15 +65,6 @@ const FAIR: Flag = Flag::B;
 /// So often a waiter finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
 
-/// After so many turns a lock is steady. Few, where speed is not asked for, so that every test has both.
-const STEADY: u16 = if cfg!(loom) {
-    1
-} else if cfg!(debug_assertions) {
-    8
-} else {
-    1 << 13
-};
-
 /// The outcome of a wait whose waker has given the lock away: the waiter has it.
 const HANDED: Op = 1;
 
@@ -87,10 +74,8 @@ pub(super) struct RawMutex {
     /// Not the lock's business, but here it takes no room.
     pub(super) poison: Poison,
     /// Neither does this.
-    turns: AtomicU16,
+    steadiness: Steadiness,
     queue: QueueWord,
-    #[cfg(all(test, loom))]
-    seen: models::Seen,
 }
 
 impl RawMutex {
@@ -99,10 +84,8 @@ impl RawMutex {
             Self {
                 holder: AtomicU32::new(FREE),
                 poison: Poison::new(),
-                turns: AtomicU16::new(0),
+                steadiness: Steadiness::new(),
                 queue: QueueWord::new(),
-                #[cfg(all(test, loom))]
-                seen: models::Seen::default(),
             }
         }
     }
@@ -134,77 +117,32 @@ impl RawMutex {
     pub(super) fn unlock(&self) {
         // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
         let seen = self.queue.glance(Ordering::Relaxed);
-        let is_steady = if wakes_nobody(seen) {
-            self.count_turn(seen)
+        let fence = if wakes_nobody(seen) {
+            self.steadiness.count(&self.queue, seen)
         } else if seen.is_taken() && !seen.has(FAIR) {
             // By one that is about to look whether it must wait, and may just have the lock.
-            self.unsettle();
-            false
+            self.steadiness.reset();
+            Fence::Full
         } else {
             return self.unlock_contended();
         };
         self.holder.store(FREE, Ordering::Release);
-        if is_steady {
-            barrier::light();
-        } else {
-            fence(Ordering::SeqCst);
-        }
+        fence.pass();
         if !wakes_nobody(self.queue.glance(Ordering::Relaxed)) {
             self.call_first();
         }
     }
 
-    /// One turn more, by who has the lock and found the queue like this, with nobody to wake: true if it was steady before.
-    #[inline(always)]
-    fn count_turn(&self, queue: Glance) -> bool {
-        let turns = self.turns.load(Ordering::Relaxed);
-        if turns + 1 < STEADY {
-            self.turns.store(turns + 1, Ordering::Release);
-        } else if turns < STEADY {
-            self.become_steady(queue);
-        }
-        let is_steady = turns == STEADY;
-        #[cfg(all(test, loom))]
-        self.seen.unlock(is_steady);
-        is_steady
-    }
-
-    #[cold]
-    fn become_steady(&self, queue: Glance) {
-        self.turns.store(STEADY, Ordering::Release);
-        // In this order: who sees `STEADY` then sees that there is a heavy barrier.
-        if !barrier::pays() || !self.queue.still_is(queue) {
-            self.turns.store(0, Ordering::Release);
-        }
-    }
-
-    /// By who has the lock, when somebody is to be woken, or was about to wait, or turns are to be counted.
-    #[inline(always)]
-    fn unsettle(&self) {
-        #[cfg(all(test, loom))]
-        self.seen.unsettled();
-        self.turns.store(0, Ordering::Release);
-    }
-
     #[cold]
     fn lock_contended(&self, site: &'static Location<'static>, woken_in: Option<&QueueWord>) {
-        let this = std::ptr::from_ref(self).cast();
-        let mut spin = Spin::of_mutex(this);
-        let turns = self.turns.load(Ordering::Relaxed);
+        let mut spin = Spin::new();
         while spin.again() {
             if self.holder.load(Ordering::Relaxed) == FREE && self.try_lock() {
-                // Those of a steady lock are not counted, and one that was steady no longer may have had any number.
-                let passed = self.turns.load(Ordering::Relaxed).checked_sub(turns);
-                let passed = passed.filter(|_| turns < STEADY).map(u32::from);
-                if sched::note_spin(this, passed) {
-                    self.unsettle();
-                }
                 return;
             }
         }
         let mut lost = 0;
-        // Not one that the lock is handed over to.
-        while !self.wait(lost, spin.aside && lost < PATIENCE, woken_in, site) {
+        while !self.wait(lost, woken_in, site) {
             lost += 1;
         }
     }
@@ -213,7 +151,6 @@ impl RawMutex {
     fn wait(
         &self,
         lost: usize,
-        aside: bool,
         woken_in: Option<&QueueWord>,
         site: &'static Location<'static>,
     ) -> bool {
@@ -225,16 +162,10 @@ impl RawMutex {
         }
         // With the barrier after the store of who unlocks: we see `FREE`, or it sees the queue taken.
         sequentially_consistent();
-        let is_steady = is_first && self.turns.load(Ordering::Acquire) == STEADY;
-        if is_steady {
-            barrier::heavy();
-        }
-        #[cfg(all(test, loom))]
-        self.seen.wait(lost > 0 || queue.is_idle(), is_steady);
+        self.steadiness.order_look(is_first);
         if self.holder.load(Ordering::SeqCst) == FREE && self.try_lock() {
-            self.unsettle();
-            #[cfg(all(test, loom))]
-            self.seen.covered();
+            self.steadiness.reset();
+            self.steadiness.note_covered();
             return true;
         }
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
@@ -252,7 +183,7 @@ impl RawMutex {
             queue.set(FAIR);
         }
         let awaited = self.awaited();
-        wait.note_lock(&awaited, aside);
+        wait.note_lock(&awaited);
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Lock, None, site);
         if op == TIMED_OUT {
             // SAFETY: the place was pushed to this queue, and is alive.
@@ -300,7 +231,7 @@ impl RawMutex {
     /// Unlocks, by who has the lock, when somebody may be waiting and nobody is on its way.
     #[cold]
     fn unlock_contended(&self) {
-        self.unsettle();
+        self.steadiness.reset();
         let mut queue = self.queue.take();
         let handed = fair_first(&queue).and_then(|first| {
             self.holder.store(holder::of(first.as_ptr()), Ordering::Relaxed);
@@ -350,8 +281,7 @@ impl RawMutex {
         }
         let wake = queue.claim_one(WOKEN)?;
         queue.set(CALLED);
-        #[cfg(all(test, loom))]
-        self.seen.covered();
+        self.steadiness.note_covered();
         Some(wake)
     }
 
@@ -359,8 +289,7 @@ impl RawMutex {
     /// lock still.
     fn hand_over(&self, queue: &mut Taken<'_>) -> Option<Wake> {
         queue.clear(FAIR);
-        #[cfg(all(test, loom))]
-        self.seen.covered();
+        self.steadiness.note_covered();
         queue.claim_first(HANDED)
     }
 }
@@ -384,44 +313,6 @@ mod models {
     use loom::cell::UnsafeCell as Checked;
     use loom::sync::Arc;
     use loom::thread;
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-    /// Both sides of the barrier are fences in a model, so one that is missing does no harm. But that is seen: of an
-    /// unlock without a fence and a wait without the heavy barrier each must know that the other is over.
-    #[derive(Debug, Default)]
-    pub(super) struct Seen {
-        no_fence: AtomicBool,
-        no_heavy_barrier: AtomicBool,
-    }
-
-    impl Seen {
-        pub(super) fn unlock(&self, is_steady: bool) {
-            if is_steady {
-                assert!(!self.no_heavy_barrier.load(Relaxed), "who waits might be forgotten");
-                self.no_fence.store(true, Relaxed);
-            }
-        }
-
-        pub(super) fn wait(&self, is_first: bool, is_steady: bool) {
-            if is_steady {
-                self.no_fence.store(false, Relaxed);
-            } else if is_first {
-                assert!(!self.no_fence.load(Relaxed), "it might be free, unseen");
-                self.no_heavy_barrier.store(true, Relaxed);
-            }
-        }
-
-        /// Somebody has the lock who knows of those before.
-        pub(super) fn unsettled(&self) {
-            self.no_fence.store(false, Relaxed);
-        }
-
-        /// Nobody waits who is first, but one that was called, or who has the lock.
-        pub(super) fn covered(&self) {
-            self.no_heavy_barrier.store(false, Relaxed);
-        }
-    }
-
     struct Counter {
         lock: RawMutex,
         count: Checked<usize>,

@@ -205,7 +205,7 @@ impl RawRwLock {
         // SAFETY: the place stays in this frame until it is claimed or withdrawn: there is no deadline.
         unsafe { queue.push(place) };
         let awaited = self.awaited();
-        wait.note_lock(&awaited, false);
+        wait.note_lock(&awaited);
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Read, None, site);
         if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.
@@ -289,7 +289,7 @@ impl RawRwLock {
             }
         }
         let awaited = self.awaited();
-        wait.note_lock(&awaited, false);
+        wait.note_lock(&awaited);
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Write, None, site);
         if op == TIMED_OUT {
             // SAFETY: pushed above, and alive.

@@ -120,12 +120,7 @@ impl TaskRef {
         if sched.config.profile_stacks {
             sched.profile_stack(site, &slot);
         }
-        sched.put_slot_or(slot, || {
-            // Who joins many from outside joins the successor soon, and a worker has written that last.
-            // SAFETY: the slot is still ours, and a pointer is there after the drop.
-            let successor = unsafe { (*self.0.as_ptr()).body.last_child.get() };
-            Self::prefetch_to_join(successor);
-        });
+        sched.put_slot(slot);
     }
 
     /// Takes the result out.

@@ -33,6 +33,7 @@ mod note;
 mod os;
 mod os_end;
 mod packet;
+mod prefetch;
 mod reason;
 pub(crate) mod state;
 mod waiter;
@@ -89,8 +90,7 @@ pub(crate) struct Body {
     errand: Cell<Option<NonNull<Errand>>>,
     /// The child that it forked last, for the worker that finishes that. Written by the worker that runs
     /// the task, between the task's suspension and its becoming stealable; so it is read by who holds it.
-    /// Before it forks: where one that is started from outside is likely to have its successor, or null. Only compared
-    /// and prefetched.
+    /// Null before it forks. Only compared.
     last_child: Cell<*const Task>,
     /// The scheduler it belongs to; outlives the task (see `Sched`).
     sched: NonNull<Sched>,
@@ -108,9 +108,6 @@ pub(crate) struct Body {
     result_dropped: Cell<bool>,
     /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
     pub(crate) hog: Cell<Hog>,
-    /// It waits for a lock, and is not to be run beside whoever wakes it (`sched::hot`). Written by the task itself, before
-    /// others know that it waits.
-    pub(crate) steps_aside: Cell<bool>,
     /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
     /// one: a task that never waits does not pay for them.
@@ -256,7 +253,6 @@ impl TaskRef {
             plain,
             result_dropped: Cell::new(false),
             hog: Cell::new(Hog::No),
-            steps_aside: Cell::new(false),
             pinned: attributes.pinned,
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),
@@ -335,69 +331,6 @@ impl TaskRef {
     pub(crate) unsafe fn has_started(self) -> bool {
         // SAFETY: the caller's.
         unsafe { (*self.fiber.get()).is_suspended() }
-    }
-
-    /// Has the processor fetch what it takes to resume a small task, and to finish it.
-    #[inline]
-    pub(crate) fn prefetch(self) {
-        /// Of the stack, which ends where the control block begins.
-        const FRAMES: usize = 6;
-        Self::fetch(self.as_ptr().cast(), FRAMES, gthread_arch::prefetch);
-    }
-
-    /// Has the processor fetch what it takes to make a task in a slot with such a top, less its colour, to write it.
-    #[inline]
-    pub(crate) fn prefetch_to_make(top: NonNull<u8>) {
-        /// A small closure, and what the fiber begins with.
-        const BELOW: usize = 2;
-        let place = top.as_ptr().wrapping_sub(size_of::<Task>());
-        Self::fetch(place, BELOW, gthread_arch::prefetch_to_write);
-    }
-
-    /// Notes where a task is likely to be made some turns later: at such a top, less its colour. By who makes both from
-    /// outside, before anybody else has this one.
-    pub(crate) fn note_successor(self, top: NonNull<u8>) {
-        self.last_child.set(top.as_ptr().wrapping_sub(size_of::<Task>()).cast());
-    }
-
-    /// Has the processor fetch what it takes to join a task, if there is one in this place.
-    #[inline]
-    fn prefetch_to_join(place: *const Task) {
-        /// A small result.
-        const BELOW: usize = 1;
-        if !place.is_null() {
-            Self::fetch(place.cast(), BELOW, gthread_arch::prefetch);
-        }
-    }
-
-    /// A control block's lines, and so many below it, from the lowest up.
-    #[inline(always)]
-    fn fetch(place: *const u8, below: usize, fetch: fn(*const u8)) {
-        const LINE: usize = align_of::<Task>();
-        let lowest = place.wrapping_sub(below * LINE);
-        for line in (0..below * LINE + size_of::<Task>()).step_by(LINE) {
-            fetch(lowest.wrapping_add(line));
-        }
-    }
-
-    /// Has the processor find the page that it takes to start a task in a slot, and the first line of it.
-    #[inline(always)]
-    pub(crate) fn prefetch_place(slot: &Slot) {
-        gthread_arch::prefetch(Self::place_in(slot));
-    }
-
-    /// Has the processor fetch what it takes to make a task in a slot, and to run it until it waits.
-    #[cold]
-    pub(crate) fn prefetch_to_start(slot: &Slot) {
-        /// Of the stack, which ends where the control block begins.
-        const FRAMES: usize = 8;
-        Self::fetch(Self::place_in(slot), FRAMES, gthread_arch::prefetch_to_write);
-    }
-
-    /// Where a slot's control block is or will be.
-    #[inline(always)]
-    fn place_in(slot: &Slot) -> *const u8 {
-        slot.top().as_ptr().wrapping_sub(control_block_of(slot))
     }
 
     /// Runs the task until it suspends or finishes.
