@@ -1,16 +1,15 @@
 //! Groups of threads that work on parts of one task: Go's `errgroup`.
 
 use std::any::Any;
-use std::fmt;
-use std::io;
 use std::panic::{AssertUnwindSafe, RefUnwindSafe, UnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::{fmt, io};
 
 use crate::context::{CancelGuard, Context};
-use crate::prim::{Mutex, lock};
-use crate::scope::Scope;
-use crate::spawn::Builder;
+use crate::loom::{Mutex, lock};
 use crate::sync::{OwnedSemaphorePermit, Semaphore, WaitGroup};
+use crate::thread::scope::Scope;
+use crate::thread::spawn::Builder;
 
 /// A group of green threads that may fail: the first error is what [`wait`](ErrGroup::wait) gives, and, if the
 /// group has a context, cancels it for the others. Go's `golang.org/x/sync/errgroup`.
@@ -126,11 +125,11 @@ impl<E> ErrGroup<E> {
 
 impl<E: Send> ErrGroup<E> {
     /// Starts a member. If as many run as may, waits until one has ended: parks the green thread that calls,
-    /// or blocks the OS thread. Also otherwise a suspension point, as [`spawn`](crate::spawn).
+    /// or blocks the OS thread. Also otherwise a suspension point, as [`spawn`](crate::thread::spawn).
     ///
     /// # Panics
     ///
-    /// If no stack can be had, as [`spawn`](crate::spawn).
+    /// If no stack can be had, as [`spawn`](crate::thread::spawn).
     #[track_caller]
     pub fn go<F>(&self, f: F)
     where
@@ -161,7 +160,7 @@ impl<E: Send> ErrGroup<E> {
         true
     }
 
-    /// As [`go`](Self::go), with a member that may borrow from outside a [`scope`](crate::scope).
+    /// As [`go`](Self::go), with a member that may borrow from outside a [`scope`](crate::thread::scope).
     ///
     /// # Panics
     ///
@@ -195,7 +194,7 @@ impl<E: Send> ErrGroup<E> {
     /// waits for itself.
     ///
     /// What members own is dropped by then, but not yet, perhaps, what they keep in
-    /// [`green_local!`](crate::green_local!)s.
+    /// [`green_local!`](crate::thread::local!)s.
     ///
     /// # Errors
     ///

@@ -2,9 +2,11 @@
 
 use std::io;
 
-use crate::dump::Dump;
-use crate::park::blocking;
-use crate::sched::{self, Census, live_scheds};
+use crate::diagnostics::dump::Dump;
+use crate::diagnostics::sigquit;
+use crate::diagnostics::snapshot::Snapshot;
+use crate::runtime::registry::live_runtimes;
+use crate::wait::park::blocking;
 
 /// All green threads of all runtimes as they are at one moment: who they are, what they wait for, where and for
 /// how long, and the call stacks of those that are parked. And the OS threads that wait in gthread.
@@ -39,7 +41,7 @@ use crate::sched::{self, Census, live_scheds};
 /// assert!(waits.join().unwrap().is_err());
 /// ```
 pub fn dump() -> Dump {
-    let census = Census::take(&live_scheds());
+    let census = Snapshot::take(&live_runtimes());
     blocking(|| census.into_dump())
 }
 
@@ -61,5 +63,5 @@ pub fn dump() -> Dump {
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub fn dump_on_sigquit() -> io::Result<()> {
-    sched::dump_on_sigquit()
+    sigquit::dump_on_sigquit()
 }

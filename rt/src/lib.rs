@@ -46,67 +46,49 @@
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 
-mod forked;
-mod prim;
-mod sole;
-mod spin;
-
-mod dump;
+mod loom;
+mod sys;
+mod util;
 
 mod task;
 
-mod sched;
+mod runtime;
 
-mod no_switch;
+mod diagnostics;
 
-mod park;
+mod boot;
 
 mod wait;
 
-mod latch;
-
-mod handle;
-mod join_timeout;
-mod scope;
-mod spawn;
+pub mod thread;
 
 pub mod time;
-
-mod stack;
-
-#[doc(hidden)] // What its macro names; the rest is re-exported.
-pub mod green_local;
 
 pub mod channel;
 pub mod context;
 pub mod sync;
 
 mod err_group;
-mod fork_join;
-
-mod runtime;
 
 mod inspect;
 
 pub mod testing;
 
-pub mod thread;
-
-pub use dump::{
+pub use diagnostics::dump::{
     Dump, FrameDump, LockDump, OsThreadDump, Place, RuntimeDump, StackDump, ThreadDump,
     ThreadState, WaitDump, WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
-pub use fork_join::join;
-#[doc(inline)]
-pub use green_local::{AccessError, LocalKey};
-pub use handle::{Thread, ThreadId, current};
 pub use inspect::{dump, dump_on_sigquit};
-pub use no_switch::no_switch;
-pub use park::{blocking, park, park_timeout, yield_now};
-pub use runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite};
-pub use sched::WorkerMetrics;
-pub use scope::{Scope, ScopedJoinHandle, run, scope};
-pub use spawn::{Builder, JoinHandle, spawn};
-pub use stack::{stack_high_water, with_stack};
+pub use runtime::metrics::WorkerMetrics;
+pub use thread::handle::{Thread, ThreadId, current};
+pub use thread::join::join;
+#[doc(inline)]
+pub use thread::local::{AccessError, LocalKey};
+pub use thread::runtime::{Leaks, Metrics, Runtime, RuntimeBuilder, StackSite};
+pub use thread::scope::{Scope, ScopedJoinHandle, run, scope};
+pub use thread::spawn::{Builder, JoinHandle, spawn};
+pub use thread::stack::{stack_high_water, with_stack};
 pub use time::{sleep, sleep_until};
+pub use wait::no_switch::no_switch;
+pub use wait::park::{blocking, park, park_timeout, yield_now};

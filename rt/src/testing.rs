@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::runtime::{Leaks, Runtime};
+use crate::runtime::config::Leaks;
+use crate::thread::runtime::Runtime;
 
 /// How long threads may take to end after the test has.
 const GRACE: Duration = Duration::from_secs(1);

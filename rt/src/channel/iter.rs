@@ -6,7 +6,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::Location;
 
-use super::Receiver;
+use crate::channel::Receiver;
 
 /// Waits for each value; ends when the channel is empty and disconnected. See [`Receiver::iter`].
 pub struct Iter<'a, T> {

@@ -46,46 +46,37 @@
 //! assert_eq!(rx.iter().collect::<Vec<_>>(), [0, 1, 2]);
 //! ```
 
-mod buffer;
-mod buffered;
-mod done;
-mod ends;
+mod counter;
+mod flavors;
 mod iter;
-mod list;
-mod promise;
 mod receiver;
-mod rendezvous;
-mod ring;
 mod select;
 mod sender;
-mod slots;
-mod timer;
-mod zero;
 
 use std::time::{Duration, Instant};
 
-use buffered::Buffered;
-use ends::Shared;
-use list::List;
-use receiver::Flavor as From;
-use ring::Ring;
-use sender::Flavor as To;
-use timer::{At, Tick};
-use zero::Zero;
+use crate::channel::counter::Shared;
+use crate::channel::flavors::array::Ring;
+use crate::channel::flavors::buffered::Buffered;
+use crate::channel::flavors::list::List;
+use crate::channel::flavors::timer::{At, Tick};
+use crate::channel::flavors::zero::Zero;
+use crate::channel::receiver::Flavor as From;
+use crate::channel::sender::Flavor as To;
 
+pub(crate) use crate::channel::flavors::done::Signal;
+pub use crate::channel::iter::{IntoIter, Iter, TryIter};
+pub use crate::channel::receiver::Receiver;
+#[doc(hidden)]
+pub use crate::channel::select::macro_support;
+pub use crate::channel::select::{Select, SelectedOperation};
+#[doc(inline)]
+pub use crate::channel::select::{select, select_biased};
+pub use crate::channel::sender::Sender;
 pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
-pub(crate) use done::Signal;
-pub use iter::{IntoIter, Iter, TryIter};
-pub use receiver::Receiver;
-#[doc(hidden)]
-pub use select::macro_support;
-pub use select::{Select, SelectedOperation};
-#[doc(inline)]
-pub use select::{select, select_biased};
-pub use sender::Sender;
 
 /// Creates a channel that holds at most `cap` values.
 ///

@@ -6,14 +6,14 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::NotReady;
-use super::buffered::{Bounded, Unbounded};
-use super::done::Done;
-use super::ends::Shared;
-use super::timer::{At, Tick, sleep_until};
-use super::zero::Zero;
-use super::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
-use crate::park::may_suspend;
+use crate::channel::counter::Shared;
+use crate::channel::flavors::buffer::NotReady;
+use crate::channel::flavors::buffered::{Bounded, Unbounded};
+use crate::channel::flavors::done::Done;
+use crate::channel::flavors::timer::{At, Tick, sleep_until};
+use crate::channel::flavors::zero::Zero;
+use crate::channel::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
+use crate::wait::park::may_suspend;
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
 /// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
@@ -176,7 +176,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Closes the channel for sending, as [`Sender::close`](super::Sender::close) does. What it holds can
+    /// Closes the channel for sending, as [`Sender::close`](crate::channel::Sender::close) does. What it holds can
     /// still be received. False, and without effect, for the channels that nobody sends into: `after`,
     /// `at`, `tick`, `never`, and a context's `done`.
     pub fn close(&self) -> bool {
@@ -193,7 +193,7 @@ impl<T> Receiver<T> {
         self.len() == 0
     }
 
-    /// Whether the channel can hold no more. Always true for capacity zero, and for [`never`](super::never).
+    /// Whether the channel can hold no more. Always true for capacity zero, and for [`never`](crate::channel::never).
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
     }

@@ -5,12 +5,12 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::buffer::{NotReady, PushError};
-use super::buffered::{Bounded, Unbounded};
-use super::ends::Shared;
-use super::zero::Zero;
-use super::{SendError, SendTimeoutError, TrySendError};
-use crate::park::may_suspend;
+use crate::channel::counter::Shared;
+use crate::channel::flavors::buffer::{NotReady, PushError};
+use crate::channel::flavors::buffered::{Bounded, Unbounded};
+use crate::channel::flavors::zero::Zero;
+use crate::channel::{SendError, SendTimeoutError, TrySendError};
+use crate::wait::park::may_suspend;
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the
 /// channel is disconnected, and receivers get what it still holds, then an error.

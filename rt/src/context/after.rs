@@ -3,15 +3,14 @@
 //! A call waits in its context's scope, which starts it in the end (`scope`): no thread waits for that. But a deadline
 //! is nobody's timer, so for a scope that has one, and a call, a green thread waits until it has passed.
 
-use std::fmt;
-use std::io;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, UnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
+use std::{fmt, io};
 
-use super::Context;
-use super::scope::Scope;
-use crate::prim::{AtomicBool, Mutex, Ordering, lock};
-use crate::spawn::{self, Builder, Options};
+use crate::context::Context;
+use crate::context::scope::Scope;
+use crate::loom::{AtomicBool, Mutex, Ordering, lock};
+use crate::thread::spawn::{self, Builder, Options};
 
 impl Context {
     /// Arranges for `f` to be called when this context has ended, at once if it has, in a green thread of

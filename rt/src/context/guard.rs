@@ -4,8 +4,8 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use super::Error;
-use super::scope::{Ended, Scope};
+use crate::context::Error;
+use crate::context::scope::{Ended, Scope};
 
 /// Cancels the context that it was made with, at the latest when it is dropped.
 ///
@@ -28,7 +28,7 @@ impl CancelGuard {
         self.end(Ended { error: Error::Canceled, cause: None });
     }
 
-    /// As [`cancel`](Self::cancel), and gives what is to be the [`cause`](super::Context::cause): an error, or
+    /// As [`cancel`](Self::cancel), and gives what is to be the [`cause`](crate::context::Context::cause): an error, or
     /// what can be made one, as a text.
     ///
     /// # Examples

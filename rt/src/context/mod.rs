@@ -53,11 +53,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::channel::{Receiver, never};
-use scope::{Expiry, Scope};
-use value::Values;
+use crate::context::scope::{Expiry, Scope};
+use crate::context::value::Values;
 
-pub use after::AfterFunc;
-pub use guard::CancelGuard;
+pub use crate::context::after::AfterFunc;
+pub use crate::context::guard::CancelGuard;
 
 /// Why a context has ended. Go's `Canceled` and `DeadlineExceeded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -19,10 +19,10 @@ use std::io;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::after::{self, Call};
-use super::{Cause, Error};
 use crate::channel::{Receiver, Signal};
-use crate::prim::{Mutex, lock};
+use crate::context::after::{self, Call};
+use crate::context::{Cause, Error};
+use crate::loom::{Mutex, lock};
 
 pub(super) struct Scope {
     parent: Option<Parent>,

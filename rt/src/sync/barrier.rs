@@ -4,13 +4,13 @@ use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 
-use crate::park::{self, Wait, may_suspend};
-use crate::prim::const_unless_loom;
-use crate::sched;
-use crate::spin::SpinLock;
-use crate::task::Reason;
-use crate::task::state::TIMED_OUT;
-use crate::wait::{Node, Queue, WOKEN};
+use crate::loom::const_unless_loom;
+use crate::runtime::handle;
+use crate::task::wait_info::Reason;
+use crate::task::wait_state::TIMED_OUT;
+use crate::util::spin_lock::SpinLock;
+use crate::wait::park::{self, Wait, may_suspend};
+use crate::wait::queue::{Node, Queue, WOKEN};
 
 /// Lets several threads come to a point before any goes on, as [`std::sync::Barrier`].
 ///
@@ -69,7 +69,7 @@ impl Barrier {
         if waiting.len() + 1 >= self.threads {
             let wakes = waiting.claim_all(WOKEN);
             drop(waiting);
-            wakes.into_iter().for_each(sched::wake);
+            wakes.into_iter().for_each(handle::wake);
             return BarrierWaitResult(true);
         }
         let (mut waiting, wait) = Wait::in_queue(waiting, None, site);

@@ -15,17 +15,17 @@ use std::ptr::NonNull;
 use std::sync::{LockResult, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::mutex::MutexGuard;
-use super::raw_mutex::RawMutex;
-use super::word::{Place, QueueWord, Taken};
-use crate::park::{self, Wait};
-use crate::prim::const_unless_loom;
-use crate::task::Reason;
-use crate::task::state::TIMED_OUT;
-use crate::wait::WOKEN;
+use crate::loom::const_unless_loom;
+use crate::sync::mutex::MutexGuard;
+use crate::sync::raw_mutex::RawMutex;
+use crate::sync::word::{Place, QueueWord, Taken};
+use crate::task::wait_info::Reason;
+use crate::task::wait_state::TIMED_OUT;
+use crate::wait::park::{self, Wait};
+use crate::wait::queue::WOKEN;
 
 /// A condition variable, as [`std::sync::Condvar`]: threads wait for something that others change under a
-/// [`Mutex`](super::Mutex).
+/// [`Mutex`](crate::sync::Mutex).
 ///
 /// Green threads that wait are parked, OS threads blocked; both kinds may wait for the same one. A waiter is
 /// woken by a notification, or by its timeout, and not otherwise; but others may have been quicker to lock

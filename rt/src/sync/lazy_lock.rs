@@ -4,13 +4,12 @@
 //! who runs `once`, who alone touches it.
 
 use std::cell::UnsafeCell;
-use std::fmt;
-use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::{fmt, mem};
 
-use super::once::Once;
-use crate::prim::const_unless_loom;
+use crate::loom::const_unless_loom;
+use crate::sync::once::Once;
 
 /// A value that is made when it is first used, as [`std::sync::LazyLock`].
 ///

@@ -28,15 +28,15 @@ mod word;
 #[doc(no_inline)]
 pub use std::sync::{Arc, LockResult, PoisonError, TryLockError, TryLockResult, Weak, atomic};
 
-pub use barrier::{Barrier, BarrierWaitResult};
-pub use condvar::{Condvar, WaitTimeoutResult};
-pub use lazy_lock::LazyLock;
-pub use mutex::{Mutex, MutexGuard};
+pub use crate::sync::barrier::{Barrier, BarrierWaitResult};
+pub use crate::sync::condvar::{Condvar, WaitTimeoutResult};
+pub use crate::sync::lazy_lock::LazyLock;
+pub use crate::sync::mutex::{Mutex, MutexGuard};
 #[cfg(not(loom))]
 #[expect(deprecated, reason = "std still has it")]
-pub use once::ONCE_INIT;
-pub use once::{Once, OnceState};
-pub use once_lock::OnceLock;
-pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-pub use semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-pub use wait_group::WaitGroup;
+pub use crate::sync::once::ONCE_INIT;
+pub use crate::sync::once::{Once, OnceState};
+pub use crate::sync::once_lock::OnceLock;
+pub use crate::sync::rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use crate::sync::semaphore::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+pub use crate::sync::wait_group::WaitGroup;

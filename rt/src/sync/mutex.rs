@@ -7,10 +7,10 @@ use std::ops::{Deref, DerefMut};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
-use super::poison::Calm;
-use super::raw_mutex::RawMutex;
-use crate::park::may_suspend;
-use crate::prim::const_unless_loom;
+use crate::loom::const_unless_loom;
+use crate::sync::poison::Calm;
+use crate::sync::raw_mutex::RawMutex;
+use crate::wait::park::may_suspend;
 
 /// A mutual exclusion lock around data, as [`std::sync::Mutex`].
 ///

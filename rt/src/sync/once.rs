@@ -17,11 +17,11 @@ use std::num::NonZeroU64;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 
-use super::word::{Flag, Place, QueueWord, Taken};
-use crate::park::{self, Wait, may_suspend};
-use crate::prim::{AtomicU64, Ordering, const_unless_loom};
-use crate::task::Reason;
-use crate::wait::WOKEN;
+use crate::loom::{AtomicU64, Ordering, const_unless_loom};
+use crate::sync::word::{Flag, Place, QueueWord, Taken};
+use crate::task::wait_info::Reason;
+use crate::wait::park::{self, Wait, may_suspend};
+use crate::wait::queue::WOKEN;
 
 const RUNNING: Flag = Flag::A;
 const DONE: Flag = Flag::B;

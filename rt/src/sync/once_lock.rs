@@ -7,8 +7,8 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 
-use super::once::Once;
-use crate::prim::const_unless_loom;
+use crate::loom::const_unless_loom;
+use crate::sync::once::Once;
 
 /// A place that is written once, as [`std::sync::OnceLock`].
 ///

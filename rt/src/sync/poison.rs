@@ -10,7 +10,7 @@
 use std::sync::PoisonError;
 use std::thread::panicking;
 
-use crate::prim::{AtomicBool, Ordering, const_unless_loom};
+use crate::loom::{AtomicBool, Ordering, const_unless_loom};
 
 #[derive(Debug)]
 pub(super) struct Poison(AtomicBool);

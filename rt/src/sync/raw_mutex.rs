@@ -1,4 +1,4 @@
-//! The lock of a [`Mutex`](super::Mutex): who has it, who waits for it, who gets it next.
+//! The lock of a [`Mutex`](crate::sync::Mutex): who has it, who waits for it, who gets it next.
 //!
 //! ```text
 //!   holder   FREE, or who has the lock (task/holder.rs)
@@ -48,16 +48,19 @@
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use super::poison::Poison;
-use super::steady::{Fence, Steadiness};
-use super::word::{Flag, Glance, Place, QueueWord, Taken};
-use crate::park::{Spin, Wait};
-use crate::prim::{AtomicU32, Ordering, barrier, const_unless_loom};
-use crate::sched;
-use crate::task::holder::{self, AwaitedLock, FREE};
-use crate::task::state::{Op, TIMED_OUT};
-use crate::task::{Reason, Wake};
-use crate::wait::{WOKEN, sequentially_consistent};
+use crate::loom::{AtomicU32, Ordering, const_unless_loom};
+use crate::runtime::handle;
+use crate::sync::poison::Poison;
+use crate::sync::steady::{Fence, Steadiness};
+use crate::sync::word::{Flag, Glance, Place, QueueWord, Taken};
+use crate::task::header::Wake;
+use crate::task::lock_owner::{self, AwaitedLock, FREE};
+use crate::task::wait_info::Reason;
+use crate::task::wait_state::{TIMED_OUT, WakeReason};
+use crate::util::barrier;
+use crate::wait::list::sequentially_consistent;
+use crate::wait::park::{Spin, Wait};
+use crate::wait::queue::WOKEN;
 
 const CALLED: Flag = Flag::A;
 const FAIR: Flag = Flag::B;
@@ -66,7 +69,7 @@ const FAIR: Flag = Flag::B;
 const PATIENCE: usize = 2;
 
 /// The outcome of a wait whose waker has given the lock away: the waiter has it.
-const HANDED: Op = 1;
+const HANDED: WakeReason = 1;
 
 #[derive(Debug)]
 pub(super) struct RawMutex {
@@ -108,7 +111,7 @@ impl RawMutex {
     #[inline]
     pub(super) fn try_lock(&self) -> bool {
         self.holder
-            .compare_exchange(FREE, holder::here(), Ordering::Acquire, Ordering::Relaxed)
+            .compare_exchange(FREE, lock_owner::here(), Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
     }
 
@@ -215,7 +218,7 @@ impl RawMutex {
         let is_free = self.holder.load(Ordering::SeqCst) == FREE;
         let wake = if is_free && !queue.has(FAIR) { self.call(&mut queue) } else { None };
         drop(queue);
-        wake.into_iter().for_each(sched::wake_beside);
+        wake.into_iter().for_each(handle::wake_beside);
     }
 
     /// For dumps.
@@ -234,7 +237,7 @@ impl RawMutex {
         self.steadiness.reset();
         let mut queue = self.queue.take();
         let handed = fair_first(&queue).and_then(|first| {
-            self.holder.store(holder::of(first.as_ptr()), Ordering::Relaxed);
+            self.holder.store(lock_owner::of(first.as_ptr()), Ordering::Relaxed);
             self.hand_over(&mut queue)
         });
         let wake = handed.or_else(|| {
@@ -243,7 +246,7 @@ impl RawMutex {
             self.call(&mut queue)
         });
         drop(queue);
-        wake.into_iter().for_each(sched::wake_beside);
+        wake.into_iter().for_each(handle::wake_beside);
     }
 
     /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence, or the light barrier.
@@ -254,7 +257,7 @@ impl RawMutex {
             // Whoever has it now will look.
             None
         } else if let Some(first) = fair_first(&queue) {
-            let to = holder::of(first.as_ptr());
+            let to = lock_owner::of(first.as_ptr());
             // Acquire: the last holder's writes pass on through the claim.
             let given = self
                 .holder
@@ -271,7 +274,7 @@ impl RawMutex {
             self.call(&mut queue)
         };
         drop(queue);
-        wake.into_iter().for_each(sched::wake_beside);
+        wake.into_iter().for_each(handle::wake_beside);
     }
 
     /// Claims the first waiter, to try its luck.

@@ -9,10 +9,10 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::ptr::NonNull;
 use std::sync::{LockResult, PoisonError, TryLockError, TryLockResult};
 
-use super::poison::Calm;
-use super::raw_rwlock::{RawRwLock, Writer};
-use crate::park::may_suspend;
-use crate::prim::const_unless_loom;
+use crate::loom::const_unless_loom;
+use crate::sync::poison::Calm;
+use crate::sync::raw_rwlock::{RawRwLock, Writer};
+use crate::wait::park::may_suspend;
 
 /// A lock around data that many may read at once, or one write, as [`std::sync::RwLock`].
 ///
@@ -26,7 +26,7 @@ use crate::prim::const_unless_loom;
 /// Neither readers nor writers starve. A reader joins those who read, unless somebody waits: then it waits
 /// too, so a thread that holds the lock for reading and asks for it again may deadlock. When the lock becomes
 /// free, the longest waiting get it: readers all that follow each other in the queue, a writer as with
-/// [`Mutex`](super::Mutex).
+/// [`Mutex`](crate::sync::Mutex).
 ///
 /// # Size and cost
 ///

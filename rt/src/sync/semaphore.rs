@@ -23,13 +23,13 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::word::{Place, QueueWord, Taken, Wakes};
-use crate::park::{self, Wait, may_suspend};
-use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
-use crate::sched;
-use crate::task::Reason;
-use crate::task::state::TIMED_OUT;
-use crate::wait::WOKEN;
+use crate::loom::{AtomicUsize, Ordering, const_unless_loom};
+use crate::runtime::handle;
+use crate::sync::word::{Place, QueueWord, Taken, Wakes};
+use crate::task::wait_info::Reason;
+use crate::task::wait_state::TIMED_OUT;
+use crate::wait::park::{self, Wait, may_suspend};
+use crate::wait::queue::WOKEN;
 
 const TOO_MANY: &str = "a semaphore cannot have more than Semaphore::MAX_PERMITS permits";
 
@@ -313,7 +313,7 @@ impl Semaphore {
                 self.state.fetch_and(!WAITING, Ordering::Relaxed);
             }
             drop(queue);
-            wakes.wake(sched::wake);
+            wakes.wake(handle::wake);
             if !more {
                 return;
             }

@@ -13,8 +13,9 @@
 //!   compare-and-swap fails, `STEADY` was visible for a moment, which costs a waiter a barrier.)
 //! - To end the steady state costs a fence and nothing else, so the holder may end it at any time.
 
-use super::word::{Glance, QueueWord};
-use crate::prim::{AtomicU16, Ordering, barrier, const_unless_loom, fence};
+use crate::loom::{AtomicU16, Ordering, const_unless_loom, fence};
+use crate::sync::word::{Glance, QueueWord};
+use crate::util::barrier;
 
 /// Unlocks without a waiter after which a lock is steady. Few in debug builds, where speed is not asked
 /// for, so that every test has both kinds.
@@ -117,7 +118,8 @@ impl Steadiness {
 
 #[cfg(all(test, loom))]
 mod models {
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    use std::sync::atomic::AtomicBool;
+    use std::sync::atomic::Ordering::Relaxed;
 
     /// Both sides of the barrier are fences in a model, so a missing one does no harm there. It is seen
     /// all the same: an unlock without a fence and a wait without the heavy barrier must each know that

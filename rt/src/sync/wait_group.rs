@@ -5,10 +5,10 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::latch::Latch;
-use crate::park::may_suspend;
-use crate::spawn::{JoinHandle, spawn};
-use crate::task::Reason;
+use crate::task::wait_info::Reason;
+use crate::thread::spawn::{JoinHandle, spawn};
+use crate::wait::latch::Latch;
+use crate::wait::park::may_suspend;
 
 /// Waits for a collection of threads to finish, as Go's `sync.WaitGroup`.
 ///
@@ -106,7 +106,7 @@ impl WaitGroup {
     ///
     /// # Panics
     ///
-    /// As [`spawn`](crate::spawn).
+    /// As [`spawn`](crate::thread::spawn).
     #[track_caller]
     pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
     where

@@ -17,12 +17,13 @@
 
 use std::ptr::{self, NonNull};
 
-use crate::prim::{AtomicUsize, Ordering, const_unless_loom};
-use crate::sched;
-use crate::spin::{Guard, Held, Patience, TAKEN};
-use crate::task::state::Op;
-use crate::task::{Waiter, Wake};
-use crate::wait::{Node, Queue};
+use crate::loom::{AtomicUsize, Ordering, const_unless_loom};
+use crate::runtime::handle;
+use crate::task::header::{Waiter, Wake};
+use crate::task::wait_state::WakeReason;
+use crate::util::backoff::Backoff;
+use crate::util::spin_lock::{Guard, Held, TAKEN};
+use crate::wait::queue::{Node, Queue};
 
 /// A queue that is in order and empty, without flags.
 const IDLE: usize = 0;
@@ -112,7 +113,7 @@ impl QueueWord {
 
     /// Takes the word, waiting for who has it. Sequentially consistent.
     pub(super) fn take(&self) -> Taken<'_> {
-        let mut patience = Patience::new();
+        let mut patience = Backoff::new();
         loop {
             let word = self.0.load(Ordering::Relaxed);
             if word & TAKEN == 0 {
@@ -219,18 +220,18 @@ impl Taken<'_> {
 
     /// Takes the first out and ends its wait: `None` if that was over, or there is no first. The caller wakes
     /// it once it has released the word.
-    pub(super) fn claim_first(&mut self, outcome: Op) -> Option<Wake> {
+    pub(super) fn claim_first(&mut self, outcome: WakeReason) -> Option<Wake> {
         self.queue.claim_first(outcome)
     }
 
     /// Takes out the first whose wait is not over and ends that: `None` if there is none. The caller wakes it once it
     /// has released the word.
-    pub(super) fn claim_one(&mut self, outcome: Op) -> Option<Wake> {
+    pub(super) fn claim_one(&mut self, outcome: WakeReason) -> Option<Wake> {
         self.queue.claim_one(outcome)
     }
 
     /// Releases the word and wakes so many of those who wait now.
-    pub(super) fn wake_many(mut self, most: usize, outcome: Op) {
+    pub(super) fn wake_many(mut self, most: usize, outcome: WakeReason) {
         let word = self.word;
         // Those who come later are not meant.
         let mut left = self.len().min(most);
@@ -244,7 +245,7 @@ impl Taken<'_> {
                 left -= 1;
             }
             drop(self);
-            wakes.wake(sched::wake);
+            wakes.wake(handle::wake);
             self = word.take();
         }
     }
@@ -300,7 +301,7 @@ impl Wakes {
         self.len += 1;
     }
 
-    /// With [`sched::wake`], or one of its kind.
+    /// With [`handle::wake`], or one of its kind.
     pub(super) fn wake(self, wake: fn(Wake)) {
         self.claimed.into_iter().flatten().for_each(wake);
     }

@@ -6,7 +6,7 @@
 
 use std::mem::offset_of;
 
-use super::{Body, Task};
+use crate::task::header::{Body, Task};
 
 /// All in words: the script reads them in this order.
 #[repr(C)]
@@ -35,7 +35,7 @@ static GTHREAD_TASKS: Layout = Layout {
     join: offset_of!(Task, join),
     wait: offset_of!(Task, body) + offset_of!(Body, wait),
     fiber: offset_of!(Task, body) + offset_of!(Body, fiber),
-    fiber_size: size_of::<gthread_arch::Fiber<super::Command>>(),
+    fiber_size: size_of::<gthread_arch::Fiber<crate::task::switch_request::SwitchRequest>>(),
     id: offset_of!(Task, body) + offset_of!(Body, id),
     name: offset_of!(Task, body) + offset_of!(Body, name),
     colours: gthread_arch::stacks::Slot::MAX_COLOUR / gthread_arch::stacks::Slot::COLOUR_STEP,

@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 
 use gthread_arch::stacks::Slot;
 
-use super::{Task, TaskRef, control_block_of};
+use crate::task::header::{Task, TaskRef, control_block_of};
 
 impl TaskRef {
     /// Has the processor fetch what it takes to resume a small task, and to finish it.
@@ -30,7 +30,7 @@ impl TaskRef {
 
     /// A control block's lines, and so many below it, from the lowest up.
     #[inline(always)]
-    fn fetch(place: *const u8, below: usize, fetch: fn(*const u8)) {
+    pub(crate) fn fetch(place: *const u8, below: usize, fetch: fn(*const u8)) {
         const LINE: usize = align_of::<Task>();
         let lowest = place.wrapping_sub(below * LINE);
         for line in (0..below * LINE + size_of::<Task>()).step_by(LINE) {
@@ -54,7 +54,7 @@ impl TaskRef {
 
     /// Where a slot's control block is or will be.
     #[inline(always)]
-    fn place_in(slot: &Slot) -> *const u8 {
+    pub(crate) fn place_in(slot: &Slot) -> *const u8 {
         slot.top().as_ptr().wrapping_sub(control_block_of(slot))
     }
 }

@@ -4,27 +4,29 @@
 
 use std::ptr::NonNull;
 
-use super::Node;
+use crate::task::header::Task;
 
 /// See the head of this file.
-pub(super) struct Ahead {
+pub(crate) struct Ahead {
     last: usize,
 }
 
 impl Ahead {
     const NODES: usize = 8;
+    /// Bytes of a node.
+    const NODE: usize = 64;
     const PAGE: usize = 4 << 10;
     /// Neighbours are no further apart.
     const NEAR: usize = 1 << 20;
 
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { last: 0 }
     }
 
     /// Has the processor fetch what is probably a node further behind `node`, which is in the queue, and its
     /// thread's control block.
     #[inline]
-    pub(super) fn look(&mut self, node: NonNull<Node>) {
+    pub(crate) fn look(&mut self, node: NonNull<u8>, task: Option<*mut Task>) {
         let place = node.addr().get();
         // The same place on another stack: in whole pages, so that stacks' colours do not matter, which recur
         // with this very period.
@@ -35,11 +37,10 @@ impl Ahead {
         }
         let ahead = step.wrapping_mul(Self::NODES);
         let node = node.as_ptr();
-        // SAFETY: nodes in the queue are alive.
-        if let Some(task) = unsafe { (*node).waiter }.task() {
-            gthread_arch::prefetch(task.as_ptr().cast::<u8>().wrapping_add(ahead));
-            gthread_arch::prefetch(node.cast::<u8>().wrapping_add(ahead));
-            gthread_arch::prefetch(node.cast::<u8>().wrapping_add(ahead + size_of::<Node>() - 1));
+        if let Some(task) = task {
+            gthread_arch::prefetch(task.cast::<u8>().wrapping_add(ahead));
+            gthread_arch::prefetch(node.wrapping_add(ahead));
+            gthread_arch::prefetch(node.wrapping_add(ahead + Self::NODE - 1));
         }
     }
 }

@@ -4,7 +4,7 @@
 //! changes the condition does so with a sequentially consistent operation, and looks with another
 //! whether anyone waits. (The condition is read with sequentially consistent loads too. On x86 all of
 //! this but the waiter's fence is free.) A condition may also be changed inside a
-//! [`Sole`](crate::sole::Sole), if those who wait come to it when they look again.
+//! [`Sole`](crate::util::sole::Sole), if those who wait come to it when they look again.
 //!
 //! The models at the end of this file are of a condition and its list; those of the state machine that a wait
 //! is are in `task/state.rs`.
@@ -13,24 +13,24 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::time::Instant;
 
-use super::{Node, Queue, WOKEN};
-use crate::park::{self, Wait};
-use crate::prim::{AtomicUsize, Ordering, fence};
-use crate::sched;
-use crate::spin::SpinLock;
-use crate::task::Reason;
-use crate::task::state::{Op, TIMED_OUT};
+use crate::loom::{AtomicUsize, Ordering, fence};
+use crate::runtime::handle;
+use crate::task::wait_info::Reason;
+use crate::task::wait_state::{TIMED_OUT, WakeReason};
+use crate::util::spin_lock::SpinLock;
+use crate::wait::park::{self, Wait};
+use crate::wait::queue::{Node, Queue, WOKEN};
 
 /// See the head of this file.
 #[derive(Debug)]
 pub(crate) struct WaitList {
     /// How many nodes there are, to be read without the lock.
     waiting: AtomicUsize,
-    queues: SpinLock<Queues>,
+    queues: SpinLock<RunQueue>,
 }
 
 #[derive(Debug)]
-struct Queues {
+struct RunQueue {
     /// Those who will act on the change: one is woken for each.
     takers: Queue,
     /// Those who only want to know: all are woken.
@@ -39,12 +39,12 @@ struct Queues {
 
 impl WaitList {
     pub(crate) fn new() -> Self {
-        let queues = Queues { takers: Queue::new(), watchers: Queue::new() };
+        let queues = RunQueue { takers: Queue::new(), watchers: Queue::new() };
         Self { waiting: AtomicUsize::new(0), queues: SpinLock::new(queues) }
     }
 
     /// Blocks until notified, or until `deadline`, unless `ready` holds already. The caller has tried for a moment before
-    /// ([`Retry`](crate::park::Retry)). The caller looks at
+    /// ([`Retry`](crate::wait::park::Retry)). The caller looks at
     /// its condition again whatever the outcome. `ready` is called with a lock held.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn wait(
@@ -132,11 +132,11 @@ impl WaitList {
         let watchers = queues.watchers.claim_all(WOKEN);
         self.count(&queues);
         drop(queues);
-        taker.into_iter().chain(watchers).for_each(sched::wake);
+        taker.into_iter().chain(watchers).for_each(handle::wake);
     }
 
     /// The condition has changed for all.
-    pub(crate) fn notify_all(&self, outcome: Op) {
+    pub(crate) fn notify_all(&self, outcome: WakeReason) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
@@ -152,12 +152,12 @@ impl WaitList {
             if wakes.is_empty() {
                 return;
             }
-            sched::wake_many(wakes);
+            handle::wake_many(wakes);
             queues = self.queues.lock();
         }
     }
 
-    fn count(&self, queues: &Queues) {
+    fn count(&self, queues: &RunQueue) {
         self.waiting.store(queues.takers.len() + queues.watchers.len(), Ordering::Relaxed);
     }
 }
@@ -174,7 +174,7 @@ pub(crate) fn sequentially_consistent() {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::wait::WOKEN;
+    use crate::wait::queue::WOKEN;
     use loom::sync::Arc;
     use loom::thread;
 

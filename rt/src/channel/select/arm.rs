@@ -8,13 +8,15 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use super::token::{Packet, Token};
-use crate::channel::rendezvous::{Meet, Meeting, Rendezvous, Side};
-use crate::park::{Wait, interrupted};
-use crate::spin::SpinGuard;
-use crate::task::state::Op;
-use crate::task::{Reason, Waiter};
-use crate::wait::{Node, WaitList};
+use crate::channel::flavors::rendezvous::{Meet, Meeting, Rendezvous, Side};
+use crate::channel::select::token::{Packet, Token};
+use crate::task::header::Waiter;
+use crate::task::wait_info::Reason;
+use crate::task::wait_state::WakeReason;
+use crate::util::spin_lock::SpinGuard;
+use crate::wait::list::WaitList;
+use crate::wait::park::{Wait, interrupted};
+use crate::wait::queue::Node;
 
 /// The place of one arm in a select that waits.
 pub(crate) struct Seat {
@@ -113,14 +115,14 @@ impl Round {
     }
 
     /// Ends the wait, and gives the operation of the claim that had ended it before.
-    pub(crate) fn claimed(&self) -> Option<Op> {
+    pub(crate) fn claimed(&self) -> Option<WakeReason> {
         self.wait.as_ref().and_then(Wait::cancel)
     }
 
     /// Sleeps until an arm is claimed. All arms are registered, or will be ready at `deadline`. After `TIMED_OUT` comes
     /// [`Round::end`].
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn park(&mut self, deadline: Option<Instant>) -> Op {
+    pub(crate) fn park(&mut self, deadline: Option<Instant>) -> WakeReason {
         self.arm(());
         self.wait.as_ref().expect("just armed").park_or_withdraw(
             Reason::Select,
@@ -205,10 +207,10 @@ pub(super) trait End {
     /// # Safety
     ///
     /// The seat was prepared, and claimed with `outcome`.
-    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool;
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool;
 }
 
-/// One operation of a select, as [`run`](super::run) sees it.
+/// One operation of a select, as [`run`](crate::channel::select::run) sees it.
 ///
 /// The unsafe methods ask of their caller that a seat stays where it is from `register` (or `watch`) to
 /// `unregister` (or `unwatch`) with the same arm, which is called for each that is registered, claimed or
@@ -227,7 +229,7 @@ pub(crate) trait Arm {
     /// Ends a registration. `claimed` if the select was woken by this very seat.
     unsafe fn unregister(&self, seat: NonNull<Seat>, claimed: bool);
     /// Does the operation after a wake by this seat, as far as it goes. Returns `true` if that is done.
-    unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool;
+    unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool;
     /// Waits for the value that the token awaits. Returns `false` if it does not come: then the token has nothing.
     fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool;
     /// Registers for a wake when `not_ready` changes. Returns `true` if it is ready now.
@@ -320,7 +322,7 @@ impl<E: End> Arm for E {
         }
     }
 
-    unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
+    unsafe fn accept(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool {
         let Waits::Meeting(..) = self.waits() else { return self.proceed(token) };
         // SAFETY: claimed and out of the queue, so the seat is ours alone.
         unsafe { self.settle(token, seat, outcome) }

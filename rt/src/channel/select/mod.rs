@@ -16,22 +16,22 @@ use std::fmt;
 use std::panic::Location;
 use std::time::{Duration, Instant};
 
-use super::{
+use crate::channel::select::run::Until;
+use crate::channel::select::token::Token;
+use crate::channel::{
     ReadyTimeoutError, Receiver, SelectTimeoutError, Sender, TryReadyError, TrySelectError,
 };
-use run::Until;
-use token::Token;
 
-pub use macros::{select, select_biased};
-pub use operation::SelectedOperation;
+pub use crate::channel::select::macros::{select, select_biased};
+pub use crate::channel::select::operation::SelectedOperation;
 
 /// What the macros expand to.
 #[doc(hidden)]
 pub mod macro_support {
     use super::*;
 
-    pub use super::operation::Selection;
-    pub use super::run::Case;
+    pub use crate::channel::select::operation::Selection;
+    pub use crate::channel::select::run::Case;
 
     #[inline]
     pub fn recv<T>(receiver: &Receiver<T>, index: usize) -> Case<'_> {
@@ -45,7 +45,7 @@ pub mod macro_support {
 }
 
 /// A list of channel operations, of which one is to be done: the first that can be. For a list that is
-/// known when the program is written, [`select!`](super::select!) is simpler.
+/// known when the program is written, [`select!`](crate::channel::select!) is simpler.
 ///
 /// Of several operations that are ready one is chosen at random, or, after [`Select::new_biased`], the
 /// one that was added first. An operation on a disconnected channel is ready: it completes with an error.

@@ -5,13 +5,13 @@ use std::mem::{self, MaybeUninit};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::time::Duration;
 
-use super::arm::Arm;
-use super::run::{self, Case, Until};
-use super::token::{Kind, Token};
+use crate::channel::select::arm::Arm;
+use crate::channel::select::run::{self, Case, Until};
+use crate::channel::select::token::{Kind, Token};
 use crate::channel::sender::unsent;
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 
-/// An operation that [`Select`](super::Select) has chosen. It must be completed, by
+/// An operation that [`Select`](crate::channel::select::Select) has chosen. It must be completed, by
 /// [`send`](Self::send) or [`recv`](Self::recv) with the end of the channel that was added.
 ///
 /// The other side may be waiting for that, so do it soon.

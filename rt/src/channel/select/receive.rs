@@ -5,17 +5,17 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::Instant;
 
-use super::arm::{End, Seat, Waits};
-use super::token::{Kind, Packet, Token};
-use crate::channel::promise::Promised;
+use crate::channel::flavors::promise::Promised;
+use crate::channel::flavors::rendezvous::{Meeting, Side, Taken};
 use crate::channel::receiver::Flavor as R;
-use crate::channel::rendezvous::{Meeting, Side, Taken};
+use crate::channel::select::arm::{End, Seat, Waits};
+use crate::channel::select::token::{Kind, Packet, Token};
 use crate::channel::{Receiver, RecvTimeoutError, TryRecvError};
-use crate::park::interrupted;
-use crate::sched;
-use crate::spin::SpinGuard;
-use crate::task::state::Op;
-use crate::wait::{PROMISED, WOKEN};
+use crate::runtime::handle;
+use crate::task::wait_state::WakeReason;
+use crate::util::spin_lock::SpinGuard;
+use crate::wait::park::interrupted;
+use crate::wait::queue::{PROMISED, WOKEN};
 
 impl<T> End for Receiver<T> {
     #[inline]
@@ -87,7 +87,7 @@ impl<T> End for Receiver<T> {
         match unsafe { meeting.take(token.prepare::<T>().as_mut_ptr(), site) } {
             Taken::Value(wake) => {
                 drop(meeting);
-                sched::wake(wake);
+                handle::wake(wake);
                 token.set_value();
                 return true;
             }
@@ -95,7 +95,7 @@ impl<T> End for Receiver<T> {
                 // SAFETY: of this channel.
                 let awaited = unsafe { promised.move_place::<T>() };
                 drop(meeting);
-                sched::wake(wake);
+                handle::wake(wake);
                 match awaited {
                     Ok(awaited) => {
                         // SAFETY: prepared above; nobody else has the place any more.
@@ -144,7 +144,7 @@ impl<T> End for Receiver<T> {
     }
 
     #[inline]
-    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool {
         // SAFETY: the caller's; the outcome tells what was left in the seat. The place in it is a promiser's until that has
         // moved, or has been settled.
         unsafe {

@@ -21,15 +21,15 @@ use std::panic::Location;
 use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
-use super::arm::{Arm, Place, Round, Seat, Step};
-use super::token::Token;
-use crate::channel::timer::sleep_until;
-use crate::park::may_suspend;
-use crate::prim::Ordering;
-use crate::sched::current;
-use crate::spin::Patience;
-use crate::task::state::TIMED_OUT;
-use crate::wait::{MAX_ARMS, arm_and_outcome};
+use crate::channel::flavors::timer::sleep_until;
+use crate::channel::select::arm::{Arm, Place, Round, Seat, Step};
+use crate::channel::select::token::Token;
+use crate::loom::Ordering;
+use crate::runtime::context;
+use crate::task::wait_state::TIMED_OUT;
+use crate::util::backoff::Backoff;
+use crate::wait::park::may_suspend;
+use crate::wait::queue::{MAX_ARMS, arm_and_outcome};
 
 /// When a select gives up.
 #[derive(Clone, Copy)]
@@ -94,7 +94,7 @@ pub(crate) fn select(
 /// The first case that `get` gets, unless there was a moment at which none was ready.
 fn find(cases: &[Case<'_>], order: &Order, mut get: impl FnMut(&dyn Arm) -> bool) -> Option<usize> {
     let mut before = None;
-    let mut patience = Patience::new();
+    let mut patience = Backoff::new();
     loop {
         let mut now = Some(0_usize);
         for n in order.iter(cases.len()) {
@@ -324,7 +324,7 @@ unsafe fn watch(
 fn random() -> u64 {
     static SHARED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-    current::with(|worker| worker.map(|worker| worker.random())).unwrap_or_else(|| {
+    context::with(|worker| worker.map(|worker| worker.random())).unwrap_or_else(|| {
         let mut x = SHARED.fetch_add(STEP, Ordering::Relaxed).wrapping_add(STEP);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x ^ (x >> 31)

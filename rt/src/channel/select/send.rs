@@ -3,17 +3,17 @@
 use std::panic::Location;
 use std::ptr::NonNull;
 
-use super::arm::{End, Seat, Waits};
-use super::token::{Kind, Token};
 use crate::channel::Sender;
-use crate::channel::buffer::PushError;
-use crate::channel::rendezvous::{Meeting, Side};
-use crate::channel::ring::Permit;
+use crate::channel::flavors::array::Permit;
+use crate::channel::flavors::buffer::PushError;
+use crate::channel::flavors::rendezvous::{Meeting, Side};
+use crate::channel::select::arm::{End, Seat, Waits};
+use crate::channel::select::token::{Kind, Token};
 use crate::channel::sender::Flavor as S;
-use crate::sched;
-use crate::spin::SpinGuard;
-use crate::task::state::Op;
-use crate::wait::PROMISED;
+use crate::runtime::handle;
+use crate::task::wait_state::WakeReason;
+use crate::util::spin_lock::SpinGuard;
+use crate::wait::queue::PROMISED;
 
 impl<T> End for Sender<T> {
     #[inline]
@@ -61,7 +61,7 @@ impl<T> End for Sender<T> {
     ) -> bool {
         let Some((promiser, wake)) = meeting.promise() else { return false };
         drop(meeting);
-        sched::wake(wake);
+        handle::wake(wake);
         token.set_promiser(promiser);
         true
     }
@@ -74,7 +74,7 @@ impl<T> End for Sender<T> {
 
     unsafe fn discard(&self, _: NonNull<Seat>) {}
 
-    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: Op) -> bool {
+    unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool {
         match outcome {
             // SAFETY: the caller's: the seat is ours alone, and the receiver has left the promiser's side in it.
             PROMISED => token.set_raw_promiser(unsafe { (*seat.as_ptr()).node.promise() }),

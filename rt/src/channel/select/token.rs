@@ -3,7 +3,7 @@
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
-use crate::channel::promise::{Awaited, Promiser};
+use crate::channel::flavors::promise::{Awaited, Promiser};
 
 /// What a selected operation has got so far. Written and read in place: a value that is moved about in
 /// a larger whole than it was written in makes the processor wait for the store.

@@ -13,12 +13,14 @@
 
 use std::ptr::NonNull;
 
-use super::{CALLED, FAIR, HANDED, READS, RawRwLock, WAITING, WRITE, Writer, is_held};
-use crate::prim::Ordering;
-use crate::sched;
+use crate::loom::Ordering;
+use crate::runtime::handle;
+use crate::sync::raw_rwlock::{
+    CALLED, FAIR, HANDED, READS, RawRwLock, WAITING, WRITE, Writer, is_held,
+};
 use crate::sync::word::{Place, Taken, Wakes};
-use crate::task::holder;
-use crate::wait::WOKEN;
+use crate::task::lock_owner;
+use crate::wait::queue::WOKEN;
 
 /// So often a writer finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
@@ -44,7 +46,7 @@ impl RawRwLock {
             };
             self.note(&queue);
             drop(queue);
-            wakes.wake(sched::wake_beside);
+            wakes.wake(handle::wake_beside);
             if !more {
                 return;
             }
@@ -96,7 +98,7 @@ impl RawRwLock {
     fn call_writer(&self, queue: &mut Taken<'_>, lost: usize, wakes: &mut Wakes) -> bool {
         let (bits, op) = if lost >= PATIENCE {
             let first = queue.first().expect("it has made a note");
-            (Writer(holder::of(first.as_ptr())).bits(), HANDED)
+            (Writer(lock_owner::of(first.as_ptr())).bits(), HANDED)
         } else {
             (CALLED, WOKEN)
         };

@@ -1,0 +1,549 @@
+//! The buffer of a bounded channel: a ring of [slots](crate::channel::slots), of which a tail and a head give one after the other
+//! to those that send and those that receive; and permits, which a select that sends holds between its choice and its
+//! value.
+//! (Dmitry Vyukov's bounded queue; disconnection by a bit of the tail is crossbeam-channel's idea.)
+//!
+//! Invariants:
+//! - A thread that moves the tail from p owns slot p until it stores a stamp of p with `FILLED`; a thread that moves
+//!   the head from p owns it from there until it stores p plus a lap. So a slot is touched by one
+//!   thread at a time, and `head <= tail <= head + lap`.
+//! - Between moving the head or tail and storing the stamp there are a few instructions and nothing that
+//!   could suspend a green thread, so others may wait for it by spinning.
+//! - A permit is the right to one more value: values and permits together are never more than the capacity. It is no
+//!   slot, so receivers do not meet it. To fill it is a push for which there is room; to give it up makes room.
+//! - As long as permits are held the tail has the flag `RESERVED`, which pushes without the lock do not match: they fail,
+//!   and come to the lock of the permits. So under that lock the tail stands still, but for its flag `CLOSED`.
+//! - A thread that changes head or tail, or is about to sleep for what they are, comes first, and leaves after
+//!   ([`Sole`]). If it is not alone, head and tail move, and are read by those that are about to sleep, with
+//!   sequentially consistent operations: see `WaitList`.
+//!
+//! The usual case, a push where there is room and a pop where there is a value, is compiled by itself, for a thread that
+//! is alone and for others: a few instructions without a frame. All else is another function's.
+
+use std::mem::MaybeUninit;
+
+use crossbeam_channel::TryRecvError;
+use crossbeam_utils::CachePadded;
+
+use crate::channel::flavors::array_slots::{CLOSED, FILLED, FLAGS, Place, RESERVED, Slots};
+use crate::channel::flavors::buffer::{Buffer, NotReady, PushError};
+use crate::loom::{AtomicUsize, Ordering, fence};
+use crate::util::backoff::Backoff;
+use crate::util::sole::{Sole, Turn};
+use crate::util::spin_lock::{SpinGuard, SpinLock};
+
+pub(crate) struct Ring<T> {
+    head: CachePadded<AtomicUsize>,
+    tail: CachePadded<AtomicUsize>,
+    slots: Slots<T>,
+    sole: Sole,
+    /// How many permits are held: none exactly if the tail is not `RESERVED`, unless it is closed.
+    held: SpinLock<usize>,
+    /// How many were given up so far.
+    given_up: AtomicUsize,
+}
+
+/// The right to one more value in the ring. It is to be filled or given up.
+#[must_use = "a permit that is dropped takes up room for ever"]
+pub(crate) struct Permit(());
+
+impl Permit {
+    /// The permit that a token stands for.
+    pub(crate) fn of_token() -> Self {
+        Self(())
+    }
+}
+
+/// Moves `end`, the tail or the head, from a place. Then its slot is the caller's.
+#[inline(always)]
+fn take<T>(turn: &impl Turn, end: &AtomicUsize, place: &Place<'_, T>) -> Result<(), usize> {
+    turn.exchange(end, place.position, place.next())?;
+    if !turn.is_alone() {
+        place.fetch_ahead();
+    }
+    Ok(())
+}
+
+impl<T> Ring<T> {
+    /// `cap` is not zero.
+    pub(crate) fn new(cap: usize) -> Self {
+        Self {
+            head: CachePadded::new(AtomicUsize::new(0)),
+            tail: CachePadded::new(AtomicUsize::new(0)),
+            slots: Slots::new(cap),
+            sole: Sole::new(),
+            held: SpinLock::new(0),
+            given_up: AtomicUsize::new(0),
+        }
+    }
+
+    /// `Some(head)` if all places are taken, by the values up to `tail` and by the permits that are held. The tail, without
+    /// flags, was read before.
+    fn full_at(&self, tail: usize, held: usize) -> Option<usize> {
+        // So if there was no room between them there was none when the head was read.
+        let head = self.head.load(Ordering::SeqCst);
+        let is_full = if held == 0 {
+            self.slots.a_lap_after(head) == tail
+        } else {
+            // The tail stands still, so the head has not overtaken what was read.
+            self.slots.between(head, tail) + held == self.slots.len()
+        };
+        is_full.then_some(head)
+    }
+
+    /// Takes a permit for a value that comes later, or never.
+    pub(crate) fn reserve(&self) -> Result<Permit, PushError> {
+        let entry = self.sole.enter();
+        let mut held = self.held.lock();
+        let mut tail = self.tail.load(Ordering::SeqCst);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(PushError::Closed);
+            }
+            if self.full_at(tail & !FLAGS, *held).is_some() {
+                return Err(PushError::Full);
+            }
+            // Where none is held yet the tail may move meanwhile, and with it the room goes.
+            match entry.exchange(&self.tail, tail, tail | RESERVED) {
+                Ok(()) => {
+                    *held += 1;
+                    return Ok(Permit(()));
+                }
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// Sends a value by a permit. If the ring is closed the permit is given up, and the value stays where it is.
+    pub(crate) fn fill(&self, _permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
+        let entry = self.sole.enter();
+        let mut held = self.held.lock();
+        *held -= 1;
+        self.push_under_lock(&entry, held, value)
+    }
+
+    /// Gives a permit up: there is room for one more.
+    pub(crate) fn give_up(&self, _permit: Permit) {
+        let entry = self.sole.enter();
+        let mut held = self.held.lock();
+        *held -= 1;
+        self.given_up.fetch_add(1, Ordering::SeqCst);
+        if *held == 0 {
+            let mut tail = self.tail.load(Ordering::Relaxed);
+            // Fails if it is closed meanwhile.
+            while let Err(now) = entry.exchange(&self.tail, tail, tail & !RESERVED) {
+                tail = now;
+            }
+        }
+        drop((held, entry));
+        // For a sender that is about to sleep, and has not seen this.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Pushes with the lock of the permits held, while the tail is reserved, into room that there is.
+    fn push_under_lock(
+        &self,
+        turn: &impl Turn,
+        held: SpinGuard<'_, usize>,
+        value: &mut Option<T>,
+    ) -> Result<(), PushError> {
+        let mut tail = self.tail.load(Ordering::Acquire);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(PushError::Closed);
+            }
+            debug_assert_ne!(tail & RESERVED, 0, "the tail stands still");
+            let place = self.slots.place(tail & !FLAGS);
+            let flag = if *held > 0 { RESERVED } else { 0 };
+            match turn.exchange(&self.tail, tail, place.next() | flag) {
+                Ok(()) => {
+                    drop(held);
+                    place.wait_until_free();
+                    // SAFETY: the tail was moved from there just now.
+                    unsafe { place.fill(value) };
+                    return Ok(());
+                }
+                Err(now) => tail = now,
+            }
+        }
+    }
+
+    /// [`Ring::full_at`] the tail, where permits were held just now; `None` too if it is closed.
+    #[cold]
+    fn full_beside_permits(&self) -> Option<usize> {
+        let held = self.held.lock();
+        let tail = self.tail.load(Ordering::SeqCst);
+        if tail & CLOSED != 0 {
+            return None;
+        }
+        self.full_at(tail & !FLAGS, *held)
+    }
+
+    /// [`Buffer::push_slowly`], where permits were held just now: `None` if none is.
+    #[cold]
+    fn push_beside_permits(
+        &self,
+        turn: &impl Turn,
+        value: &mut Option<T>,
+    ) -> Option<Result<(), PushError>> {
+        let held = self.held.lock();
+        let tail = self.tail.load(Ordering::SeqCst);
+        if tail & RESERVED == 0 {
+            return None;
+        }
+        if tail & CLOSED == 0 && self.full_at(tail & !FLAGS, *held).is_some() {
+            return Some(Err(PushError::Full));
+        }
+        Some(self.push_under_lock(turn, held, value))
+    }
+}
+
+impl<T> Buffer<T> for Ring<T> {
+    fn sole(&self) -> &Sole {
+        &self.sole
+    }
+
+    #[inline(always)]
+    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady> {
+        let tail = self.tail.load(Ordering::Acquire);
+        let place = self.slots.place(tail);
+        // If the tail has a flag, no stamp is like it: the slot at the tail is not filled.
+        if place.stamp() != tail {
+            let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
+            return Err(if is_full { NotReady::Wait } else { NotReady::Unknown });
+        }
+        take(&turn, &self.tail, &place).map_err(|_| NotReady::Unknown)?;
+        // SAFETY: just taken.
+        unsafe { place.fill(value) };
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn pop_in_turn(&self, turn: impl Turn, value: &mut MaybeUninit<T>) -> Result<(), NotReady> {
+        let head = self.head.load(Ordering::Acquire);
+        let place = self.slots.place(head);
+        if place.stamp() != head | FILLED {
+            let is_empty = self.tail.load(Ordering::SeqCst) & !RESERVED == head;
+            return Err(if is_empty { NotReady::Wait } else { NotReady::Unknown });
+        }
+        take(&turn, &self.head, &place).map_err(|_| NotReady::Unknown)?;
+        // SAFETY: just taken, and filled.
+        unsafe { place.empty(value) };
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError> {
+        let entry = self.sole.enter();
+        let mut patience = Backoff::new();
+        let mut tail = self.tail.load(Ordering::Acquire);
+        loop {
+            if tail & CLOSED != 0 {
+                return Err(PushError::Closed);
+            }
+            if tail & RESERVED != 0 {
+                if let Some(pushed) = self.push_beside_permits(&entry, value) {
+                    return pushed;
+                }
+                tail = self.tail.load(Ordering::Acquire);
+                continue;
+            }
+            let place = self.slots.place(tail);
+            if place.stamp() == tail {
+                match take(&entry, &self.tail, &place) {
+                    Ok(()) => {
+                        // SAFETY: just taken.
+                        unsafe { place.fill(value) };
+                        return Ok(());
+                    }
+                    Err(now) => {
+                        tail = now;
+                        patience.lost();
+                    }
+                }
+            } else {
+                if self.full_at(tail, 0).is_some() {
+                    return Err(PushError::Full);
+                }
+                patience.wait();
+                tail = self.tail.load(Ordering::Acquire);
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn pop_slowly(&self, value: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        let entry = self.sole.enter();
+        let mut head = self.head.load(Ordering::Acquire);
+        let mut patience = Backoff::new();
+        loop {
+            let place = self.slots.place(head);
+            if place.stamp() == head | FILLED {
+                match take(&entry, &self.head, &place) {
+                    Ok(()) => {
+                        // SAFETY: just taken, and filled.
+                        unsafe { place.empty(value) };
+                        return Ok(());
+                    }
+                    Err(now) => {
+                        head = now;
+                        patience.lost();
+                    }
+                }
+            } else {
+                let tail = self.tail.load(Ordering::SeqCst);
+                if tail & !FLAGS == head {
+                    return Err(if tail & CLOSED == 0 {
+                        TryRecvError::Empty
+                    } else {
+                        TryRecvError::Disconnected
+                    });
+                }
+                patience.wait();
+                head = self.head.load(Ordering::Acquire);
+            }
+        }
+    }
+
+    fn full(&self) -> Option<usize> {
+        let _entry = self.sole.enter();
+        // Room comes of two things only: the head moves, or a permit is given up. Both only count up; and this is read
+        // first, so that what is given up from here on changes what the next look finds.
+        let given_up = self.given_up.load(Ordering::SeqCst);
+        let tail = self.tail.load(Ordering::SeqCst);
+        let head =
+            if tail & FLAGS == 0 { self.full_at(tail, 0)? } else { self.full_beside_permits()? };
+        Some(head.wrapping_add(given_up))
+    }
+
+    fn empty(&self) -> Option<usize> {
+        let _entry = self.sole.enter();
+        // The head was read first, so if they are equal the ring was empty when the tail was read. As long as the tail
+        // stays no value has come.
+        let head = self.head.load(Ordering::SeqCst);
+        let tail = self.tail.load(Ordering::SeqCst);
+        (tail & !RESERVED == head).then_some(head)
+    }
+
+    fn close(&self) -> bool {
+        let _entry = self.sole.enter();
+        self.tail.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
+    }
+
+    fn len(&self) -> usize {
+        loop {
+            let tail = self.tail.load(Ordering::SeqCst) & !FLAGS;
+            let head = self.head.load(Ordering::SeqCst);
+            // Both of one moment, if the tail has not moved meanwhile.
+            if self.tail.load(Ordering::SeqCst) & !FLAGS == tail {
+                return self.slots.between(head, tail);
+            }
+        }
+    }
+
+    fn capacity(&self) -> Option<usize> {
+        Some(self.slots.len())
+    }
+}
+
+impl<T> Drop for Ring<T> {
+    /// If a value panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
+    fn drop(&mut self) {
+        let tail = self.tail.load(Ordering::Relaxed) & !FLAGS;
+        let mut head = self.head.load(Ordering::Relaxed);
+        while head != tail {
+            let place = self.slots.place(head);
+            debug_assert_eq!(place.stamp(), head | FILLED, "all that was taken was filled");
+            // SAFETY: nobody else is left, so each slot from head to tail was filled, and each is passed once.
+            unsafe { place.drop_value() };
+            head = place.next();
+        }
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::util::sole::Entry;
+    use crate::wait::list::sequentially_consistent;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    impl<T> Ring<T> {
+        /// One that is used by several OS threads, so that what they do at once is seen too.
+        pub(crate) fn shared(cap: usize) -> Self {
+            let mut ring = Self::new(cap);
+            ring.sole = Sole::shared();
+            ring
+        }
+    }
+
+    fn push(ring: &Ring<usize>, value: usize) -> bool {
+        ring.try_push(&mut Some(value)).is_ok()
+    }
+
+    fn pop(ring: &Ring<usize>) -> Option<usize> {
+        let mut place = MaybeUninit::uninit();
+        let popped = ring.pop_at_once(&mut place).is_ok() || ring.pop_slowly(&mut place).is_ok();
+        // SAFETY: written by the pop.
+        popped.then(|| unsafe { place.assume_init() })
+    }
+
+    /// Two send into one place, one receives: what was sent comes out or is still in.
+    #[test]
+    fn values_are_neither_lost_nor_doubled() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::new(1));
+            let senders = [1, 2].map(|value| {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || push(&ring, value).then_some(value))
+            });
+            let mut out: Vec<usize> = pop(&ring).into_iter().collect();
+            let mut sent: Vec<usize> =
+                senders.into_iter().filter_map(|sender| sender.join().unwrap()).collect();
+            out.extend(std::iter::from_fn(|| pop(&ring)));
+            (out.sort(), sent.sort());
+            assert_eq!(out, sent);
+            assert!(!sent.is_empty(), "a place, and nobody got it");
+        });
+    }
+
+    /// A permit in one of two places, filled or given up, beside a sender: values and permits are never more than the
+    /// places, and whoever finds no room finds it when the other is through.
+    fn a_permit_beside_a_sender(fills: bool) {
+        loom::model(move || {
+            let ring = Arc::new(Ring::shared(2));
+            assert!(push(&ring, 1));
+            let permit = ring.reserve().ok().unwrap();
+            let sender = {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || push(&ring, 2))
+            };
+            if fills {
+                assert_eq!(ring.fill(permit, &mut Some(3)), Ok(()));
+            } else {
+                ring.give_up(permit);
+            }
+            let sent = sender.join().unwrap();
+            assert!(!(fills && sent), "more than there is room for");
+            assert_eq!(push(&ring, 4), !fills && !sent);
+            assert_eq!(ring.tail.load(Ordering::Relaxed) & FLAGS, 0, "nothing is reserved");
+            let rest = if fills {
+                3
+            } else if sent {
+                2
+            } else {
+                4
+            };
+            assert_eq!([pop(&ring), pop(&ring), pop(&ring)], [Some(1), Some(rest), None]);
+        });
+    }
+
+    #[test]
+    fn a_permit_that_is_filled_was_room_for_nobody_else() {
+        a_permit_beside_a_sender(true);
+    }
+
+    #[test]
+    fn a_permit_that_is_given_up_is_room() {
+        a_permit_beside_a_sender(false);
+    }
+
+    /// Two want a permit for one place.
+    #[test]
+    fn permits_are_no_more_than_the_room() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::shared(2));
+            assert!(push(&ring, 1));
+            let send = |ring: &Ring<usize>, value| {
+                ring.reserve().is_ok_and(|permit| ring.fill(permit, &mut Some(value)).is_ok())
+            };
+            let other = {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || send(&ring, 2))
+            };
+            let mine = send(&ring, 3);
+            let theirs = other.join().unwrap();
+            assert!(mine != theirs, "one place, and one has it");
+            let sent = if mine { 3 } else { 2 };
+            assert_eq!([pop(&ring), pop(&ring), pop(&ring)], [Some(1), Some(sent), None]);
+            assert_eq!(ring.full(), None);
+        });
+    }
+
+    /// A permit against the end: the value is in, or it is still the sender's.
+    #[test]
+    fn a_permit_is_void_after_the_end() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::shared(1));
+            let permit = ring.reserve().ok().unwrap();
+            let closer = {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || {
+                    assert!(ring.close());
+                    pop(&ring)
+                })
+            };
+            let mut value = Some(1);
+            let filled = ring.fill(permit, &mut value);
+            assert_eq!(filled.is_err(), value.is_some());
+            let out = closer.join().unwrap().or_else(|| pop(&ring));
+            assert_eq!(out.is_some(), filled.is_ok());
+            assert_eq!(pop(&ring), None);
+        });
+    }
+
+    /// One that is alone sends without a fence; another is about to sleep. (Compare `a_receiver_that_sleeps_…`.)
+    #[test]
+    fn one_that_comes_to_sleep_sees_what_was_sent_alone() {
+        loom::model(|| {
+            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
+            let (ring, waiting) = &*world;
+            assert!(push(ring, 1));
+            assert_eq!(pop(ring), Some(1));
+            let receiver = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, waiting) = &*world;
+                    waiting.store(1, Ordering::Relaxed);
+                    fence(Ordering::SeqCst);
+                    ring.empty().is_some()
+                })
+            };
+            let value = &mut Some(2);
+            let alone = match ring.sole.enter() {
+                Entry::Alone(turn) => ring.push_in_turn(turn, value).map(|()| true),
+                Entry::Among(turn) => ring.push_in_turn(turn, value).map(|()| false),
+            };
+            if !alone.expect("there is room, and nobody else sends") {
+                sequentially_consistent();
+            }
+            let seen = waiting.load(Ordering::SeqCst) > 0;
+            assert!(seen || !receiver.join().unwrap(), "asleep, and nobody knows");
+            assert_eq!(pop(ring), Some(2));
+        });
+    }
+
+    /// Closing against sending: a value that went in comes out before the news.
+    #[test]
+    fn nothing_is_sent_after_the_end() {
+        loom::model(|| {
+            let ring = Arc::new(Ring::shared(2));
+            let sender = {
+                let ring = Arc::clone(&ring);
+                thread::spawn(move || push(&ring, 1))
+            };
+            ring.close();
+            let mut place = MaybeUninit::uninit();
+            let mut out = 0;
+            loop {
+                match ring.pop_slowly(&mut place) {
+                    Ok(()) => out += 1,
+                    Err(TryRecvError::Disconnected) => break,
+                    Err(TryRecvError::Empty) => unreachable!("closed"),
+                }
+            }
+            assert_eq!(out, usize::from(sender.join().unwrap()));
+        });
+    }
+}

@@ -1,0 +1,340 @@
+//! Channels with a buffer, bounded or not: a lock-free queue, and two lists of waiting threads.
+//!
+//! A wake only says "look again": values are not handed to a waiter, so the thread that looks first gets them,
+//! and a waiter that was woken in vain waits again.
+//!
+//! Why no wake is lost: a receiver enters the wait list, fences, and looks at the buffer once more
+//! before it sleeps; a sender puts its value in and looks at the list, both with sequentially consistent
+//! operations. Or the sender is alone (`sole.rs`): then the receiver's second look comes to the buffer, and
+//! finds all that was done alone. So one of them sees the other. Each value wakes one receiver at most, and a
+//! woken receiver always looks at the buffer before it gives up, a woken select at this one before all others:
+//! so a value cannot sit there while the receiver that was woken for it leaves. The same holds with the roles
+//! exchanged, where what a sender waits for is room: a value taken out makes room, and so does a permit given up.
+
+use std::mem::{self, MaybeUninit};
+use std::panic::Location;
+use std::time::Instant;
+
+use crossbeam_channel::{RecvTimeoutError, TryRecvError};
+use crossbeam_utils::CachePadded;
+
+use crate::channel::flavors::array::{Permit, Ring};
+use crate::channel::flavors::buffer::{Buffer, NotReady, PushError};
+use crate::channel::flavors::list::List;
+use crate::task::wait_info::Reason;
+use crate::wait::list::WaitList;
+use crate::wait::park::Retry;
+use crate::wait::queue::DISCONNECTED;
+
+/// What the two ends of a channel share.
+pub(crate) struct Buffered<T, B: Buffer<T>> {
+    buffer: B,
+    pub(crate) receivers: CachePadded<WaitList>,
+    pub(crate) senders: CachePadded<WaitList>,
+    _values: std::marker::PhantomData<T>,
+}
+
+impl<T, B: Buffer<T>> Buffered<T, B> {
+    pub(crate) fn new(buffer: B) -> Self {
+        Self {
+            buffer,
+            receivers: CachePadded::new(WaitList::new()),
+            senders: CachePadded::new(WaitList::new()),
+            _values: std::marker::PhantomData,
+        }
+    }
+
+    /// Sends if that takes a few instructions. A value that is not sent stays where it is.
+    #[inline(always)]
+    pub(crate) fn send_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
+        self.buffer.push_at_once(value)?;
+        self.receivers.notify_one();
+        Ok(())
+    }
+
+    /// Receives if that takes a few instructions.
+    #[inline(always)]
+    pub(crate) fn recv_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
+        self.buffer.pop_at_once(place)?;
+        self.senders.notify_one();
+        Ok(())
+    }
+
+    /// Sends without blocking. A value that is not sent stays where it is.
+    pub(crate) fn try_send(&self, value: &mut Option<T>) -> Result<(), PushError> {
+        self.buffer.try_push(value)?;
+        self.receivers.notify_one();
+        Ok(())
+    }
+
+    /// Sends what [`Buffered::send_at_once`] has not. Full if the time is over. A value that is not sent stays where it
+    /// is.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn send_slowly(
+        &self,
+        value: &mut Option<T>,
+        not_ready: NotReady,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<(), PushError> {
+        let mut sent = match not_ready {
+            NotReady::Wait => Err(PushError::Full),
+            NotReady::Unknown => {
+                self.buffer.push_slowly(value).inspect(|()| self.receivers.notify_one())
+            }
+        };
+        let mut retry = None;
+        while sent == Err(PushError::Full) && deadline.is_none_or(|at| Instant::now() < at) {
+            if !retry.get_or_insert_with(Retry::new).again() {
+                self.senders.wait(|| self.buffer.full().is_none(), Reason::Send, deadline, site);
+                retry = None;
+            }
+            sent = self.try_send(value);
+        }
+        sent
+    }
+
+    /// Receives without blocking.
+    pub(crate) fn try_recv(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        self.recv_at_once(place).or_else(|_| self.try_recv_slowly(place))
+    }
+
+    fn try_recv_slowly(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+        self.buffer.pop_slowly(place).inspect(|()| self.senders.notify_one())
+    }
+
+    /// Receives what [`Buffered::recv_at_once`] has not.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn recv_slowly(
+        &self,
+        place: &mut MaybeUninit<T>,
+        not_ready: NotReady,
+        deadline: Option<Instant>,
+        site: &'static Location<'static>,
+    ) -> Result<(), RecvTimeoutError> {
+        let mut received = match not_ready {
+            NotReady::Wait => Err(TryRecvError::Empty),
+            NotReady::Unknown => self.try_recv_slowly(place),
+        };
+        let mut retry = None;
+        loop {
+            match received {
+                Ok(()) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(RecvTimeoutError::Disconnected),
+                Err(TryRecvError::Empty) => {}
+            }
+            if deadline.is_some_and(|at| Instant::now() >= at) {
+                return Err(RecvTimeoutError::Timeout);
+            }
+            if !retry.get_or_insert_with(Retry::new).again() {
+                self.receivers.wait(|| self.buffer.empty().is_none(), Reason::Recv, deadline, site);
+                retry = None;
+            }
+            received = self.try_recv(place);
+        }
+    }
+
+    /// See [`Buffer::empty`].
+    pub(crate) fn empty(&self) -> Option<usize> {
+        self.buffer.empty()
+    }
+
+    /// See [`Buffer::full`].
+    pub(crate) fn full(&self) -> Option<usize> {
+        self.buffer.full()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    pub(crate) fn capacity(&self) -> Option<usize> {
+        self.buffer.capacity()
+    }
+
+    /// Nothing more is sent. Returns `true` to the first caller.
+    pub(crate) fn close(&self) -> bool {
+        let first = self.buffer.close();
+        if first {
+            self.receivers.notify_all(DISCONNECTED);
+            self.senders.notify_all(DISCONNECTED);
+        }
+        first
+    }
+
+    /// The last receiver is gone, and with it the values that nobody can receive. (Nothing comes after them: the channel
+    /// is closed first, and permits are void then.)
+    ///
+    /// If one panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
+    pub(crate) fn disconnect_receivers(&self) {
+        struct LeakRest<'a, T, B: Buffer<T>>(&'a Buffered<T, B>);
+        impl<T, B: Buffer<T>> Drop for LeakRest<'_, T, B> {
+            fn drop(&mut self) {
+                let mut place = MaybeUninit::uninit();
+                while self.0.buffer.pop_slowly(&mut place).is_ok() {}
+            }
+        }
+        self.close();
+        let leak_rest = LeakRest(self);
+        let mut place = MaybeUninit::uninit();
+        while self.buffer.pop_slowly(&mut place).is_ok() {
+            // SAFETY: just written.
+            unsafe { place.assume_init_drop() };
+        }
+        mem::forget(leak_rest);
+    }
+}
+
+/// What a select does with a bounded channel that it sends to: it chooses before it has the value.
+impl<T> Buffered<T, Ring<T>> {
+    /// Takes a permit for a value that comes later.
+    pub(crate) fn reserve(&self) -> Result<Permit, PushError> {
+        self.buffer.reserve()
+    }
+
+    /// Sends by a permit. Fails if the channel is closed; then the value stays where it is.
+    pub(crate) fn fill(&self, permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
+        self.buffer.fill(permit, value)?;
+        self.receivers.notify_one();
+        Ok(())
+    }
+
+    /// Gives a permit back, for another sender.
+    pub(crate) fn give_up(&self, permit: Permit) {
+        self.buffer.give_up(permit);
+        self.senders.notify_one();
+    }
+}
+
+/// The unbounded one never keeps a sender waiting.
+pub(crate) type Unbounded<T> = Buffered<T, List<T>>;
+pub(crate) type Bounded<T> = Buffered<T, Ring<T>>;
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::loom::{AtomicUsize, Ordering, fence};
+    use crate::wait::list::sequentially_consistent;
+    use loom::sync::Arc;
+    use loom::thread;
+
+    fn channel(cap: usize) -> Arc<Bounded<usize>> {
+        Arc::new(Buffered::new(Ring::shared(cap)))
+    }
+
+    #[track_caller]
+    fn send(channel: &Bounded<usize>, value: usize) -> Result<(), PushError> {
+        channel.send_slowly(&mut Some(value), NotReady::Unknown, None, Location::caller())
+    }
+
+    #[track_caller]
+    fn recv(channel: &Bounded<usize>) -> Result<usize, RecvTimeoutError> {
+        let mut place = MaybeUninit::uninit();
+        channel.recv_slowly(&mut place, NotReady::Unknown, None, Location::caller())?;
+        // SAFETY: written by the receive.
+        Ok(unsafe { place.assume_init() })
+    }
+
+    /// The receiver counts itself, fences and looks; the sender puts its value in and looks at the count.
+    #[test]
+    fn a_receiver_that_sleeps_is_seen_by_the_sender() {
+        loom::model(|| {
+            let world = Arc::new((Ring::shared(1), AtomicUsize::new(0)));
+            let sender = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || {
+                    let (ring, waiting) = &*world;
+                    assert!(ring.try_push(&mut Some(1)).is_ok());
+                    sequentially_consistent();
+                    waiting.load(Ordering::SeqCst) > 0
+                })
+            };
+            let (ring, waiting) = &*world;
+            waiting.store(1, Ordering::Relaxed);
+            fence(Ordering::SeqCst);
+            let sleeps = ring.empty().is_some();
+            assert!(sender.join().unwrap() || !sleeps, "asleep, and nobody knows");
+        });
+    }
+
+    // The rest with all that there is: the buffer, the lists, and threads that sleep. Loom reports a deadlock if one is
+    // not woken.
+
+    #[test]
+    fn a_receiver_wakes_for_a_value() {
+        loom::model(|| {
+            let channel = channel(1);
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 1))
+            };
+            assert_eq!(recv(&channel), Ok(1));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
+    }
+
+    #[test]
+    fn a_sender_wakes_for_a_permit_that_is_given_up() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 1))
+            };
+            channel.give_up(permit);
+            assert_eq!(sender.join().unwrap(), Ok(()));
+            assert_eq!(channel.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_sender_wakes_when_what_a_permit_sent_is_received() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 2))
+            };
+            assert_eq!(channel.fill(permit, &mut Some(1)), Ok(()));
+            assert_eq!(recv(&channel), Ok(1));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+            assert_eq!(channel.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_receiver_wakes_for_what_a_permit_sent() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let receiver = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || recv(&channel))
+            };
+            assert_eq!(channel.fill(permit, &mut Some(1)), Ok(()));
+            assert_eq!(receiver.join().unwrap(), Ok(1));
+        });
+    }
+
+    #[test]
+    fn all_wake_at_the_end() {
+        loom::model(|| {
+            let channel = channel(1);
+            let permit = channel.reserve().ok().unwrap();
+            let sender = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || send(&channel, 1))
+            };
+            let receiver = {
+                let channel = Arc::clone(&channel);
+                thread::spawn(move || recv(&channel))
+            };
+            assert!(channel.close());
+            assert_eq!(sender.join().unwrap(), Err(PushError::Closed));
+            assert_eq!(receiver.join().unwrap(), Err(RecvTimeoutError::Disconnected));
+            assert_eq!(channel.fill(permit, &mut Some(2)), Err(PushError::Closed));
+        });
+    }
+}

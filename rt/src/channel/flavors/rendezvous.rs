@@ -1,0 +1,348 @@
+//! Where a send and a receive meet: those who wait, and how two of them pair up.
+//!
+//! Invariants:
+//! - Of the two queues at most one holds threads that still wait, but for those of one select, which
+//!   does not meet itself: whoever comes second pairs up instead of queueing.
+//! - A node's packet is a place of its owner: empty for a receiver, filled for a sender, null for a
+//!   select that sends and has no value yet. While the node is queued or just popped, only the holder of
+//!   the lock touches it.
+//! - A partner is claimed under the lock, *after* its packet was filled or read: a claim may let it run
+//!   at once. If the claim fails the partner has timed out, or was selected elsewhere, and the copy made
+//!   is forgotten, so that one of the two copies of the value lives on in every case.
+//! - Where one of the two is a select that sends, it makes a [promise](crate::channel::promise): the other is claimed with
+//!   `PROMISED`, and waits for the value with its place.
+//! - A thread that cannot wait, because it is in `no_switch`, is not promised anything: it panics before it has claimed
+//!   a partner.
+
+use std::panic::Location;
+use std::ptr::NonNull;
+
+use crate::channel::flavors::promise::{Promised, Promiser, promise};
+use crate::runtime::{context, handle};
+use crate::task::header::{Waiter, Wake};
+use crate::util::sole::SoleLock;
+use crate::util::spin_lock::SpinGuard;
+use crate::wait::no_switch::Violation;
+use crate::wait::park::cannot_wait;
+use crate::wait::queue::{DISCONNECTED, Node, PROMISED, Queue, WOKEN};
+
+/// The meeting place of one channel. It knows nothing of the values' type but while two pair up.
+pub(crate) struct Rendezvous {
+    meeting: SoleLock<Meeting>,
+}
+
+/// Those who wait for a partner. Both queues come right behind the lock.
+#[repr(C)]
+pub(crate) struct Meeting {
+    senders: Queue,
+    receivers: Queue,
+    pub(crate) disconnected: bool,
+    /// Selects that only want to know when a sender comes.
+    sender_watchers: Queue,
+    /// And when a receiver comes.
+    receiver_watchers: Queue,
+    /// How many nodes have entered the queue of senders so far, and that of receivers.
+    entered: [usize; 2],
+}
+
+/// What a receiver found.
+pub(crate) enum Taken {
+    /// The value is in its place, and this sender is to be woken.
+    Value(Wake),
+    /// The value comes later, from this sender.
+    Promise(Promised, Wake),
+    Nobody,
+    /// It comes later, and the receiver cannot wait.
+    Forbidden(Violation),
+}
+
+/// Whom a select finds at a rendezvous.
+pub(crate) enum Meet<'a> {
+    /// Somebody who waits, or who waited and has left since.
+    Partner(SpinGuard<'a, Meeting>),
+    Nobody(SpinGuard<'a, Meeting>),
+    Disconnected,
+}
+
+/// Which queue a node waits in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Senders,
+    Receivers,
+}
+
+impl Side {
+    fn other(self) -> Self {
+        match self {
+            Self::Senders => Self::Receivers,
+            Self::Receivers => Self::Senders,
+        }
+    }
+}
+
+impl Meeting {
+    fn queue(&mut self, side: Side) -> &mut Queue {
+        match side {
+            Side::Senders => &mut self.senders,
+            Side::Receivers => &mut self.receivers,
+        }
+    }
+
+    fn watchers_of(&mut self, side: Side) -> &mut Queue {
+        match side {
+            Side::Senders => &mut self.sender_watchers,
+            Side::Receivers => &mut self.receiver_watchers,
+        }
+    }
+
+    /// Ends the waits of some who wait, of whatever kind: of none only if nobody does.
+    fn disconnect_some(&mut self) -> Vec<Wake> {
+        let queues = [
+            &mut self.senders,
+            &mut self.receivers,
+            &mut self.sender_watchers,
+            &mut self.receiver_watchers,
+        ];
+        let mut all = usize::MAX;
+        queues.into_iter().flat_map(|queue| queue.claim_some(DISCONNECTED, &mut all)).collect()
+    }
+
+    /// RunQueue a node, and tells those who watch for it.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::push`].
+    #[inline(always)]
+    pub(crate) unsafe fn enter(&mut self, side: Side, node: NonNull<Node>) {
+        self.entered[side as usize] = self.entered[side as usize].wrapping_add(1);
+        // SAFETY: the caller's.
+        unsafe { self.queue(side).push(node) };
+        if self.watchers_of(side).len() > 0 {
+            // With the lock held: rare, and waking does not come back here.
+            self.watchers_of(side).claim_all(WOKEN).into_iter().for_each(handle::wake);
+        }
+    }
+
+    /// Hands the value to a waiting receiver; without one it stays where it is.
+    #[inline]
+    pub(crate) fn give<T>(&mut self, value: &mut Option<T>) -> Option<Wake> {
+        let from: *const T = value.as_ref()?;
+        while let Some(node) = self.receivers.pop() {
+            // SAFETY: just popped under the lock. Its packet is the empty place of a receiver of this
+            // channel, so of type T, and ours until the claim. After a successful claim the copy is
+            // the value and ours is forgotten; after a failed one it is the other way around.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from, node.as_ref().packet().cast::<T>(), 1);
+                if let wake @ Some(_) = node.as_ref().claim(WOKEN) {
+                    std::ptr::write(value, None);
+                    return wake;
+                }
+            }
+        }
+        None
+    }
+
+    /// Takes the value of a waiting sender to `place`, or its promise of a value that goes there.
+    ///
+    /// # Safety
+    ///
+    /// The channel is one of `T`; the place is valid for writes, and stays until a promise is dropped, or has moved to
+    /// another.
+    #[inline(always)]
+    pub(crate) unsafe fn take<T>(
+        &mut self,
+        place: *mut T,
+        site: &'static Location<'static>,
+    ) -> Taken {
+        while let Some(node) = self.senders.pop() {
+            // SAFETY: as in `give`, with the filled place of a sender.
+            unsafe {
+                let from = node.as_ref().packet().cast::<T>();
+                if from.is_null() {
+                    match self.take_promise(node, place, site) {
+                        Taken::Nobody => continue,
+                        promise => return promise,
+                    }
+                }
+                std::ptr::copy_nonoverlapping(from, place, 1);
+                if let Some(wake) = node.as_ref().claim(WOKEN) {
+                    return Taken::Value(wake);
+                }
+            }
+        }
+        Taken::Nobody
+    }
+
+    /// [`Meeting::take`], of a select that sends.
+    ///
+    /// # Safety
+    ///
+    /// As there; and the node was just popped.
+    #[cold]
+    #[inline(never)]
+    unsafe fn take_promise<T>(
+        &mut self,
+        node: NonNull<Node>,
+        place: *mut T,
+        site: &'static Location<'static>,
+    ) -> Taken {
+        if let Some(violation) = cannot_wait(site) {
+            // SAFETY: just popped, so it is in no queue, and its owner has not left it.
+            unsafe { self.senders.push_front(node) };
+            return Taken::Forbidden(violation);
+        }
+        // SAFETY: just popped; the place is the caller's.
+        unsafe { promised_by(node, place) }
+            .map_or(Taken::Nobody, |(promised, wake)| Taken::Promise(promised, wake))
+    }
+
+    /// Promises a waiting receiver a value.
+    pub(crate) fn promise(&mut self) -> Option<(Promiser, Wake)> {
+        while let Some(node) = self.receivers.pop() {
+            // SAFETY: just popped under the lock.
+            if let promised @ Some(_) = unsafe { promise_to(node) } {
+                return promised;
+            }
+        }
+        None
+    }
+}
+
+/// Claims the node of a select that sends, which promises the caller a value for `place`.
+///
+/// # Safety
+///
+/// The node was just popped under the lock, from a queue of a channel of `T`. The place is as [`promise`] asks.
+unsafe fn promised_by<T>(mut node: NonNull<Node>, place: *mut T) -> Option<(Promised, Wake)> {
+    // SAFETY: the caller's: the node is ours until the claim. If that fails nobody takes the promise out of it.
+    unsafe {
+        let (promiser, promised) = promise(place.cast(), node.as_ref().task(), context::running());
+        let raw = promiser.into_raw();
+        node.as_mut().set_promise(raw);
+        match node.as_ref().claim(PROMISED) {
+            Some(wake) => Some((promised, wake)),
+            None => {
+                drop(Promiser::from_raw(raw));
+                None
+            }
+        }
+    }
+}
+
+/// Claims the node of a receiver, and promises it a value.
+///
+/// # Safety
+///
+/// The node was just popped under the lock, from a queue of receivers.
+#[cold]
+unsafe fn promise_to(mut node: NonNull<Node>) -> Option<(Promiser, Wake)> {
+    // SAFETY: as in `promised_by`. The place is that of the receiver, which stays in its frame as long as it has the promise
+    // and has not moved its place, if it is claimed; and if not, until we have let go of the lock.
+    unsafe {
+        let (promiser, promised) =
+            promise(node.as_ref().packet(), context::running(), node.as_ref().task());
+        let raw = promised.into_raw();
+        node.as_mut().set_promise(raw);
+        match node.as_ref().claim(PROMISED) {
+            Some(wake) => Some((promiser, wake)),
+            None => {
+                drop(Promised::from_raw(raw));
+                None
+            }
+        }
+    }
+}
+
+impl Rendezvous {
+    pub(crate) fn new() -> Self {
+        Self {
+            meeting: SoleLock::new(Meeting {
+                senders: Queue::new(),
+                receivers: Queue::new(),
+                disconnected: false,
+                sender_watchers: Queue::new(),
+                receiver_watchers: Queue::new(),
+                entered: [0; 2],
+            }),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> SpinGuard<'_, Meeting> {
+        self.meeting.lock()
+    }
+
+    /// One side is gone, or says that it is enough: true for the first to say so.
+    pub(crate) fn close(&self) -> bool {
+        let mut meeting = self.lock();
+        if std::mem::replace(&mut meeting.disconnected, true) {
+            return false;
+        }
+        drop(meeting);
+        // Nobody comes any more: who does sees that it is disconnected.
+        loop {
+            let wakes = self.lock().disconnect_some();
+            if wakes.is_empty() {
+                return true;
+            }
+            handle::wake_many(wakes);
+        }
+    }
+
+    /// Looks for a partner for one of `side`, other than `me`.
+    #[inline]
+    pub(crate) fn meet(&self, side: Side, me: Option<Waiter>) -> Meet<'_> {
+        let mut meeting = self.lock();
+        let partners = meeting.queue(side.other());
+        if partners.len() > 0 && me.is_none_or(|me| partners.has_other_than(me)) {
+            Meet::Partner(meeting)
+        } else if meeting.disconnected {
+            Meet::Disconnected
+        } else {
+            Meet::Nobody(meeting)
+        }
+    }
+
+    /// Takes a node out, if it is still in.
+    ///
+    /// # Safety
+    ///
+    /// The node was in this queue or in none, and is alive.
+    pub(crate) unsafe fn leave(&self, side: Side, node: NonNull<Node>) {
+        // SAFETY: the caller's.
+        unsafe { self.lock().queue(side).remove(node) };
+    }
+
+    /// `None` if one of `side` would find a partner, or none will come any more. Else a version: as long as there is no
+    /// partner and this does not change, there has been none in between.
+    pub(crate) fn nobody_for(&self, side: Side) -> Option<usize> {
+        let mut meeting = self.lock();
+        let nobody = !meeting.disconnected && meeting.queue(side.other()).first().is_none();
+        nobody.then(|| meeting.entered[side.other() as usize])
+    }
+
+    /// RunQueue a node of one of `side` to be woken when a partner waits: true if one does, or none will.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Queue::push`].
+    pub(crate) unsafe fn watch(&self, side: Side, node: NonNull<Node>) -> bool {
+        let mut meeting = self.lock();
+        if meeting.disconnected || meeting.queue(side.other()).len() > 0 {
+            return true;
+        }
+        // SAFETY: the caller's.
+        unsafe { meeting.watchers_of(side.other()).push(node) };
+        false
+    }
+
+    /// Takes a watcher out, if it is still in.
+    ///
+    /// # Safety
+    ///
+    /// The node was watching for the same side or for none, and is alive.
+    pub(crate) unsafe fn unwatch(&self, side: Side, node: NonNull<Node>) {
+        // SAFETY: the caller's.
+        unsafe { self.lock().watchers_of(side.other()).remove(node) };
+    }
+}

@@ -1,0 +1,37 @@
+//! TODO
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::thread;
+
+use crate::diagnostics::dump::Quoted;
+use crate::diagnostics::snapshot::Snapshot;
+use crate::runtime::config::Leaks;
+use crate::runtime::shared::Shared;
+
+/// Says who is left, now that nothing runs any more.
+pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
+    if leaks == Leaks::Ignore || shared.pool.outstanding() == 0 {
+        return;
+    }
+    let this = std::slice::from_ref(shared);
+    let census = match leaks {
+        Leaks::Panic => Snapshot::take(this),
+        _ => Snapshot::take_briefly(this),
+    };
+    let mut dump = census.into_dump();
+    let dump = dump.runtimes.pop().expect("one scheduler, one dump");
+    let count = dump.threads.len();
+    if count == 0 {
+        return;
+    }
+    let what = format!(
+        "runtime {} was dropped before {count} of its green threads had ended",
+        Quoted(&dump.name)
+    );
+    // Nothing can be done if nobody reads it, and a drop should not panic for that.
+    let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());
+    if leaks == Leaks::Panic && !thread::panicking() {
+        panic!("{what} (stderr says which)");
+    }
+}

@@ -1,0 +1,43 @@
+//! TODO
+
+use std::collections::VecDeque;
+
+use crate::task::header::TaskRef;
+use crate::task::stack_job::StackJobRef;
+
+/// Tasks that the owner keeps for itself as long as nobody is hungry; see `queues`.
+#[derive(Debug)]
+pub(crate) struct Private {
+    /// The task just woken, to run next.
+    pub(crate) handoff: Option<TaskRef>,
+    pub(crate) forks: VecDeque<TaskRef>,
+    pub(crate) ready: VecDeque<TaskRef>,
+    /// Ready tasks that the owner has taken back from a crowd of exposed ones: older than all others.
+    pub(crate) front: VecDeque<TaskRef>,
+    /// Some were taken out by another: the owner was stuck.
+    pub(crate) rescued: bool,
+}
+
+impl Private {
+    /// How many tasks there are.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.handoff.is_some()) + self.forks.len() + self.front.len() + self.ready.len()
+    }
+}
+
+/// What the running task has deferred; see `halves`.
+#[derive(Debug)]
+pub(crate) struct Halves {
+    /// The oldest first.
+    pub(crate) list: VecDeque<StackJobRef>,
+    /// As in [`Private`].
+    pub(crate) rescued: bool,
+}
+
+/// What another thread takes out of a stuck worker's private queues.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rescue {
+    /// The hand-off, else the oldest continuation, else half of the ready tasks.
+    Some,
+    All,
+}

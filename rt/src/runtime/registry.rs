@@ -1,0 +1,27 @@
+//! The schedulers that there are, for dumps of all of them.
+//!
+//! The only thing that two runtimes share, and they do not notice: each enters itself when it starts and leaves
+//! when it stops.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use crate::runtime::shared::Shared;
+
+static LIVE: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+fn live() -> MutexGuard<'static, Vec<Weak<Shared>>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The schedulers that have started and not stopped, the oldest first.
+pub(crate) fn live_runtimes() -> Vec<Arc<Shared>> {
+    live().iter().filter_map(Weak::upgrade).collect()
+}
+
+pub(crate) fn register(shared: &Arc<Shared>) {
+    live().push(Arc::downgrade(shared));
+}
+
+pub(crate) fn unregister(shared: &Shared) {
+    live().retain(|other| !std::ptr::eq(other.as_ptr(), shared));
+}

@@ -1,0 +1,422 @@
+//! Workers that are stuck in a task, and which of them others replace.
+//!
+//! There is no preemption: a task that blocks its OS thread, or computes, keeps its worker. If tasks wait and no worker is
+//! free for them, the monitor *covers* for one that is stuck: it counts as running no more, so that another runs in its
+//! place, and what is private to it goes to the injector. When, depends on what the stuck worker does:
+//!
+//! - If it **sleeps in the kernel** it competes for no processor. It is covered at once: when three looks have found it in
+//!   the same task. However many are covered already, one more costs an OS thread and nothing else.
+//! - If it **computes** it is covered when it has used [`COVER_AFTER`] of processor time.
+//! - If it computes and is a **newcomer**, which runs in the place of another that computes, it is covered as soon as it has
+//!   had its share of the processors ([`Patience::share`]), and [`HELPERS`] run in its place. So whatever waits behind tasks
+//!   that compute is soon among those that run, and the kernel, which does preempt, divides the processors. They may wait for it.
+//!
+//! The share grows with those that compute, so that a batch of endless computations becomes many OS threads ever more
+//! slowly. And where one of those that compute comes back while others wait, there are no newcomers for some time: what
+//! waits has its turn without.
+//!
+//! While there are newcomers, it is a *stall*, more workers may run than usual: those that come are stuck again before
+//! anybody can see it.
+//!
+//! Whoever is covered without need comes back when it next picks, and one that is too many retires.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::loom::Ordering;
+use crate::runtime::handle::rescue_half;
+use crate::runtime::idle::Summon;
+use crate::runtime::queue::private::Rescue;
+use crate::runtime::remote::Remote;
+use crate::runtime::shared::Shared;
+use crate::runtime::status::{COVERED, NORMAL};
+use crate::sys::thread_state;
+use crate::util::barrier;
+
+/// How much processor time a stuck worker must have used before another runs in its place. Also how long it must have been stuck,
+/// where the system does not say what it does.
+const COVER_AFTER: Duration = Duration::from_millis(10);
+
+/// What a newcomer's share of the processors is: so much for each that computes beside it, and so much at least.
+const SHARE: Duration = Duration::from_micros(125);
+
+const LEAST_SHARE: Duration = Duration::from_micros(500);
+
+/// How many run in the place of a newcomer.
+const HELPERS: usize = 4;
+
+/// A worker is a newcomer until it has moved on so often since it last slept.
+const FIRST_MOVES: u64 = 8;
+
+/// How long a stall lasts after the last that was covered because it computed.
+const STALL: Duration = Duration::from_secs(1);
+
+/// How long there is none after one of those that compute has come back while others waited. So much longer as more compute than
+/// there are processors.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// How long a worker must have been stuck before its private tasks are given to those who have none.
+const RESCUE_AFTER: Duration = Duration::from_micros(100);
+
+/// What a look has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Look {
+    /// Nothing to do.
+    Calm,
+    /// Work waits, and no worker is free for it: the next look should be soon.
+    Watch,
+    /// Something was done.
+    Acted,
+}
+
+/// What the monitor remembers of the workers.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck {
+    workers: Vec<Seen>,
+    /// Those that are stuck now, by number.
+    stuck: Vec<usize>,
+    /// How many are covered because they compute.
+    computing: usize,
+    /// One of them has come back since the last look.
+    came_back: bool,
+    /// When one was last seen to have come back while many tasks waited.
+    progress: Option<Instant>,
+    stall: Option<Stall>,
+}
+
+/// Newcomers are stuck as well.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// How many more workers may run than usual.
+    extra: usize,
+    /// When one was last covered because it computed.
+    last: Instant,
+}
+
+/// What it remembers of one.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// How often it had moved on, at all looks since then.
+    moves: u64,
+    since: Instant,
+    sample: Option<Sample>,
+    /// How often it had moved on when it last did not run.
+    woke: u64,
+    /// It is covered because it computes.
+    computes: bool,
+}
+
+/// A stuck worker when it was first asked what it does.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Instant,
+    /// How much processor time its OS thread had used.
+    used: Duration,
+    /// How long after that to ask whether it sleeps. Doubles, since that takes long and there may be many that do not.
+    ask_after: Duration,
+}
+
+/// Why a worker is covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Sleeps,
+    Computes,
+    /// So does a newcomer.
+    ComputesToo,
+}
+
+/// How long those that compute may keep their workers.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// There is a stall, so there are newcomers.
+    stall: bool,
+    /// How many compute beside those that run, on so many processors.
+    computing: usize,
+    processors: usize,
+}
+
+impl Patience {
+    /// How much processor time a newcomer is to have.
+    fn share(self) -> Duration {
+        LEAST_SHARE.max(SHARE * self.computing as u32 / self.processors as u32)
+    }
+}
+
+impl Seen {
+    fn new(moves: u64, now: Instant) -> Self {
+        Self { moves, since: now, sample: None, woke: moves, computes: false }
+    }
+
+    /// Whether to cover for it, which is stuck. `time_used` and `is_asleep` ask the system, if it says.
+    fn judge(
+        &mut self,
+        now: Instant,
+        patience: Patience,
+        time_used: impl FnOnce() -> Option<Duration>,
+        is_asleep: impl FnOnce() -> Option<bool>,
+    ) -> Option<Why> {
+        let long = now - self.since >= COVER_AFTER;
+        let Some(used) = time_used() else { return long.then_some(Why::Sleeps) };
+        let Some(sample) = &mut self.sample else {
+            self.sample = Some(Sample { at: now, used, ask_after: Duration::ZERO });
+            return None;
+        };
+        let (time, used) = (now - sample.at, used.saturating_sub(sample.used));
+        if used < time / 2 && time >= sample.ask_after {
+            sample.ask_after = 2 * time;
+            if is_asleep().unwrap_or(long) {
+                return Some(Why::Sleeps);
+            }
+        }
+        let (enough, why) = match patience.stall && self.moves - self.woke <= FIRST_MOVES {
+            true => (patience.share(), Why::ComputesToo),
+            false => (patience.share().max(COVER_AFTER), Why::Computes),
+        };
+        (used >= enough).then_some(why)
+    }
+}
+
+impl Stuck {
+    /// Notes what each worker does.
+    pub(crate) fn observe(&mut self, shared: &Shared, now: Instant) {
+        self.computing = 0;
+        self.came_back = false;
+        self.stuck.clear();
+        for (index, remote) in shared.workers().enumerate() {
+            let (moves, state) = (remote.moves(), remote.own.status.state());
+            if index == self.workers.len() {
+                self.workers.push(Seen::new(moves, now));
+            }
+            let seen = &mut self.workers[index];
+            if seen.moves != moves {
+                self.came_back |= seen.computes;
+                *seen = Seen { woke: seen.woke, ..Seen::new(moves, now) };
+            } else if state == NORMAL {
+                self.stuck.push(index);
+            }
+            if state != NORMAL {
+                seen.woke = moves;
+            }
+            self.computing += usize::from(state == COVERED && seen.computes);
+        }
+    }
+
+    /// Looks at every worker, and does what is to be done. `can_start`: no spare was just refused.
+    pub(crate) fn look(
+        &mut self,
+        shared: &Arc<Shared>,
+        processors: usize,
+        can_start: bool,
+    ) -> Look {
+        let now = Instant::now();
+        self.observe(shared, now);
+        let mut rescued = false;
+        let mut private = false;
+        for &index in &self.stuck {
+            let remote = shared.remote(index as u32);
+            private |= remote.has_private();
+            let may = || shared.idle.has_room() && shared.rescue_pause.until(now).is_none();
+            if now - self.workers[index].since >= RESCUE_AFTER && may() {
+                rescued |= rescue(shared, remote, Rescue::Some);
+            }
+        }
+        let done = if rescued { Look::Acted } else { Look::Calm };
+        let work = shared.has_work();
+        let waits = work || private;
+        if shared.sysmon.take_progress() && self.came_back {
+            self.progress = Some(now);
+        }
+        let holds = PROGRESS * (self.computing / processors).max(1) as u32;
+        self.progress = self.progress.filter(|at| now - *at < holds);
+        let over = |stall: Stall| !waits || now - stall.last >= STALL;
+        if self.stall.is_some_and(|stall| self.progress.is_some() || over(stall)) {
+            self.set_stall(shared, None);
+        }
+        // Who searches will find it. But not soon, where many compute.
+        if !waits || self.stall.is_none() && !shared.idle.nobody_searches() {
+            return done;
+        }
+        if shared.idle.has_room() {
+            if !(work && can_start) {
+                return done;
+            }
+            let summon = shared.idle.notify_outside();
+            shared.answer(summon);
+            // A spare may not be had, so asking for one is no reason to look again at once.
+            return if matches!(summon, Summon::Worker(_)) { Look::Acted } else { done };
+        }
+        let computing = self.computing + shared.cpu_bound.running();
+        let patience = Patience { stall: self.stall.is_some(), computing, processors };
+        match self.cover(shared, now, patience) {
+            true => Look::Acted,
+            false if self.stuck.is_empty() => done,
+            false => done.max(Look::Watch),
+        }
+    }
+
+    /// Covers for those of the stuck that it is time for: whether there were any.
+    fn cover(&mut self, shared: &Arc<Shared>, now: Instant, patience: Patience) -> bool {
+        let mut covered = Vec::new();
+        let (mut computing, mut newcomers) = (0, 0);
+        for &index in &self.stuck {
+            let remote = shared.remote(index as u32);
+            let thread = remote.parker.thread_id();
+            let time_used = || thread_state::time_used(thread);
+            let seen = &mut self.workers[index];
+            let why = seen.judge(now, patience, time_used, || thread_state::is_asleep(thread));
+            if let Some(why) = why.filter(|_| begin_cover(remote)) {
+                shared.idle.block();
+                covered.push(remote);
+                seen.computes = why != Why::Sleeps;
+                computing += usize::from(seen.computes);
+                newcomers += usize::from(why == Why::ComputesToo);
+            }
+        }
+        if covered.is_empty() {
+            return false;
+        }
+        if computing > 0 && self.progress.is_none() {
+            let more = (HELPERS - 1) * newcomers;
+            let extra = self.stall.map_or(0, |stall| stall.extra) + more;
+            let extra = extra.min(shared.config.max_spares);
+            self.set_stall(shared, Some(Stall { extra, last: now }));
+        }
+        // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
+        barrier::heavy();
+        covered.iter().for_each(|remote| _ = rescue(shared, remote, Rescue::All));
+        // All at once: if each woke the next, each would first have to wait for a processor.
+        let helpers = shared.injector.len().min(HELPERS * newcomers);
+        (0..helpers).for_each(|_| shared.answer(shared.idle.notify_another()));
+        shared.answer(shared.idle.notify_outside());
+        true
+    }
+
+    /// The caller looks afterwards whether there is work for those that may run now.
+    fn set_stall(&mut self, shared: &Shared, stall: Option<Stall>) {
+        let extra = stall.map_or(0, |stall| stall.extra);
+        shared.idle.set_limit(u64::from(shared.config.workers) + extra as u64);
+        shared.sysmon.note_stall(stall.is_some());
+        self.stall = stall;
+    }
+}
+
+/// Marks a worker as covered: false if it is not stuck.
+fn begin_cover(remote: &Remote) -> bool {
+    // If it is in no task, what it runs next is not to blame for the time that it takes.
+    let used = match remote.current() {
+        None => Duration::MAX,
+        Some(_) => thread_state::time_used(remote.parker.thread_id()).unwrap_or_default(),
+    };
+    // Before: who sees that it is covered sees this.
+    remote.own.begin_cover(used);
+    remote.own.status.cover()
+}
+
+/// Gives private tasks of a stuck worker to whoever is free: whether there were some.
+fn rescue(shared: &Shared, worker: &Remote, what: Rescue) -> bool {
+    let mut tasks = worker.rescue(what);
+    let most = if what == Rescue::All { usize::MAX } else { 1 };
+    let halves = std::iter::from_fn(|| rescue_half(shared, worker));
+    tasks.extend(halves.take(most - tasks.len().min(most)));
+    let any = !tasks.is_empty();
+    if any {
+        shared.tally.moved_on.fetch_add(1, Ordering::Relaxed);
+        shared.sysmon.note_rescue(what == Rescue::Some);
+    }
+    tasks.into_iter().for_each(|task| shared.inject(task));
+    any
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    /// A worker that is looked at every so often, and stays in one task from the first look on.
+    struct Stays {
+        seen: Seen,
+        start: Instant,
+        asked: std::cell::Cell<u32>,
+    }
+
+    impl Stays {
+        /// It has moved on so often since it last slept.
+        fn new(moves: u64) -> Self {
+            let start = Instant::now();
+            Self { seen: Seen { woke: 0, ..Seen::new(moves, start) }, start, asked: 0.into() }
+        }
+
+        /// The first look at which it is covered, one each millisecond, and why. Up to each it has used a part of the time.
+        fn covered(
+            &mut self,
+            patience: Patience,
+            part: Option<f64>,
+            asleep: Option<bool>,
+        ) -> Option<(u32, Why)> {
+            (1..1000).find_map(|look| {
+                let time_used = || part.map(|part| (look * MILLI).mul_f64(part));
+                let is_asleep = || {
+                    self.asked.set(self.asked.get() + 1);
+                    asleep
+                };
+                let why =
+                    self.seen.judge(self.start + look * MILLI, patience, time_used, is_asleep);
+                why.map(|why| (look, why))
+            })
+        }
+    }
+
+    const CALM: Patience = Patience { stall: false, computing: 0, processors: 2 };
+
+    fn stall(computing: usize) -> Patience {
+        Patience { stall: true, computing, ..CALM }
+    }
+
+    #[test]
+    fn one_that_sleeps_is_covered_at_once_however_many_are() {
+        for patience in [CALM, stall(1), stall(1000)] {
+            let covered = Stays::new(20).covered(patience, Some(0.1), Some(true));
+            assert_eq!(covered, Some((2, Why::Sleeps)));
+        }
+    }
+
+    #[test]
+    fn one_that_computes_is_covered_for_processor_time() {
+        let covered = |part| Stays::new(20).covered(CALM, Some(part), Some(false));
+        assert_eq!(covered(1.0), Some((11, Why::Computes)));
+        assert_eq!(covered(0.5), Some((21, Why::Computes)));
+        assert_eq!(covered(0.1), Some((101, Why::Computes)));
+        assert_eq!(covered(0.0), None);
+    }
+
+    #[test]
+    fn in_a_stall_a_newcomer_is_covered_sooner_and_an_old_hand_is_not() {
+        let covered = |moves, patience| Stays::new(moves).covered(patience, Some(1.0), Some(false));
+        assert_eq!(covered(FIRST_MOVES, CALM), Some((11, Why::Computes)));
+        assert_eq!(covered(FIRST_MOVES, stall(1)), Some((2, Why::ComputesToo)));
+        assert_eq!(covered(FIRST_MOVES + 1, stall(1)), Some((11, Why::Computes)));
+        // The more compute, the longer each newcomer must: 64 on two processors, four milliseconds.
+        assert_eq!(covered(1, stall(64)), Some((5, Why::ComputesToo)));
+        assert_eq!(covered(1, stall(640)), Some((41, Why::ComputesToo)));
+    }
+
+    #[test]
+    fn whether_it_sleeps_is_asked_ever_more_seldom() {
+        let mut starves = Stays::new(20);
+        assert_eq!(starves.covered(CALM, Some(0.0), Some(false)), None);
+        assert!(starves.asked.get() <= 10, "{} times", starves.asked.get());
+        let mut computes = Stays::new(20);
+        computes.covered(CALM, Some(0.9), Some(true));
+        assert_eq!(computes.asked.get(), 0);
+    }
+
+    #[test]
+    fn where_the_system_does_not_say_it_is_covered_after_a_time() {
+        let covered = |part, asleep| Stays::new(20).covered(CALM, part, asleep);
+        assert_eq!(covered(None, None), Some((10, Why::Sleeps)));
+        let (look, why) = covered(Some(0.0), None).unwrap();
+        assert_eq!(why, Why::Sleeps);
+        assert!(look < 20, "look {look}");
+    }
+}

@@ -1,0 +1,190 @@
+//! The monitor: a thread that makes up for the absence of preemption (Go calls its kind `sysmon`).
+//!
+//! While any worker runs it looks at all of them now and then, and
+//! - gives what is private to a worker that is stuck to those that have no work;
+//! - lets another worker run in the place of one that has been stuck in a task for some time while
+//!   work waits, starting a spare OS thread if there is none asleep;
+//! - lets known hogs have their turns where those of others have no end;
+//! - fires timers that no worker is free to fire;
+//! - starts the spares that others ask for;
+//! - gives memory of stacks that nobody needs back to the kernel;
+//! - looks, when all is quiet, whether that is a deadlock ([`Watch`]).
+//!
+//! When all workers sleep it dozes: it looks ever less often, so that whoever is woken again soon has no
+//! system call to make for it. When nothing has run for some looks it is dormant: it sleeps without a timeout
+//! once all memory is given back, and whoever wakes up stirs it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gthread_arch::stacks::Trim;
+
+use crate::loom::{Ordering, fence};
+use crate::runtime::cpu_bound;
+use crate::runtime::handle::wake;
+use crate::runtime::shared::{Shared, Watch};
+use crate::runtime::status::NORMAL;
+use crate::runtime::sysmon::retake::{Look, Stuck};
+use crate::runtime::sysmon::spares::{reap_threads, start_spare};
+
+/// The shortest and longest time between looks. Short after something was found to do, then backing
+/// off, as Go's does. Not shorter, since each look takes a processor from whoever runs, who may have a lock.
+const MIN_INTERVAL: Duration = Duration::from_micros(100);
+
+pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(10);
+
+/// Looks at the shortest interval before it grows.
+const CALM_LOOKS: u32 = 5;
+
+/// The longest time between looks while work waits for a worker that may be stuck.
+const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
+
+/// How long it dozes when no worker runs: this at first, then twice as long each time; when that is more than
+/// `MAX_INTERVAL`, it is dormant instead. A worker that wakes up and gets stuck meanwhile is seen when the doze ends.
+const DOZE: Duration = Duration::from_millis(1);
+
+/// Between trims of the stacks. What was not needed for ten of them is given back.
+const TRIM_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Between the parts of a long trim, so that other things get done.
+const TRIM_PAUSE: Duration = Duration::from_millis(1);
+
+/// How long no worker has run, as far as the monitor has seen.
+struct Rest {
+    picks: u64,
+    doze: Duration,
+}
+
+impl Rest {
+    /// How long to doze; nothing if it is time to be dormant. Called when no worker runs, with how often
+    /// they have picked so far.
+    fn doze(&mut self, picks: u64) -> Option<Duration> {
+        if picks != self.picks {
+            *self = Self { picks, doze: DOZE };
+        }
+        let doze = self.doze;
+        if doze > MAX_INTERVAL {
+            return None;
+        }
+        self.doze *= 2;
+        Some(doze)
+    }
+}
+
+/// The monitor thread.
+pub(crate) fn run(shared: &Arc<Shared>) {
+    let sysmon = &shared.sysmon;
+    sysmon.parker.adopt();
+    let mut stuck = Stuck::default();
+    let mut interval = MIN_INTERVAL;
+    let mut calm = 0;
+    let mut trim_at = None;
+    // The last spare could not be had: until when not to ask for another.
+    let mut refused: Option<Instant> = None;
+    let mut watch = (shared.hooks.watch)();
+    let mut rest = Rest { picks: 0, doze: DOZE };
+    let mut hogs = cpu_bound::SeenLine::new();
+    while !shared.is_stopped() {
+        for _ in 0..sysmon.spares_wanted.swap(0, Ordering::SeqCst) {
+            refused = (!start_spare(shared)).then(|| Instant::now() + MAX_INTERVAL);
+        }
+        shared.advance_clock();
+        shared.fire_late_timers(wake);
+        trim_at = trim(shared, trim_at);
+        if shared.is_quiet() {
+            let doze = rest.doze(shared.picks()).or(refused.map(|_| MAX_INTERVAL));
+            sleep_while_quiet(shared, doze, &mut trim_at, &mut watch);
+            refused = refused.filter(|_| retry_spare(shared));
+            stuck.observe(shared, Instant::now());
+            interval = MIN_INTERVAL;
+            calm = 0;
+            continue;
+        }
+        // Whatever runs leaves stacks behind.
+        trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
+        let let_in = hogs.look(&shared.cpu_bound, sysmon.processors);
+        let_in.into_iter().for_each(|hog| shared.inject(hog));
+        refused = refused.filter(|until| Instant::now() < *until);
+        let look = stuck.look(shared, sysmon.processors, refused.is_none());
+        if look == Look::Acted {
+            interval = MIN_INTERVAL;
+            calm = 0;
+        } else if calm < CALM_LOOKS {
+            calm += 1;
+        } else {
+            interval = (interval * 2).min(MAX_INTERVAL);
+        }
+        let hungry = urge_workers(shared)
+            || look == Look::Watch
+            || shared.idle.has_room() && shared.has_private();
+        let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
+        let now = Instant::now();
+        let until = shared.watch_timers(Some(now + interval.min(longest)));
+        // Timers that are late already, more than one batch, are no reason to be at it all the time.
+        sysmon.parker.park(until.map(|until| until.max(now + MIN_INTERVAL)));
+        shared.stop_watching();
+        reap_threads(shared);
+    }
+}
+
+/// Gives memory back if it is time to: when it next will be.
+fn trim(shared: &Shared, at: Option<Instant>) -> Option<Instant> {
+    if at.is_none_or(|at| at > Instant::now()) {
+        return at;
+    }
+    let after = match shared.pool.trim() {
+        Trim::Done => return None,
+        Trim::Later => TRIM_INTERVAL,
+        Trim::Soon => TRIM_PAUSE,
+    };
+    Some(Instant::now() + after)
+}
+
+/// No worker runs: dozes, or sleeps until one does; in both cases no longer than until a timer is due that
+/// no worker keeps, or until it is time to trim.
+fn sleep_while_quiet(
+    shared: &Arc<Shared>,
+    doze: Option<Duration>,
+    trim_at: &mut Option<Instant>,
+    watch: &mut Watch,
+) {
+    let sysmon = &shared.sysmon;
+    if let Some(doze) = doze {
+        let now = Instant::now();
+        // Whatever has run leaves stacks behind.
+        let trim_at = *trim_at.get_or_insert(now + TRIM_INTERVAL);
+        sysmon.parker.park(shared.watch_timers(Some(trim_at.min(now + doze))));
+        return shared.stop_watching();
+    }
+    sysmon.dormant.store(true, Ordering::Release);
+    // With the fence in `stir`: either we see the worker run, or it sees us dormant.
+    fence(Ordering::SeqCst);
+    let quiet = shared.is_quiet() && sysmon.spares_wanted.load(Ordering::SeqCst) == 0;
+    if quiet && !shared.is_stopped() {
+        let look_at = watch(shared);
+        let until = [*trim_at, look_at].into_iter().flatten().min();
+        sysmon.parker.park(shared.watch_timers(until));
+        shared.stop_watching();
+    }
+    sysmon.dormant.store(false, Ordering::Relaxed);
+}
+
+/// All workers are blocked and the OS had no thread for a spare: nobody else would ask for one again, and the
+/// work that waits for it may be what the blocked wait for. True if it is still wanted.
+fn retry_spare(shared: &Arc<Shared>) -> bool {
+    let wanted = shared.has_work();
+    if wanted {
+        shared.answer(shared.idle.notify_outside());
+    }
+    wanted
+}
+
+/// Urges all workers that run, if there is something and nobody is free for it: whether there is.
+fn urge_workers(shared: &Shared) -> bool {
+    let urgent = !shared.injector.is_empty() && !shared.idle.has_room();
+    if urgent {
+        let running = shared.workers().filter(|worker| worker.own.status.state() == NORMAL);
+        running.for_each(|worker| worker.own.status.urge());
+    }
+    urgent
+}

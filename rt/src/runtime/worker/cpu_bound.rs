@@ -1,0 +1,106 @@
+//! TODO
+
+use std::time::Instant;
+
+use crate::runtime::cpu_bound::{CREDIT, SHORTEST, Turn};
+use crate::runtime::status::COVERED;
+use crate::runtime::worker::Worker;
+use crate::sys::thread_state::own_time;
+use crate::task::cpu_bound::CpuBound;
+use crate::task::header::TaskRef;
+
+impl Worker {
+    /// Runs a known hog when it has its turn, and those whose turn is next. This worker gives up its place meanwhile.
+    #[cold]
+    pub(crate) fn run_hog(&self, task: TaskRef) {
+        let mut next = self.begin_turn(task).then_some(task);
+        while let Some(task) = next {
+            self.run_task(task);
+            next = self.pass_turn_on();
+        }
+    }
+
+    /// Whether the hog is to run now; it is in the line otherwise.
+    pub(crate) fn begin_turn(&self, task: TaskRef) -> bool {
+        if task.pinned().is_some() {
+            // No other worker could go on with it after it was in the line.
+            task.hog.set(CpuBound::No);
+            return true;
+        }
+        if matches!(task.hog.get(), CpuBound::Known(_)) && !self.shared.cpu_bound.enter(task) {
+            return false;
+        }
+        self.note_turn(task);
+        self.step_aside(COVERED);
+        true
+    }
+
+    pub(crate) fn note_turn(&self, task: TaskRef) {
+        let credit = task.hog.replace(CpuBound::No).credit();
+        self.turn.set(Some(Turn { began: Instant::now(), credit }));
+        self.core.remote.own.begin_cover(own_time());
+    }
+
+    /// The running task suspends, and is still ours. Notes whether it was long.
+    #[inline]
+    pub(crate) fn note_hog(&self, task: TaskRef) {
+        if self.core.remote.own.status.state() == COVERED {
+            self.judge_turn(task);
+        }
+    }
+
+    #[cold]
+    pub(crate) fn judge_turn(&self, task: TaskRef) {
+        let long = self.core.remote.own.used_since_cover(own_time()) >= SHORTEST;
+        let left = self.turn.get().map_or(0, |turn| turn.credit.saturating_sub(1));
+        task.hog.set(CpuBound::known(if long { CREDIT } else { left }));
+    }
+
+    /// The running task has yielded: if it is a hog that has a turn, it waits for its next.
+    #[inline]
+    pub(crate) fn lines_up(&self, task: TaskRef) -> bool {
+        self.turn.get().is_some() && self.line_up(task)
+    }
+
+    #[cold]
+    pub(crate) fn line_up(&self, task: TaskRef) -> bool {
+        let is_hog = task.hog.get() != CpuBound::No;
+        if is_hog {
+            self.shared.cpu_bound.line_up(task);
+        }
+        is_hog
+    }
+
+    /// The hog has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
+    pub(crate) fn pass_turn_on(&self) -> Option<TaskRef> {
+        let Self { shared, core, .. } = self;
+        let Turn { began, .. } = self.turn.get()?;
+        let back = core.remote.own.status.is_asked()
+            || core.remote.has_private()
+            || core.remote.has_stealable()
+            || self.has_pinned_work()
+            || shared.idle.has_room() && shared.has_work()
+            || shared.is_stopped();
+        if back {
+            return None;
+        }
+        self.turn.set(None);
+        let next = shared.cpu_bound.leave(began)?;
+        self.note_turn(next);
+        self.tell_of_timers();
+        self.counters().picks.count();
+        Some(next)
+    }
+
+    /// The worker is not covered any more. If it had a turn that is over, and the next is let in.
+    #[cold]
+    pub(crate) fn end_turn(&self) {
+        if let Some(Turn { began, .. }) = self.turn.take() {
+            self.shared
+                .cpu_bound
+                .leave(began)
+                .into_iter()
+                .for_each(|next| self.shared.inject(next));
+        }
+    }
+}

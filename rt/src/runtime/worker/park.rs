@@ -1,0 +1,117 @@
+//! TODO
+
+use std::time::{Duration, Instant};
+
+use crate::runtime::status::{NORMAL, SLEEPING};
+use crate::runtime::worker::{Next, Worker};
+
+/// How long a spare worker sleeps before its OS thread ends.
+const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Fires timers, searches, then sleeps, until there is something to do.
+    pub(crate) fn wait_for_work(&self) -> Next {
+        if self.fire_all_timers() {
+            return Next::Pick;
+        }
+        let since = Instant::now();
+        self.judge_thefts(since);
+        self.judge_takeover(since);
+        let after_timer = self.slept_until_timer.replace(false);
+        let next = self.search(since, after_timer).unwrap_or_else(|| self.sleep());
+        self.note_wait(since.elapsed());
+        next
+    }
+
+    /// Sleeps. The worker has no work of its own but what is pinned to it.
+    pub(crate) fn sleep(&self) -> Next {
+        debug_assert!(!self.core.remote.has_private(), "asleep with a task in hand");
+        let shared = &*self.shared;
+        let me = self.core.index;
+        self.flush_stacks();
+        self.slept_until_timer.set(false);
+        self.counters().sleeps.count();
+        // From here on the monitor must not take this worker for one that is stuck.
+        self.set_status(SLEEPING);
+        shared.idle.sleep(me, self.searching.replace(false));
+        if self.finds_anything() {
+            if !shared.idle.wake_self(me) {
+                // Somebody has taken us out of the sleepers, and the wake is on its way.
+                self.core.remote.parker.park(None);
+            }
+        } else if !self.sleep_in_driver() {
+            // Out of the sleepers by its own hand, and so counted as running and searching. The status
+            // stays: nobody is there to be stuck.
+            shared.idle.leave();
+            if shared.has_work() {
+                shared.answer(shared.idle.notify_outside());
+            }
+            // It may have kept the timers, which the monitor then relied on.
+            shared.sysmon.unpark();
+            return Next::End;
+        }
+        self.set_status(NORMAL);
+        self.come_to_help();
+        shared.advance_clock();
+        // Whoever took us out of the sleepers, we are counted as searching.
+        self.searching.set(true);
+        shared.sysmon.notify();
+        self.fire_all_timers();
+        if shared.is_stopped() { Next::End } else { Next::Pick }
+    }
+
+    /// By a worker that has nothing else to do: whether there were any.
+    pub(crate) fn fire_all_timers(&self) -> bool {
+        self.fire_timers(true) > 0
+    }
+
+    /// Whether there is a reason not to sleep.
+    pub(crate) fn finds_anything(&self) -> bool {
+        // With as many others awake as may be, they will look at every queue before they sleep (§5).
+        let others_look = !self.shared.idle.has_room();
+        (!others_look && self.shared.has_work())
+            || self.has_pinned_work()
+            || self.shared.is_stopped()
+    }
+
+    /// Sleeps until woken, or until a timer is due, if this worker keeps the timers: true. False if the worker is a
+    /// spare that has slept long enough. In both cases it is out of the sleepers.
+    pub(crate) fn sleep_in_driver(&self) -> bool {
+        let shared = &*self.shared;
+        let (me, parker) = (self.core.index, &self.core.remote.parker);
+        let is_spare = self.core.remote.is_spare(me as usize, shared.config.workers);
+        let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
+        loop {
+            let timer = self.keep_timers_if_needed();
+            let woken = parker.park([retire_at, timer].into_iter().flatten().min());
+            self.unkeep_timers();
+            if woken {
+                // By somebody who took us out, or who has a new earliest timer and did not.
+                let _ = shared.idle.wake_self(me);
+                return true;
+            }
+            // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
+            let due = shared.is_timer_due();
+            let expired = retire_at.is_some_and(|at| at <= Instant::now());
+            if due || expired {
+                if shared.idle.wake_self(me) {
+                    self.slept_until_timer.set(due);
+                    return due;
+                }
+                parker.park(None);
+                return true;
+            }
+        }
+    }
+
+    /// When the worker that goes to sleep has to wake up for timers, if at all. With as many awake as may be, the timers are
+    /// theirs, and the monitor's: who wakes up for them is one too many.
+    pub(crate) fn keep_timers_if_needed(&self) -> Option<Instant> {
+        if self.shared.idle.has_room() {
+            self.keep_timers()
+        } else {
+            self.tell_of_timers();
+            None
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Where a worker puts the tasks that become runnable on it: the continuation of one that forks, those that it
+//! wakes, those that yield.
+
+use crate::runtime::status::NORMAL;
+use crate::runtime::worker::Worker;
+use crate::task::header::TaskRef;
+use crate::util::barrier;
+
+impl Worker {
+    /// RunQueue the continuation of a task whose child runs next.
+    #[inline]
+    pub(crate) fn push_fork(&self, task: TaskRef) {
+        self.core.queues.push_fork(task);
+        if self.shared.idle.is_hungry() && self.core.queues.offer_fork() {
+            self.tell_of_offer();
+        }
+    }
+
+    /// RunQueue a task that was woken by the running one: it runs next, or beside it.
+    #[inline]
+    pub(crate) fn push_woken(&self, task: TaskRef) {
+        if self.wakes_beside() { self.push_apart(task) } else { self.push_next(task) }
+    }
+
+    /// RunQueue a task that was woken by the running one, which goes on, but for a moment only.
+    pub(crate) fn push_beside(&self, task: TaskRef) {
+        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds, else the
+        // monitor does.
+        if self.shared.idle.has_room() { self.push_apart(task) } else { self.push_next(task) }
+    }
+
+    /// RunQueue a task that was woken by the running one, to run next.
+    pub(crate) fn push_next(&self, task: TaskRef) {
+        if let Some(home) = task.pinned() {
+            return self.push_pinned(home, task);
+        }
+        if self.must_not_suspend() {
+            // The running task holds the OS thread: the hand-off would wait for it.
+            return self.push_apart(task);
+        }
+        if let Some(before) = self.core.queues.hand_off(task) {
+            return self.push_ready(before);
+        }
+        if self.is_covered() {
+            self.expose_all();
+        }
+    }
+
+    /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
+    /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
+    /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
+    #[inline]
+    pub(crate) fn is_covered(&self) -> bool {
+        barrier::light();
+        self.core.remote.own.status.state() != NORMAL
+    }
+
+    /// RunQueue a task for this or any other worker.
+    pub(crate) fn push_ready(&self, task: TaskRef) {
+        self.push_for_others(task, Self::shares);
+    }
+
+    /// RunQueue a task that another worker is to run beside the running one.
+    pub(crate) fn push_apart(&self, task: TaskRef) {
+        self.push_for_others(task, |_| true);
+    }
+
+    #[inline]
+    pub(crate) fn push_for_others(&self, task: TaskRef, shares: impl FnOnce(&Self) -> bool) {
+        if let Some(home) = task.pinned() {
+            return self.push_pinned(home, task);
+        }
+        self.core.queues.push_ready(task);
+        if self.is_covered() {
+            self.expose_all();
+        } else if self.shared.idle.is_hungry() && shares(self) {
+            self.offer_ready();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn expose_all(&self) {
+        self.core.queues.expose_all();
+        self.shared.answer(self.shared.idle.notify_outside());
+    }
+
+    /// Lets others take what is ready.
+    #[cold]
+    pub(crate) fn offer_ready(&self) {
+        if self.core.queues.offer_ready() {
+            self.tell_of_offer();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn tell_of_offer(&self) {
+        self.counters().offers.count();
+        // One that is covered does not count as running, so others rely on its fence (`Idle::sleep`).
+        let idle = &self.shared.idle;
+        self.shared.answer(if self.is_covered() { idle.notify_outside() } else { idle.notify() });
+    }
+
+    /// Lets others take what is private, but for a lone continuation that is not worth it.
+    #[cold]
+    pub(crate) fn feed(&self) {
+        let fork = self.core.queues.offer_fork();
+        let ready = self.shares() && self.core.queues.offer_ready();
+        if ready || fork {
+            self.tell_of_offer();
+        }
+    }
+
+    /// The task that runs after one that yields, in the plain case: nobody is hungry, it is no time to be fair,
+    /// and nothing goes before ready tasks in [`Worker::pick_in_order`].
+    #[inline]
+    pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
+        let plain = self.until_fair.get() > 1
+            && task.pinned().is_none()
+            && self.core.remote.own.status.is_plain()
+            && !self.has_pinned_work()
+            && !self.shared.idle.is_hungry();
+        if plain { self.core.queues.rotate(task) } else { Err(task) }
+    }
+
+    pub(crate) fn push_yielded(&self, task: TaskRef) {
+        self.note_hog(task);
+        if task.pinned().is_some() {
+            return self.pinned.borrow_mut().push_back(task);
+        }
+        if self.lines_up(task) {
+            return;
+        }
+        // Alone, it is about to be picked again, and nobody need be woken for it.
+        let alone = self.core.queues.push_ready(task);
+        if !alone && self.shared.idle.is_hungry() && self.shares() {
+            self.offer_ready();
+        }
+    }
+
+    pub(crate) fn push_pinned(&self, home: u32, task: TaskRef) {
+        if home == self.core.index {
+            self.pinned.borrow_mut().push_back(task);
+        } else {
+            self.shared.post(home, task);
+        }
+    }
+
+    /// Moves everything that is not pinned to the injector, where nobody can overlook it.
+    pub(crate) fn give_up_work(&self) {
+        self.core.queues.take_all().into_iter().for_each(|task| self.shared.inject(task));
+    }
+}

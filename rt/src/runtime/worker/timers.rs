@@ -1,0 +1,76 @@
+//! TODO
+
+use std::time::Instant;
+
+use crate::runtime::driver::Untold;
+use crate::runtime::driver::heap::NEVER;
+use crate::runtime::driver::keeper::Tell;
+use crate::runtime::handle::wake;
+use crate::runtime::worker::Worker;
+use crate::task::header::Wake;
+
+impl Worker {
+    /// Fires timers that are due, this worker's own or all workers': how many.
+    pub(crate) fn fire_timers(&self, all: bool) -> usize {
+        // In the order of their deadlines: not to the hand-off slot, where the last would go first.
+        let wake = |fired| match fired {
+            Wake::Green(task) => self.push_ready(task),
+            other => wake(other),
+        };
+        if all {
+            self.shared.fire(self.shared.workers(), 0, wake)
+        } else {
+            self.shared.fire(std::iter::once(&self.core.remote), 0, wake)
+        }
+    }
+
+    /// Tells of timers that are due before anybody would wake for them. Before the worker turns to
+    /// another green thread, which may take long.
+    #[inline]
+    pub(crate) fn tell_of_timers(&self) {
+        if self.untold.get() != Untold::Nothing {
+            self.tell();
+        }
+    }
+
+    #[cold]
+    pub(crate) fn tell(&self) {
+        let when = match self.untold.replace(Untold::Nothing) {
+            Untold::Nothing => NEVER,
+            Untold::Published => self.core.remote.timers.earliest(),
+            Untold::All => self.shared.earliest(),
+        };
+        if when == NEVER {
+            return;
+        }
+        match self.shared.driver.watch.tell(when) {
+            Tell::Nobody => {}
+            Tell::Keeper(worker) => self.shared.remote(worker).parker.unpark(),
+            Tell::Sysmon => self.shared.sysmon.unpark(),
+        }
+    }
+
+    /// The worker goes to sleep. Gives until when it may, if it is to be the keeper.
+    pub(crate) fn keep_timers(&self) -> Option<Instant> {
+        let shared = &self.shared;
+        let until = shared.driver.watch.keep(self.index(), || shared.earliest());
+        self.untold.set(Untold::Nothing);
+        until.and_then(|until| shared.driver.instant(until))
+    }
+
+    /// The worker is awake, and if it was the keeper it will have to tell.
+    pub(crate) fn unkeep_timers(&self) {
+        if self.shared.driver.watch.unkeep(self.index()) {
+            self.untold.set(Untold::All);
+        }
+    }
+
+    /// Makes the green threads runnable whose timers here are due, for any worker.
+    pub(crate) fn inject_due(&self) {
+        let inject = |fired| match fired {
+            Wake::Green(task) => self.shared.inject(task),
+            other => wake(other),
+        };
+        self.shared.fire(std::iter::once(&self.core.remote), 0, inject);
+    }
+}

@@ -1,0 +1,67 @@
+//! How a thread of the runtime's own sleeps in the kernel.
+
+use std::sync::atomic::AtomicI32;
+use std::thread::{self, Thread};
+use std::time::Instant;
+
+use crate::loom::{AtomicBool, Mutex, Ordering, lock};
+use crate::sys::tid::os_thread_number;
+
+/// A flag that one thread sleeps for. Wakes do not add up; one that comes first is kept.
+#[derive(Debug)]
+pub(crate) struct Parker {
+    woken: AtomicBool,
+    thread: Mutex<Option<Thread>>,
+    /// The system's number of the thread; zero while there is none.
+    number: AtomicI32,
+}
+
+impl Parker {
+    pub(crate) fn new() -> Self {
+        let number = AtomicI32::new(0);
+        Self { woken: AtomicBool::new(false), thread: Mutex::new(None), number }
+    }
+
+    /// Makes the calling thread the one that sleeps here.
+    pub(crate) fn adopt(&self) {
+        *lock(&self.thread) = Some(thread::current());
+        self.number.store(os_thread_number(), Ordering::Relaxed);
+    }
+
+    /// The calling thread sleeps here no more, and is about to end: the system will give its number to another.
+    pub(crate) fn disown(&self) {
+        self.number.store(0, Ordering::Release);
+    }
+
+    /// The system's number of the thread that sleeps here; zero if none does.
+    pub(crate) fn thread_id(&self) -> i32 {
+        self.number.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until woken or until `deadline`: true if woken. Only the adopted thread.
+    pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
+        loop {
+            if self.woken.swap(false, Ordering::SeqCst) {
+                return true;
+            }
+            match deadline {
+                None => thread::park(),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    thread::park_timeout(left);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn unpark(&self) {
+        self.woken.store(true, Ordering::SeqCst);
+        // Taken after the flag was set: a thread adopted later sees the flag before it sleeps.
+        if let Some(thread) = &*lock(&self.thread) {
+            thread.unpark();
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! TODO
+
+/// The system's number of the calling OS thread; zero, which none has, where it does not say.
+pub(crate) fn os_thread_number() -> i32 {
+    #[cfg(target_os = "linux")]
+    // SAFETY: gettid has no preconditions.
+    return unsafe { libc::syscall(libc::SYS_gettid) } as i32;
+    #[cfg(not(target_os = "linux"))]
+    0
+}

@@ -1,0 +1,211 @@
+//! `join`: two closures, perhaps in parallel.
+//!
+//! The first runs at once, in the caller's frame. The second waits there meanwhile, and the worker knows of it
+//! (`sched/halves.rs`). If nobody has taken it by the end of the first, the caller runs it too: all that this has
+//! cost is to put it into a list and to take it out. It becomes a green thread of its own if another worker is
+//! hungry, or if the caller is suspended. (Lazy task creation: Mohr, Kranz and Halstead. What rayon calls `join`.)
+//!
+//! Where the caller must not go on so, for want of stack or because it is another's turn, the first half runs as
+//! a green thread, as a child does.
+
+use std::cell::{Cell, UnsafeCell};
+use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
+use std::ptr::NonNull;
+
+use gthread_arch::stacks::Slot;
+
+use crate::runtime::context;
+use crate::runtime::worker::Worker;
+use crate::runtime::worker::fork_join::Deferred;
+use crate::task::header::{Attributes, TaskRef};
+use crate::task::owner::Owner;
+use crate::task::stack_job::{StackJob, StackJobRef};
+use crate::thread::scope::run;
+use crate::thread::spawn::{JoinHandle, Options, start};
+use crate::wait::park;
+
+/// Runs two closures, perhaps in parallel, and gives both results, as `rayon::join`.
+///
+/// `a` runs at once, in the calling green thread; then so does `b`, unless it was started meanwhile as a green
+/// thread of its own: when another worker has nothing to do, or when the caller is suspended inside `a`. So
+/// either may wait for the other. Both may borrow. A suspension point. On an OS thread the whole call moves into
+/// the default runtime, while the OS thread waits.
+///
+/// Calls of `join` inside of each other share the caller's stack up to a quarter of it, and go on with another
+/// from there. If no stack can be had the closures run one after the other.
+///
+/// # Panics
+///
+/// If one of them panics, with its payload, after both have ended; with `a`'s if both do.
+///
+/// # Examples
+///
+/// ```
+/// fn fib(n: u32) -> u32 {
+///     if n < 2 {
+///         return n;
+///     }
+///     let (a, b) = gthread::join(|| fib(n - 1), || fib(n - 2));
+///     a + b
+/// }
+/// assert_eq!(fib(12), 144);
+/// ```
+#[track_caller]
+pub fn join<A, B, RA, RB>(a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    join_at(Location::caller(), a, b)
+}
+
+fn join_at<A, B, RA, RB>(site: &'static Location<'static>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    let frame = Frame::new(site, b);
+    loop {
+        // SAFETY: the frame stays until `take_back`, which is called whether or not `a` panics.
+        let defer = |worker: &Worker| unsafe { worker.defer(frame.half()) };
+        match context::with(|worker| worker.map(defer)) {
+            Some(Deferred::Yes) => break,
+            Some(Deferred::Later) => park::yield_at(site),
+            Some(Deferred::Never) => return join_apart(site, a, frame.into_closure()),
+            None => return run(|| join_at(site, a, frame.into_closure())),
+        }
+    }
+    let ra = catch_unwind(AssertUnwindSafe(a));
+    // Perhaps not the worker of before.
+    context::with(|worker| {
+        worker.expect("a green thread runs on a worker").take_back(frame.half());
+    });
+    let ra = match ra {
+        Ok(ra) if !frame.is_started() => return (ra, frame.into_closure()()),
+        ra => ra,
+    };
+    match (ra, frame.into_result()) {
+        (Ok(ra), Ok(rb)) => (ra, rb),
+        (Err(payload), _) | (_, Err(payload)) => resume_unwind(payload),
+    }
+}
+
+/// A caller's frame: what the second half is to others as long as it is deferred.
+///
+/// Invariant: whoever has the [`StackJobRef`] has all of it; from `take_back` on, that is the caller.
+#[repr(C)]
+struct Frame<B, RB> {
+    /// First, so that its address is the frame's.
+    half: StackJob,
+    site: &'static Location<'static>,
+    closure: UnsafeCell<Option<B>>,
+    /// The thread that the half has become.
+    thread: Cell<Option<JoinHandle<RB>>>,
+}
+
+impl<B, RB> Frame<B, RB>
+where
+    B: FnOnce() -> RB + Send,
+    RB: Send,
+{
+    #[inline]
+    fn new(site: &'static Location<'static>, closure: B) -> Self {
+        // SAFETY: this becomes part of such a frame, whose types are `Send`.
+        let half = unsafe { StackJob::new(Self::start) };
+        Self { half, site, closure: UnsafeCell::new(Some(closure)), thread: Cell::new(None) }
+    }
+
+    #[inline]
+    fn half(&self) -> StackJobRef {
+        // SAFETY: the callers', see `join_at`.
+        unsafe { StackJobRef::new(NonNull::from(self).cast()) }
+    }
+
+    /// # Safety
+    ///
+    /// `half` is that of a frame of this type, which the caller has, and whose closure is there.
+    unsafe fn start(half: NonNull<StackJob>, owner: Owner, slot: Slot, id: NonZeroU64) -> TaskRef {
+        // SAFETY: the caller's; `repr(C)` has the half first.
+        let frame = unsafe { half.cast::<Self>().as_ref() };
+        let attributes = Attributes { id, name: None, site: frame.site, pinned: None, after: None };
+        // SAFETY: the frame is ours, so nobody else uses the closure.
+        let closure = unsafe { (*frame.closure.get()).take() }.expect("started once");
+        // SAFETY: the scheduler outlives its tasks. The types are `Send`, and what they borrow outlives the thread:
+        // the frame's function waits for it, or the thread never runs again, in the child of a `fork`.
+        let task = unsafe { TaskRef::new::<B, RB>(owner, slot, attributes, closure) };
+        // SAFETY: the task was made with `RB`, and one of its references is the handle's.
+        frame.thread.set(Some(unsafe { JoinHandle::from_ref(task) }));
+        task
+    }
+
+    #[inline]
+    fn is_started(&self) -> bool {
+        // SAFETY: by the caller, after `take_back`.
+        unsafe { (*self.closure.get()).is_none() }
+    }
+
+    #[inline]
+    fn into_closure(self) -> B {
+        self.closure.into_inner().expect("neither called nor started")
+    }
+
+    /// What the closure gives: called here, or awaited.
+    #[cold]
+    fn into_result(self) -> std::thread::Result<RB> {
+        let site = self.site;
+        match self.thread.into_inner() {
+            Some(thread) => {
+                thread.wait(site).unwrap_or_else(|dropped| Err(Box::new(dropped.text())))
+            }
+            None => {
+                let closure = self.closure.into_inner().expect("neither called nor started");
+                catch_unwind(AssertUnwindSafe(closure))
+            }
+        }
+    }
+}
+
+/// The first half as a green thread, at once; the second here, as soon as that parks or ends, or on another
+/// worker that steals the caller's continuation meanwhile.
+#[cold]
+fn join_apart<A, B, RA, RB>(site: &'static Location<'static>, a: A, b: B) -> (RA, RB)
+where
+    A: FnOnce() -> RA + Send,
+    B: FnOnce() -> RB + Send,
+    RA: Send,
+    RB: Send,
+{
+    // The closure stays here if the thread cannot be started.
+    let mut a = Some(a);
+    let taken = SendPtr(&raw mut a);
+    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread was
+    // joined, so `a` and what both closures borrow outlive it. (In the child of a `fork` it does, and the thread
+    // never runs again: `sched/at_fork.rs`.)
+    let handle = unsafe {
+        start(Options::new(site), move || {
+            let taken = taken;
+            (*taken.0).take().expect("taken once")()
+        })
+    };
+    let Ok(handle) = handle else {
+        let ra = a.take().expect("no thread was started to take it")();
+        return (ra, b());
+    };
+    let rb = catch_unwind(AssertUnwindSafe(b));
+    match (handle.join(), rb) {
+        (Ok(ra), Ok(rb)) => (ra, rb),
+        (Err(payload), _) | (_, Err(payload)) => resume_unwind(payload),
+    }
+}
+
+/// A pointer that one other thread may use.
+struct SendPtr<T>(*mut T);
+
+// SAFETY: the one green thread that `join_apart` makes it for, and waits for, moves the value out, which is `Send`; nobody
+// else uses the place meanwhile.
+unsafe impl<T: Send> Send for SendPtr<T> {}

@@ -1,0 +1,90 @@
+//! Sleeping, until a moment or for a while.
+//!
+//! ```
+//! use gthread::time::{Duration, Instant, sleep_until};
+//!
+//! let mut next = Instant::now();
+//! for _ in 0..3 {
+//!     next += Duration::from_millis(2);
+//!     sleep_until(next); // no drift: the work in between does not add up
+//! }
+//! ```
+//!
+//! Moments are [`Instant`]s: what is done to the system's clock meanwhile has no effect. A sleep never
+//! ends early. How late it ends is a matter of the operating system on an idle machine, some 0.1 ms; on a
+//! busy one a thread whose time has come is ready, and waits its turn.
+//!
+//! Whatever waits in this crate can do so with a timeout, and waits for it in the same way: the timer is
+//! withdrawn when the wait ends otherwise. The channels [`after`](crate::channel::after),
+//! [`at`](crate::channel::at) and [`tick`](crate::channel::tick) have none while nobody waits for them.
+
+// The timers themselves are the driver's (`shared::driver`).
+
+use std::panic::Location;
+
+use crate::task::wait_info::Reason;
+use crate::wait::no_switch;
+use crate::wait::park::{self, Wait};
+
+pub use std::time::{Duration, Instant};
+
+/// Puts the current thread to sleep for at least `duration`, as [`std::thread::sleep`].
+///
+/// Parks the green thread, a suspension point; other green threads run meanwhile. On an OS thread this
+/// is [`std::thread::sleep`]. A duration of zero lets others run, as
+/// [`yield_now`](crate::yield_now).
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// gthread::run(|| gthread::sleep(Duration::from_millis(5)));
+/// assert!(start.elapsed() >= Duration::from_millis(5));
+/// ```
+#[track_caller]
+pub fn sleep(duration: Duration) {
+    sleep_for(duration, Location::caller());
+}
+
+/// Puts the current thread to sleep until `deadline`, or a little later.
+///
+/// As [`sleep`]; a moment that has passed lets others run.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let deadline = Instant::now() + Duration::from_millis(5);
+/// gthread::run(|| gthread::sleep_until(deadline));
+/// assert!(Instant::now() >= deadline);
+/// ```
+#[track_caller]
+pub fn sleep_until(deadline: Instant) {
+    sleep_at(deadline, Location::caller());
+}
+
+#[inline(never)]
+pub(crate) fn sleep_for(duration: Duration, site: &'static Location<'static>) {
+    if duration.is_zero() {
+        return park::yield_at(site);
+    }
+    if !park::is_green() {
+        no_switch::check(site);
+        return park::blocking(|| std::thread::sleep(duration));
+    }
+    // A deadline that is not representable is not reached either.
+    let deadline = Instant::now().checked_add(duration);
+    Wait::arm(site).park(Reason::Sleep, deadline, site);
+}
+
+#[inline(never)]
+fn sleep_at(deadline: Instant, site: &'static Location<'static>) {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() || !park::is_green() {
+        return sleep_for(left, site);
+    }
+    Wait::arm(site).park(Reason::Sleep, Some(deadline), site);
+}

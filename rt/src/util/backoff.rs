@@ -1,0 +1,57 @@
+//! TODO
+
+use crate::sys::fork;
+
+/// Waiting for another OS thread to get on by a few instructions: spins first, then gives the
+/// processor away, and in the end sleeps, because the other may have been preempted by this very
+/// thread.
+pub(crate) struct Backoff {
+    #[cfg(not(loom))]
+    backoff: crossbeam_utils::Backoff,
+    #[cfg(not(loom))]
+    naps: u32,
+}
+
+#[cfg(not(loom))]
+impl Backoff {
+    const YIELDS: u32 = 64;
+    const NAP: std::time::Duration = std::time::Duration::from_micros(50);
+
+    pub(crate) fn new() -> Self {
+        Self { backoff: crossbeam_utils::Backoff::new(), naps: 0 }
+    }
+
+    /// After losing a race, in which the winner got on: a pause, so as not to disturb it.
+    pub(crate) fn lost(&mut self) {
+        self.backoff.spin();
+    }
+
+    pub(crate) fn wait(&mut self) {
+        if self.backoff.is_completed() {
+            self.naps += 1;
+        }
+        if self.naps > Self::YIELDS {
+            if fork::is_child() {
+                fork::end(format_args!(
+                    "a thread waits for another, which had a lock for some instructions"
+                ));
+            }
+            std::thread::sleep(Self::NAP);
+        } else {
+            self.backoff.snooze();
+        }
+    }
+}
+
+#[cfg(loom)]
+impl Backoff {
+    pub(crate) fn new() -> Self {
+        Self {}
+    }
+
+    pub(crate) fn lost(&mut self) {}
+
+    pub(crate) fn wait(&mut self) {
+        loom::thread::yield_now();
+    }
+}

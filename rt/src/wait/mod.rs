@@ -1,0 +1,8 @@
+//! Waiting: the one blocking primitive and what stands on it.
+
+pub(crate) mod ahead;
+pub(crate) mod latch;
+pub(crate) mod list;
+pub(crate) mod no_switch;
+pub(crate) mod park;
+pub(crate) mod queue;
