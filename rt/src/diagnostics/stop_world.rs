@@ -44,7 +44,7 @@ pub(crate) struct Stopped<'a> {
 pub(crate) fn stop_world(shared: &Shared) -> Stopped<'_> {
     let shared_sides = lock(&shared.world.shared_sides);
     shared.world.gate.shut();
-    let mut stopped = Stopped { shared: shared, workers: Vec::new(), _shared_sides: shared_sides };
+    let mut stopped = Stopped { shared, workers: Vec::new(), _shared_sides: shared_sides };
     stopped.remotes().for_each(|remote| remote.own.status.ask());
     barrier::heavy();
     let own = context::with(|worker| {

@@ -20,7 +20,8 @@
 //! - The rest is written before the task is first made runnable, and only read after.
 //! - Dumps read all of it, `fiber` too, while no worker can pick a task up (`sched/world.rs`). Which slots
 //!   have a task they see by its join word.
-//! Whoever waits, green or not, as those see it who wake.
+//!
+//! Here are also the waiters that wakers see: [`Waiter`] and [`Wake`].
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
