@@ -194,7 +194,7 @@ impl<E: Send> ErrGroup<E> {
     /// waits for itself.
     ///
     /// What members own is dropped by then, but not yet, perhaps, what they keep in
-    /// [`green_local!`](crate::thread::local!)s.
+    /// [`green_local!`](crate::green_local!)s.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::panic::Location;
 
-use crate::channel::Receiver;
+use crate::channel::receiver::Receiver;
 
 /// Waits for each value; ends when the channel is empty and disconnected. See [`Receiver::iter`].
 pub struct Iter<'a, T> {
@@ -100,5 +100,18 @@ impl<T> IntoIterator for Receiver<T> {
     #[track_caller]
     fn into_iter(self) -> IntoIter<T> {
         IntoIter { receiver: self, site: Location::caller() }
+    }
+}
+
+impl<T> Receiver<T> {
+    /// An iterator that waits for each value and ends when the channel is empty and disconnected.
+    #[track_caller]
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter::new(self, Location::caller())
+    }
+
+    /// An iterator over what is there now: it ends when the channel is empty, and never waits.
+    pub fn try_iter(&self) -> TryIter<'_, T> {
+        TryIter::new(self)
     }
 }

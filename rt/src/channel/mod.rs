@@ -52,6 +52,7 @@ mod iter;
 mod receiver;
 mod select;
 mod sender;
+mod signal;
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +65,6 @@ use crate::channel::flavors::zero::Zero;
 use crate::channel::receiver::Flavor as From;
 use crate::channel::sender::Flavor as To;
 
-pub(crate) use crate::channel::flavors::done::Signal;
 pub use crate::channel::iter::{IntoIter, Iter, TryIter};
 pub use crate::channel::receiver::Receiver;
 #[doc(hidden)]
@@ -73,6 +73,7 @@ pub use crate::channel::select::{Select, SelectedOperation};
 #[doc(inline)]
 pub use crate::channel::select::{select, select_biased};
 pub use crate::channel::sender::Sender;
+pub(crate) use crate::channel::signal::Signal;
 pub use crossbeam_channel::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,

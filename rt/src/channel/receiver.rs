@@ -6,13 +6,14 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{RecvError, RecvTimeoutError, TryRecvError};
+
 use crate::channel::counter::Shared;
 use crate::channel::flavors::buffer::NotReady;
 use crate::channel::flavors::buffered::{Bounded, Unbounded};
 use crate::channel::flavors::done::Done;
 use crate::channel::flavors::timer::{At, Tick, sleep_until};
 use crate::channel::flavors::zero::Zero;
-use crate::channel::{Iter, RecvError, RecvTimeoutError, TryIter, TryRecvError};
 use crate::wait::park::may_suspend;
 
 /// The receiving end of a channel. Clones receive from the same channel, each value going to one of
@@ -217,17 +218,6 @@ impl<T> Receiver<T> {
             Flavor::At(_) | Flavor::Tick(_) => Some(1),
             Flavor::Zero(_) | Flavor::Done(_) | Flavor::Never => Some(0),
         }
-    }
-
-    /// An iterator that waits for each value and ends when the channel is empty and disconnected.
-    #[track_caller]
-    pub fn iter(&self) -> Iter<'_, T> {
-        Iter::new(self, Location::caller())
-    }
-
-    /// An iterator over what is there now: it ends when the channel is empty, and never waits.
-    pub fn try_iter(&self) -> TryIter<'_, T> {
-        TryIter::new(self)
     }
 
     /// Whether both ends belong to one channel.

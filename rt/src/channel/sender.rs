@@ -5,11 +5,12 @@ use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{SendError, SendTimeoutError, TrySendError};
+
 use crate::channel::counter::Shared;
 use crate::channel::flavors::buffer::{NotReady, PushError};
 use crate::channel::flavors::buffered::{Bounded, Unbounded};
 use crate::channel::flavors::zero::Zero;
-use crate::channel::{SendError, SendTimeoutError, TrySendError};
 use crate::wait::park::may_suspend;
 
 /// The sending end of a channel. Clones send into the same channel; when the last is dropped the

@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
-use crate::context::Error;
+use crate::context::error::Error;
 use crate::context::scope::{Ended, Scope};
 
 /// Cancels the context that it was made with, at the latest when it is dropped.

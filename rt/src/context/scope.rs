@@ -16,13 +16,15 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
+use std::panic::Location;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use crate::channel::{Receiver, Signal};
-use crate::context::after::{self, Call};
-use crate::context::{Cause, Error};
+use crate::context::call::Call;
+use crate::context::error::{Cause, Error};
 use crate::loom::{Mutex, lock};
+use crate::thread::spawn::{self, Options};
 
 pub(super) struct Scope {
     parent: Option<Parent>,
@@ -158,7 +160,7 @@ impl Scope {
         }
         if self.expiry.is_some() && !state.watched {
             // With the lock held, so that nobody relies on a thread that cannot be had. It is not waited for.
-            after::watch(self, call.site)?;
+            watch(self, call.site)?;
             state.watched = true;
         }
         let key = state.key();
@@ -219,4 +221,19 @@ impl Drop for Scope {
             calls.into_values().for_each(Call::start);
         }
     }
+}
+
+/// Starts a thread that ends a scope when its deadline has passed. In the default runtime, which is not dropped: a context
+/// may outlive the runtime in which it is watched first.
+fn watch(scope: &Arc<Scope>, site: &'static Location<'static>) -> io::Result<()> {
+    // Not the scope itself: it would never be gone then.
+    let (done, scope) = (scope.done().clone(), Arc::downgrade(scope));
+    let watch = move || {
+        let _ = done.recv();
+        if let Some(scope) = Weak::upgrade(&scope) {
+            scope.ended();
+        }
+    };
+    // SAFETY: the closure is `Send` and `'static`, and so is its result.
+    unsafe { spawn::start_in_default(Options::new(site), watch) }.map(drop)
 }

@@ -65,8 +65,8 @@ use crate::task::locals::Key;
 macro_rules! green_local {
     () => {};
     ($(#[$attribute:meta])* $vis:vis static $name:ident: $type:ty = $init:expr; $($rest:tt)*) => {
-        $crate::thread::local!($(#[$attribute])* $vis static $name: $type = $init);
-        $crate::thread::local!($($rest)*);
+        $crate::green_local!($(#[$attribute])* $vis static $name: $type = $init);
+        $crate::green_local!($($rest)*);
     };
     ($(#[$attribute:meta])* $vis:vis static $name:ident: $type:ty = $init:expr) => {
         $(#[$attribute])*

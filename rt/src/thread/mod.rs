@@ -2,7 +2,7 @@
 //!
 //! A program changes `use std::thread` to `use gthread::thread`, and its `thread::spawn` starts green threads. All that is
 //! stable in std's module is here; what differs in a few places is said there, and listed in `docs/from-std.md` in the
-//! repository. [`thread_local!`] is [`green_local!`](crate::thread::local!). The same items are at the root of this crate,
+//! repository. [`thread_local!`] is [`green_local!`](crate::green_local!). The same items are at the root of this crate,
 //! with what std has not.
 //!
 //! As everything in this crate they may be used on OS threads too: [`park`] there blocks the OS thread, and

@@ -4,13 +4,9 @@
 //! There is no timer: whoever waits wakes up at the deadline by itself, and so nothing happens then if
 //! nobody waits.
 
-use std::convert::Infallible;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::Instant;
 
-use crate::channel::Receiver;
-use crate::channel::receiver::Flavor;
 use crate::loom::{AtomicBool, Ordering};
 use crate::task::wait_info::Reason;
 use crate::wait::list::WaitList;
@@ -26,11 +22,16 @@ pub(crate) struct Done {
 }
 
 impl Done {
+    /// Creates the flavor of a channel that is disconnected at `deadline`, if that comes first.
+    pub(crate) fn new(deadline: Option<Instant>) -> Self {
+        Self { settled: AtomicBool::new(false), deadline, receivers: WaitList::new() }
+    }
+
     pub(crate) fn is_done(&self) -> bool {
         self.is_settled() || self.has_expired()
     }
 
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         self.settled.load(Ordering::SeqCst)
     }
 
@@ -38,7 +39,7 @@ impl Done {
         self.deadline.is_some_and(|at| Instant::now() >= at)
     }
 
-    fn settle(&self) {
+    pub(crate) fn settle(&self) {
         if !self.settled.swap(true, Ordering::SeqCst) {
             self.receivers.notify_all(DISCONNECTED);
         }
@@ -65,35 +66,5 @@ impl Done {
             self.receivers.wait(|| self.is_settled(), Reason::Recv, until, site);
             retry = None;
         }
-    }
-}
-
-/// What disconnects such a channel, at the latest when it is dropped.
-pub(crate) struct Signal(Arc<Done>);
-
-impl Signal {
-    /// The signal and the channel.
-    pub(crate) fn new(deadline: Option<Instant>) -> (Self, Receiver<Infallible>) {
-        let done = Arc::new(Done {
-            settled: AtomicBool::new(false),
-            deadline,
-            receivers: WaitList::new(),
-        });
-        (Self(Arc::clone(&done)), Receiver(Flavor::Done(done)))
-    }
-
-    pub(crate) fn is_raised(&self) -> bool {
-        self.0.is_settled()
-    }
-
-    /// Disconnects the channel, and wakes those who wait.
-    pub(crate) fn raise(&self) {
-        self.0.settle();
-    }
-}
-
-impl Drop for Signal {
-    fn drop(&mut self) {
-        self.0.settle();
     }
 }

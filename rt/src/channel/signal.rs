@@ -1,0 +1,34 @@
+//! What disconnects a channel without values: [`Context::done`](crate::context::Context::done) gives out such channels.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::channel::flavors::done::Done;
+use crate::channel::receiver::{Flavor, Receiver};
+
+/// What disconnects such a channel, at the latest when it is dropped.
+pub(crate) struct Signal(Arc<Done>);
+
+impl Signal {
+    /// The signal and the channel.
+    pub(crate) fn new(deadline: Option<Instant>) -> (Self, Receiver<Infallible>) {
+        let done = Arc::new(Done::new(deadline));
+        (Self(Arc::clone(&done)), Receiver(Flavor::Done(done)))
+    }
+
+    pub(crate) fn is_raised(&self) -> bool {
+        self.0.is_settled()
+    }
+
+    /// Disconnects the channel, and wakes those who wait.
+    pub(crate) fn raise(&self) {
+        self.0.settle();
+    }
+}
+
+impl Drop for Signal {
+    fn drop(&mut self) {
+        self.0.settle();
+    }
+}

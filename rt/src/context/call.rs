@@ -1,0 +1,62 @@
+//! A call that is to be made once a context has ended.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::Arc;
+
+use crate::loom::{AtomicBool, Mutex, Ordering, lock};
+use crate::thread::spawn::{self, Builder};
+
+/// A call that is to be made in the end, unless it is stopped.
+pub(super) struct Call {
+    /// Who has arranged for it.
+    pub(super) site: &'static Location<'static>,
+    /// It is made, or never will be.
+    decided: AtomicBool,
+    /// There until it is made or stopped. Belongs to whoever decides.
+    f: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Call {
+    pub(super) fn new(
+        f: impl FnOnce() + Send + 'static,
+        site: &'static Location<'static>,
+    ) -> Arc<Self> {
+        Arc::new(Self { decided: AtomicBool::new(false), f: Mutex::new(Some(Box::new(f))), site })
+    }
+
+    /// True for the first.
+    pub(super) fn decide(&self) -> bool {
+        !self.decided.swap(true, Ordering::AcqRel)
+    }
+
+    /// Takes the closure, which only whoever has decided may do.
+    pub(super) fn take(&self) -> Box<dyn FnOnce() + Send> {
+        lock(&self.f).take().expect("taken once")
+    }
+
+    /// Makes the call in a green thread, unless it is decided. Runs the user's code only if it must be called in place.
+    pub(super) fn start(self: Arc<Self>) {
+        if !self.decide() {
+            return;
+        }
+        let call = Arc::clone(&self);
+        match spawn_queued(self.site, move || call.take()()) {
+            Ok(()) => {}
+            // In the child of a fork: what its parent has arranged for is neither called there nor dropped.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => std::mem::forget(self),
+            // A panic ends the call, as in a thread of its own.
+            Err(_) => drop(catch_unwind(AssertUnwindSafe(self.take()))),
+        }
+    }
+}
+
+/// Starts a green thread, as one that `site` has spawned. The caller goes on.
+fn spawn_queued(
+    site: &'static Location<'static>,
+    f: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    let options = Builder::new().queued(true).options(site);
+    // SAFETY: the closure is `Send` and `'static`, and so is its result.
+    unsafe { spawn::start(options, f) }.map(drop)
+}
