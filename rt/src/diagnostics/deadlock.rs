@@ -81,7 +81,7 @@ use crate::loom::Ordering;
 use crate::runtime::config::Detection;
 use crate::runtime::registry::live_runtimes;
 use crate::runtime::shared::{self, Shared};
-use crate::runtime::status::{BLOCKING, COVERED, SLEEPING};
+use crate::runtime::status::{BLOCKING, RETAKEN, SLEEPING};
 use crate::sys::tid::os_thread_number;
 use crate::task::header::Wake;
 use crate::task::os_thread::{OsAsleep, OsThread};
@@ -119,7 +119,7 @@ pub(crate) struct Watch {
 #[derive(Debug)]
 struct Quiet {
     /// Of all workers, when it became quiet.
-    picks: u64,
+    task_switches: u64,
     since: Instant,
     next: Instant,
     pause: Duration,
@@ -167,11 +167,11 @@ impl Watch {
             return None;
         }
         let now = Instant::now();
-        let picks = shared.picks();
+        let task_switches = shared.task_switches();
         let quiet = match &mut self.quiet {
-            Some(quiet) if quiet.picks == picks => quiet,
+            Some(quiet) if quiet.task_switches == task_switches => quiet,
             other => other.insert(Quiet {
-                picks,
+                task_switches,
                 since: now,
                 next: now + first,
                 pause: first,
@@ -407,11 +407,11 @@ fn mark(shared: &Shared, marks: &mut Marks) -> Option<()> {
             // It will end by itself.
             SLEEPING if remote.is_spare(index, shared.config.workers) => return None,
             SLEEPING => {
-                let mark = Mark::Worker(shared, index, remote.own.counters.picks.get());
+                let mark = Mark::Worker(shared, index, remote.own.counters.task_switches.get());
                 marks.insert(remote.parker.thread_id(), mark);
             }
             // As any OS thread.
-            BLOCKING | COVERED => {}
+            BLOCKING | RETAKEN => {}
             _ => return None,
         }
     }

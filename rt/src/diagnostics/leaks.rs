@@ -1,4 +1,4 @@
-//! TODO
+//! The report on green threads that are left when their runtime is dropped.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;

@@ -1,4 +1,45 @@
-//! TODO
+//! Stopping the world: no worker picks a task up while a dump looks at them all.
+//!
+//! # Who waits for whom
+//!
+//! Whoever dumps asks every worker to stop, and shuts the gate. A worker looks at its status before it picks
+//! or goes on with a task (`Worker::tick`), and if asked waits at the gate. The dumper waits until
+//! each worker is one of
+//!
+//! - *held*: at the gate;
+//! - *asleep*: its state is `SLEEPING`, and it passes the gate before it runs anything;
+//! - *inside*: it says that it runs task T (`Published::current`). It is given a moment to come out.
+//!
+//! # Why nothing else runs
+//!
+//! A worker announces what it runs next, or that it runs nothing, before the task that it ran is another's to
+//! run or to free, and before it looks whether it is asked:
+//!
+//! ```text
+//!     worker                               dumper
+//!     W1  current = nothing, or the next   D1  ask
+//!     W2  light barrier (`is_plain`)       D2  heavy barrier
+//!     W3  asked? then wait at the gate     D3  read current
+//!     W4  current = what was picked
+//!     W5  run it
+//! ```
+//!
+//! If W3 does not see D1, then D3 sees W1 or something later, by the barriers: not the task that the worker
+//! ran *before*. So when D3 reads T, the worker runs T, or is about to, or has just stopped running it, and the
+//! next time that it gets to W3 it is held. It runs nothing but T meanwhile. If D3 reads that it runs nothing,
+//! the worker is between W1 and W4; it runs no user code there, so the dumper waits until it is through.
+//!
+//! What a worker did before W1 or W4 happened before D3's reading (release and acquire), and so before the
+//! dump. Therefore each task, except the one T of every worker that is inside, is suspended or has not started,
+//! and what it wrote is seen; and it stays so, because to run it must be picked. It may be claimed meanwhile
+//! and put into a queue. It cannot be freed, because it has not finished. New tasks may be made, by T's and OS
+//! threads; they are not started.
+//!
+//! Workers that come later: a spare is started by the monitor, which takes the world's lock to make its
+//! shared side; one whose shared side was there is asked with the others, and held when it starts.
+//!
+//! The dumper itself may be a task or an OS thread of any kind, or the monitor. It takes no lock that a held
+//! worker may have (it is held in its loop, where it has none), and suspends nowhere.
 
 use std::time::{Duration, Instant};
 

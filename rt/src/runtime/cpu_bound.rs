@@ -66,12 +66,12 @@ impl<T> Line<T> {
     }
 
     /// Gives the hog back if it may run now; it is in the line otherwise.
-    fn enter(&mut self, hog: T) -> Option<T> {
+    fn enter(&mut self, cpu_bound: T) -> Option<T> {
         if self.has_room() {
             self.let_in();
-            return Some(hog);
+            return Some(cpu_bound);
         }
-        self.waiting.push_back(hog);
+        self.waiting.push_back(cpu_bound);
         None
     }
 
@@ -162,8 +162,8 @@ impl SeenLine {
     }
 
     /// Lets some in if nobody was for some time: they are the caller's to make runnable.
-    pub(crate) fn look(&mut self, hogs: &AdmissionQueue, processors: usize) -> Vec<TaskRef> {
-        let mut line = lock(&hogs.line);
+    pub(crate) fn look(&mut self, line: &AdmissionQueue, processors: usize) -> Vec<TaskRef> {
+        let mut line = lock(&line.line);
         let now = Instant::now();
         if self.turns != line.turns || line.waiting.is_empty() {
             *self = Self { turns: line.turns, since: now };
@@ -180,7 +180,7 @@ impl SeenLine {
 }
 
 fn mark_admitted(task: TaskRef) {
-    task.hog.set(CpuBound::Admitted(task.hog.get().credit()));
+    task.cpu_bound.set(CpuBound::Admitted(task.cpu_bound.get().credit()));
 }
 
 /// The turn of a hog that a worker runs.
@@ -217,7 +217,7 @@ mod tests {
     #[test]
     fn turns_without_an_end_are_not_counted() {
         let mut line = Line::new(LIMIT);
-        (0..8).for_each(|hog| _ = line.enter(hog));
+        (0..8).for_each(|cpu_bound| _ = line.enter(cpu_bound));
         assert_eq!(line.widen(), [2, 3]);
         assert_eq!((line.running, line.extra), (4, 2));
         // Two of those that pause; the others do not.
@@ -250,16 +250,16 @@ mod models {
             let line = Arc::new(Mutex::new(Line::new(1)));
             let (at_once, turns) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
             let workers: Vec<_> = (0..2)
-                .map(|hog| {
+                .map(|cpu_bound| {
                     let (line, at_once, turns) = (line.clone(), at_once.clone(), turns.clone());
                     thread::spawn(move || {
-                        let mut next = lock(&line).enter((hog, 1));
-                        while let Some((hog, yields)) = next {
+                        let mut next = lock(&line).enter((cpu_bound, 1));
+                        while let Some((cpu_bound, yields)) = next {
                             assert_eq!(at_once.fetch_add(1, Ordering::Relaxed), 0);
                             turns.fetch_add(1, Ordering::Relaxed);
                             at_once.fetch_sub(1, Ordering::Relaxed);
                             if yields > 0 {
-                                lock(&line).waiting.push_back((hog, yields - 1));
+                                lock(&line).waiting.push_back((cpu_bound, yields - 1));
                             }
                             next = lock(&line).leave(false);
                         }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use gthread_arch::stacks::{SizeClass, Slot, StackError};
 
 use crate::runtime::context;
-use crate::runtime::driver::{TimerKey, Untold};
+use crate::runtime::driver::{TimerKey, Unannounced};
 use crate::runtime::remote::Remote;
 use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
@@ -21,8 +21,8 @@ pub(crate) fn insert_timer(shared: &Shared, deadline: Instant, waiter: Waiter) -
         let worker = worker.expect("a green thread runs on a worker");
         debug_assert!(worker.serves(shared));
         let (handle, first) = worker.core.remote.timers.insert(when, waiter);
-        if first && worker.untold.get() == Untold::Nothing {
-            worker.untold.set(Untold::Published);
+        if first && worker.unannounced.get() == Unannounced::Nothing {
+            worker.unannounced.set(Unannounced::Published);
         }
         TimerKey { worker: worker.index(), handle }
     })
@@ -30,15 +30,15 @@ pub(crate) fn insert_timer(shared: &Shared, deadline: Instant, waiter: Waiter) -
 
 /// The task that the oldest half of a worker has become, which is not the calling one. Costs as much as
 /// [`Remote::rescue`], if there is one.
-pub(crate) fn rescue_half(shared: &Shared, worker: &Remote) -> Option<TaskRef> {
-    if !worker.has_halves() {
+pub(crate) fn take_over_job(shared: &Shared, worker: &Remote) -> Option<TaskRef> {
+    if !worker.has_jobs() {
         return None;
     }
     let mut slot = Some(take_slot(shared, shared.config.class).ok()?);
-    let task = worker.rescue_half(|half| {
+    let task = worker.take_over_job(|job| {
         let slot = slot.take().expect("called once");
         // SAFETY: it is out of the list, whose lock is held; the scheduler outlives its tasks.
-        unsafe { half.start(shared.owner(), slot, next_ids(1)) }
+        unsafe { job.start(shared.owner(), slot, next_ids(1)) }
     });
     slot.into_iter().for_each(|slot| put_slot(shared, slot));
     task

@@ -243,7 +243,7 @@ impl Idle {
 
     /// Whether somebody looks for work, or sleeps though one more may run. A hint.
     #[inline]
-    pub(crate) fn is_hungry(&self) -> bool {
+    pub(crate) fn has_idle_workers(&self) -> bool {
         let counts = self.counts();
         counts.searching() > 0 || counts.has_room()
     }

@@ -47,7 +47,7 @@ pub(crate) fn start(config: Config, hooks: Hooks) -> io::Result<Arc<Shared>> {
     }
     let shared = Arc::new(Shared {
         sharing_pause: Pause::new(),
-        rescue_pause: Pause::new(),
+        takeover_pause: Pause::new(),
         injector: Injector::new(),
         tally: CachePadded::default(),
         remotes,

@@ -8,16 +8,16 @@ use crate::loom::{AtomicU64, Ordering};
 /// The counters of one worker. [`WorkerMetrics`] is what they read.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) picks: Counter,
+    pub(crate) task_switches: Counter,
     /// Turns of waking many; for the monitor only.
     pub(crate) turns: Counter,
-    pub(crate) fair_picks: Counter,
+    pub(crate) ticks: Counter,
     /// Tasks out of the injector.
     pub(crate) injected: Counter,
     pub(crate) searches: Counter,
     pub(crate) steals: Counter,
-    pub(crate) rescues: Counter,
-    pub(crate) offers: Counter,
+    pub(crate) takeovers: Counter,
+    pub(crate) publications: Counter,
     pub(crate) sleeps: Counter,
 }
 
@@ -42,24 +42,24 @@ impl Counter {
 #[non_exhaustive]
 #[expect(missing_docs, reason = "explained where they are added up")]
 pub struct WorkerMetrics {
-    pub picks: u64,
-    pub fair_picks: u64,
+    pub task_switches: u64,
+    pub ticks: u64,
     pub searches: u64,
     pub steals: u64,
-    pub rescues: u64,
-    pub offers: u64,
+    pub takeovers: u64,
+    pub publications: u64,
     pub sleeps: u64,
 }
 
 impl Counters {
     pub(crate) fn read(&self) -> WorkerMetrics {
         WorkerMetrics {
-            picks: self.picks.get(),
-            fair_picks: self.fair_picks.get(),
+            task_switches: self.task_switches.get(),
+            ticks: self.ticks.get(),
             searches: self.searches.get(),
             steals: self.steals.get(),
-            rescues: self.rescues.get(),
-            offers: self.offers.get(),
+            takeovers: self.takeovers.get(),
+            publications: self.publications.get(),
             sleeps: self.sleeps.get(),
         }
     }
@@ -69,12 +69,12 @@ impl WorkerMetrics {
     /// Together with another worker's.
     pub(crate) fn and(self, other: &Self) -> Self {
         Self {
-            picks: self.picks + other.picks,
-            fair_picks: self.fair_picks + other.fair_picks,
+            task_switches: self.task_switches + other.task_switches,
+            ticks: self.ticks + other.ticks,
             searches: self.searches + other.searches,
             steals: self.steals + other.steals,
-            rescues: self.rescues + other.rescues,
-            offers: self.offers + other.offers,
+            takeovers: self.takeovers + other.takeovers,
+            publications: self.publications + other.publications,
             sleeps: self.sleeps + other.sleeps,
         }
     }

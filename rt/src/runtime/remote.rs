@@ -9,7 +9,7 @@ use crossbeam_utils::CachePadded;
 use crate::loom::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Mutex, Ordering, fence, lock};
 use crate::runtime::driver::Timers;
 use crate::runtime::metrics::Counters;
-use crate::runtime::queue::private::{Halves, Private, Rescue};
+use crate::runtime::queue::private::{DeferredJobs, Private, TakeOver};
 use crate::runtime::status::Status;
 use crate::sys::parker::Parker;
 use crate::task::header::{Task, TaskRef};
@@ -24,7 +24,7 @@ pub(crate) struct Remote {
     /// Exposed woken and yielded tasks.
     pub(crate) ready: Stealer<TaskRef>,
     private: CachePadded<Biased<Private>>,
-    halves: CachePadded<Biased<Halves>>,
+    jobs: CachePadded<Biased<DeferredJobs>>,
     pub(crate) parker: Parker,
     /// Written by the worker at every pick.
     pub(crate) own: CachePadded<Published>,
@@ -43,7 +43,7 @@ pub(crate) struct Published {
     /// How many tasks are private: a hint.
     pub(crate) private: AtomicUsize,
     /// How many halves are: as well.
-    pub(crate) halves: AtomicUsize,
+    pub(crate) jobs: AtomicUsize,
     /// What the worker is doing. The owner and the monitor change it.
     pub(crate) status: Status,
     /// Who wakes another here goes on for long; see `beside`. A hint, of the owner and of those who rescue.
@@ -51,7 +51,7 @@ pub(crate) struct Published {
     /// It lets others take what is ready, to see whether that is worth it; see `share`. A hint, of the owner and of thieves.
     pub(crate) on_trial: AtomicBool,
     /// The processor time that the OS thread had used when the worker was covered; see `hogs`.
-    pub(crate) used_at_cover: AtomicU64,
+    pub(crate) used_at_retake: AtomicU64,
     /// The task that runs now. Written by the owner; dumps rely on when (`world`).
     pub(crate) current: AtomicPtr<Task>,
 }
@@ -65,14 +65,14 @@ struct Inbox {
 
 impl Published {
     /// Before the worker is covered, with the processor time that its OS thread has used.
-    pub(crate) fn begin_cover(&self, used: Duration) {
+    pub(crate) fn begin_retake(&self, used: Duration) {
         let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-        self.used_at_cover.store(nanos, Ordering::Relaxed);
+        self.used_at_retake.store(nanos, Ordering::Relaxed);
     }
 
     /// How much it has used since, for one that is covered.
-    pub(crate) fn used_since_cover(&self, used: Duration) -> Duration {
-        used.saturating_sub(Duration::from_nanos(self.used_at_cover.load(Ordering::Relaxed)))
+    pub(crate) fn used_since_retake(&self, used: Duration) -> Duration {
+        used.saturating_sub(Duration::from_nanos(self.used_at_retake.load(Ordering::Relaxed)))
     }
 
     #[inline]
@@ -96,27 +96,27 @@ impl Published {
 impl Remote {
     pub(crate) fn new(forks: Stealer<TaskRef>, ready: Stealer<TaskRef>) -> Self {
         let private = Private {
-            handoff: None,
+            lifo_slot: None,
             forks: VecDeque::with_capacity(64),
             ready: VecDeque::with_capacity(64),
             front: VecDeque::new(),
-            rescued: false,
+            taken_over: false,
         };
-        let halves = Halves { list: VecDeque::with_capacity(64), rescued: false };
+        let jobs = DeferredJobs { list: VecDeque::with_capacity(64), taken_over: false };
         Self {
             forks,
             ready,
             private: CachePadded::new(Biased::new(private)),
-            halves: CachePadded::new(Biased::new(halves)),
+            jobs: CachePadded::new(Biased::new(jobs)),
             parker: Parker::new(),
             own: CachePadded::new(Published {
                 counters: Counters::default(),
                 private: AtomicUsize::new(0),
-                halves: AtomicUsize::new(0),
+                jobs: AtomicUsize::new(0),
                 status: Status::new(),
                 beside: AtomicBool::new(true),
                 on_trial: AtomicBool::new(false),
-                used_at_cover: AtomicU64::new(0),
+                used_at_retake: AtomicU64::new(0),
                 current: AtomicPtr::new(std::ptr::null_mut()),
             }),
             timers: CachePadded::new(Timers::new()),
@@ -167,28 +167,28 @@ impl Remote {
     ///
     /// As for [`Remote::with_private`].
     #[inline(always)]
-    pub(crate) unsafe fn with_halves<R>(&self, f: impl FnOnce(&mut Halves) -> R) -> R {
-        let counted = |halves: &mut Halves| {
-            let result = f(halves);
-            self.own.halves.store(halves.list.len(), Ordering::Relaxed);
+    pub(crate) unsafe fn with_jobs<R>(&self, f: impl FnOnce(&mut DeferredJobs) -> R) -> R {
+        let counted = |jobs: &mut DeferredJobs| {
+            let result = f(jobs);
+            self.own.jobs.store(jobs.list.len(), Ordering::Relaxed);
             result
         };
         // SAFETY: the caller's.
-        unsafe { self.halves.with(counted) }
+        unsafe { self.jobs.with(counted) }
     }
 
     /// Changes as the worker moves on: with its picks, and when it has woken many or deferred something.
     pub(crate) fn moves(&self) -> u64 {
-        self.own.counters.picks.get() + self.own.counters.turns.get()
+        self.own.counters.task_switches.get() + self.own.counters.turns.get()
     }
 
     /// Whether tasks seem to be private here, or halves.
     pub(crate) fn has_private(&self) -> bool {
-        self.has_private_tasks() || self.has_halves()
+        self.has_private_tasks() || self.has_jobs()
     }
 
-    pub(crate) fn has_halves(&self) -> bool {
-        self.own.halves.load(Ordering::Relaxed) > 0
+    pub(crate) fn has_jobs(&self) -> bool {
+        self.own.jobs.load(Ordering::Relaxed) > 0
     }
 
     fn has_private_tasks(&self) -> bool {
@@ -197,24 +197,24 @@ impl Remote {
 
     /// Takes private tasks out, in the order in which they were to run elsewhere. By any thread but the
     /// owner; costs a system call if there seem to be any.
-    pub(crate) fn rescue(&self, what: Rescue) -> Vec<TaskRef> {
+    pub(crate) fn take_over(&self, what: TakeOver) -> Vec<TaskRef> {
         if !self.has_private_tasks() {
             return Vec::new();
         }
         let taken = self.private.try_with(|private| {
-            let handoff = private.handoff.take();
+            let lifo_slot = private.lifo_slot.take();
             let Private { forks, front, ready, .. } = private;
             let (some_forks, some_front, some_ready) = match what {
-                Rescue::All => (forks.len(), front.len(), ready.len()),
-                Rescue::Some if handoff.is_some() => (0, 0, 0),
-                Rescue::Some if !forks.is_empty() => (1, 0, 0),
-                Rescue::Some => (0, front.len().div_ceil(2), ready.len().div_ceil(2)),
+                TakeOver::All => (forks.len(), front.len(), ready.len()),
+                TakeOver::Some if lifo_slot.is_some() => (0, 0, 0),
+                TakeOver::Some if !forks.is_empty() => (1, 0, 0),
+                TakeOver::Some => (0, front.len().div_ceil(2), ready.len().div_ceil(2)),
             };
-            private.rescued |= some_forks > 0;
-            if handoff.is_some() {
+            private.taken_over |= some_forks > 0;
+            if lifo_slot.is_some() {
                 self.own.set_wakes_beside(true);
             }
-            let forks = handoff.into_iter().chain(forks.drain(..some_forks));
+            let forks = lifo_slot.into_iter().chain(forks.drain(..some_forks));
             let ready = front.drain(..some_front).chain(ready.drain(..some_ready));
             let taken = forks.chain(ready).collect();
             self.own.private.store(private.len(), Ordering::Relaxed);
@@ -225,15 +225,15 @@ impl Remote {
 
     /// Takes the oldest half, of which `start` makes a task at once. By any thread but the owner; costs as much as
     /// [`Remote::rescue`].
-    pub(crate) fn rescue_half(
+    pub(crate) fn take_over_job(
         &self,
         start: impl FnOnce(StackJobRef) -> TaskRef,
     ) -> Option<TaskRef> {
-        let taken = self.halves.try_with(|halves| {
-            let half = halves.list.pop_front()?;
-            halves.rescued = true;
-            self.own.halves.store(halves.list.len(), Ordering::Relaxed);
-            Some(start(half))
+        let taken = self.jobs.try_with(|jobs| {
+            let job = jobs.list.pop_front()?;
+            jobs.taken_over = true;
+            self.own.jobs.store(jobs.list.len(), Ordering::Relaxed);
+            Some(start(job))
         });
         taken.flatten()
     }

@@ -58,7 +58,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     /// Of letting others take ready tasks (`share`), and of the monitor's rescues (`rescues`).
     pub(crate) sharing_pause: Pause,
-    pub(crate) rescue_pause: Pause,
+    pub(crate) takeover_pause: Pause,
     /// What the stacks' profile knows, by where threads were spawned.
     pub(crate) stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     pub(crate) stopped: AtomicBool,
@@ -120,8 +120,8 @@ impl Shared {
     }
 
     /// How often its workers have picked.
-    pub(crate) fn picks(&self) -> u64 {
-        self.workers().map(|remote| remote.own.counters.picks.get()).sum()
+    pub(crate) fn task_switches(&self) -> u64 {
+        self.workers().map(|remote| remote.own.counters.task_switches.get()).sum()
     }
 
     /// Whether all workers sleep, none of them blocked in a task.

@@ -1,9 +1,9 @@
 //! The status word of a worker: what it is doing, and whether a dump wants it to stop.
 //!
 //! Invariants:
-//! - The worker itself moves between the states; the monitor too moves it from `NORMAL` to `COVERED`.
+//! - The worker itself moves between the states; the monitor too moves it from `NORMAL` to `RETAKEN`.
 //! - `ASKED` is set and cleared by whoever dumps, with the world's lock held; `HELD` by the worker, under the
-//!   gate's lock, while it waits there. `URGED` is set by the monitor, and cleared by the worker; `TIMED` is the
+//!   gate's lock, while it waits there. `INJECTOR_TURN` is set by the monitor, and cleared by the worker; `TIMED` is the
 //!   worker's. No change of state loses them.
 //! - A worker whose state is `SLEEPING` is in no task, and picks before it runs one.
 
@@ -19,7 +19,7 @@ pub(crate) const NORMAL: usize = 0;
 pub(crate) const BLOCKING: usize = 1;
 
 /// Found stuck in one task by the monitor, or expected to be (`hogs.rs`): not counted as running until it picks again.
-pub(crate) const COVERED: usize = 2;
+pub(crate) const RETAKEN: usize = 2;
 
 /// Asleep, or about to be, or not started, or ended.
 pub(crate) const SLEEPING: usize = 3;
@@ -33,7 +33,7 @@ const ASKED: usize = 1 << 2;
 const HELD: usize = 1 << 3;
 
 /// Injected tasks wait, and nobody is free for them.
-const URGED: usize = 1 << 5;
+const INJECTOR_TURN: usize = 1 << 5;
 
 /// The worker times how long it is until its next pick.
 const TIMED: usize = 1 << 6;
@@ -82,24 +82,25 @@ impl Status {
 
     /// Marks a worker that is stuck: false if it is not. By the monitor.
     #[must_use]
-    pub(crate) fn cover(&self) -> bool {
-        let change =
-            |word: usize| (word & !(FENCES | URGED | TIMED) == NORMAL).then_some(word | COVERED);
+    pub(crate) fn retake(&self) -> bool {
+        let change = |word: usize| {
+            (word & !(FENCES | INJECTOR_TURN | TIMED) == NORMAL).then_some(word | RETAKEN)
+        };
         self.0.fetch_update(Ordering::AcqRel, Ordering::Relaxed, change).is_ok()
     }
 
     /// By the monitor.
-    pub(crate) fn urge(&self) {
-        self.0.fetch_or(URGED, Ordering::Relaxed);
+    pub(crate) fn injector_turn(&self) {
+        self.0.fetch_or(INJECTOR_TURN, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_urged(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & URGED != 0
+    pub(crate) fn wants_injector_turn(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & INJECTOR_TURN != 0
     }
 
     /// By the worker.
-    pub(crate) fn take_urge(&self) {
-        self.0.fetch_and(!URGED, Ordering::Relaxed);
+    pub(crate) fn take_injector_turn(&self) {
+        self.0.fetch_and(!INJECTOR_TURN, Ordering::Relaxed);
     }
 
     /// By the worker.

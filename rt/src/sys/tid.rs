@@ -1,4 +1,4 @@
-//! TODO
+//! The operating system's numbers of threads.
 
 /// The system's number of the calling OS thread; zero, which none has, where it does not say.
 pub(crate) fn os_thread_number() -> i32 {

@@ -64,7 +64,7 @@ impl TaskRef {
             name: attributes.name,
             plain,
             result_dropped: Cell::new(false),
-            hog: Cell::new(CpuBound::No),
+            cpu_bound: Cell::new(CpuBound::No),
             pinned: attributes.pinned,
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),

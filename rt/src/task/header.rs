@@ -90,7 +90,7 @@ pub(crate) struct Body {
     /// It was detached, and has dropped its result.
     pub(crate) result_dropped: Cell<bool>,
     /// Whether it computes for long. Goes with the fiber. (In a line that whoever makes it runnable reads.)
-    pub(crate) hog: Cell<CpuBound>,
+    pub(crate) cpu_bound: Cell<CpuBound>,
     /// Where the task last waited, why and since when, and for whom: written by the task itself, read by
     /// dumps when it is suspended. The others only if there is a place, and `waits_for` only if the reason has
     /// one: a task that never waits does not pay for them.

@@ -40,8 +40,8 @@ impl StackJobRef {
     /// # Safety
     ///
     /// The half, and what its function needs around it, stays where it is until it was taken back.
-    pub(crate) unsafe fn new(half: NonNull<StackJob>) -> Self {
-        Self(half)
+    pub(crate) unsafe fn new(job: NonNull<StackJob>) -> Self {
+        Self(job)
     }
 
     /// Makes a green thread of it, with this slot and number, that is still to be made runnable.

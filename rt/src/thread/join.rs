@@ -72,7 +72,7 @@ where
     let frame = Frame::new(site, b);
     loop {
         // SAFETY: the frame stays until `take_back`, which is called whether or not `a` panics.
-        let defer = |worker: &Worker| unsafe { worker.defer(frame.half()) };
+        let defer = |worker: &Worker| unsafe { worker.defer(frame.job()) };
         match context::with(|worker| worker.map(defer)) {
             Some(Deferred::Yes) => break,
             Some(Deferred::Later) => park::yield_at(site),
@@ -83,7 +83,7 @@ where
     let ra = catch_unwind(AssertUnwindSafe(a));
     // Perhaps not the worker of before.
     context::with(|worker| {
-        worker.expect("a green thread runs on a worker").take_back(frame.half());
+        worker.expect("a green thread runs on a worker").take_back(frame.job());
     });
     let ra = match ra {
         Ok(ra) if !frame.is_started() => return (ra, frame.into_closure()()),
@@ -101,7 +101,7 @@ where
 #[repr(C)]
 struct Frame<B, RB> {
     /// First, so that its address is the frame's.
-    half: StackJob,
+    job: StackJob,
     site: &'static Location<'static>,
     closure: UnsafeCell<Option<B>>,
     /// The thread that the half has become.
@@ -116,12 +116,12 @@ where
     #[inline]
     fn new(site: &'static Location<'static>, closure: B) -> Self {
         // SAFETY: this becomes part of such a frame, whose types are `Send`.
-        let half = unsafe { StackJob::new(Self::start) };
-        Self { half, site, closure: UnsafeCell::new(Some(closure)), thread: Cell::new(None) }
+        let job = unsafe { StackJob::new(Self::start) };
+        Self { job, site, closure: UnsafeCell::new(Some(closure)), thread: Cell::new(None) }
     }
 
     #[inline]
-    fn half(&self) -> StackJobRef {
+    fn job(&self) -> StackJobRef {
         // SAFETY: the callers', see `join_at`.
         unsafe { StackJobRef::new(NonNull::from(self).cast()) }
     }
@@ -129,9 +129,9 @@ where
     /// # Safety
     ///
     /// `half` is that of a frame of this type, which the caller has, and whose closure is there.
-    unsafe fn start(half: NonNull<StackJob>, owner: Owner, slot: Slot, id: NonZeroU64) -> TaskRef {
+    unsafe fn start(job: NonNull<StackJob>, owner: Owner, slot: Slot, id: NonZeroU64) -> TaskRef {
         // SAFETY: the caller's; `repr(C)` has the half first.
-        let frame = unsafe { half.cast::<Self>().as_ref() };
+        let frame = unsafe { job.cast::<Self>().as_ref() };
         let attributes = Attributes { id, name: None, site: frame.site, pinned: None, after: None };
         // SAFETY: the frame is ours, so nobody else uses the closure.
         let closure = unsafe { (*frame.closure.get()).take() }.expect("started once");

@@ -123,12 +123,12 @@ impl Runtime {
         Metrics {
             workers: self.shared.config.workers as usize,
             spare_workers: counts.len() - self.shared.config.workers as usize,
-            picks: all.picks,
-            fair_picks: all.fair_picks,
+            task_switches: all.task_switches,
+            ticks: all.ticks,
             searches: all.searches,
             steals: all.steals + moved_on,
-            rescues: all.rescues + moved_on,
-            offers: all.offers,
+            takeovers: all.takeovers + moved_on,
+            publications: all.publications,
             sleeps: all.sleeps,
             wakes,
             injected,
@@ -231,18 +231,18 @@ pub struct Metrics {
     /// OS threads ever needed at once beyond them, to cover for workers that blocked.
     pub spare_workers: usize,
     /// Tasks picked to run, counting one that is resumed again each time.
-    pub picks: u64,
+    pub task_switches: u64,
     /// Picks that looked first at what the usual order leaves waiting: every 61st.
-    pub fair_picks: u64,
+    pub ticks: u64,
     /// Searches of workers that had run out of work. Few lead to a steal if the program has little parallelism.
     pub searches: u64,
     /// Times work went from one worker to another that had none: one continuation, or some ready tasks.
     pub steals: u64,
     /// Those of the steals that took what a stuck worker had not exposed. Cost a system call each. Some are the
     /// monitor's, not a worker's.
-    pub rescues: u64,
+    pub takeovers: u64,
     /// Times a worker exposed tasks, because another had none.
-    pub offers: u64,
+    pub publications: u64,
     /// Times a worker went to sleep.
     pub sleeps: u64,
     /// Times a sleeping worker was woken because there was work. A system call each.

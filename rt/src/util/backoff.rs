@@ -1,4 +1,4 @@
-//! TODO
+//! Waiting for a few instructions of another OS thread.
 
 use crate::sys::fork;
 

@@ -156,7 +156,7 @@ mod models {
     }
 
     /// A worker makes a task private while the monitor finds it stuck: one of them takes the task out
-    /// (`Worker::is_covered`, `monitor::cover`).
+    /// (`Worker::is_retaken`, `monitor::cover`).
     #[test]
     fn nothing_stays_private_to_a_covered_worker() {
         loom::model(|| {

@@ -37,7 +37,7 @@ struct Keeper {
 /// Whom to wake, because of a timer that is due before they are.
 #[must_use = "nobody else will see to the timer"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tell {
+pub(crate) enum Notify {
     Nobody,
     Keeper(u32),
     Sysmon,
@@ -49,15 +49,15 @@ impl Watch {
     }
 
     /// A worker goes on to something else while a timer is due at `when`, of which it has not told yet.
-    pub(crate) fn tell(&self, when: When) -> Tell {
+    pub(crate) fn tell(&self, when: When) -> Notify {
         let watchers = lock(&self.0);
         if watchers.sysmon <= when.saturating_add(GRACE) {
-            return Tell::Nobody;
+            return Notify::Nobody;
         }
         match watchers.keeper {
-            Some(keeper) if keeper.until <= when => Tell::Nobody,
-            Some(keeper) => Tell::Keeper(keeper.worker),
-            None => Tell::Sysmon,
+            Some(keeper) if keeper.until <= when => Notify::Nobody,
+            Some(keeper) => Notify::Keeper(keeper.worker),
+            None => Notify::Sysmon,
         }
     }
 
@@ -141,9 +141,9 @@ mod models {
 
         fn tell(&self, when: When) {
             match self.watch.tell(when) {
-                Tell::Nobody => {}
-                Tell::Keeper(_) => self.told[0].store(1, Ordering::Relaxed),
-                Tell::Sysmon => self.told[1].store(1, Ordering::Relaxed),
+                Notify::Nobody => {}
+                Notify::Keeper(_) => self.told[0].store(1, Ordering::Relaxed),
+                Notify::Sysmon => self.told[1].store(1, Ordering::Relaxed),
             }
         }
 

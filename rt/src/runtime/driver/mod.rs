@@ -118,7 +118,7 @@ impl Timers {
 
 /// Of which timers a worker has to tell the keeper or the monitor, before it turns to another thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Untold {
+pub(crate) enum Unannounced {
     Nothing,
     /// Its own.
     Published,

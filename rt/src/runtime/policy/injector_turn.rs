@@ -19,9 +19,9 @@ pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(20);
 
 /// A worker's turn at what was injected.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Urge {
+pub(crate) struct InjectorTurn {
     /// When it ends; it begins with its first pick.
     pub(crate) until: Option<Instant>,
     /// Picks until the next fair one, which are not counted meanwhile.
-    pub(crate) until_fair: u32,
+    pub(crate) until_tick: u32,
 }

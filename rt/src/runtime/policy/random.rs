@@ -13,7 +13,7 @@
 //! all the same, at random.
 //!
 //! Nothing of this is on the way of a scheduler without chaos. Workers see it only where they would be fair
-//! (`Worker::count_pick`), which under chaos is at every pick; they leave what becomes runnable in their own
+//! (`Worker::tick`), which under chaos is at every pick; they leave what becomes runnable in their own
 //! queues, as always, and strew it before they pick. The heap is work in the sense of the sleep protocol
 //! (`README.md`): whoever strews notifies, and a worker looks at it before it sleeps.
 

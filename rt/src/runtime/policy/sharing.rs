@@ -38,7 +38,7 @@ pub(crate) struct Sharing {
     pub(crate) shares: Cell<bool>,
     pub(crate) skips: Cell<u32>,
     /// Since when others may take what is ready here, and since when this worker has what it took, from which other.
-    pub(crate) offered: Cell<Option<Instant>>,
+    pub(crate) published_at: Cell<Option<Instant>>,
     pub(crate) taken: Cell<Option<(Instant, u32)>>,
     pub(crate) stretches: Stretches,
     /// Tasks run for long here, until then.
@@ -60,22 +60,23 @@ pub(crate) struct Stretches {
 
 impl Stretches {
     /// Begins with the first call in each quiet. True if tasks were found to run for long.
-    pub(crate) fn look(&self, quiet: u64, now: Instant, picks: u64) -> bool {
+    pub(crate) fn look(&self, quiet: u64, now: Instant, task_switches: u64) -> bool {
         if self.quiet.replace(quiet) != quiet {
             self.began.set(None);
             self.untimed.set(1);
         }
         let Some((began, before)) = self.began.get() else {
-            self.began.set(Some((now, picks)));
+            self.began.set(Some((now, task_switches)));
             return false;
         };
         let took = now.saturating_duration_since(began);
         if took < STRETCH {
             self.untimed.set(MOST_UNTIMED.min(2 * self.untimed.get()));
         } else {
-            let is_long = took.as_nanos() as u64 >= LONG.as_nanos() as u64 * (picks - before);
+            let is_long =
+                took.as_nanos() as u64 >= LONG.as_nanos() as u64 * (task_switches - before);
             self.long.set(if is_long { self.long.get() + 1 } else { 0 });
-            self.began.set(Some((now, picks)));
+            self.began.set(Some((now, task_switches)));
             self.untimed.set(1.max(self.untimed.get() / 2));
         }
         self.long.get() >= STRETCHES
@@ -90,18 +91,18 @@ mod tests {
     fn found_long(ran: Duration, ends: &[Duration]) -> Option<Duration> {
         let (stretches, start) = (Stretches::default(), Instant::now());
         let mut skips = 0;
-        let mut picks = 0;
-        while ran * picks < *ends.last().unwrap() {
-            let at = ran * picks;
+        let mut task_switches = 0;
+        while ran * task_switches < *ends.last().unwrap() {
+            let at = ran * task_switches;
             if skips == 0 {
                 let quiet = ends.iter().position(|end| at < *end).unwrap() as u64 + 1;
-                if stretches.look(quiet, start + at, u64::from(picks)) {
+                if stretches.look(quiet, start + at, u64::from(task_switches)) {
                     return Some(at);
                 }
                 skips = stretches.untimed.get();
             }
             skips -= 1;
-            picks += 1;
+            task_switches += 1;
         }
         None
     }

@@ -1,4 +1,4 @@
-//! TODO
+//! How long a task that forks and joins goes on before it lets others run.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! TODO
+//! What a worker keeps to itself, under a lock that costs its owner next to nothing.
 
 use std::collections::VecDeque;
 
@@ -9,34 +9,37 @@ use crate::task::stack_job::StackJobRef;
 #[derive(Debug)]
 pub(crate) struct Private {
     /// The task just woken, to run next.
-    pub(crate) handoff: Option<TaskRef>,
+    pub(crate) lifo_slot: Option<TaskRef>,
     pub(crate) forks: VecDeque<TaskRef>,
     pub(crate) ready: VecDeque<TaskRef>,
     /// Ready tasks that the owner has taken back from a crowd of exposed ones: older than all others.
     pub(crate) front: VecDeque<TaskRef>,
     /// Some were taken out by another: the owner was stuck.
-    pub(crate) rescued: bool,
+    pub(crate) taken_over: bool,
 }
 
 impl Private {
     /// How many tasks there are.
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.handoff.is_some()) + self.forks.len() + self.front.len() + self.ready.len()
+        usize::from(self.lifo_slot.is_some())
+            + self.forks.len()
+            + self.front.len()
+            + self.ready.len()
     }
 }
 
 /// What the running task has deferred; see `halves`.
 #[derive(Debug)]
-pub(crate) struct Halves {
+pub(crate) struct DeferredJobs {
     /// The oldest first.
     pub(crate) list: VecDeque<StackJobRef>,
     /// As in [`Private`].
-    pub(crate) rescued: bool,
+    pub(crate) taken_over: bool,
 }
 
 /// What another thread takes out of a stuck worker's private queues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rescue {
+pub(crate) enum TakeOver {
     /// The hand-off, else the oldest continuation, else half of the ready tasks.
     Some,
     All,

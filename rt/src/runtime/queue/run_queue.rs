@@ -38,13 +38,13 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Worker as Deque;
 
-use crate::runtime::queue::private::{Halves, Private};
+use crate::runtime::queue::private::{DeferredJobs, Private};
 use crate::runtime::remote::Remote;
 use crate::task::header::TaskRef;
 use crate::task::stack_job::StackJobRef;
 
 /// Uses of the hand-off in a row, after which whatever else is runnable goes first.
-const MAX_HANDOFFS: u32 = 16;
+const MAX_LIFO_POLLS: u32 = 16;
 
 /// A child that runs for less than this is not worth that its parent is stolen.
 pub(crate) const WORTH_A_THEFT: Duration = Duration::from_micros(5);
@@ -60,7 +60,7 @@ const MANY: usize = 128;
 const MANYS_TURNS: u32 = 16;
 
 /// So many ready tasks are a crowd: their stacks' hot lines are more than a second-level cache holds.
-const CROWD: usize = 512;
+const BURST: usize = 512;
 
 /// How many picks ahead a task of a crowd is prefetched. Must be less.
 const AHEAD: usize = 16;
@@ -71,9 +71,9 @@ pub(crate) struct RunQueue {
     forks: Deque<TaskRef>,
     ready: Deque<TaskRef>,
     /// Uses of the hand-off in a row.
-    handoffs: Cell<u32>,
+    lifo_polls: Cell<u32>,
     /// Something is exposed, or was and has been stolen.
-    exposed: Cell<bool>,
+    published: Cell<bool>,
     /// Counts picks with many ready tasks.
     turn: Cell<u32>,
     /// Lone continuations to keep before one is offered again.
@@ -81,32 +81,32 @@ pub(crate) struct RunQueue {
     /// Offers of lone continuations in a row that were not worth it.
     failures: Cell<u32>,
     /// When the lone continuation that is exposed now was.
-    offered: Cell<Option<Instant>>,
-    /// Halves that the running task has deferred and not taken back.
+    published_at: Cell<Option<Instant>>,
+    /// DeferredJobs that the running task has deferred and not taken back.
     deferred: Cell<u32>,
     /// The continuation exposed last is such a half, made a task, of a frame that runs its first half still.
-    is_half: Cell<bool>,
+    is_job: Cell<bool>,
 }
 
 impl RunQueue {
     pub(crate) fn new() -> (Self, Arc<Remote>) {
         let (forks, ready) = (Deque::new_lifo(), Deque::new_fifo());
         let remote = Arc::new(Remote::new(forks.stealer(), ready.stealer()));
-        let (handoffs, exposed, turn, skips, failures, offered, deferred, is_half) =
+        let (lifo_polls, published, turn, skips, failures, published_at, deferred, is_job) =
             Default::default();
         (
             Self {
                 remote: Arc::clone(&remote),
                 forks,
                 ready,
-                handoffs,
-                exposed,
+                lifo_polls,
+                published,
                 turn,
                 skips,
                 failures,
-                offered,
+                published_at,
                 deferred,
-                is_half,
+                is_job,
             },
             remote,
         )
@@ -131,21 +131,21 @@ impl RunQueue {
     #[inline(always)]
     pub(crate) fn pop_newest(&self) -> Option<TaskRef> {
         let newest = self.private(|private| {
-            if let Some(task) = private.handoff.take() {
-                let uses = self.handoffs.get();
-                if uses < MAX_HANDOFFS {
-                    self.handoffs.set(uses + 1);
+            if let Some(task) = private.lifo_slot.take() {
+                let uses = self.lifo_polls.get();
+                if uses < MAX_LIFO_POLLS {
+                    self.lifo_polls.set(uses + 1);
                     return Some(task);
                 }
                 private.ready.push_back(task);
             }
-            self.handoffs.set(0);
+            self.lifo_polls.set(0);
             if private.ready.len() > MANY && !private.forks.is_empty() && self.goes_first() {
                 return private.ready.pop_back();
             }
             private.forks.pop_back()
         });
-        if newest.is_some() || !self.exposed.get() { newest } else { self.pop_exposed_fork() }
+        if newest.is_some() || !self.published.get() { newest } else { self.pop_published_fork() }
     }
 
     /// Whether the newest ready task, of many, goes before the newest continuation this time.
@@ -158,21 +158,21 @@ impl RunQueue {
     /// The newest continuation, if it is what [`RunQueue::pop_newest`] would give.
     #[inline]
     pub(crate) fn pop_fork(&self) -> Option<TaskRef> {
-        let (newest, handoff) = self.private(|private| match private.handoff {
+        let (newest, lifo_slot) = self.private(|private| match private.lifo_slot {
             None => (private.forks.pop_back(), false),
             Some(_) => (None, true),
         });
-        if newest.is_some() || handoff || !self.exposed.get() {
+        if newest.is_some() || lifo_slot || !self.published.get() {
             return newest;
         }
-        self.pop_exposed_fork()
+        self.pop_published_fork()
     }
 
     #[cold]
-    fn pop_exposed_fork(&self) -> Option<TaskRef> {
+    fn pop_published_fork(&self) -> Option<TaskRef> {
         let task = self.forks.pop();
-        if let Some(offered) = self.offered.take() {
-            self.judge(task.is_none() && offered.elapsed() >= WORTH_A_THEFT);
+        if let Some(published_at) = self.published_at.take() {
+            self.judge(task.is_none() && published_at.elapsed() >= WORTH_A_THEFT);
         }
         task
     }
@@ -186,22 +186,22 @@ impl RunQueue {
     /// Exposes the oldest private continuation, because somebody is hungry. True if there is one to take
     /// now. Called after a push.
     #[cold]
-    pub(crate) fn offer_fork(&self) -> bool {
+    pub(crate) fn publish_fork(&self) -> bool {
         if !self.forks.is_empty() {
             return true;
         }
-        let (oldest, lone, rescued) = self.private(|private| {
+        let (oldest, lone, taken_over) = self.private(|private| {
             let lone = private.forks.len() == 1;
-            let rescued = std::mem::take(&mut private.rescued);
-            let keep = lone && self.skips.get() > 0 && !rescued;
-            (if keep { None } else { private.forks.pop_front() }, lone, rescued)
+            let taken_over = std::mem::take(&mut private.taken_over);
+            let keep = lone && self.skips.get() > 0 && !taken_over;
+            (if keep { None } else { private.forks.pop_front() }, lone, taken_over)
         });
-        if rescued {
+        if taken_over {
             self.judge(true);
         }
         match oldest {
             Some(task) => {
-                self.expose_fork(task, lone);
+                self.push_published_fork(task, lone);
                 true
             }
             None => {
@@ -211,32 +211,32 @@ impl RunQueue {
         }
     }
 
-    fn expose_fork(&self, task: TaskRef, lone: bool) {
-        self.offered.set(lone.then(Instant::now));
-        self.exposed.set(true);
-        self.is_half.set(false);
+    fn push_published_fork(&self, task: TaskRef, lone: bool) {
+        self.published_at.set(lone.then(Instant::now));
+        self.published.set(true);
+        self.is_job.set(false);
         self.forks.push(task);
     }
 
     // ---- halves, see `halves` -----------------------------------------------------------------
 
     #[inline]
-    pub(crate) fn push_half(&self, half: StackJobRef) {
+    pub(crate) fn push_job(&self, job: StackJobRef) {
         self.deferred.set(self.deferred.get() + 1);
-        self.halves(|halves| halves.list.push_back(half));
+        self.jobs(|jobs| jobs.list.push_back(job));
     }
 
     /// The half that the running task has deferred last, if it is here still.
     #[inline]
-    pub(crate) fn pop_half(&self) -> Option<StackJobRef> {
+    pub(crate) fn pop_job(&self) -> Option<StackJobRef> {
         let left = self.deferred.get().checked_sub(1)?;
         self.deferred.set(left);
-        self.halves(|halves| halves.list.pop_back())
+        self.jobs(|jobs| jobs.list.pop_back())
     }
 
     /// Takes one to make a task of it.
-    pub(crate) fn pop_oldest_half(&self) -> Option<StackJobRef> {
-        self.halves(|halves| halves.list.pop_front())
+    pub(crate) fn pop_oldest_job(&self) -> Option<StackJobRef> {
+        self.jobs(|jobs| jobs.list.pop_front())
     }
 
     #[inline]
@@ -247,19 +247,19 @@ impl RunQueue {
     /// None is here any more.
     pub(crate) fn forget_deferred(&self) {
         self.deferred.set(0);
-        self.is_half.set(false);
+        self.is_job.set(false);
     }
 
     /// A frame wants a half that was made a task: that is one more task that waits for its turn.
     pub(crate) fn want_started(&self) {
-        self.is_half.set(false);
+        self.is_job.set(false);
     }
 
     /// Whether to offer the oldest half: not a lone one, if such were too short of late.
-    pub(crate) fn is_half_worth_it(&self) -> bool {
-        let (lone, rescued) =
-            self.halves(|halves| (halves.list.len() == 1, std::mem::take(&mut halves.rescued)));
-        if rescued {
+    pub(crate) fn is_job_worth_it(&self) -> bool {
+        let (lone, taken_over) =
+            self.jobs(|jobs| (jobs.list.len() == 1, std::mem::take(&mut jobs.taken_over)));
+        if taken_over {
             self.judge(true);
         }
         let skips = self.skips.get();
@@ -270,23 +270,23 @@ impl RunQueue {
     }
 
     /// Exposes the task that a half has become, while there are no continuations.
-    pub(crate) fn offer_started(&self, task: TaskRef) {
-        self.expose_fork(task, self.halves(|halves| halves.list.is_empty()));
-        self.is_half.set(true);
+    pub(crate) fn publish_started(&self, task: TaskRef) {
+        self.push_published_fork(task, self.jobs(|jobs| jobs.list.is_empty()));
+        self.is_job.set(true);
     }
 
     #[inline(always)]
-    fn halves<R>(&self, f: impl FnOnce(&mut Halves) -> R) -> R {
+    fn jobs<R>(&self, f: impl FnOnce(&mut DeferredJobs) -> R) -> R {
         // SAFETY: as for `private`.
-        unsafe { self.remote.with_halves(f) }
+        unsafe { self.remote.with_jobs(f) }
     }
 
     // ---- ready tasks --------------------------------------------------------------------------
 
     /// Puts a woken task where it runs next. Gives back the one that was there.
     #[inline]
-    pub(crate) fn hand_off(&self, task: TaskRef) -> Option<TaskRef> {
-        self.private(|private| private.handoff.replace(task))
+    pub(crate) fn push_lifo(&self, task: TaskRef) -> Option<TaskRef> {
+        self.private(|private| private.lifo_slot.replace(task))
     }
 
     /// True if no other task is ready.
@@ -302,10 +302,10 @@ impl RunQueue {
 
     #[inline]
     pub(crate) fn pop_ready(&self) -> Option<TaskRef> {
-        let oldest = if self.exposed.get() { self.pop_exposed_ready() } else { None };
+        let oldest = if self.published.get() { self.pop_published_ready() } else { None };
         oldest.or_else(|| {
             self.private(|private| {
-                if private.ready.len() >= CROWD {
+                if private.ready.len() >= BURST {
                     private.ready[AHEAD].prefetch();
                 }
                 private.ready.pop_front()
@@ -314,17 +314,17 @@ impl RunQueue {
     }
 
     #[cold]
-    fn pop_exposed_ready(&self) -> Option<TaskRef> {
-        let task = self.pop_of_crowd().or_else(|| self.ready.pop());
+    fn pop_published_ready(&self) -> Option<TaskRef> {
+        let task = self.pop_of_burst().or_else(|| self.ready.pop());
         if task.is_none() {
-            self.exposed.set(!self.forks.is_empty() || self.offered.get().is_some());
+            self.published.set(!self.forks.is_empty() || self.published_at.get().is_some());
         }
         task
     }
 
     /// The oldest of all, if there are many or were.
-    fn pop_of_crowd(&self) -> Option<TaskRef> {
-        let lack = if self.ready.len() >= CROWD { AHEAD } else { 0 };
+    fn pop_of_burst(&self) -> Option<TaskRef> {
+        let lack = if self.ready.len() >= BURST { AHEAD } else { 0 };
         self.private(|private| {
             let lack = lack.saturating_sub(private.front.len());
             let more = std::iter::from_fn(|| self.ready.pop()).take(lack);
@@ -336,7 +336,7 @@ impl RunQueue {
     /// Takes over tasks of a crowd that come from elsewhere, as long as there are some, to be run next. Nothing else is
     /// ready here.
     pub(crate) fn take_ahead(&self, next: impl Fn() -> Option<TaskRef>) {
-        self.exposed.set(true);
+        self.published.set(true);
         for task in std::iter::from_fn(next).take(AHEAD) {
             task.prefetch();
             self.private(|private| private.front.push_back(task));
@@ -347,11 +347,11 @@ impl RunQueue {
     /// the first of them all. Else gives `task` back.
     #[inline]
     pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
-        if self.exposed.get() {
+        if self.published.get() {
             return Err(task);
         }
         self.private(|private| {
-            if private.handoff.is_some() || !private.forks.is_empty() {
+            if private.lifo_slot.is_some() || !private.forks.is_empty() {
                 return Err(task);
             }
             let Some(first) = private.ready.pop_front() else { return Ok(task) };
@@ -362,8 +362,8 @@ impl RunQueue {
 
     /// Exposes the ready tasks, because somebody is hungry. True if there are some to take now.
     #[cold]
-    pub(crate) fn offer_ready(&self) -> bool {
-        self.exposed.set(true);
+    pub(crate) fn publish_ready(&self) -> bool {
+        self.published.set(true);
         self.private(|private| {
             // Behind others that may be taken now the few in front would lose their turn.
             let front = if self.ready.is_empty() { private.front.len() } else { 0 };
@@ -375,7 +375,7 @@ impl RunQueue {
 
     /// Where a thief puts what it takes beyond the one task that it runs.
     pub(crate) fn loot(&self) -> &Deque<TaskRef> {
-        self.exposed.set(true);
+        self.published.set(true);
         &self.ready
     }
 
@@ -383,13 +383,13 @@ impl RunQueue {
 
     /// The oldest continuation.
     pub(crate) fn oldest_fork(&self) -> Option<TaskRef> {
-        let exposed = self.remote.forks.steal().success();
-        exposed.or_else(|| self.private(|private| private.forks.pop_front()))
+        let published = self.remote.forks.steal().success();
+        published.or_else(|| self.private(|private| private.forks.pop_front()))
     }
 
     /// Whether any task is here but one half, which the running task will take back if nobody else does.
     pub(crate) fn has_others(&self) -> bool {
-        self.forks.len() > usize::from(self.is_half.get())
+        self.forks.len() > usize::from(self.is_job.get())
             || !self.ready.is_empty()
             || self.private(|private| private.len() > 0)
     }
@@ -401,13 +401,13 @@ impl RunQueue {
 
     /// Exposes everything, because the owner will not come here soon.
     #[cold]
-    pub(crate) fn expose_all(&self) {
-        self.exposed.set(true);
-        self.is_half.set(false);
+    pub(crate) fn publish_all(&self) {
+        self.published.set(true);
+        self.is_job.set(false);
         self.private(|private| {
             private.forks.drain(..).for_each(|task| self.forks.push(task));
             let ready = private.front.drain(..).chain(private.ready.drain(..));
-            let ready = ready.chain(private.handoff.take());
+            let ready = ready.chain(private.lifo_slot.take());
             ready.for_each(|task| self.ready.push(task));
         });
     }

@@ -1,4 +1,4 @@
-//! TODO
+//! Sysmon as other threads see it: flags, and a way to wake it.
 
 use std::thread;
 
@@ -16,7 +16,7 @@ pub(crate) struct Sysmon {
     /// It has said on stderr that a spare could not be started; once is enough.
     pub(crate) complained: AtomicBool,
     /// It has taken tasks from a stuck worker, and nobody has said that he has them.
-    pub(crate) rescued: AtomicBool,
+    pub(crate) taken_over: AtomicBool,
     /// Work waits behind tasks that compute.
     pub(crate) stalled: AtomicBool,
     /// A worker that was covered has come back, while work waited.
@@ -33,7 +33,7 @@ impl Sysmon {
             dormant: AtomicBool::new(false),
             spares_wanted: AtomicUsize::new(0),
             complained: AtomicBool::new(false),
-            rescued: AtomicBool::new(false),
+            taken_over: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             progress: AtomicBool::new(false),
         }
@@ -59,13 +59,13 @@ impl Sysmon {
 
     /// Whether it has taken tasks from a stuck worker since this was last asked: the one that just came out of the
     /// injector is probably one of them.
-    pub(crate) fn has_rescued(&self) -> bool {
-        self.rescued.load(Ordering::Relaxed) && self.rescued.swap(false, Ordering::Relaxed)
+    pub(crate) fn has_taken_over(&self) -> bool {
+        self.taken_over.load(Ordering::Relaxed) && self.taken_over.swap(false, Ordering::Relaxed)
     }
 
     /// It has taken tasks from a worker, which was not covered: then that is to be judged.
-    pub(crate) fn note_rescue(&self, to_judge: bool) {
-        self.rescued.fetch_or(to_judge, Ordering::Relaxed);
+    pub(crate) fn note_takeover(&self, to_judge: bool) {
+        self.taken_over.fetch_or(to_judge, Ordering::Relaxed);
     }
 
     /// A worker that was covered has come back, while work waited.

@@ -6,7 +6,7 @@
 //!
 //! - If it **sleeps in the kernel** it competes for no processor. It is covered at once: when three looks have found it in
 //!   the same task. However many are covered already, one more costs an OS thread and nothing else.
-//! - If it **computes** it is covered when it has used [`COVER_AFTER`] of processor time.
+//! - If it **computes** it is covered when it has used [`RETAKE_AFTER`] of processor time.
 //! - If it computes and is a **newcomer**, which runs in the place of another that computes, it is covered as soon as it has
 //!   had its share of the processors ([`Patience::share`]), and [`HELPERS`] run in its place. So whatever waits behind tasks
 //!   that compute is soon among those that run, and the kernel, which does preempt, divides the processors. They may wait for it.
@@ -24,18 +24,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::loom::Ordering;
-use crate::runtime::handle::rescue_half;
+use crate::runtime::handle::take_over_job;
 use crate::runtime::idle::Summon;
-use crate::runtime::queue::private::Rescue;
+use crate::runtime::queue::private::TakeOver;
 use crate::runtime::remote::Remote;
 use crate::runtime::shared::Shared;
-use crate::runtime::status::{COVERED, NORMAL};
+use crate::runtime::status::{NORMAL, RETAKEN};
 use crate::sys::thread_state;
 use crate::util::barrier;
 
 /// How much processor time a stuck worker must have used before another runs in its place. Also how long it must have been stuck,
 /// where the system does not say what it does.
-const COVER_AFTER: Duration = Duration::from_millis(10);
+const RETAKE_AFTER: Duration = Duration::from_millis(10);
 
 /// What a newcomer's share of the processors is: so much for each that computes beside it, and so much at least.
 const SHARE: Duration = Duration::from_micros(125);
@@ -56,7 +56,7 @@ const STALL: Duration = Duration::from_secs(1);
 const PROGRESS: Duration = Duration::from_millis(100);
 
 /// How long a worker must have been stuck before its private tasks are given to those who have none.
-const RESCUE_AFTER: Duration = Duration::from_micros(100);
+const TAKE_OVER_AFTER: Duration = Duration::from_micros(100);
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,7 +155,7 @@ impl Seen {
         time_used: impl FnOnce() -> Option<Duration>,
         is_asleep: impl FnOnce() -> Option<bool>,
     ) -> Option<Why> {
-        let long = now - self.since >= COVER_AFTER;
+        let long = now - self.since >= RETAKE_AFTER;
         let Some(used) = time_used() else { return long.then_some(Why::Sleeps) };
         let Some(sample) = &mut self.sample else {
             self.sample = Some(Sample { at: now, used, ask_after: Duration::ZERO });
@@ -170,7 +170,7 @@ impl Seen {
         }
         let (enough, why) = match patience.stall && self.moves - self.woke <= FIRST_MOVES {
             true => (patience.share(), Why::ComputesToo),
-            false => (patience.share().max(COVER_AFTER), Why::Computes),
+            false => (patience.share().max(RETAKE_AFTER), Why::Computes),
         };
         (used >= enough).then_some(why)
     }
@@ -197,7 +197,7 @@ impl Stuck {
             if state != NORMAL {
                 seen.woke = moves;
             }
-            self.computing += usize::from(state == COVERED && seen.computes);
+            self.computing += usize::from(state == RETAKEN && seen.computes);
         }
     }
 
@@ -210,17 +210,17 @@ impl Stuck {
     ) -> Look {
         let now = Instant::now();
         self.observe(shared, now);
-        let mut rescued = false;
+        let mut taken_over = false;
         let mut private = false;
         for &index in &self.stuck {
             let remote = shared.remote(index as u32);
             private |= remote.has_private();
-            let may = || shared.idle.has_room() && shared.rescue_pause.until(now).is_none();
-            if now - self.workers[index].since >= RESCUE_AFTER && may() {
-                rescued |= rescue(shared, remote, Rescue::Some);
+            let may = || shared.idle.has_room() && shared.takeover_pause.until(now).is_none();
+            if now - self.workers[index].since >= TAKE_OVER_AFTER && may() {
+                taken_over |= take_over(shared, remote, TakeOver::Some);
             }
         }
-        let done = if rescued { Look::Acted } else { Look::Calm };
+        let done = if taken_over { Look::Acted } else { Look::Calm };
         let work = shared.has_work();
         let waits = work || private;
         if shared.sysmon.take_progress() && self.came_back {
@@ -247,7 +247,7 @@ impl Stuck {
         }
         let computing = self.computing + shared.cpu_bound.running();
         let patience = Patience { stall: self.stall.is_some(), computing, processors };
-        match self.cover(shared, now, patience) {
+        match self.retake(shared, now, patience) {
             true => Look::Acted,
             false if self.stuck.is_empty() => done,
             false => done.max(Look::Watch),
@@ -255,8 +255,8 @@ impl Stuck {
     }
 
     /// Covers for those of the stuck that it is time for: whether there were any.
-    fn cover(&mut self, shared: &Arc<Shared>, now: Instant, patience: Patience) -> bool {
-        let mut covered = Vec::new();
+    fn retake(&mut self, shared: &Arc<Shared>, now: Instant, patience: Patience) -> bool {
+        let mut retaken = Vec::new();
         let (mut computing, mut newcomers) = (0, 0);
         for &index in &self.stuck {
             let remote = shared.remote(index as u32);
@@ -264,15 +264,15 @@ impl Stuck {
             let time_used = || thread_state::time_used(thread);
             let seen = &mut self.workers[index];
             let why = seen.judge(now, patience, time_used, || thread_state::is_asleep(thread));
-            if let Some(why) = why.filter(|_| begin_cover(remote)) {
+            if let Some(why) = why.filter(|_| begin_retake(remote)) {
                 shared.idle.block();
-                covered.push(remote);
+                retaken.push(remote);
                 seen.computes = why != Why::Sleeps;
                 computing += usize::from(seen.computes);
                 newcomers += usize::from(why == Why::ComputesToo);
             }
         }
-        if covered.is_empty() {
+        if retaken.is_empty() {
             return false;
         }
         if computing > 0 && self.progress.is_none() {
@@ -283,7 +283,7 @@ impl Stuck {
         }
         // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
         barrier::heavy();
-        covered.iter().for_each(|remote| _ = rescue(shared, remote, Rescue::All));
+        retaken.iter().for_each(|remote| _ = take_over(shared, remote, TakeOver::All));
         // All at once: if each woke the next, each would first have to wait for a processor.
         let helpers = shared.injector.len().min(HELPERS * newcomers);
         (0..helpers).for_each(|_| shared.answer(shared.idle.notify_another()));
@@ -301,27 +301,27 @@ impl Stuck {
 }
 
 /// Marks a worker as covered: false if it is not stuck.
-fn begin_cover(remote: &Remote) -> bool {
+fn begin_retake(remote: &Remote) -> bool {
     // If it is in no task, what it runs next is not to blame for the time that it takes.
     let used = match remote.current() {
         None => Duration::MAX,
         Some(_) => thread_state::time_used(remote.parker.thread_id()).unwrap_or_default(),
     };
     // Before: who sees that it is covered sees this.
-    remote.own.begin_cover(used);
-    remote.own.status.cover()
+    remote.own.begin_retake(used);
+    remote.own.status.retake()
 }
 
 /// Gives private tasks of a stuck worker to whoever is free: whether there were some.
-fn rescue(shared: &Shared, worker: &Remote, what: Rescue) -> bool {
-    let mut tasks = worker.rescue(what);
-    let most = if what == Rescue::All { usize::MAX } else { 1 };
-    let halves = std::iter::from_fn(|| rescue_half(shared, worker));
-    tasks.extend(halves.take(most - tasks.len().min(most)));
+fn take_over(shared: &Shared, worker: &Remote, what: TakeOver) -> bool {
+    let mut tasks = worker.take_over(what);
+    let most = if what == TakeOver::All { usize::MAX } else { 1 };
+    let jobs = std::iter::from_fn(|| take_over_job(shared, worker));
+    tasks.extend(jobs.take(most - tasks.len().min(most)));
     let any = !tasks.is_empty();
     if any {
         shared.tally.moved_on.fetch_add(1, Ordering::Relaxed);
-        shared.sysmon.note_rescue(what == Rescue::Some);
+        shared.sysmon.note_takeover(what == TakeOver::Some);
     }
     tasks.into_iter().for_each(|task| shared.inject(task));
     any
@@ -348,7 +348,7 @@ mod tests {
         }
 
         /// The first look at which it is covered, one each millisecond, and why. Up to each it has used a part of the time.
-        fn covered(
+        fn retaken(
             &mut self,
             patience: Patience,
             part: Option<f64>,
@@ -376,46 +376,46 @@ mod tests {
     #[test]
     fn one_that_sleeps_is_covered_at_once_however_many_are() {
         for patience in [CALM, stall(1), stall(1000)] {
-            let covered = Stays::new(20).covered(patience, Some(0.1), Some(true));
-            assert_eq!(covered, Some((2, Why::Sleeps)));
+            let retaken = Stays::new(20).retaken(patience, Some(0.1), Some(true));
+            assert_eq!(retaken, Some((2, Why::Sleeps)));
         }
     }
 
     #[test]
     fn one_that_computes_is_covered_for_processor_time() {
-        let covered = |part| Stays::new(20).covered(CALM, Some(part), Some(false));
-        assert_eq!(covered(1.0), Some((11, Why::Computes)));
-        assert_eq!(covered(0.5), Some((21, Why::Computes)));
-        assert_eq!(covered(0.1), Some((101, Why::Computes)));
-        assert_eq!(covered(0.0), None);
+        let retaken = |part| Stays::new(20).retaken(CALM, Some(part), Some(false));
+        assert_eq!(retaken(1.0), Some((11, Why::Computes)));
+        assert_eq!(retaken(0.5), Some((21, Why::Computes)));
+        assert_eq!(retaken(0.1), Some((101, Why::Computes)));
+        assert_eq!(retaken(0.0), None);
     }
 
     #[test]
     fn in_a_stall_a_newcomer_is_covered_sooner_and_an_old_hand_is_not() {
-        let covered = |moves, patience| Stays::new(moves).covered(patience, Some(1.0), Some(false));
-        assert_eq!(covered(FIRST_MOVES, CALM), Some((11, Why::Computes)));
-        assert_eq!(covered(FIRST_MOVES, stall(1)), Some((2, Why::ComputesToo)));
-        assert_eq!(covered(FIRST_MOVES + 1, stall(1)), Some((11, Why::Computes)));
+        let retaken = |moves, patience| Stays::new(moves).retaken(patience, Some(1.0), Some(false));
+        assert_eq!(retaken(FIRST_MOVES, CALM), Some((11, Why::Computes)));
+        assert_eq!(retaken(FIRST_MOVES, stall(1)), Some((2, Why::ComputesToo)));
+        assert_eq!(retaken(FIRST_MOVES + 1, stall(1)), Some((11, Why::Computes)));
         // The more compute, the longer each newcomer must: 64 on two processors, four milliseconds.
-        assert_eq!(covered(1, stall(64)), Some((5, Why::ComputesToo)));
-        assert_eq!(covered(1, stall(640)), Some((41, Why::ComputesToo)));
+        assert_eq!(retaken(1, stall(64)), Some((5, Why::ComputesToo)));
+        assert_eq!(retaken(1, stall(640)), Some((41, Why::ComputesToo)));
     }
 
     #[test]
     fn whether_it_sleeps_is_asked_ever_more_seldom() {
         let mut starves = Stays::new(20);
-        assert_eq!(starves.covered(CALM, Some(0.0), Some(false)), None);
+        assert_eq!(starves.retaken(CALM, Some(0.0), Some(false)), None);
         assert!(starves.asked.get() <= 10, "{} times", starves.asked.get());
         let mut computes = Stays::new(20);
-        computes.covered(CALM, Some(0.9), Some(true));
+        computes.retaken(CALM, Some(0.9), Some(true));
         assert_eq!(computes.asked.get(), 0);
     }
 
     #[test]
     fn where_the_system_does_not_say_it_is_covered_after_a_time() {
-        let covered = |part, asleep| Stays::new(20).covered(CALM, part, asleep);
-        assert_eq!(covered(None, None), Some((10, Why::Sleeps)));
-        let (look, why) = covered(Some(0.0), None).unwrap();
+        let retaken = |part, asleep| Stays::new(20).retaken(CALM, part, asleep);
+        assert_eq!(retaken(None, None), Some((10, Why::Sleeps)));
+        let (look, why) = retaken(Some(0.0), None).unwrap();
         assert_eq!(why, Why::Sleeps);
         assert!(look < 20, "look {look}");
     }

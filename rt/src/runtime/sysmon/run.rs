@@ -37,7 +37,7 @@ pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(10);
 const CALM_LOOKS: u32 = 5;
 
 /// The longest time between looks while work waits for a worker that may be stuck.
-const HUNGRY_INTERVAL: Duration = Duration::from_millis(1);
+const WAITING_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How long it dozes when no worker runs: this at first, then twice as long each time; when that is more than
 /// `MAX_INTERVAL`, it is dormant instead. A worker that wakes up and gets stuck meanwhile is seen when the doze ends.
@@ -51,16 +51,16 @@ const TRIM_PAUSE: Duration = Duration::from_millis(1);
 
 /// How long no worker has run, as far as the monitor has seen.
 struct Rest {
-    picks: u64,
+    task_switches: u64,
     doze: Duration,
 }
 
 impl Rest {
     /// How long to doze; nothing if it is time to be dormant. Called when no worker runs, with how often
     /// they have picked so far.
-    fn doze(&mut self, picks: u64) -> Option<Duration> {
-        if picks != self.picks {
-            *self = Self { picks, doze: DOZE };
+    fn doze(&mut self, task_switches: u64) -> Option<Duration> {
+        if task_switches != self.task_switches {
+            *self = Self { task_switches, doze: DOZE };
         }
         let doze = self.doze;
         if doze > MAX_INTERVAL {
@@ -82,8 +82,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     // The last spare could not be had: until when not to ask for another.
     let mut refused: Option<Instant> = None;
     let mut watch = (shared.hooks.watch)();
-    let mut rest = Rest { picks: 0, doze: DOZE };
-    let mut hogs = cpu_bound::SeenLine::new();
+    let mut rest = Rest { task_switches: 0, doze: DOZE };
+    let mut line = cpu_bound::SeenLine::new();
     while !shared.is_stopped() {
         for _ in 0..sysmon.spares_wanted.swap(0, Ordering::SeqCst) {
             refused = (!start_spare(shared)).then(|| Instant::now() + MAX_INTERVAL);
@@ -92,7 +92,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         shared.fire_late_timers(wake);
         trim_at = trim(shared, trim_at);
         if shared.is_quiet() {
-            let doze = rest.doze(shared.picks()).or(refused.map(|_| MAX_INTERVAL));
+            let doze = rest.doze(shared.task_switches()).or(refused.map(|_| MAX_INTERVAL));
             sleep_while_quiet(shared, doze, &mut trim_at, &mut watch);
             refused = refused.filter(|_| retry_spare(shared));
             stuck.observe(shared, Instant::now());
@@ -102,8 +102,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         }
         // Whatever runs leaves stacks behind.
         trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
-        let let_in = hogs.look(&shared.cpu_bound, sysmon.processors);
-        let_in.into_iter().for_each(|hog| shared.inject(hog));
+        let let_in = line.look(&shared.cpu_bound, sysmon.processors);
+        let_in.into_iter().for_each(|cpu_bound| shared.inject(cpu_bound));
         refused = refused.filter(|until| Instant::now() < *until);
         let look = stuck.look(shared, sysmon.processors, refused.is_none());
         if look == Look::Acted {
@@ -114,10 +114,10 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         } else {
             interval = (interval * 2).min(MAX_INTERVAL);
         }
-        let hungry = urge_workers(shared)
+        let hungry = request_injector_turns(shared)
             || look == Look::Watch
             || shared.idle.has_room() && shared.has_private();
-        let longest = if hungry { HUNGRY_INTERVAL } else { MAX_INTERVAL };
+        let longest = if hungry { WAITING_INTERVAL } else { MAX_INTERVAL };
         let now = Instant::now();
         let until = shared.watch_timers(Some(now + interval.min(longest)));
         // Timers that are late already, more than one batch, are no reason to be at it all the time.
@@ -180,11 +180,11 @@ fn retry_spare(shared: &Arc<Shared>) -> bool {
 }
 
 /// Urges all workers that run, if there is something and nobody is free for it: whether there is.
-fn urge_workers(shared: &Shared) -> bool {
+fn request_injector_turns(shared: &Shared) -> bool {
     let urgent = !shared.injector.is_empty() && !shared.idle.has_room();
     if urgent {
         let running = shared.workers().filter(|worker| worker.own.status.state() == NORMAL);
-        running.for_each(|worker| worker.own.status.urge());
+        running.for_each(|worker| worker.own.status.injector_turn());
     }
     urgent
 }

@@ -1,4 +1,4 @@
-//! TODO
+//! What a worker does when its task blocks the OS thread: it lets another worker take its place.
 
 use crate::runtime::status::{BLOCKING, NORMAL};
 use crate::runtime::worker::{NO_SWITCH, Worker};
@@ -11,14 +11,14 @@ impl Worker {
         if holds & !NO_SWITCH > 0 {
             return;
         }
-        self.start_halves();
+        self.start_jobs();
         self.step_aside(BLOCKING);
         self.end_turn();
     }
 
     /// The task that runs now, or next, will keep this OS thread: lets another take this worker's place.
     pub(crate) fn step_aside(&self, status: usize) {
-        self.core.queues.expose_all();
+        self.core.queues.publish_all();
         if self.core.remote.own.status.enter(status) == NORMAL {
             self.shared.idle.block();
         }

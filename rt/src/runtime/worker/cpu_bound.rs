@@ -1,9 +1,9 @@
-//! TODO
+//! How a worker runs CPU-bound tasks; see [`cpu_bound`](crate::runtime::cpu_bound).
 
 use std::time::Instant;
 
 use crate::runtime::cpu_bound::{CREDIT, SHORTEST, Turn};
-use crate::runtime::status::COVERED;
+use crate::runtime::status::RETAKEN;
 use crate::runtime::worker::Worker;
 use crate::sys::thread_state::own_time;
 use crate::task::cpu_bound::CpuBound;
@@ -12,7 +12,7 @@ use crate::task::header::TaskRef;
 impl Worker {
     /// Runs a known hog when it has its turn, and those whose turn is next. This worker gives up its place meanwhile.
     #[cold]
-    pub(crate) fn run_hog(&self, task: TaskRef) {
+    pub(crate) fn run_cpu_bound(&self, task: TaskRef) {
         let mut next = self.begin_turn(task).then_some(task);
         while let Some(task) = next {
             self.run_task(task);
@@ -24,36 +24,37 @@ impl Worker {
     pub(crate) fn begin_turn(&self, task: TaskRef) -> bool {
         if task.pinned().is_some() {
             // No other worker could go on with it after it was in the line.
-            task.hog.set(CpuBound::No);
+            task.cpu_bound.set(CpuBound::No);
             return true;
         }
-        if matches!(task.hog.get(), CpuBound::Known(_)) && !self.shared.cpu_bound.enter(task) {
+        if matches!(task.cpu_bound.get(), CpuBound::Known(_)) && !self.shared.cpu_bound.enter(task)
+        {
             return false;
         }
         self.note_turn(task);
-        self.step_aside(COVERED);
+        self.step_aside(RETAKEN);
         true
     }
 
     pub(crate) fn note_turn(&self, task: TaskRef) {
-        let credit = task.hog.replace(CpuBound::No).credit();
+        let credit = task.cpu_bound.replace(CpuBound::No).credit();
         self.turn.set(Some(Turn { began: Instant::now(), credit }));
-        self.core.remote.own.begin_cover(own_time());
+        self.core.remote.own.begin_retake(own_time());
     }
 
     /// The running task suspends, and is still ours. Notes whether it was long.
     #[inline]
-    pub(crate) fn note_hog(&self, task: TaskRef) {
-        if self.core.remote.own.status.state() == COVERED {
+    pub(crate) fn note_cpu_bound(&self, task: TaskRef) {
+        if self.core.remote.own.status.state() == RETAKEN {
             self.judge_turn(task);
         }
     }
 
     #[cold]
     pub(crate) fn judge_turn(&self, task: TaskRef) {
-        let long = self.core.remote.own.used_since_cover(own_time()) >= SHORTEST;
+        let long = self.core.remote.own.used_since_retake(own_time()) >= SHORTEST;
         let left = self.turn.get().map_or(0, |turn| turn.credit.saturating_sub(1));
-        task.hog.set(CpuBound::known(if long { CREDIT } else { left }));
+        task.cpu_bound.set(CpuBound::known(if long { CREDIT } else { left }));
     }
 
     /// The running task has yielded: if it is a hog that has a turn, it waits for its next.
@@ -64,7 +65,7 @@ impl Worker {
 
     #[cold]
     pub(crate) fn line_up(&self, task: TaskRef) -> bool {
-        let is_hog = task.hog.get() != CpuBound::No;
+        let is_hog = task.cpu_bound.get() != CpuBound::No;
         if is_hog {
             self.shared.cpu_bound.line_up(task);
         }
@@ -87,8 +88,8 @@ impl Worker {
         self.turn.set(None);
         let next = shared.cpu_bound.leave(began)?;
         self.note_turn(next);
-        self.tell_of_timers();
-        self.counters().picks.count();
+        self.notify_of_timers();
+        self.counters().task_switches.count();
         Some(next)
     }
 

@@ -30,7 +30,7 @@ impl Worker {
     pub(crate) fn run_nothing_else(&self) {
         self.hold_for_ever();
         // Looked at when it ends: its parent does not go on.
-        self.until_fair.set(1);
+        self.until_tick.set(1);
         // The scheduler is the child's own copy.
         self.shared.stopped.store(true, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@
 
 use std::mem::MaybeUninit;
 
-use crate::runtime::status::COVERED;
+use crate::runtime::status::RETAKEN;
 use crate::runtime::worker::Worker;
 use crate::runtime::worker::next_task::STUCKS_TURN;
 use crate::task::header::TaskRef;
@@ -40,27 +40,27 @@ impl Worker {
     ///
     /// If so, the half stays where it is until that task has [taken it back](Worker::take_back).
     #[inline]
-    pub(crate) unsafe fn defer(&self, half: StackJobRef) -> Deferred {
+    pub(crate) unsafe fn defer(&self, job: StackJobRef) -> Deferred {
         if !self.green().is_some_and(has_room) {
             return Deferred::Never;
         }
-        match self.until_fair.get() {
+        match self.until_tick.get() {
             1 if self.shared.chaos.is_some() => return Deferred::Never,
             1 if !self.pass_turn() => return Deferred::Later,
             1 => {}
-            left => self.until_fair.set(left - 1),
+            left => self.until_tick.set(left - 1),
         }
         self.counters().turns.count();
-        self.core.queues.push_half(half);
+        self.core.queues.push_job(job);
         // Asked after it was pushed: either whoever disturbs has seen it, or we see that we are (`cover`).
         barrier::light();
         if !self.core.remote.own.status.is_undisturbed() {
             // If it was taken it is a task, and all is well.
-            let ours = self.core.queues.pop_half().is_some();
+            let ours = self.core.queues.pop_job().is_some();
             return if ours { Deferred::Later } else { Deferred::Yes };
         }
-        if self.shared.idle.is_hungry() {
-            self.offer_half();
+        if self.shared.idle.has_idle_workers() {
+            self.publish_job();
         }
         Deferred::Yes
     }
@@ -75,9 +75,9 @@ impl Worker {
         if is_over && self.do_others_wait() {
             return false;
         }
-        self.until_fair.set(self.fairness_period);
+        self.until_tick.set(self.tick_interval);
         self.stacks.borrow_mut().tend(&self.shared.pool);
-        self.counters().fair_picks.count();
+        self.counters().ticks.count();
         true
     }
 
@@ -88,7 +88,7 @@ impl Worker {
             || self.shared.is_timer_due();
         if !others && self.is_suspect_stuck() {
             // Nothing else is to be picked, so the pick that follows is to be one for the stuck.
-            self.fair_turn.set(STUCKS_TURN);
+            self.tick_turn.set(STUCKS_TURN);
             return true;
         }
         others
@@ -97,38 +97,38 @@ impl Worker {
     /// The running task takes back the half that it has deferred last. If another has taken it, or it had to become
     /// a task, its frame says so now; otherwise it is the frame's again.
     #[inline]
-    pub(crate) fn take_back(&self, half: StackJobRef) {
-        let Some(taken) = self.core.queues.pop_half() else {
+    pub(crate) fn take_back(&self, job: StackJobRef) {
+        let Some(taken) = self.core.queues.pop_job() else {
             return self.core.queues.want_started();
         };
-        debug_assert_eq!(taken, half, "halves are taken back in order");
+        debug_assert_eq!(taken, job, "halves are taken back in order");
         barrier::light();
-        if self.core.remote.own.status.state() == COVERED {
-            self.start_halves();
-            self.expose_all();
+        if self.core.remote.own.status.state() == RETAKEN {
+            self.start_jobs();
+            self.publish_all();
         }
     }
 
     /// Lets others take the oldest of what is here, because somebody is hungry.
     #[cold]
-    pub(crate) fn offer_half(&self) {
+    pub(crate) fn publish_job(&self) {
         let queues = &self.core.queues;
         if self.core.remote.has_stealable() {
             // They have been told.
             return;
         }
         if queues.forks() > 0 {
-            if queues.offer_fork() {
-                self.tell_of_offer();
+            if queues.publish_fork() {
+                self.notify_of_published();
             }
-        } else if queues.is_half_worth_it() {
+        } else if queues.is_job_worth_it() {
             let Ok(slot) = self.take_slot(self.shared.config.class) else { return };
-            match queues.pop_oldest_half() {
-                Some(half) => {
+            match queues.pop_oldest_job() {
+                Some(job) => {
                     // SAFETY: taken out of the list, and the scheduler outlives its tasks.
-                    let task = unsafe { half.start(self.shared.owner(), slot, self.next_id()) };
-                    queues.offer_started(task);
-                    self.tell_of_offer();
+                    let task = unsafe { job.start(self.shared.owner(), slot, self.next_id()) };
+                    queues.publish_started(task);
+                    self.notify_of_published();
                 }
                 None => self.put_slot(slot),
             }
@@ -137,21 +137,21 @@ impl Worker {
 
     /// Of a task that has suspended with this command: what it has deferred it cannot take back elsewhere.
     #[inline]
-    pub(crate) fn part_with_halves(&self, command: SwitchRequest) -> SwitchRequest {
+    pub(crate) fn part_with_jobs(&self, command: SwitchRequest) -> SwitchRequest {
         if self.core.queues.has_deferred() {
-            self.start_halves();
+            self.start_jobs();
         }
         command
     }
 
     /// Makes tasks of all halves, because the task that they belong to may not come back here, or not soon.
     #[cold]
-    pub(crate) fn start_halves(&self) {
-        while let Some(half) = self.core.queues.pop_oldest_half() {
+    pub(crate) fn start_jobs(&self) {
+        while let Some(job) = self.core.queues.pop_oldest_job() {
             // Without a stack it stays with its frame, which will see to it.
             let Ok(slot) = self.take_slot(self.shared.config.class) else { continue };
             // SAFETY: as above.
-            self.push_fork(unsafe { half.start(self.shared.owner(), slot, self.next_id()) });
+            self.push_fork(unsafe { job.start(self.shared.owner(), slot, self.next_id()) });
         }
         self.core.queues.forget_deferred();
     }
@@ -191,19 +191,19 @@ mod models {
 
     impl World {
         /// Two nested `join`s, by the owner.
-        fn join(&self, half: usize) {
+        fn join(&self, job: usize) {
             // SAFETY: one thread is the owner.
-            unsafe { self.list.with(|list| list.push_back(half)) };
-            if half + 1 < self.started.len() {
-                self.join(half + 1);
+            unsafe { self.list.with(|list| list.push_back(job)) };
+            if job + 1 < self.started.len() {
+                self.join(job + 1);
             }
             // SAFETY: as above.
             let taken = unsafe { self.list.with(VecDeque::pop_back) };
             // SAFETY: taken back, the frame is its function's; loom checks it.
-            let started = self.started[half].with(|started| unsafe { *started });
+            let started = self.started[job].with(|started| unsafe { *started });
             assert_eq!(
                 taken,
-                (!started).then_some(half),
+                (!started).then_some(job),
                 "the last in the list, or taken by another"
             );
             if !started {
@@ -211,11 +211,11 @@ mod models {
             }
         }
 
-        fn rescue(&self) {
+        fn take_over(&self) {
             let start = |list: &mut VecDeque<usize>| {
-                let half = list.pop_front()?;
+                let job = list.pop_front()?;
                 // SAFETY: taken out of the list under the lock; loom checks it.
-                self.started[half].with_mut(|started| unsafe { *started = true });
+                self.started[job].with_mut(|started| unsafe { *started = true });
                 Some(())
             };
             if self.list.try_with(start).flatten().is_some() {
@@ -231,8 +231,8 @@ mod models {
             let other = {
                 let world = Arc::clone(&world);
                 thread::spawn(move || {
-                    world.rescue();
-                    world.rescue();
+                    world.take_over();
+                    world.take_over();
                 })
             };
             world.join(0);

@@ -1,4 +1,4 @@
-//! TODO
+//! A worker's part in the end of a runtime; see [`LastTurns`](crate::runtime::last_turns::LastTurns).
 
 use gthread_arch::Switch;
 
@@ -30,7 +30,7 @@ impl Worker {
                 }
                 Call::RunPinned => {
                     self.set_status(NORMAL);
-                    while let Some(task) = self.pick_pinned() {
+                    while let Some(task) = self.next_pinned() {
                         self.run_last_turn(task);
                     }
                     self.leave_work_to_leader();
@@ -78,7 +78,7 @@ impl Worker {
         let next = || {
             let queues = &self.core.queues;
             let own = queues.pop_newest().or_else(|| queues.pop_ready());
-            let own = own.or_else(|| self.pick_pinned());
+            let own = own.or_else(|| self.next_pinned());
             let shared = own.or_else(|| self.take_injected()).or_else(|| self.take_strewn());
             shared.or_else(|| self.shared.cpu_bound.take_waiting())
         };
@@ -125,7 +125,7 @@ impl Worker {
 
     pub(crate) fn run_turn(&self, task: TaskRef, resume: impl Fn() -> Switch<SwitchRequest>) {
         // Waits while the world is stopped.
-        self.count_pick();
+        self.tick();
         self.set_current(Some(task));
         let mut switch = resume();
         loop {
@@ -136,7 +136,7 @@ impl Worker {
                 switch = unsafe { again.resume() };
                 continue;
             };
-            let command = self.part_with_halves(command);
+            let command = self.part_with_jobs(command);
             self.set_current(None);
             match command {
                 // Whoever has claimed it makes it runnable, or has.

@@ -29,9 +29,9 @@ use gthread_arch::stacks::{Cache, SizeClass, Slot, StackError};
 
 use crate::runtime::core::Core;
 use crate::runtime::cpu_bound::Turn;
-use crate::runtime::driver::Untold;
+use crate::runtime::driver::Unannounced;
 use crate::runtime::metrics::Counters;
-use crate::runtime::policy::injector_turn::Urge;
+use crate::runtime::policy::injector_turn::InjectorTurn;
 use crate::runtime::policy::sharing::Sharing;
 use crate::runtime::policy::stretch::Stretch;
 use crate::runtime::policy::takeover::Takeover;
@@ -44,14 +44,14 @@ use crate::task::id::next_ids;
 pub(crate) enum Next {
     Run(TaskRef),
     /// Something may have come up: look again.
-    Pick,
+    LookAgain,
     /// The scheduler stops, or this is a spare that was not needed for a while.
     End,
 }
 
 /// Every so many picks the worker looks elsewhere first: at the injector, at its own oldest work, at
 /// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
-pub(crate) const FAIRNESS_PERIOD: u32 = 61;
+pub(crate) const TICK_INTERVAL: u32 = 61;
 
 /// In [`Worker::holds`]: the running task is in `no_switch`. Below it counts how deep in `blocking`.
 const NO_SWITCH: u32 = 1 << 31;
@@ -67,15 +67,15 @@ pub(crate) struct Worker {
     pub(crate) current: Cell<Option<TaskRef>>,
     /// Runnable tasks that are pinned to this worker.
     pub(crate) pinned: RefCell<VecDeque<TaskRef>>,
-    pub(crate) fairness_period: u32,
-    pub(crate) until_fair: Cell<u32>,
-    pub(crate) fair_turn: Cell<u32>,
+    pub(crate) tick_interval: u32,
+    pub(crate) until_tick: Cell<u32>,
+    pub(crate) tick_turn: Cell<u32>,
     /// Since a `join` has last looked whether others wait.
     pub(crate) stretch: Cell<Stretch>,
     /// Its turn at what was injected.
-    pub(crate) urge: Cell<Option<Urge>>,
+    pub(crate) injector_turn: Cell<Option<InjectorTurn>>,
     /// When that last ended.
-    pub(crate) last_urged: Cell<Instant>,
+    pub(crate) last_injector_turn: Cell<Instant>,
     /// Counted as searching in `Idle`.
     pub(crate) searching: Cell<bool>,
     /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
@@ -88,7 +88,7 @@ pub(crate) struct Worker {
     /// A worker that had private tasks when this one last looked, and its moves then.
     pub(crate) suspected: Cell<Option<(u32, u64)>>,
     /// Of which timers it has to tell, before it runs anything.
-    pub(crate) untold: Cell<Untold>,
+    pub(crate) unannounced: Cell<Unannounced>,
     pub(crate) timing: Timing,
     pub(crate) sharing: Sharing,
     pub(crate) takeover: Takeover,
@@ -109,25 +109,25 @@ impl Worker {
             None => 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(u64::from(core.index) + 1),
             Some(chaos) => chaos.seed_of(core.index),
         };
-        let fairness_period = if shared.chaos.is_none() { FAIRNESS_PERIOD } else { 1 };
+        let tick_interval = if shared.chaos.is_none() { TICK_INTERVAL } else { 1 };
         Self {
             shared,
             stacks: RefCell::new(Cache::new(class)),
             current: Cell::new(None),
             pinned: RefCell::new(VecDeque::new()),
-            fairness_period,
-            until_fair: Cell::new(fairness_period),
-            fair_turn: Cell::new(0),
+            tick_interval,
+            until_tick: Cell::new(tick_interval),
+            tick_turn: Cell::new(0),
             stretch: Cell::new(Stretch::new()),
-            urge: Cell::new(None),
-            last_urged: Cell::new(Instant::now()),
+            injector_turn: Cell::new(None),
+            last_injector_turn: Cell::new(Instant::now()),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
             deep: Cell::new(false),
             random: Cell::new(seed | 1),
             suspected: Cell::new(None),
-            untold: Cell::new(Untold::Nothing),
+            unannounced: Cell::new(Unannounced::Nothing),
             timing: Timing::default(),
             sharing: Sharing::default(),
             takeover: Takeover::default(),

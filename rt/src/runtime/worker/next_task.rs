@@ -1,6 +1,6 @@
 //! Which task a worker runs next, and what it attends to before each.
 
-use crate::runtime::status::{COVERED, NORMAL};
+use crate::runtime::status::{NORMAL, RETAKEN};
 use crate::runtime::worker::{Next, Worker};
 use crate::task::header::TaskRef;
 
@@ -15,53 +15,53 @@ pub(crate) const STUCKS_TURN: u32 = TURNS - 1;
 
 impl Worker {
     /// The next task of this worker's own, or from the injector. None means that it has none left.
-    pub(crate) fn pick(&self, fair: bool) -> Option<TaskRef> {
-        let picked = match self.urge.get() {
-            Some(urge) if fair => self.pick_urged(urge),
-            None if fair => self.pick_fairly(),
+    pub(crate) fn next_task(&self, fair: bool) -> Option<TaskRef> {
+        let picked = match self.injector_turn.get() {
+            Some(injector_turn) if fair => self.next_in_injector_turn(injector_turn),
+            None if fair => self.next_on_tick(),
             _ => None,
         };
-        let picked = picked.or_else(|| self.pick_in_order());
+        let picked = picked.or_else(|| self.next_in_order());
         // What is left here is for those who have nothing.
-        if self.shared.idle.is_hungry() && self.core.remote.has_private() {
-            self.feed();
+        if self.shared.idle.has_idle_workers() && self.core.remote.has_private() {
+            self.publish_private();
         }
         picked
     }
 
     #[inline]
-    pub(crate) fn pick_in_order(&self) -> Option<TaskRef> {
+    pub(crate) fn next_in_order(&self) -> Option<TaskRef> {
         let queues = &self.core.queues;
         queues
             .pop_newest()
-            .or_else(|| self.pick_pinned())
+            .or_else(|| self.next_pinned())
             .or_else(|| queues.pop_ready())
-            .or_else(|| self.take_of_injected_crowd())
+            .or_else(|| self.take_injected_burst())
     }
 
     /// Counts a pick: true if it is time for a fair one.
     #[inline]
-    pub(crate) fn count_pick(&self) -> bool {
+    pub(crate) fn tick(&self) -> bool {
         self.move_on();
-        let fair = self.count_to_fair();
+        let fair = self.count_to_tick();
         if fair {
-            self.until_fair.set(self.fairness_period);
+            self.until_tick.set(self.tick_interval);
         }
         fair
     }
 
     /// Counts a pick that leaves no choice; a fair one that is due stays due: true then.
     #[inline]
-    pub(crate) fn count_move(&self) -> bool {
+    pub(crate) fn count_switch(&self) -> bool {
         self.move_on();
-        self.count_to_fair()
+        self.count_to_tick()
     }
 
     /// Tells the monitor that the worker moves on; waits while the world is stopped.
     #[inline]
     pub(crate) fn move_on(&self) {
         let own = &self.core.remote.own;
-        own.counters.picks.count();
+        own.counters.task_switches.count();
         if !own.status.is_plain() {
             self.attend();
         }
@@ -69,14 +69,14 @@ impl Worker {
 
     /// True if a fair pick is due.
     #[inline]
-    pub(crate) fn count_to_fair(&self) -> bool {
-        match self.until_fair.get() {
+    pub(crate) fn count_to_tick(&self) -> bool {
+        match self.until_tick.get() {
             1 => {
                 self.deep.set(self.core.queues.forks() > DEEP);
                 true
             }
             left => {
-                self.until_fair.set(left - 1);
+                self.until_tick.set(left - 1);
                 false
             }
         }
@@ -86,7 +86,7 @@ impl Worker {
     #[cold]
     pub(crate) fn attend(&self) {
         let status = &self.core.remote.own.status;
-        if status.state() == COVERED {
+        if status.state() == RETAKEN {
             self.set_status(NORMAL);
         }
         if status.is_asked() {
@@ -95,19 +95,19 @@ impl Worker {
         if status.is_timed() {
             self.judge_wake();
         }
-        if status.is_urged() {
-            self.heed_urge();
+        if status.wants_injector_turn() {
+            self.begin_injector_turn();
         }
     }
 
     /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
     #[cold]
     pub(crate) fn set_status(&self, status: usize) {
-        if self.core.remote.own.status.enter(status) == COVERED {
+        if self.core.remote.own.status.enter(status) == RETAKEN {
             self.shared.idle.unblock();
             if self.shared.idle.over_limit() {
                 // The pick looks whether it is one too many: with tasks that compute, one in 61 would be seldom.
-                self.until_fair.set(1);
+                self.until_tick.set(1);
             }
             self.end_turn();
             // A few may have been woken just now, by those that come back.
@@ -122,27 +122,27 @@ impl Worker {
     /// What the usual order would leave waiting: due timers, the injector, the oldest of each queue,
     /// and now and then the work of another worker, which may be stuck.
     #[cold]
-    pub(crate) fn pick_fairly(&self) -> Option<TaskRef> {
-        self.counters().fair_picks.count();
-        let turn = self.fair_turn.get();
-        self.fair_turn.set(turn.wrapping_add(1));
+    pub(crate) fn next_on_tick(&self) -> Option<TaskRef> {
+        self.counters().ticks.count();
+        let turn = self.tick_turn.get();
+        self.tick_turn.set(turn.wrapping_add(1));
         self.fire_timers(turn % TURNS == STUCKS_TURN);
         self.stacks.borrow_mut().tend(&self.shared.pool);
         if let Some(chaos) = &self.shared.chaos {
-            return self.pick_at_random(chaos);
+            return self.next_at_random(chaos);
         }
         if turn % TURNS == STUCKS_TURN {
-            return self.steal().or_else(|| self.rescue_stuck());
+            return self.steal().or_else(|| self.take_over_stuck());
         }
         (0..4).find_map(|source| match (turn + source) % 4 {
             0 => self.take_injected(),
             1 => self.core.queues.pop_ready(),
             2 => self.core.queues.oldest_fork(),
-            _ => self.pick_pinned(),
+            _ => self.next_pinned(),
         })
     }
 
-    pub(crate) fn pick_pinned(&self) -> Option<TaskRef> {
+    pub(crate) fn next_pinned(&self) -> Option<TaskRef> {
         if self.core.remote.has_post() {
             self.pinned.borrow_mut().append(&mut self.core.remote.take_post());
         }

@@ -1,4 +1,4 @@
-//! TODO
+//! How a worker without work goes to sleep, and wakes up. The protocol is in `runtime/README.md`.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ impl Worker {
     /// Fires timers, searches, then sleeps, until there is something to do.
     pub(crate) fn wait_for_work(&self) -> Next {
         if self.fire_all_timers() {
-            return Next::Pick;
+            return Next::LookAgain;
         }
         let since = Instant::now();
         self.judge_thefts(since);
@@ -57,7 +57,7 @@ impl Worker {
         self.searching.set(true);
         shared.sysmon.notify();
         self.fire_all_timers();
-        if shared.is_stopped() { Next::End } else { Next::Pick }
+        if shared.is_stopped() { Next::End } else { Next::LookAgain }
     }
 
     /// By a worker that has nothing else to do: whether there were any.
@@ -110,7 +110,7 @@ impl Worker {
         if self.shared.idle.has_room() {
             self.keep_timers()
         } else {
-            self.tell_of_timers();
+            self.notify_of_timers();
             None
         }
     }

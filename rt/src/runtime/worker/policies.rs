@@ -1,8 +1,8 @@
-//! TODO
+//! What a worker tells its policies, and what it asks them. The decisions are in `runtime/policy`.
 
 use std::time::{Duration, Instant};
 
-use crate::runtime::policy::injector_turn::{LONGEST_TURN, SHORTEST_TURN, Urge};
+use crate::runtime::policy::injector_turn::{InjectorTurn, LONGEST_TURN, SHORTEST_TURN};
 use crate::runtime::policy::sharing::{LONG_HOLDS, MOST_UNTIMED, WORTH_A_THEFT};
 use crate::runtime::policy::wake_beside::WORTH_A_WAKE;
 use crate::runtime::worker::Worker;
@@ -27,7 +27,7 @@ impl Worker {
         let beside = core.remote.own.wakes_beside();
         timing.look_at_each(beside);
         // A worker that wakes somebody between two tasks is about to pick.
-        if self.running().is_none() || !self.shared.idle.is_hungry() {
+        if self.running().is_none() || !self.shared.idle.has_idle_workers() {
             return false;
         }
         if timing.woke_at.get().is_none() {
@@ -56,7 +56,7 @@ impl Worker {
     /// The worker is out of work.
     pub(crate) fn judge_takeover(&self, now: Instant) {
         if let Some(was_worth_it) = self.takeover.judge(now) {
-            self.shared.rescue_pause.judge(was_worth_it, now);
+            self.shared.takeover_pause.judge(was_worth_it, now);
         }
     }
 
@@ -90,13 +90,13 @@ impl Worker {
         }
         if let Some(quiet) = shared.sharing_pause.until(now) {
             let stretches = &sharing.stretches;
-            let long = stretches.look(quiet, now, self.counters().picks.get());
+            let long = stretches.look(quiet, now, self.counters().task_switches.get());
             if long {
                 sharing.long_until.set(Some(now + LONG_HOLDS));
             }
             return (long, stretches.untimed.get() - 1);
         }
-        sharing.offered.set(Some(now));
+        sharing.published_at.set(Some(now));
         core.remote.own.set_on_trial(true);
         (true, 0)
     }
@@ -111,8 +111,8 @@ impl Worker {
     /// It is out of work now. Of the two in a trial the first that is ends it.
     pub(crate) fn judge_thefts(&self, now: Instant) {
         let Self { sharing, shared, core, .. } = self;
-        let offered = sharing.offered.take().map(|since| (since, core.index));
-        for (since, victim) in offered.into_iter().chain(sharing.taken.take()) {
+        let published_at = sharing.published_at.take().map(|since| (since, core.index));
+        for (since, victim) in published_at.into_iter().chain(sharing.taken.take()) {
             let own = &shared.remote(victim).own;
             if own.is_on_trial() {
                 own.set_on_trial(false);
@@ -126,34 +126,35 @@ impl Worker {
     pub(crate) fn note_wait(&self, waited: Duration) {
         self.last_wait.set(waited);
         let began = &self.sharing.stretches.began;
-        began.set(began.get().map(|(since, picks)| (since + waited, picks)));
+        began.set(began.get().map(|(since, task_switches)| (since + waited, task_switches)));
     }
 
     /// Heeds an urge; one that comes in its turn is for the next.
-    pub(crate) fn heed_urge(&self) {
-        if self.urge.get().is_none() {
-            self.core.remote.own.status.take_urge();
+    pub(crate) fn begin_injector_turn(&self) {
+        if self.injector_turn.get().is_none() {
+            self.core.remote.own.status.take_injector_turn();
             // Those whose timers are due are as late as what was injected.
             self.inject_due();
-            self.urge.set(Some(Urge { until: None, until_fair: self.until_fair.get() }));
+            self.injector_turn
+                .set(Some(InjectorTurn { until: None, until_tick: self.until_tick.get() }));
         }
         // All ways to go on without a pick end here.
-        self.until_fair.set(1);
+        self.until_tick.set(1);
     }
 
     /// The next injected task, as long as its turn lasts.
-    pub(crate) fn pick_urged(&self, urge: Urge) -> Option<TaskRef> {
+    pub(crate) fn next_in_injector_turn(&self, injector_turn: InjectorTurn) -> Option<TaskRef> {
         let now = Instant::now();
-        let turn = || (now - self.last_urged.get()).clamp(SHORTEST_TURN, LONGEST_TURN);
-        let until = urge.until.unwrap_or_else(|| now + turn());
+        let turn = || (now - self.last_injector_turn.get()).clamp(SHORTEST_TURN, LONGEST_TURN);
+        let until = injector_turn.until.unwrap_or_else(|| now + turn());
         let task = if now < until { self.take_injected() } else { None };
         if task.is_some() {
-            self.urge.set(Some(Urge { until: Some(until), ..urge }));
-            self.until_fair.set(1);
+            self.injector_turn.set(Some(InjectorTurn { until: Some(until), ..injector_turn }));
+            self.until_tick.set(1);
         } else {
-            self.until_fair.set(urge.until_fair);
-            self.urge.set(None);
-            self.last_urged.set(now);
+            self.until_tick.set(injector_turn.until_tick);
+            self.injector_turn.set(None);
+            self.last_injector_turn.set(now);
         }
         task
     }

@@ -1,4 +1,4 @@
-//! TODO
+//! What a worker does differently under chaos; see [`Chaos`].
 
 use std::thread;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const NAP: Duration = Duration::from_micros(20);
 
 impl Worker {
     /// The task to run next, under chaos.
-    pub(crate) fn pick_at_random(&self, chaos: &Chaos) -> Option<TaskRef> {
+    pub(crate) fn next_at_random(&self, chaos: &Chaos) -> Option<TaskRef> {
         let me = self.core.index;
         self.decide_on_children();
         let injected = std::iter::from_fn(|| self.take_injected());
@@ -27,8 +27,8 @@ impl Worker {
         }
         // What is not strewn: tasks of one worker, and those of one that is stuck.
         let elsewhere = match self.random() % 4 {
-            0 => self.pick_pinned(),
-            1 => self.steal().or_else(|| self.rescue_stuck()),
+            0 => self.next_pinned(),
+            1 => self.steal().or_else(|| self.take_over_stuck()),
             _ => None,
         };
         if elsewhere.is_some() {
@@ -61,7 +61,7 @@ impl Worker {
             }
             tries += 1;
         }
-        self.pick_pinned().or_else(|| self.take_strewn())
+        self.next_pinned().or_else(|| self.take_strewn())
     }
 
     /// Takes what is strewn, if this scheduler is under chaos.

@@ -1,4 +1,4 @@
-//! TODO
+//! The loop: a worker takes the next task, runs it, and sees to what the task suspended for.
 
 use gthread_arch::Switch;
 use gthread_arch::stacks::AlternateStack;
@@ -23,15 +23,15 @@ impl Worker {
         self.set_status(NORMAL);
         self.come_to_help();
         while !self.shared.is_stopped() {
-            let fair = self.count_pick();
+            let fair = self.tick();
             let next = if fair && self.must_retire() {
                 self.retire()
             } else {
-                self.pick(fair).map_or_else(|| self.wait_for_work(), Next::Run)
+                self.next_task(fair).map_or_else(|| self.wait_for_work(), Next::Run)
             };
             match next {
                 Next::Run(task) => self.start(task),
-                Next::Pick => {}
+                Next::LookAgain => {}
                 Next::End => break,
             }
         }
@@ -50,8 +50,12 @@ impl Worker {
             let summon = self.shared.idle.stop_search(|| self.shared.has_work());
             self.shared.answer(summon);
         }
-        self.tell_of_timers();
-        if task.hog.get() == CpuBound::No { self.run_task(task) } else { self.run_hog(task) }
+        self.notify_of_timers();
+        if task.cpu_bound.get() == CpuBound::No {
+            self.run_task(task)
+        } else {
+            self.run_cpu_bound(task)
+        }
     }
 
     /// Runs a task, and the children it forks, until it parks, yields or ends.
@@ -66,14 +70,14 @@ impl Worker {
             // The switch is over, the registers are saved. What is said of the running task changes first
             // (`world`); from then on others may run it.
             match switch {
-                Switch::Suspended(command) => match self.part_with_halves(command).decode() {
+                Switch::Suspended(command) => match self.part_with_jobs(command).decode() {
                     Request::Spawned(child) => {
                         // SAFETY: the parent has just made it, and handed it over with the request.
                         let child = unsafe { TaskRef::from_raw(child.cast()) };
                         self.set_current(Some(child));
                         task.note_fork(child);
                         self.push_fork(task);
-                        if self.count_move() {
+                        if self.count_switch() {
                             match self.pick_child(child) {
                                 Some(next) => task = next,
                                 None => return,
@@ -85,7 +89,7 @@ impl Worker {
                     }
                     Request::Parked => {
                         self.set_current(None);
-                        self.note_hog(task);
+                        self.note_cpu_bound(task);
                         match task.wait.commit() {
                             Commit::Parked => {}
                             Commit::Selected => {
@@ -96,7 +100,7 @@ impl Worker {
                     }
                     Request::ParkedHolding(lock) => {
                         self.set_current(None);
-                        self.note_hog(task);
+                        self.note_cpu_bound(task);
                         // SAFETY: the lock belongs to what the task waits for, and lives as long as the
                         // task's borrow of it; nobody can wake the task before the lock is free.
                         unsafe { lock.release() }
@@ -106,7 +110,7 @@ impl Worker {
                         match self.rotate(task) {
                             Ok(next) => {
                                 self.set_current(Some(next));
-                                self.count_move();
+                                self.count_switch();
                                 task = next;
                                 continue;
                             }
@@ -129,7 +133,7 @@ impl Worker {
     /// has stolen that and nothing else comes first in [`Worker::pick`]'s order.
     #[inline]
     pub(crate) fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
-        if self.until_fair.get() == 1 {
+        if self.until_tick.get() == 1 {
             self.set_current(None);
             return self.finish(task);
         }
@@ -146,7 +150,7 @@ impl Worker {
         if next.is_some() {
             // A child that finished alone is not freed before its parent runs.
             self.set_current(next);
-            self.count_move();
+            self.count_switch();
         }
         next
     }

@@ -11,8 +11,8 @@ impl Worker {
     #[inline]
     pub(crate) fn push_fork(&self, task: TaskRef) {
         self.core.queues.push_fork(task);
-        if self.shared.idle.is_hungry() && self.core.queues.offer_fork() {
-            self.tell_of_offer();
+        if self.shared.idle.has_idle_workers() && self.core.queues.publish_fork() {
+            self.notify_of_published();
         }
     }
 
@@ -38,11 +38,11 @@ impl Worker {
             // The running task holds the OS thread: the hand-off would wait for it.
             return self.push_apart(task);
         }
-        if let Some(before) = self.core.queues.hand_off(task) {
+        if let Some(before) = self.core.queues.push_lifo(task) {
             return self.push_ready(before);
         }
-        if self.is_covered() {
-            self.expose_all();
+        if self.is_retaken() {
+            self.publish_all();
         }
     }
 
@@ -50,7 +50,7 @@ impl Worker {
     /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
     /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
     #[inline]
-    pub(crate) fn is_covered(&self) -> bool {
+    pub(crate) fn is_retaken(&self) -> bool {
         barrier::light();
         self.core.remote.own.status.state() != NORMAL
     }
@@ -71,59 +71,59 @@ impl Worker {
             return self.push_pinned(home, task);
         }
         self.core.queues.push_ready(task);
-        if self.is_covered() {
-            self.expose_all();
-        } else if self.shared.idle.is_hungry() && shares(self) {
-            self.offer_ready();
+        if self.is_retaken() {
+            self.publish_all();
+        } else if self.shared.idle.has_idle_workers() && shares(self) {
+            self.publish_ready();
         }
     }
 
     #[cold]
-    pub(crate) fn expose_all(&self) {
-        self.core.queues.expose_all();
+    pub(crate) fn publish_all(&self) {
+        self.core.queues.publish_all();
         self.shared.answer(self.shared.idle.notify_outside());
     }
 
     /// Lets others take what is ready.
     #[cold]
-    pub(crate) fn offer_ready(&self) {
-        if self.core.queues.offer_ready() {
-            self.tell_of_offer();
+    pub(crate) fn publish_ready(&self) {
+        if self.core.queues.publish_ready() {
+            self.notify_of_published();
         }
     }
 
     #[cold]
-    pub(crate) fn tell_of_offer(&self) {
-        self.counters().offers.count();
+    pub(crate) fn notify_of_published(&self) {
+        self.counters().publications.count();
         // One that is covered does not count as running, so others rely on its fence (`Idle::sleep`).
         let idle = &self.shared.idle;
-        self.shared.answer(if self.is_covered() { idle.notify_outside() } else { idle.notify() });
+        self.shared.answer(if self.is_retaken() { idle.notify_outside() } else { idle.notify() });
     }
 
     /// Lets others take what is private, but for a lone continuation that is not worth it.
     #[cold]
-    pub(crate) fn feed(&self) {
-        let fork = self.core.queues.offer_fork();
-        let ready = self.shares() && self.core.queues.offer_ready();
+    pub(crate) fn publish_private(&self) {
+        let fork = self.core.queues.publish_fork();
+        let ready = self.shares() && self.core.queues.publish_ready();
         if ready || fork {
-            self.tell_of_offer();
+            self.notify_of_published();
         }
     }
 
     /// The task that runs after one that yields, in the plain case: nobody is hungry, it is no time to be fair,
-    /// and nothing goes before ready tasks in [`Worker::pick_in_order`].
+    /// and nothing goes before ready tasks in [`Worker::next_in_order`].
     #[inline]
     pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
-        let plain = self.until_fair.get() > 1
+        let plain = self.until_tick.get() > 1
             && task.pinned().is_none()
             && self.core.remote.own.status.is_plain()
             && !self.has_pinned_work()
-            && !self.shared.idle.is_hungry();
+            && !self.shared.idle.has_idle_workers();
         if plain { self.core.queues.rotate(task) } else { Err(task) }
     }
 
     pub(crate) fn push_yielded(&self, task: TaskRef) {
-        self.note_hog(task);
+        self.note_cpu_bound(task);
         if task.pinned().is_some() {
             return self.pinned.borrow_mut().push_back(task);
         }
@@ -132,8 +132,8 @@ impl Worker {
         }
         // Alone, it is about to be picked again, and nobody need be woken for it.
         let alone = self.core.queues.push_ready(task);
-        if !alone && self.shared.idle.is_hungry() && self.shares() {
-            self.offer_ready();
+        if !alone && self.shared.idle.has_idle_workers() && self.shares() {
+            self.publish_ready();
         }
     }
 

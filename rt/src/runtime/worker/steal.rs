@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
-use crate::runtime::handle::rescue_half;
-use crate::runtime::queue::private::Rescue;
+use crate::runtime::handle::take_over_job;
+use crate::runtime::queue::private::TakeOver;
 use crate::runtime::shared::Shared;
 use crate::runtime::worker::{Next, Worker};
 use crate::task::header::TaskRef;
@@ -26,14 +26,14 @@ const LOOKS: usize = 512;
 const MAX_SPINS: u32 = 64;
 
 /// So many injected tasks are a crowd.
-const INJECTED_CROWD: usize = 64;
+const INJECTED_BURST: usize = 64;
 
 /// Whoever is out of work while no other runs does not search, unless it last waited for no longer than this. All that it
 /// could find comes from outside.
 const BRIEF: Duration = Duration::from_micros(100);
 
 /// How long a worker with private tasks has not moved on before somebody who searches takes some of them.
-const RESCUE_AFTER: Duration = Duration::from_micros(10);
+const TAKE_OVER_AFTER: Duration = Duration::from_micros(10);
 
 impl Worker {
     /// Takes work from another worker: one continuation, the oldest; or half of its ready tasks.
@@ -98,16 +98,16 @@ impl Worker {
 
     /// [`Worker::take_injected`], by a worker that has nothing else. Of a crowd it takes some more, for the next turns:
     /// another processor has written them last.
-    pub(crate) fn take_of_injected_crowd(&self) -> Option<TaskRef> {
+    pub(crate) fn take_injected_burst(&self) -> Option<TaskRef> {
         let waiting = self.shared.injector.len();
         if waiting == 0 {
             return None;
         }
         let task = self.steal_injected()?;
-        if self.shared.sysmon.has_rescued() {
+        if self.shared.sysmon.has_taken_over() {
             self.takeover.note(Instant::now());
         }
-        if waiting >= INJECTED_CROWD {
+        if waiting >= INJECTED_BURST {
             task.prefetch();
             self.core.queues.take_ahead(|| self.steal_injected());
         }
@@ -138,23 +138,23 @@ impl Worker {
             true => 1,
             false => (LOOKS / self.shared.remotes().len()).clamp(LEAST_SWEEPS, MOST_SWEEPS),
         };
-        let may_rescue = !briefly && self.shared.rescue_pause.until(since).is_none();
+        let may_take_over = !briefly && self.shared.takeover_pause.until(since).is_none();
         let mut spins = 1;
         for _ in 0..sweeps {
-            let found = self.steal().or_else(|| self.take_of_injected_crowd());
+            let found = self.steal().or_else(|| self.take_injected_burst());
             let found = found.or_else(|| self.take_strewn());
             if found.is_some() || self.has_pinned_work() || self.shared.is_stopped() {
                 return found.map(Next::Run);
             }
             if self.shared.pool.prepare_ahead() {
                 // Stacks for a crowd that another starts: most of the time that this takes. Then all anew, timers too.
-                return Some(Next::Pick);
+                return Some(Next::LookAgain);
             }
             (0..spins).for_each(|_| spin_loop());
             spins = (2 * spins).min(MAX_SPINS);
             let now = Instant::now();
-            if may_rescue && (self.suspected.get().is_none() || now - since >= RESCUE_AFTER) {
-                if let Some(task) = self.rescue_stuck() {
+            if may_take_over && (self.suspected.get().is_none() || now - since >= TAKE_OVER_AFTER) {
+                if let Some(task) = self.take_over_stuck() {
                     self.takeover.note(Instant::now());
                     return Some(Next::Run(task));
                 }
@@ -176,16 +176,16 @@ impl Worker {
     }
 
     /// Takes private tasks of the suspect, if it has not moved since.
-    pub(crate) fn rescue(&self) -> Option<TaskRef> {
+    pub(crate) fn take_over(&self) -> Option<TaskRef> {
         let (suspect, moves) = self.suspected.take()?;
         let suspect = self.shared.remote(suspect);
         if suspect.moves() != moves {
             return None;
         }
-        let mut tasks = suspect.rescue(Rescue::Some).into_iter();
-        let first = tasks.next().or_else(|| rescue_half(&self.shared, suspect))?;
+        let mut tasks = suspect.take_over(TakeOver::Some).into_iter();
+        let first = tasks.next().or_else(|| take_over_job(&self.shared, suspect))?;
         self.counters().steals.count();
-        self.counters().rescues.count();
+        self.counters().takeovers.count();
         tasks.for_each(|task| self.core.queues.loot().push(task));
         Some(first)
     }
@@ -203,10 +203,10 @@ impl Worker {
     }
 
     /// Takes private tasks of a worker that has not moved since this was last called.
-    pub(crate) fn rescue_stuck(&self) -> Option<TaskRef> {
-        let rescued = self.rescue();
+    pub(crate) fn take_over_stuck(&self) -> Option<TaskRef> {
+        let taken_over = self.take_over();
         self.suspect();
-        rescued
+        taken_over
     }
 
     /// A pseudo-random number (xorshift64*), to choose victims and select arms.

@@ -1,10 +1,10 @@
-//! TODO
+//! A worker's part in timers: it fires them, and tells sleepers of new ones. See [`driver`](crate::runtime::driver).
 
 use std::time::Instant;
 
-use crate::runtime::driver::Untold;
+use crate::runtime::driver::Unannounced;
 use crate::runtime::driver::heap::NEVER;
-use crate::runtime::driver::keeper::Tell;
+use crate::runtime::driver::keeper::Notify;
 use crate::runtime::handle::wake;
 use crate::runtime::worker::Worker;
 use crate::task::header::Wake;
@@ -27,26 +27,26 @@ impl Worker {
     /// Tells of timers that are due before anybody would wake for them. Before the worker turns to
     /// another green thread, which may take long.
     #[inline]
-    pub(crate) fn tell_of_timers(&self) {
-        if self.untold.get() != Untold::Nothing {
+    pub(crate) fn notify_of_timers(&self) {
+        if self.unannounced.get() != Unannounced::Nothing {
             self.tell();
         }
     }
 
     #[cold]
     pub(crate) fn tell(&self) {
-        let when = match self.untold.replace(Untold::Nothing) {
-            Untold::Nothing => NEVER,
-            Untold::Published => self.core.remote.timers.earliest(),
-            Untold::All => self.shared.earliest(),
+        let when = match self.unannounced.replace(Unannounced::Nothing) {
+            Unannounced::Nothing => NEVER,
+            Unannounced::Published => self.core.remote.timers.earliest(),
+            Unannounced::All => self.shared.earliest(),
         };
         if when == NEVER {
             return;
         }
         match self.shared.driver.watch.tell(when) {
-            Tell::Nobody => {}
-            Tell::Keeper(worker) => self.shared.remote(worker).parker.unpark(),
-            Tell::Sysmon => self.shared.sysmon.unpark(),
+            Notify::Nobody => {}
+            Notify::Keeper(worker) => self.shared.remote(worker).parker.unpark(),
+            Notify::Sysmon => self.shared.sysmon.unpark(),
         }
     }
 
@@ -54,14 +54,14 @@ impl Worker {
     pub(crate) fn keep_timers(&self) -> Option<Instant> {
         let shared = &self.shared;
         let until = shared.driver.watch.keep(self.index(), || shared.earliest());
-        self.untold.set(Untold::Nothing);
+        self.unannounced.set(Unannounced::Nothing);
         until.and_then(|until| shared.driver.instant(until))
     }
 
     /// The worker is awake, and if it was the keeper it will have to tell.
     pub(crate) fn unkeep_timers(&self) {
         if self.shared.driver.watch.unkeep(self.index()) {
-            self.untold.set(Untold::All);
+            self.unannounced.set(Unannounced::All);
         }
     }
 
