@@ -11,12 +11,14 @@ use crate::sync::{OwnedSemaphorePermit, Semaphore, WaitGroup};
 use crate::thread::scope::Scope;
 use crate::thread::spawn::Builder;
 
-/// A group of green threads that may fail: the first error is what [`wait`](ErrGroup::wait) gives, and, if the
-/// group has a context, cancels it for the others. Go's `golang.org/x/sync/errgroup`.
+/// A group of green threads that may fail: Go's `golang.org/x/sync/errgroup`.
 ///
-/// Clones are handles to the same group, for its members to start others with. A panic of a member goes on in
-/// `wait`, and cancels the context too. A group that has been waited for may be used again, but its context has
-/// ended.
+/// [`wait`](ErrGroup::wait) returns the first error. If the group has a context, the first error
+/// cancels it for the other members.
+///
+/// Clones are handles to the same group, with which its members can start others. A panic of a
+/// member is propagated by `wait`, and cancels the context too. A group may be used again after
+/// `wait`, but its context has ended.
 ///
 /// # Examples
 ///
@@ -37,9 +39,10 @@ use crate::thread::spawn::Builder;
 ///
 /// # What differs from Go
 ///
-/// - `wait` gives the error away: of several that wait, one gets it, and the next one finds none.
-/// - The [cause](Context::cause) of the context's end is not the error, which belongs to whoever waits.
-/// - A panic goes on in `wait`, rather than ending the program.
+/// - `wait` moves the error out: if several threads wait, one gets it, and the next one finds none.
+/// - The [cause](Context::cause) of the context's end is not the error, because `wait` moves that
+///   out.
+/// - A panic is propagated by `wait`, and does not end the program.
 /// - Members may borrow: [`go_scoped`](ErrGroup::go_scoped).
 #[doc(alias = "JoinSet")]
 pub struct ErrGroup<E> {
@@ -53,8 +56,8 @@ struct Group<E> {
     cancel: Option<CancelGuard>,
 }
 
-/// How the members have ended so far: the first error, the first panic. What comes later is handed back to
-/// whoever brings it: its drop is the user's code, and not to be run under the lock.
+/// How the members have ended so far: the first error, the first panic. Later ones are returned to
+/// the member that reports them: their drop is the user's code, which must not run under the lock.
 struct Outcome<E> {
     error: Option<E>,
     panic: Option<Box<dyn Any + Send>>,
@@ -69,7 +72,7 @@ struct Places {
 
 impl Places {
     fn new(limit: usize) -> Self {
-        // So many members there never are.
+        // There are never so many members.
         let all = limit.min(Semaphore::MAX_PERMITS);
         Self { free: Arc::new(Semaphore::new(all)), all }
     }
@@ -80,13 +83,13 @@ impl Places {
 }
 
 impl<E> ErrGroup<E> {
-    /// An empty group, without a limit and without a context.
+    /// Creates an empty group, without a limit and without a context.
     pub fn new() -> Self {
         Self::with(None)
     }
 
-    /// An empty group, and a context derived from `ctx`, which ends when a member fails or panics, when
-    /// [`wait`](Self::wait) returns, or when the group is gone.
+    /// Creates an empty group, and a context derived from `ctx`. The context ends when a member
+    /// fails or panics, when [`wait`](Self::wait) returns, or when the group is gone.
     pub fn with_context(ctx: &Context) -> (Self, Context) {
         let (ctx, cancel) = ctx.with_cancel();
         (Self::with(Some(cancel)), ctx)
@@ -102,12 +105,12 @@ impl<E> ErrGroup<E> {
         Self { group: Arc::new(group) }
     }
 
-    /// Limits how many members run at once, to any number; `None` is no limit, as a negative number is in Go. With zero
-    /// none can be started: [`go`](Self::go) waits for ever.
+    /// Limits how many members run at once; `None` is no limit, like a negative number in Go. With
+    /// zero, no member can be started: [`go`](Self::go) waits for ever.
     ///
     /// # Panics
     ///
-    /// If members run that count towards the limit there was.
+    /// If members run that count towards the previous limit.
     #[track_caller]
     pub fn set_limit(&self, limit: impl Into<Option<usize>>) {
         let mut places = lock(&self.group.limit);
@@ -124,12 +127,13 @@ impl<E> ErrGroup<E> {
 }
 
 impl<E: Send> ErrGroup<E> {
-    /// Starts a member. If as many run as may, waits until one has ended: parks the green thread that calls,
-    /// or blocks the OS thread. Also otherwise a suspension point, as [`spawn`](crate::thread::spawn).
+    /// Starts a member. If the limit is reached, waits until a member has ended: parks the calling
+    /// green thread, or blocks the OS thread. Without that it is a suspension point too, like
+    /// [`spawn`](crate::thread::spawn).
     ///
     /// # Panics
     ///
-    /// If no stack can be had, as [`spawn`](crate::thread::spawn).
+    /// If no stack can be had. See [`spawn`](crate::thread::spawn).
     #[track_caller]
     pub fn go<F>(&self, f: F)
     where
@@ -140,11 +144,11 @@ impl<E: Send> ErrGroup<E> {
         started(Builder::new().spawn(self.member(place, f)));
     }
 
-    /// Starts a member, if as many as may do not run already: whether it did.
+    /// Starts a member if the limit is not reached. Returns `true` if it did.
     ///
     /// # Panics
     ///
-    /// As [`go`](Self::go).
+    /// See [`go`](Self::go).
     #[track_caller]
     pub fn try_go<F>(&self, f: F) -> bool
     where
@@ -160,11 +164,11 @@ impl<E: Send> ErrGroup<E> {
         true
     }
 
-    /// As [`go`](Self::go), with a member that may borrow from outside a [`scope`](crate::thread::scope).
+    /// Like [`go`](Self::go), with a member that may borrow from outside a [`scope`](crate::thread::scope).
     ///
     /// # Panics
     ///
-    /// As [`go`](Self::go).
+    /// See [`go`](Self::go).
     ///
     /// # Examples
     ///
@@ -189,20 +193,20 @@ impl<E: Send> ErrGroup<E> {
         started(Builder::new().spawn_scoped(scope, self.member(place, f)));
     }
 
-    /// Waits until all members have ended, those too that are started meanwhile, and gives the first error.
-    /// Parks the green thread that calls, a suspension point, or blocks the OS thread. A member that calls it
-    /// waits for itself.
+    /// Waits until all members have ended, including members that are started meanwhile, and
+    /// returns the first error. Parks the calling green thread, a suspension point, or blocks the
+    /// OS thread. A member that calls it waits for itself.
     ///
-    /// What members own is dropped by then, but not yet, perhaps, what they keep in
+    /// Everything that members own is dropped by then, except perhaps their values of
     /// [`green_local!`](crate::green_local!)s.
     ///
     /// # Errors
     ///
-    /// The first that a member returned, unless another `wait` has it.
+    /// The first error that a member returned, unless another `wait` has taken it.
     ///
     /// # Panics
     ///
-    /// With the payload of the first member that panicked.
+    /// If a member panicked, with the payload of the first one.
     #[track_caller]
     pub fn wait(&self) -> Result<(), E> {
         self.group.members.wait();
@@ -224,7 +228,7 @@ impl<E: Send> ErrGroup<E> {
         lock(&self.group.limit).clone()
     }
 
-    /// The body of a member, which counts from now on.
+    /// Returns the body of a member, which counts from now on.
     fn member<F>(
         &self,
         place: Option<OwnedSemaphorePermit>,
@@ -235,12 +239,12 @@ impl<E: Send> ErrGroup<E> {
     {
         let member = Member::new(&self.group);
         move || {
-            // Ends last; its place is free before.
+            // Dropped last, after the place is free again.
             let member = member;
             let _place = place;
             let ended = catch_unwind(AssertUnwindSafe(|| {
                 if let Err(error) = f() {
-                    // One that nobody wants may panic in its drop, here.
+                    // An error that is not recorded may panic in its drop, here.
                     drop(member.note(error, |outcome| &mut outcome.error));
                 }
             }));
@@ -266,8 +270,8 @@ impl<E> Group<E> {
     }
 }
 
-/// One that counts as a member, from before it is started until this is dropped: when it has ended, or could
-/// not be started.
+/// Counts as a member, from before it is started until this is dropped: when the member has ended,
+/// or could not be started.
 struct Member<E>(Arc<Group<E>>);
 
 impl<E> Member<E> {
@@ -276,7 +280,8 @@ impl<E> Member<E> {
         Self(Arc::clone(group))
     }
 
-    /// Notes how a member has failed, if it is the first, and cancels the context. Hands back what is not noted.
+    /// Records how a member has failed, if it is the first, and cancels the context. Returns a
+    /// value that is not recorded.
     fn note<N>(&self, what: N, place: fn(&mut Outcome<E>) -> &mut Option<N>) -> Option<N> {
         let left = {
             let mut outcome = lock(&self.0.outcome);
@@ -294,7 +299,7 @@ impl<E> Drop for Member<E> {
     }
 }
 
-// A panic elsewhere leaves nothing half done here.
+// A panic elsewhere leaves no partial change here.
 impl<E> UnwindSafe for ErrGroup<E> {}
 impl<E> RefUnwindSafe for ErrGroup<E> {}
 

@@ -1,4 +1,4 @@
-//! Looking at all green threads from outside.
+//! A view of all green threads from outside.
 
 use std::io;
 
@@ -8,20 +8,21 @@ use crate::diagnostics::snapshot::Snapshot;
 use crate::runtime::registry::live_runtimes;
 use crate::wait::park::blocking;
 
-/// All green threads of all runtimes as they are at one moment: who they are, what they wait for, where and for
-/// how long, and the call stacks of those that are parked. And the OS threads that wait in gthread.
+/// Returns all green threads of all runtimes as they are at one moment: their names, what they wait
+/// for, where and for how long, and the call stacks of the parked ones. The result also contains
+/// the OS threads that wait in gthread.
 ///
-/// For finding out why a program hangs: `eprintln!("{}", gthread::dump())`. As Go's goroutine dump or the
-/// JVM's thread dump.
+/// For finding out why a program hangs: `eprintln!("{}", gthread::dump())`. Like Go's goroutine
+/// dump or the JVM's thread dump.
 ///
-/// While it looks, no green thread starts or goes on; those that run go on running, and of them little is
-/// said. That is some 10 ms if one runs on and on, else less than one, and some 10 µs more for each parked
-/// thread, of which 4,096 in each runtime are asked for their call stack. Finding names for the calls takes
-/// longer, the first time perhaps a second, but then everything goes on. A program that is never dumped pays
-/// nothing for it.
+/// While it looks, no green thread starts or continues. Running ones go on running, and little is
+/// reported of them. That takes about 10 ms if a green thread runs without suspending, and much
+/// less otherwise. Each parked thread adds a little; at most 4,096 of them in each runtime are
+/// asked for their call stack. Finding names for the calls takes longer, particularly the first
+/// time, but by then all threads continue. A program that is never dumped pays nothing for it.
 ///
-/// Blocks the OS thread that calls; no suspension point. Call stacks take the feature `backtrace`, which is
-/// on unless switched off.
+/// Blocks the calling OS thread; not a suspension point. Call stacks need the feature `backtrace`,
+/// which is on by default.
 ///
 /// # Examples
 ///
@@ -45,16 +46,16 @@ pub fn dump() -> Dump {
     blocking(|| census.into_dump())
 }
 
-/// From now on SIGQUIT (Ctrl-\\ in a terminal, `kill -QUIT` elsewhere) prints a [`dump`] to stderr, and the
-/// process goes on. As the JVM's; Go's ends the process.
+/// Makes SIGQUIT (Ctrl-\\ in a terminal, `kill -QUIT` elsewhere) print a [`dump`] to stderr from
+/// now on; the process continues. This is the JVM's behaviour; Go ends the process.
 ///
-/// The environment variable `GTHREAD_DUMP=sigquit` does the same for a program that does not call this, when its
-/// first runtime starts. May be called again; costs an OS thread that sleeps.
+/// The environment variable `GTHREAD_DUMP=sigquit` does the same for a program that does not call
+/// this, when its first runtime starts. May be called again; costs an OS thread that sleeps.
 ///
 /// # Errors
 ///
-/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the program has a handler for the signal. What the system
-/// says if it has no pipe or thread.
+/// [`AlreadyExists`](io::ErrorKind::AlreadyExists) if the program has a handler for the signal. The
+/// system's error if it has no pipe or thread.
 ///
 /// # Examples
 ///

@@ -1,27 +1,28 @@
-//! For tests of programs that use gthread.
+//! Helpers for tests of programs that use gthread.
 
 use std::time::{Duration, Instant};
 
 use crate::runtime::config::Leaks;
 use crate::thread::runtime::Runtime;
 
-/// How long threads may take to end after the test has.
+/// The time that threads have to end after the test has ended.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Runs `f` as a green thread of a runtime of its own, and fails if it leaves green threads behind.
+/// Runs `f` as a green thread of its own runtime, and fails if it leaves green threads behind.
 ///
-/// What `f` starts may take a second to end after `f` has, for example when it notices that a channel is
-/// disconnected. Whatever has not ended then waits for something that will not come: it is printed, with what
-/// it waits for and its calls. (As Go's `goleak`.)
+/// Threads that `f` starts have a second to end after `f` has ended, for example when they notice
+/// that a channel is disconnected. A thread that has not ended by then waits for an event that will
+/// not happen: it is printed, with what it waits for and its calls. (Like Go's `goleak`.)
 ///
-/// If everybody waits for ever the waits panic, as with `GTHREAD_DEADLOCK=panic`: see
-/// [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection). (If that variable says anything else, it
-/// goes.) A closure that waits so long for the world outside, by an OS thread that is not gthread's, needs `on` or `off`.
+/// If all threads wait for ever, the waits panic, as with `GTHREAD_DEADLOCK=panic`: see
+/// [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection). (If that
+/// variable is set to another value, the variable has precedence.) A closure that waits that long
+/// for an outside event, delivered by an OS thread that is not gthread's, needs `on` or `off`.
 ///
 /// # Panics
 ///
-/// If green threads are left. With `f`'s payload if it panics. If everybody waits for ever, whether or not `f` looks at how its
-/// threads have ended. If the runtime cannot be started.
+/// If green threads are left. If `f` panics, with its payload. If all threads wait for ever,
+/// whether or not `f` looks at how its threads have ended. If the runtime cannot be started.
 ///
 /// # Examples
 ///
@@ -68,7 +69,7 @@ where
     }
     let (left, interrupted) = (runtime.dump(), runtime.was_interrupted());
     drop(runtime);
-    // The panics may have stayed in threads that nobody joins.
+    // The panics may have stayed in threads that are not joined.
     assert!(!interrupted, "everybody waited for ever (stderr says for what)");
     if !left.threads.is_empty() {
         eprintln!("\n{left}");

@@ -1,4 +1,4 @@
-//! Sleeping, until a moment or for a while.
+//! Sleeping for a duration or until a moment.
 //!
 //! ```
 //! use gthread::time::{Duration, Instant, sleep_until};
@@ -10,15 +10,17 @@
 //! }
 //! ```
 //!
-//! Moments are [`Instant`]s: what is done to the system's clock meanwhile has no effect. A sleep never
-//! ends early. How late it ends is a matter of the operating system on an idle machine, some 0.1 ms; on a
-//! busy one a thread whose time has come is ready, and waits its turn.
+//! Moments are [`Instant`]s, so changes of the system's clock have no effect. A sleep never ends
+//! early. How late it ends depends on the operating system if the machine is idle, usually a
+//! fraction of a millisecond. On a busy machine a thread whose time has come is ready, and waits
+//! for its turn.
 //!
-//! Whatever waits in this crate can do so with a timeout, and waits for it in the same way: the timer is
-//! withdrawn when the wait ends otherwise. The channels [`after`](crate::channel::after),
-//! [`at`](crate::channel::at) and [`tick`](crate::channel::tick) have none while nobody waits for them.
+//! Every wait in this crate that has a timeout waits in the same way; its timer is withdrawn when
+//! the wait ends otherwise. The channels [`after`](crate::channel::after),
+//! [`at`](crate::channel::at) and [`tick`](crate::channel::tick) have no timer while no thread
+//! waits for them.
 
-// The timers themselves are the driver's (`shared::driver`).
+// The timers themselves are in the driver (`shared::driver`).
 
 use std::panic::Location;
 
@@ -28,10 +30,10 @@ use crate::wait::park::{self, Wait};
 
 pub use std::time::{Duration, Instant};
 
-/// Puts the current thread to sleep for at least `duration`, as [`std::thread::sleep`].
+/// Puts the current thread to sleep for at least `duration`, like [`std::thread::sleep`].
 ///
-/// Parks the green thread, a suspension point; other green threads run meanwhile. On an OS thread this
-/// is [`std::thread::sleep`]. A duration of zero lets others run, as
+/// Parks the green thread, a suspension point; other green threads run meanwhile. On an OS thread
+/// this is [`std::thread::sleep`]. A duration of zero lets other threads run, like
 /// [`yield_now`](crate::yield_now).
 ///
 /// # Examples
@@ -50,7 +52,7 @@ pub fn sleep(duration: Duration) {
 
 /// Puts the current thread to sleep until `deadline`, or a little later.
 ///
-/// As [`sleep`]; a moment that has passed lets others run.
+/// Like [`sleep`]; a moment that has passed lets other threads run.
 ///
 /// # Examples
 ///
@@ -75,7 +77,7 @@ pub(crate) fn sleep_for(duration: Duration, site: &'static Location<'static>) {
         no_switch::check(site);
         return park::blocking(|| std::thread::sleep(duration));
     }
-    // A deadline that is not representable is not reached either.
+    // A deadline that the clock cannot represent means no deadline.
     let deadline = Instant::now().checked_add(duration);
     Wait::arm(site).park(Reason::Sleep, deadline, site);
 }

@@ -1,4 +1,4 @@
-//! What counts the ends of a channel.
+//! Counts of a channel's senders and receivers.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use crate::channel::flavors::buffered::Buffered;
 use crate::channel::flavors::zero::Zero;
 use crate::loom::{AtomicUsize, Ordering};
 
-/// A channel, and how many ends of each kind it has.
+/// A channel, with the number of its senders and receivers.
 pub(crate) struct Shared<C> {
     senders: AtomicUsize,
     receivers: AtomicUsize,
@@ -16,7 +16,7 @@ pub(crate) struct Shared<C> {
 }
 
 impl<C> Shared<C> {
-    /// With one end of each kind.
+    /// Creates the shared state with one end of each kind.
     pub(crate) fn new(channel: C) -> Arc<Self> {
         let one = || AtomicUsize::new(1);
         Arc::new(Self { senders: one(), receivers: one(), channel })
@@ -55,7 +55,7 @@ impl<C: Disconnect> Shared<C> {
     }
 }
 
-/// A channel that is told when one kind of ends is gone.
+/// A channel that is notified when its last sender or its last receiver is dropped.
 pub(crate) trait Disconnect {
     fn senders_gone(&self);
     fn receivers_gone(&self);

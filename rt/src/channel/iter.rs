@@ -1,6 +1,7 @@
 //! Receivers as iterators.
 //!
-//! Where they wait is where they were made. The place that calls `next` is often one in std: in a `sum`, a `collect`.
+//! A waiting iterator reports the location at which it was created. The caller of `next` is often
+//! in std, in a `sum` or a `collect`.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -61,7 +62,7 @@ impl<T> fmt::Debug for TryIter<'_, T> {
     }
 }
 
-/// As [`Iter`], and owns the receiver.
+/// Like [`Iter`], and owns the receiver.
 pub struct IntoIter<T> {
     receiver: Receiver<T>,
     site: &'static Location<'static>,
@@ -104,13 +105,15 @@ impl<T> IntoIterator for Receiver<T> {
 }
 
 impl<T> Receiver<T> {
-    /// An iterator that waits for each value and ends when the channel is empty and disconnected.
+    /// Returns an iterator that waits for each value and ends when the channel is empty and
+    /// disconnected.
     #[track_caller]
     pub fn iter(&self) -> Iter<'_, T> {
         Iter::new(self, Location::caller())
     }
 
-    /// An iterator over what is there now: it ends when the channel is empty, and never waits.
+    /// Returns an iterator over the values that are there now: it ends when the channel is empty,
+    /// and never waits.
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter::new(self)
     }

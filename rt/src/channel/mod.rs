@@ -1,13 +1,13 @@
-//! Channels: crossbeam-channel's API and rules, for green threads and OS threads at once.
+//! Channels with crossbeam-channel's API and rules, for green threads and OS threads alike.
 //!
-//! A program written for crossbeam-channel changes its `use` line. Blocking operations park the green
-//! thread that calls, which is a suspension point, or block the OS thread; both kinds may wait on one
-//! channel. Errors are crossbeam-channel's own types.
+//! A program written for crossbeam-channel changes its `use` line. A blocking operation parks the
+//! calling green thread, which is a suspension point, or blocks the calling OS thread. Both kinds
+//! of threads may wait on one channel. Errors are crossbeam-channel's own types.
 //!
 //! # Done channels
 //!
-//! A channel that nobody sends into tells its receivers, however many, when its last sender is dropped:
-//! they all get an error from `recv`. That is Go's *done channel*, closed by dropping.
+//! A channel that carries no values notifies all its receivers when its last sender is dropped:
+//! each of them gets an error from `recv`. This is Go's *done channel*, closed by dropping.
 //!
 //! ```
 //! use gthread::channel::{Receiver, bounded, select, unbounded};
@@ -81,8 +81,8 @@ pub use crossbeam_channel::{
 
 /// Creates a channel that holds at most `cap` values.
 ///
-/// With `cap` zero it holds none: each `send` waits for a `recv` and hands it the value directly (a
-/// rendezvous, Go's unbuffered channel).
+/// With `cap` zero it holds none: each `send` waits for a `recv` and passes the value to it
+/// directly (a rendezvous, like Go's unbuffered channel).
 ///
 /// # Panics
 ///
@@ -104,10 +104,9 @@ pub fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
 
 /// Creates a channel that delivers one message after `duration`: the moment at which it was due.
 ///
-/// Of several receivers one gets it. A duration beyond what the clock can say makes a channel that never
-/// delivers. Costs nothing while nobody waits: there is no timer, a waiting receiver sleeps until the
-/// moment.
-///
+/// If there are several receivers, one of them gets the message. If the clock cannot represent the
+/// moment, the channel never delivers. The channel has no timer of its own and costs nothing until
+/// a receiver waits; a waiting receiver sleeps until the moment.
 /// # Examples
 ///
 /// ```
@@ -121,17 +120,18 @@ pub fn after(duration: Duration) -> Receiver<Instant> {
     Instant::now().checked_add(duration).map_or_else(never, at)
 }
 
-/// Creates a channel that delivers one message, `when` it is that time: the moment itself. As [`after`].
+/// Creates a channel that delivers one message at the time `when`: that moment itself. See
+/// [`after`].
 pub fn at(when: Instant) -> Receiver<Instant> {
     Receiver(From::At(std::sync::Arc::new(At::new(when))))
 }
 
 /// Creates a channel that delivers a message every `duration`: the moment at which it was due.
 ///
-/// It holds one message at most, and the time to the next one counts from when the last was received, if
-/// that was late: nothing piles up. With a duration of zero there is always a message; a duration beyond
-/// what the clock can say makes a channel that never delivers.
-///
+/// The channel holds at most one message, so messages do not pile up. If a message is received
+/// late, the next one is due `duration` after it was received. With a duration of zero there is
+/// always a message. If the clock cannot represent the moment of the first message, the channel
+/// never delivers.
 /// # Examples
 ///
 /// ```
@@ -151,8 +151,9 @@ pub fn tick(duration: Duration) -> Receiver<Instant> {
     }
 }
 
-/// Creates a channel that never delivers anything, and is never disconnected: Go's nil channel, for an
-/// arm of a [`select!`] that is to be switched off.
+/// Creates a channel that never delivers a message and is never disconnected.
+///
+/// This is Go's nil channel: it switches off an arm of a [`select!`].
 ///
 /// # Examples
 ///

@@ -16,12 +16,13 @@ use crate::channel::flavors::timer::{At, Tick, sleep_until};
 use crate::channel::flavors::zero::Zero;
 use crate::wait::park::may_suspend;
 
-/// The receiving end of a channel. Clones receive from the same channel, each value going to one of
-/// them; when the last is dropped the channel is disconnected, and the values it still holds are dropped,
-/// at the latest when the senders are gone too.
+/// The receiving end of a channel. Clones receive from the same channel, and each value goes to one
+/// of them. When the last one is dropped the channel is disconnected. The values that it still
+/// holds are dropped, at the latest when the senders are gone too.
 pub struct Receiver<T>(pub(super) Flavor<T>);
 
-/// The kinds of channels. `At` and `Tick` are made with `T` = `Instant` only, `Done` with `Infallible`.
+/// The kinds of channels. `At` and `Tick` are created with `T` = `Instant` only, `Done` with
+/// `Infallible`.
 pub(super) enum Flavor<T> {
     Bounded(Arc<Shared<Bounded<T>>>),
     Unbounded(Arc<Shared<Unbounded<T>>>),
@@ -32,17 +33,18 @@ pub(super) enum Flavor<T> {
     Never,
 }
 
-/// Writes the message of a timer to the place of its receiver.
+/// Writes the message of a timer to the receiver's place.
 fn write_message<T>(place: &mut MaybeUninit<T>, instant: Instant) {
     assert_eq!(size_of::<T>(), size_of::<Instant>());
-    // SAFETY: receivers of timers are made with T = Instant only.
+    // SAFETY: receivers of timers are created with `T` = `Instant` only, so the place is for an
+    // `Instant`.
     unsafe { place.as_mut_ptr().cast::<Instant>().write(instant) };
 }
 
-// SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is
-// atomic or under locks.
+// SAFETY: the ends pass values between threads, so these must be `Send`. All other state is atomic
+// or under locks.
 unsafe impl<T: Send> Send for Receiver<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`; a shared end does the same.
 unsafe impl<T: Send> Sync for Receiver<T> {}
 
 impl<T> UnwindSafe for Receiver<T> {}
@@ -60,13 +62,14 @@ impl<T> Receiver<T> {
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut place = MaybeUninit::uninit();
         match self.try_recv_to(&mut place, Location::caller()) {
-            // SAFETY: it was received there.
+            // SAFETY: the receive succeeded, so it has written the place; the value is read once.
             Ok(()) => Ok(unsafe { place.assume_init_read() }),
             Err(error) => Err(error),
         }
     }
 
-    /// [`Receiver::try_recv`], to a place: all that receives does so, and a large value is moved but once on its way.
+    /// Does the work of [`Receiver::try_recv`], and writes the value to a place. All receive
+    /// functions do so, which moves a large value only once on its way.
     pub(super) fn try_recv_to(
         &self,
         place: &mut MaybeUninit<T>,
@@ -93,7 +96,7 @@ impl<T> Receiver<T> {
         self.recv_from(Location::caller())
     }
 
-    /// [`Receiver::recv`], for a caller that waits at `site`.
+    /// Does the work of [`Receiver::recv`], for a caller that waits at `site`.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn recv_from(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
         match &self.0 {
@@ -101,7 +104,8 @@ impl<T> Receiver<T> {
                 may_suspend(site);
                 let mut place = MaybeUninit::uninit();
                 match channel.recv_at_once(&mut place) {
-                    // SAFETY: it was received there.
+                    // SAFETY: the receive succeeded, so it has written the place; the value is read
+                    // once.
                     Ok(()) => Ok(unsafe { place.assume_init_read() }),
                     Err(not_ready) => recv_bounded(channel, not_ready, site),
                 }
@@ -112,7 +116,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Apart, as the functions below are.
+    /// Separate, like the functions below.
     #[inline(never)]
     fn recv_other(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
         self.recv_at(None, site).map_err(|_| RecvError)
@@ -125,7 +129,7 @@ impl<T> Receiver<T> {
     /// If the time is over, or the channel is empty and disconnected.
     #[track_caller]
     pub fn recv_timeout(&self, timeout: Duration) -> Result<T, RecvTimeoutError> {
-        // A deadline beyond what the clock can say is none.
+        // A deadline that the clock cannot represent means no deadline.
         self.recv_at(Instant::now().checked_add(timeout), Location::caller())
     }
 
@@ -133,7 +137,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     ///
-    /// As [`Receiver::recv_timeout`].
+    /// See [`Receiver::recv_timeout`].
     #[track_caller]
     pub fn recv_deadline(&self, deadline: Instant) -> Result<T, RecvTimeoutError> {
         self.recv_at(Some(deadline), Location::caller())
@@ -146,7 +150,7 @@ impl<T> Receiver<T> {
     ) -> Result<T, RecvTimeoutError> {
         let mut place = MaybeUninit::uninit();
         match self.recv_to(&mut place, deadline, site) {
-            // SAFETY: it was received there.
+            // SAFETY: the receive succeeded, so it has written the place; the value is read once.
             Ok(()) => Ok(unsafe { place.assume_init_read() }),
             Err(error) => Err(error),
         }
@@ -177,9 +181,10 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Closes the channel for sending, as [`Sender::close`](crate::channel::Sender::close) does. What it holds can
-    /// still be received. False, and without effect, for the channels that nobody sends into: `after`,
-    /// `at`, `tick`, `never`, and a context's `done`.
+    /// Closes the channel for sending, like [`Sender::close`](crate::channel::Sender::close).
+    ///
+    /// The values that it holds can still be received. Returns `false`, without effect, for
+    /// channels without senders: `after`, `at`, `tick`, `never`, and a context's `done`.
     pub fn close(&self) -> bool {
         match &self.0 {
             Flavor::Bounded(channel) => channel.close(),
@@ -189,17 +194,18 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether the channel holds no value. Always true for capacity zero.
+    /// Returns `true` if the channel holds no value. Always `true` for capacity zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the channel can hold no more. Always true for capacity zero, and for [`never`](crate::channel::never).
+    /// Returns `true` if the channel can hold no more. Always `true` for capacity zero, and for
+    /// [`never`](crate::channel::never).
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
     }
 
-    /// How many values the channel holds.
+    /// Returns the number of values that the channel holds.
     pub fn len(&self) -> usize {
         match &self.0 {
             Flavor::Bounded(channel) => channel.len(),
@@ -210,7 +216,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// How many values the channel can hold; `None` if there is no limit.
+    /// Returns the number of values that the channel can hold, or `None` if there is no limit.
     pub fn capacity(&self) -> Option<usize> {
         match &self.0 {
             Flavor::Bounded(channel) => channel.capacity(),
@@ -220,7 +226,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Whether both ends belong to one channel.
+    /// Returns `true` if both ends belong to one channel.
     pub fn same_channel(&self, other: &Receiver<T>) -> bool {
         match (&self.0, &other.0) {
             (Flavor::Bounded(a), Flavor::Bounded(b)) => Arc::ptr_eq(a, b),
@@ -235,7 +241,8 @@ impl<T> Receiver<T> {
     }
 }
 
-// As for `send`: what is not usual of `recv`, or not for a bounded channel, each apart.
+// As for `send`: the less usual cases of `recv`, and all channels that are not bounded, are in
+// separate functions.
 
 #[inline(never)]
 fn recv_bounded<T>(
@@ -245,7 +252,7 @@ fn recv_bounded<T>(
 ) -> Result<T, RecvError> {
     let mut place = MaybeUninit::uninit();
     match channel.recv_slowly(&mut place, not_ready, None, site) {
-        // SAFETY: it was received there.
+        // SAFETY: the receive succeeded, so it has written the place; the value is read once.
         Ok(()) => Ok(unsafe { place.assume_init_read() }),
         Err(_) => Err(RecvError),
     }
@@ -263,7 +270,7 @@ fn recv_unbounded<T>(
         Err(not_ready) => channel.recv_slowly(&mut place, not_ready, None, site),
     };
     match received {
-        // SAFETY: it was received there.
+        // SAFETY: the receive succeeded, so it has written the place; the value is read once.
         Ok(()) => Ok(unsafe { place.assume_init_read() }),
         Err(_) => Err(RecvError),
     }
@@ -274,7 +281,7 @@ fn recv_zero<T>(channel: &Zero<T>, site: &'static Location<'static>) -> Result<T
     may_suspend(site);
     let mut place = MaybeUninit::uninit();
     match channel.recv(&mut place, None, site) {
-        // SAFETY: it was received there.
+        // SAFETY: the receive succeeded, so it has written the place; the value is read once.
         Ok(()) => Ok(unsafe { place.assume_init_read() }),
         Err(_) => Err(RecvError),
     }

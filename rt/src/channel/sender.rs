@@ -13,8 +13,8 @@ use crate::channel::flavors::buffered::{Bounded, Unbounded};
 use crate::channel::flavors::zero::Zero;
 use crate::wait::park::may_suspend;
 
-/// The sending end of a channel. Clones send into the same channel; when the last is dropped the
-/// channel is disconnected, and receivers get what it still holds, then an error.
+/// The sending end of a channel. Clones send into the same channel. When the last one is dropped
+/// the channel is disconnected: receivers get the values that it still holds, then an error.
 pub struct Sender<T>(pub(super) Flavor<T>);
 
 /// The kinds of channels that can be sent into.
@@ -24,10 +24,10 @@ pub(super) enum Flavor<T> {
     Zero(Arc<Shared<Zero<T>>>),
 }
 
-// SAFETY: the ends pass values between threads, so these must be `Send`; beyond that all state is
-// atomic or under locks.
+// SAFETY: the ends pass values between threads, so these must be `Send`. All other state is atomic
+// or under locks.
 unsafe impl<T: Send> Send for Sender<T> {}
-// SAFETY: as above.
+// SAFETY: as for `Send`; a shared end does the same.
 unsafe impl<T: Send> Sync for Sender<T> {}
 
 impl<T> UnwindSafe for Sender<T> {}
@@ -55,8 +55,8 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Sends, waiting while the channel is full; on a channel of capacity zero, until a receiver takes
-    /// the value.
+    /// Sends, waiting while the channel is full. On a channel of capacity zero, waits until a
+    /// receiver takes the value.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl<T> Sender<T> {
         match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);
-                // In registers, if it is small: so it is nobody else's place but this function's.
+                // A local that does not escape here, so a small value stays in registers.
                 let mut value = Some(value);
                 match channel.send_at_once(&mut value) {
                     Ok(()) => Ok(()),
@@ -86,7 +86,7 @@ impl<T> Sender<T> {
     /// The value comes back if the time is over or the channel is disconnected.
     #[track_caller]
     pub fn send_timeout(&self, value: T, timeout: Duration) -> Result<(), SendTimeoutError<T>> {
-        // A deadline beyond what the clock can say is none.
+        // A deadline that the clock cannot represent means no deadline.
         self.send_until(value, Instant::now().checked_add(timeout), Location::caller())
     }
 
@@ -94,7 +94,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     ///
-    /// As [`Sender::send_timeout`].
+    /// See [`Sender::send_timeout`].
     #[track_caller]
     pub fn send_deadline(&self, value: T, deadline: Instant) -> Result<(), SendTimeoutError<T>> {
         self.send_until(value, Some(deadline), Location::caller())
@@ -123,12 +123,12 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Closes the channel: disconnects it, though other senders live. An addition to crossbeam-channel's
-    /// API, after Go's `close`.
+    /// Closes the channel: disconnects it, even though other senders live. This is an addition to
+    /// crossbeam-channel's API, after Go's `close`.
     ///
-    /// From now on all sends fail, of clones too, also those that wait; receivers get what the channel
-    /// holds, then an error. Does not block. True if the channel was not disconnected before; Go panics
-    /// if it was.
+    /// From now on all sends fail, on clones and for waiting senders too. Receivers get the values
+    /// that the channel holds, then an error. Does not block. Returns `true` if the channel was not
+    /// disconnected before; Go panics if it was.
     ///
     /// # Examples
     ///
@@ -150,17 +150,17 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Whether the channel holds no value. Always true for capacity zero.
+    /// Returns `true` if the channel holds no value. Always `true` for capacity zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether the channel can hold no more. Always true for capacity zero.
+    /// Returns `true` if the channel can hold no more. Always `true` for capacity zero.
     pub fn is_full(&self) -> bool {
         self.capacity() == Some(self.len())
     }
 
-    /// How many values the channel holds.
+    /// Returns the number of values that the channel holds.
     pub fn len(&self) -> usize {
         match &self.0 {
             Flavor::Bounded(channel) => channel.len(),
@@ -169,7 +169,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// How many values the channel can hold; `None` if there is no limit.
+    /// Returns the number of values that the channel can hold, or `None` if there is no limit.
     pub fn capacity(&self) -> Option<usize> {
         match &self.0 {
             Flavor::Bounded(channel) => channel.capacity(),
@@ -178,7 +178,7 @@ impl<T> Sender<T> {
         }
     }
 
-    /// Whether both ends belong to one channel.
+    /// Returns `true` if both ends belong to one channel.
     pub fn same_channel(&self, other: &Sender<T>) -> bool {
         match (&self.0, &other.0) {
             (Flavor::Bounded(a), Flavor::Bounded(b)) => Arc::ptr_eq(a, b),
@@ -189,8 +189,8 @@ impl<T> Sender<T> {
     }
 }
 
-// What is not usual of `send`, or not for a bounded channel, each apart: so a value for which there is room takes few
-// instructions and no frame.
+// The less usual cases of `send`, and all channels that are not bounded, are in separate functions.
+// So a send into a bounded channel with room takes few instructions and no stack frame.
 
 #[inline(never)]
 fn send_bounded<T>(
@@ -228,7 +228,7 @@ fn send_zero<T>(
     }
 }
 
-/// What is not sent is where it was.
+/// Returns the value that was not sent; it is still where it was.
 pub(super) fn unsent<T>(value: Option<T>) -> T {
     value.expect("taken by a send that failed")
 }

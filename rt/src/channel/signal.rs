@@ -7,11 +7,11 @@ use std::time::Instant;
 use crate::channel::flavors::done::Done;
 use crate::channel::receiver::{Flavor, Receiver};
 
-/// What disconnects such a channel, at the latest when it is dropped.
+/// The sending side: disconnects the channel when it is raised, at the latest when it is dropped.
 pub(crate) struct Signal(Arc<Done>);
 
 impl Signal {
-    /// The signal and the channel.
+    /// Creates the signal and its channel.
     pub(crate) fn new(deadline: Option<Instant>) -> (Self, Receiver<Infallible>) {
         let done = Arc::new(Done::new(deadline));
         (Self(Arc::clone(&done)), Receiver(Flavor::Done(done)))
@@ -21,7 +21,7 @@ impl Signal {
         self.0.is_settled()
     }
 
-    /// Disconnects the channel, and wakes those who wait.
+    /// Disconnects the channel, and wakes the waiting threads.
     pub(crate) fn raise(&self) {
         self.0.settle();
     }

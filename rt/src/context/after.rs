@@ -1,7 +1,8 @@
-//! What is to be done once a context has ended.
+//! Calls that are made once a context has ended.
 //!
-//! A call waits in its context's scope, which starts it in the end (`scope`): no thread waits for that. But a deadline
-//! is nobody's timer, so for a scope that has one, and a call, a green thread waits until it has passed.
+//! A call waits in its context's scope, which starts it at the end (`scope`), so no thread waits
+//! for that. But a deadline has no timer. So for a scope that has a deadline and a call, a green
+//! thread waits until the deadline has passed.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -12,18 +13,20 @@ use crate::context::call::Call;
 use crate::context::scope::Scope;
 
 impl Context {
-    /// Arranges for `f` to be called when this context has ended, at once if it has, in a green thread of
-    /// its own. Go's `AfterFunc`.
+    /// Arranges for `f` to be called in its own green thread when this context has ended, or at
+    /// once if it has ended already. Go's `AfterFunc`.
     ///
-    /// The green thread is started by what ends the context; until then the call costs a small allocation. In a
-    /// context with a deadline one more green thread waits for that, for all calls, until the context has ended or is
-    /// gone. If no stack can be had in the end, `f` is called in place, by the thread that ends the context.
+    /// The thread that ends the context starts the green thread; until then the call costs a small
+    /// allocation. In a context with a deadline, one additional green thread waits for the
+    /// deadline, for all calls, until the context has ended or is gone. If no stack can be had at
+    /// the end, `f` is called in place, by the thread that ends the context.
     ///
-    /// Not called, but dropped, if the context is gone without having ended. Not a suspension point.
+    /// If the context is gone without having ended, `f` is dropped and not called. Not a suspension
+    /// point.
     ///
     /// # Panics
     ///
-    /// If the context has a deadline, and no stack can be had for the thread that waits for it, as
+    /// If the context has a deadline, and no stack can be had for the thread that waits for it. See
     /// [`go!`](crate::go).
     ///
     /// # Examples
@@ -61,13 +64,14 @@ impl Context {
 /// A call that was arranged for with [`Context::after_func`]. It is made even if this is dropped.
 pub struct AfterFunc {
     call: Arc<Call>,
-    /// Where the call waits, if it does.
+    /// The place where the call waits, if it does.
     place: Option<(Weak<Scope>, u64)>,
 }
 
 impl AfterFunc {
-    /// Stops it from being made: true if that was so, and then its closure is dropped, here. False if it is made
-    /// already, which does not mean that it is over, or if it was stopped before.
+    /// Stops the call from being made. Returns `true` if this call to `stop` did so; the closure is
+    /// then dropped here. Returns `false` if the call is made already, which does not mean that it
+    /// has returned, or if it was stopped before.
     pub fn stop(&self) -> bool {
         if !self.call.decide() {
             return false;
@@ -82,7 +86,7 @@ impl AfterFunc {
     }
 }
 
-// As the context.
+// Unwind-safe for the same reason as the context.
 impl UnwindSafe for AfterFunc {}
 impl RefUnwindSafe for AfterFunc {}
 

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::loom::{AtomicBool, Mutex, Ordering, lock};
 use crate::thread::spawn::{self, Builder};
 
-/// A call that is to be made in the end, unless it is stopped.
+/// A call that is to be made at the end, unless it is stopped.
 pub(super) struct Call {
-    /// Who has arranged for it.
+    /// The location that has arranged for the call.
     pub(super) site: &'static Location<'static>,
-    /// It is made, or never will be.
+    /// The call was made or was stopped.
     decided: AtomicBool,
-    /// There until it is made or stopped. Belongs to whoever decides.
+    /// Present until the call is made or stopped. Belongs to the thread that decides.
     f: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
@@ -25,17 +25,18 @@ impl Call {
         Arc::new(Self { decided: AtomicBool::new(false), f: Mutex::new(Some(Box::new(f))), site })
     }
 
-    /// True for the first.
+    /// Returns `true` to the first caller.
     pub(super) fn decide(&self) -> bool {
         !self.decided.swap(true, Ordering::AcqRel)
     }
 
-    /// Takes the closure, which only whoever has decided may do.
+    /// Takes the closure. Only the thread that has decided may do so.
     pub(super) fn take(&self) -> Box<dyn FnOnce() + Send> {
         lock(&self.f).take().expect("taken once")
     }
 
-    /// Makes the call in a green thread, unless it is decided. Runs the user's code only if it must be called in place.
+    /// Makes the call in a green thread, unless it is decided. Runs the user's code only if it must
+    /// be called in place.
     pub(super) fn start(self: Arc<Self>) {
         if !self.decide() {
             return;
@@ -43,20 +44,21 @@ impl Call {
         let call = Arc::clone(&self);
         match spawn_queued(self.site, move || call.take()()) {
             Ok(()) => {}
-            // In the child of a fork: what its parent has arranged for is neither called there nor dropped.
+            // In the child of a fork: the parent's calls are neither made there nor dropped.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => std::mem::forget(self),
-            // A panic ends the call, as in a thread of its own.
+            // A panic ends the call, as in a separate thread.
             Err(_) => drop(catch_unwind(AssertUnwindSafe(self.take()))),
         }
     }
 }
 
-/// Starts a green thread, as one that `site` has spawned. The caller goes on.
+/// Starts a green thread, as if spawned at `site`. The caller goes on.
 fn spawn_queued(
     site: &'static Location<'static>,
     f: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     let options = Builder::new().queued(true).options(site);
-    // SAFETY: the closure is `Send` and `'static`, and so is its result.
+    // SAFETY: the closure and its result are `Send` and `'static`, so they may be sent and borrow
+    // nothing.
     unsafe { spawn::start(options, f) }.map(drop)
 }

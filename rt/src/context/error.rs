@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Why a context has ended. Go's `Canceled` and `DeadlineExceeded`.
+/// The reason why a context has ended. Go's `Canceled` and `DeadlineExceeded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Error {
-    /// It was cancelled, or one that it is derived from.
+    /// The context, or one that it is derived from, was cancelled.
     Canceled,
-    /// Its deadline has passed, or that of one that it is derived from.
+    /// The deadline of the context, or of one that it is derived from, has passed.
     DeadlineExceeded,
 }
 
@@ -23,5 +23,5 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What was given as the reason for the end of a context; shared by all that are derived from it.
+/// The cause that was given for the end of a context; shared by all contexts derived from it.
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;

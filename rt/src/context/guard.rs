@@ -1,4 +1,4 @@
-//! What cancels a context.
+//! The guard that cancels a context.
 
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -7,13 +7,13 @@ use std::sync::Arc;
 use crate::context::error::Error;
 use crate::context::scope::{Ended, Scope};
 
-/// Cancels the context that it was made with, at the latest when it is dropped.
+/// Cancels the context that it was created with, at the latest when it is dropped.
 ///
-/// Go's `defer cancel()`: keep it where the work ends that the context is for. A guard that is bound to `_` is
-/// dropped at once.
+/// Like Go's `defer cancel()`: keep it until the work ends that the context is for. A guard that is
+/// bound to `_` is dropped at once.
 #[must_use = "dropping it cancels the context"]
 pub struct CancelGuard {
-    /// Nothing, once it was disarmed.
+    /// `None` once it was disarmed.
     scope: Option<Arc<Scope>>,
 }
 
@@ -22,14 +22,14 @@ impl CancelGuard {
         Self { scope: Some(scope) }
     }
 
-    /// Ends the context, and all that are derived from it: when this returns their `done` channels are
-    /// disconnected. No effect if it has ended. Never blocks.
+    /// Ends the context, and all contexts derived from it. When this returns, their `done` channels
+    /// are disconnected. No effect if the context has ended already. Never blocks.
     pub fn cancel(&self) {
         self.end(Ended { error: Error::Canceled, cause: None });
     }
 
-    /// As [`cancel`](Self::cancel), and gives what is to be the [`cause`](crate::context::Context::cause): an error, or
-    /// what can be made one, as a text.
+    /// Like [`cancel`](Self::cancel), and sets the [`cause`](crate::context::Context::cause): an error, or a
+    /// value that converts to one, such as a text.
     ///
     /// # Examples
     ///
@@ -43,8 +43,8 @@ impl CancelGuard {
         self.end(Ended { error: Error::Canceled, cause: Some(Arc::from(cause.into())) });
     }
 
-    /// Drops the guard without cancelling: the context ends when its deadline passes, or when the one does
-    /// that it is derived from.
+    /// Drops the guard without cancelling: the context ends when its deadline passes, or when the
+    /// context ends that it is derived from.
     pub fn disarm(mut self) {
         self.scope = None;
     }
@@ -56,7 +56,7 @@ impl CancelGuard {
     }
 }
 
-// As the context.
+// Unwind-safe for the same reason as the context.
 impl UnwindSafe for CancelGuard {}
 impl RefUnwindSafe for CancelGuard {}
 

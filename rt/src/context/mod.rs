@@ -1,9 +1,10 @@
-//! Cancellation, deadlines and values that go with a piece of work: Go's package `context`.
+//! Cancellation, deadlines and values for a piece of work: Go's package `context`.
 //!
-//! A [`Context`] is handed down to all that works on one request, say. Whoever started it cancels it, or
-//! its deadline passes; then its [`done`](Context::done) channel is disconnected, and those who work for it
-//! find out where they wait, in a [`select!`](crate::channel::select). What is derived from a context ends with
-//! it, at the latest.
+//! A [`Context`] is passed to all threads that work on, for example, one request. When the thread
+//! that started the work cancels it, or its deadline passes, its [`done`](Context::done) channel is
+//! disconnected. The threads that work on it see that where they wait, in a
+//! [`select!`](crate::channel::select). A context ends at the latest when the context ends that it
+//! is derived from.
 //!
 //! ```
 //! use gthread::channel::{bounded, select};
@@ -33,12 +34,12 @@
 //! | `WithValue(ctx, key, value)`, `ctx.Value(key)` | [`ctx.with_value(value)`](Context::with_value), [`ctx.value::<T>()`](Context::value): the type is the key |
 //! | `AfterFunc(ctx, f)`, `stop()` | [`ctx.after_func(f)`](Context::after_func), [`stop()`](AfterFunc::stop) |
 //! | `WithoutCancel(ctx)` | [`ctx.without_cancel()`](Context::without_cancel) |
-//! | a deadline is a timer, to be stopped by `cancel` | no timer: those who wait wake up by themselves |
+//! | a deadline is a timer, to be stopped by `cancel` | no timer: waiting threads wake up by themselves |
 //! | `Context` is an interface | a type: a handle, cheap to clone |
 //!
-//! Nothing is leaked if a context is dropped without having ended, as with a guard that was
-//! [disarmed](CancelGuard::disarm): its parent forgets it. A clone of its `done` channel that outlives it is
-//! disconnected then, since nobody is left to ask why.
+//! Nothing is leaked if a context is dropped without having ended, for example with a guard that
+//! was [disarmed](CancelGuard::disarm): its parent forgets it. A clone of its `done` channel that
+//! outlives it is disconnected then, because no handle is left to query the reason.
 
 mod after;
 mod call;
@@ -64,24 +65,24 @@ pub use crate::context::guard::CancelGuard;
 
 /// A context. See the [module](self).
 ///
-/// Clones are handles to the same one.
+/// Clones are handles to the same context.
 #[derive(Clone, Default)]
 pub struct Context {
-    /// What may end it; nothing ends the background.
+    /// The part that may end; `None` in the background, which never ends.
     scope: Option<Arc<Scope>>,
     values: Values,
 }
 
 impl Context {
-    /// The context that all others are derived from: it has no values and no deadline, and is never
-    /// cancelled.
+    /// Returns the context that all others are derived from: it has no values and no deadline, and
+    /// is never cancelled.
     pub const fn background() -> Self {
         Self { scope: None, values: Values::NONE }
     }
 
     /// Derives a context that can be cancelled.
     ///
-    /// It ends when the guard says so or is dropped, or when `self` ends.
+    /// It ends when the guard cancels it or is dropped, or when `self` ends.
     ///
     /// # Examples
     ///
@@ -98,14 +99,14 @@ impl Context {
         self.derive(None)
     }
 
-    /// Derives a context that ends at `deadline`, if not before: when the guard says so or is dropped, or
-    /// when `self` ends. A later deadline than that of `self` has no effect.
+    /// Derives a context that ends at `deadline`, or earlier: when the guard cancels it or is
+    /// dropped, or when `self` ends. A deadline later than that of `self` has no effect.
     pub fn with_deadline(&self, deadline: Instant) -> (Self, CancelGuard) {
         self.derive(Some(Expiry { at: deadline, cause: None }))
     }
 
-    /// As [`with_deadline`](Self::with_deadline), with what is to be the [`cause`](Self::cause) if the deadline
-    /// ends it.
+    /// Like [`with_deadline`](Self::with_deadline), and sets the [`cause`](Self::cause) for the
+    /// case that the deadline ends the context.
     pub fn with_deadline_cause(
         &self,
         deadline: Instant,
@@ -114,8 +115,8 @@ impl Context {
         self.derive(Some(Expiry { at: deadline, cause: Some(Arc::from(cause.into())) }))
     }
 
-    /// As [`with_deadline`](Self::with_deadline), after `timeout`. A timeout beyond what the clock can say is
-    /// none.
+    /// Like [`with_deadline`](Self::with_deadline), with a deadline after `timeout`. If the clock
+    /// cannot represent that moment, there is no deadline.
     pub fn with_timeout(&self, timeout: Duration) -> (Self, CancelGuard) {
         let deadline = Instant::now().checked_add(timeout);
         self.derive(deadline.map(|at| Expiry { at, cause: None }))
@@ -127,10 +128,11 @@ impl Context {
         (Self { scope: Some(scope), values: self.values.clone() }, guard)
     }
 
-    /// Derives a context with a value, which [`value`](Self::value) finds by its type. It ends with `self`.
+    /// Derives a context with a value, which [`value`](Self::value) finds by its type. It ends with
+    /// `self`.
     ///
-    /// A type of your own keeps values of different purposes apart. For what goes with a request through all
-    /// that works on it, not for parameters.
+    /// Use a separate type for each purpose to keep values apart. Use it for data that accompanies
+    /// a request through all code that works on it, not for parameters.
     ///
     /// # Examples
     ///
@@ -147,44 +149,46 @@ impl Context {
         Self { scope: self.scope.clone(), values: self.values.with(value) }
     }
 
-    /// Derives a context with the same values which does not end when `self` does: it has no deadline and
-    /// is never cancelled.
+    /// Derives a context with the same values that does not end when `self` does: it has no
+    /// deadline and is never cancelled.
     pub fn without_cancel(&self) -> Self {
         Self { scope: None, values: self.values.clone() }
     }
 
-    /// The value of this type that was added last, of those that this context has.
+    /// Returns the value of this type that was added last to this context.
     pub fn value<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.values.get()
     }
 
-    /// When it ends at the latest, if it has a deadline.
+    /// Returns the moment when the context ends at the latest, if it has a deadline.
     pub fn deadline(&self) -> Option<Instant> {
         Some(self.scope.as_ref()?.expiry()?.at)
     }
 
-    /// The channel that is disconnected when this context ends. No value ever comes: `recv` waits for the
-    /// end and gives an error. The same one at each call.
+    /// Returns the channel that is disconnected when this context ends. It never carries a value:
+    /// `recv` waits for the end and returns an error. Each call returns the same channel.
     pub fn done(&self) -> &Receiver<Infallible> {
         static NEVER: Receiver<Infallible> = never();
         self.scope.as_ref().map_or(&NEVER, |scope| scope.done())
     }
 
-    /// Why it has ended, or `None` if it has not. Always the same once it has; never blocks.
+    /// Returns the reason why the context has ended, or `None` if it has not. Never changes once it
+    /// has ended; never blocks.
     pub fn err(&self) -> Option<Error> {
         Some(self.scope.as_ref()?.ended()?.error)
     }
 
-    /// What was given as the reason for its end: with [`CancelGuard::cancel_because`] or
-    /// [`with_deadline_cause`](Self::with_deadline_cause), for this context or the one whose end has ended
-    /// it; else the same as [`err`](Self::err). `None` if it has not ended.
+    /// Returns the cause given for the end of the context: with [`CancelGuard::cancel_because`] or
+    /// [`with_deadline_cause`](Self::with_deadline_cause), for this context or the one whose end
+    /// has ended it. If no cause was given, returns the same as [`err`](Self::err). `None` if the
+    /// context has not ended.
     pub fn cause(&self) -> Option<Cause> {
         let ended = self.scope.as_ref()?.ended()?;
         Some(ended.cause.unwrap_or_else(|| Arc::new(ended.error)))
     }
 }
 
-// A panic elsewhere leaves nothing half done here.
+// A panic elsewhere leaves no partial change here.
 impl UnwindSafe for Context {}
 impl RefUnwindSafe for Context {}
 

@@ -1,17 +1,18 @@
-//! The part of a context that ends: a tree, in which the end goes from the top to the bottom.
+//! The part of a context that ends: a tree, in which the end is passed down from the top.
 //!
 //! Invariants:
-//! - A scope keeps its parent; a parent knows its children, and does not keep them. A child that is dropped
-//!   takes itself out.
-//! - `ended` is written once, under the lock, in which the children are taken out too. A child enters
-//!   under the same lock, and finds out there if it is too late. So each child is either told or knows.
-//! - The channel is disconnected after `ended` was written, and before the children are told: whoever sees
-//!   a scope done finds out why, and finds those above it done.
-//! - What is to be called in the end is started after the channel was disconnected, at the end of all: it is the user's
-//!   code, and may look at any of them. A call enters under the lock too, so it is started once, by whoever ends the
-//!   scope, or finds out that it is too late.
-//! - A deadline is nobody's timer. Whoever asks after it has passed ends the topmost scope that it ends, so
-//!   that all below agree with it why.
+//! - A scope keeps its parent alive. A parent knows its children, and does not keep them alive. A
+//!   child that is dropped removes itself from its parent.
+//! - `ended` is written once, under the lock; the children are taken out under the same lock. A
+//!   child enters under that lock too, and finds out there if it is too late. So each child is
+//!   either notified or knows.
+//! - The channel is disconnected after `ended` was written, and before the children are notified.
+//!   So a thread that sees a scope done can query the reason, and sees the scopes above it done.
+//! - Calls are started after the channel was disconnected, at the very end: they are the user's
+//!   code, and may look at any of the scopes. A call enters under the lock too. So it is either
+//!   started once, by the thread that ends the scope, or finds out that it is too late.
+//! - A deadline has no timer. A thread that queries a scope after the deadline has passed ends the
+//!   topmost scope with this deadline, so that all scopes below agree with it on the reason.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -37,7 +38,7 @@ pub(super) struct Scope {
 
 struct Parent {
     scope: Arc<Scope>,
-    /// Where it has this child, unless it has ended.
+    /// The child's key in the parent, unless the parent has ended.
     key: u64,
 }
 
@@ -45,9 +46,9 @@ struct Parent {
 struct State {
     ended: Option<Ended>,
     children: BTreeMap<u64, Weak<Scope>>,
-    /// What is to be called in the end.
+    /// The calls to be made at the end.
     calls: BTreeMap<u64, Arc<Call>>,
-    /// Of children and calls.
+    /// The last key given to a child or a call.
     next_key: u64,
     /// A thread waits for the deadline.
     watched: bool,
@@ -60,16 +61,17 @@ impl State {
     }
 }
 
-/// What is left to do when a scope has ended: its children are to be told, its calls to be made.
+/// The work left to do when a scope has ended: its children are to be notified, its calls to be
+/// made.
 type Left = (Vec<Weak<Scope>>, Vec<Arc<Call>>);
 
-/// When a scope ends at the latest.
+/// The moment when a scope ends at the latest.
 pub(super) struct Expiry {
     pub(super) at: Instant,
     pub(super) cause: Option<Cause>,
 }
 
-/// How a scope has ended.
+/// The reason why a scope has ended.
 #[derive(Clone)]
 pub(super) struct Ended {
     pub(super) error: Error,
@@ -77,7 +79,7 @@ pub(super) struct Ended {
 }
 
 impl Scope {
-    /// A child of `parent`, which has ended if that has.
+    /// Creates a child of `parent`, which has ended if the parent has.
     pub(super) fn derive(parent: Option<&Arc<Self>>, expiry: Option<Expiry>) -> Arc<Self> {
         let inherited = parent.and_then(|parent| parent.expiry.clone());
         let expiry = match (inherited, expiry) {
@@ -89,7 +91,8 @@ impl Scope {
         let Some(parent) = parent else {
             return Arc::new(Self { parent: None, expiry, state: Mutex::default(), signal, done });
         };
-        // The child keeps the parent, and is known to it before anyone else has it.
+        // The child keeps the parent alive, and is known to it before any other thread has the
+        // child.
         let mut state = lock(&parent.state);
         let key = state.key();
         let child = Arc::new(Self {
@@ -118,7 +121,7 @@ impl Scope {
         &self.done
     }
 
-    /// How it has ended, if it has.
+    /// Returns how the scope has ended, if it has.
     pub(super) fn ended(&self) -> Option<Ended> {
         if !self.signal.is_raised() {
             let expiry = self.expiry.as_ref()?;
@@ -130,9 +133,9 @@ impl Scope {
         lock(&self.state).ended.clone()
     }
 
-    /// Ends it because its deadline has passed.
+    /// Ends the scope because its deadline has passed.
     fn expire(&self, expiry: &Arc<Expiry>) {
-        // The topmost that has this deadline decides: perhaps it was cancelled just before.
+        // The topmost scope with this deadline decides: it may have been cancelled just before.
         let has_it = |scope: &Self| scope.expiry.as_ref().is_some_and(|e| Arc::ptr_eq(e, expiry));
         let mut chain = vec![self];
         while let Some(parent) = &chain[chain.len() - 1].parent {
@@ -145,11 +148,12 @@ impl Scope {
         chain.into_iter().rev().fold(exceeded, |ended, scope| scope.end(ended));
     }
 
-    /// Has a call made in the end. Gives its key; none if that is too late.
+    /// Arranges for a call to be made at the end. Returns its key, or `None` if the scope has ended
+    /// already.
     ///
     /// # Errors
     ///
-    /// If a thread that waits for the deadline is needed, and cannot be had.
+    /// If a thread that waits for the deadline is needed, and cannot be started.
     pub(super) fn call_at_end(self: &Arc<Self>, call: &Arc<Call>) -> io::Result<Option<u64>> {
         if self.ended().is_some() {
             return Ok(None);
@@ -159,7 +163,8 @@ impl Scope {
             return Ok(None);
         }
         if self.expiry.is_some() && !state.watched {
-            // With the lock held, so that nobody relies on a thread that cannot be had. It is not waited for.
+            // Under the lock, so that no other call relies on a thread that cannot be started. This
+            // does not wait for the thread.
             watch(self, call.site)?;
             state.watched = true;
         }
@@ -168,19 +173,19 @@ impl Scope {
         Ok(Some(key))
     }
 
-    /// The call need not be made.
+    /// Removes a call, which need not be made any more.
     pub(super) fn forget_call(&self, key: u64) {
         let call = lock(&self.state).calls.remove(&key);
         drop(call);
     }
 
-    /// Ends it and all below, if it has not ended. Gives how it has.
+    /// Ends the scope and all scopes below, if it has not ended. Returns how it has ended.
     pub(super) fn end(&self, how: Ended) -> Ended {
         let (mut below, mut calls) = match self.end_alone(&how) {
             Ok(ended) => ended,
             Err(before) => return before,
         };
-        // Not by recursion: contexts can be nested deeper than a stack is.
+        // Not by recursion: contexts can be nested more deeply than the stack allows.
         while let Some(child) = below.pop() {
             let Some(child) = child.upgrade() else { continue };
             let (children, more) = child.end_alone(&how).unwrap_or_default();
@@ -191,7 +196,8 @@ impl Scope {
         how
     }
 
-    /// Ends this one, and gives the children, who are to be told, and what is to be called. If it has ended, gives how.
+    /// Ends this scope only, and returns the children to be notified and the calls to be made. If
+    /// it has ended already, returns how.
     fn end_alone(&self, how: &Ended) -> Result<Left, Ended> {
         let mut state = lock(&self.state);
         if let Some(before) = &state.ended {
@@ -202,31 +208,33 @@ impl Scope {
         let calls = std::mem::take(&mut state.calls);
         drop(state);
         self.signal.raise();
-        // In the order in which they were derived, once the last is taken first.
+        // The last child is popped first, so the children are notified in the order in which they
+        // were derived.
         Ok((children.into_values().rev().collect(), calls.into_values().collect()))
     }
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        // Those above that nobody else keeps, one by one: their drops would nest.
+        // Drops the ancestors that only this scope keeps alive, one by one: otherwise their drops
+        // would nest.
         let mut parent = self.parent.take();
         while let Some(Parent { scope, key }) = parent {
             lock(&scope.state).children.remove(&key);
             parent = Arc::into_inner(scope).and_then(|mut scope| scope.parent.take());
         }
         let calls = std::mem::take(&mut lock(&self.state).calls);
-        // One whose deadline has passed has ended, though nobody was there to say so.
+        // A scope whose deadline has passed has ended, even if no thread has noticed that before.
         if self.expiry.as_ref().is_some_and(|expiry| Instant::now() >= expiry.at) {
             calls.into_values().for_each(Call::start);
         }
     }
 }
 
-/// Starts a thread that ends a scope when its deadline has passed. In the default runtime, which is not dropped: a context
-/// may outlive the runtime in which it is watched first.
+/// Starts a thread that ends a scope when its deadline has passed. It runs in the default runtime,
+/// which is never dropped: a context may outlive the runtime in which it is first watched.
 fn watch(scope: &Arc<Scope>, site: &'static Location<'static>) -> io::Result<()> {
-    // Not the scope itself: it would never be gone then.
+    // A weak reference, because the thread would otherwise keep the scope alive.
     let (done, scope) = (scope.done().clone(), Arc::downgrade(scope));
     let watch = move || {
         let _ = done.recv();
@@ -234,6 +242,7 @@ fn watch(scope: &Arc<Scope>, site: &'static Location<'static>) -> io::Result<()>
             scope.ended();
         }
     };
-    // SAFETY: the closure is `Send` and `'static`, and so is its result.
+    // SAFETY: the closure and its result are `Send` and `'static`, so they may be sent and borrow
+    // nothing.
     unsafe { spawn::start_in_default(Options::new(site), watch) }.map(drop)
 }

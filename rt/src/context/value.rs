@@ -1,4 +1,4 @@
-//! What a context carries: a list, of which derived contexts share the older part.
+//! The values of a context: a list, of which derived contexts share the older part.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ impl Values {
         Self(Some(Arc::new(Value { older: self.clone(), value })))
     }
 
-    /// The newest of this type.
+    /// Returns the newest value of this type.
     pub(super) fn get<T: Any>(&self) -> Option<&T> {
         let mut values = self;
         while let Some(newest) = &values.0 {
@@ -33,7 +33,8 @@ impl Values {
 
 impl Drop for Values {
     fn drop(&mut self) {
-        // The older ones that nobody else has, one by one: their drops would nest.
+        // Drops the older values that no other context shares, one by one: otherwise their drops
+        // would nest.
         while let Some(mut newest) = self.0.take() {
             self.0 = Arc::get_mut(&mut newest).and_then(|value| value.older.0.take());
         }

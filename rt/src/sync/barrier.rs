@@ -1,4 +1,4 @@
-//! `Barrier`, as std's.
+//! `Barrier`, like std's.
 
 use std::fmt;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
@@ -12,10 +12,10 @@ use crate::util::spin_lock::SpinLock;
 use crate::wait::park::{self, Wait, may_suspend};
 use crate::wait::queue::{Node, Queue, WOKEN};
 
-/// Lets several threads come to a point before any goes on, as [`std::sync::Barrier`].
+/// Lets several threads reach a point before any of them continues, like [`std::sync::Barrier`].
 ///
-/// Threads that wait, green or not, are parked or blocked. When the last has come all go on, one of them as the
-/// *leader*, and the barrier may be used again.
+/// Green threads that wait are parked, OS threads are blocked. When the last thread has come, all
+/// continue, one of them as the *leader*, and the barrier may be used again.
 ///
 /// # Examples
 ///
@@ -36,18 +36,19 @@ use crate::wait::queue::{Node, Queue, WOKEN};
 /// assert_eq!(leaders.into_inner(), 1);
 /// ```
 pub struct Barrier {
-    /// Those who wait. Under one lock with the decision to wait, so that all who are woken are of one round.
+    /// The threads that wait. The decision to wait is made under the same lock, so all threads that
+    /// are woken together are of one round.
     waiting: SpinLock<Queue>,
     threads: usize,
 }
 
-// A panic elsewhere leaves nothing half done here.
+// A panic elsewhere leaves no partial change here.
 impl UnwindSafe for Barrier {}
 impl RefUnwindSafe for Barrier {}
 
 impl Barrier {
     const_unless_loom! {
-        /// A barrier for so many threads. For none it is as for one: nobody waits.
+        /// Creates a barrier for `n` threads. Zero is treated like one: no thread waits.
         #[must_use]
         #[inline]
         pub const fn new(n: usize) -> Self {
@@ -55,8 +56,10 @@ impl Barrier {
         }
     }
 
-    /// Waits until as many threads have come as the barrier is for. Parks the green thread, a suspension
-    /// point, or blocks the OS thread; the last to come, which is the leader, does neither.
+    /// Waits until as many threads have come as the barrier is for.
+    ///
+    /// Parks the green thread, a suspension point, or blocks the OS thread. The last thread to
+    /// come, which is the leader, does neither.
     #[track_caller]
     pub fn wait(&self) -> BarrierWaitResult {
         self.wait_at(Location::caller())
@@ -76,10 +79,10 @@ impl Barrier {
         let wait = wait.interruptible();
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
-        // SAFETY: the node stays in this frame until it is claimed or removed below.
+        // SAFETY: the node stays in this frame until it is claimed, or removed below.
         unsafe { waiting.push(node) };
         if wait.park_unlocking(waiting, Reason::Barrier, None, site) == TIMED_OUT {
-            // SAFETY: pushed above, and alive.
+            // SAFETY: the node was pushed to this queue above, and is alive.
             unsafe { self.waiting.lock().remove(node) };
             park::interrupted(site);
         }
@@ -93,11 +96,11 @@ impl fmt::Debug for Barrier {
     }
 }
 
-/// What a thread was at a [`Barrier`]. As [`std::sync::BarrierWaitResult`].
+/// The result of a wait at a [`Barrier`], like [`std::sync::BarrierWaitResult`].
 pub struct BarrierWaitResult(bool);
 
 impl BarrierWaitResult {
-    /// Whether it was the leader: one of each round is.
+    /// Returns `true` if the thread was the leader. Each round has one leader.
     #[must_use]
     pub fn is_leader(&self) -> bool {
         self.0

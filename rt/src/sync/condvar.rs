@@ -1,12 +1,13 @@
-//! `Condvar`, as std's: a queue and nothing else.
+//! `Condvar`, like std's: a queue and nothing else.
 //!
-//! Why no notification is lost: who waits takes the word of the queue before it unlocks the mutex, and
-//! releases it once it sleeps. Who locks the mutex after that, changes the condition and notifies, finds
-//! the word taken or the waiter in it. That is also why `notify` may look without taking anything.
+//! Why no notification is lost: a waiting thread takes the word of the queue before it unlocks the
+//! mutex, and releases the word once it sleeps. A thread that locks the mutex after that, changes
+//! the condition and notifies, finds the word taken or the waiter in it. That is also why `notify`
+//! may look at the word without taking anything.
 //!
-//! Those who are notified lock the mutex for themselves. They are not moved to the mutex's queue instead
-//! (*requeued*): green threads that were notified together run one after the other on a worker, and each
-//! finds the mutex free.
+//! Notified threads lock the mutex themselves. They are not moved to the mutex's queue instead
+//! (*requeued*): green threads that were notified together run one after the other on a worker, and
+//! each finds the mutex free.
 
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -24,13 +25,14 @@ use crate::task::wait_state::TIMED_OUT;
 use crate::wait::park::{self, Wait};
 use crate::wait::queue::WOKEN;
 
-/// A condition variable, as [`std::sync::Condvar`]: threads wait for something that others change under a
-/// [`Mutex`](crate::sync::Mutex).
+/// A condition variable, like [`std::sync::Condvar`]: threads wait for a change that others make
+/// under a [`Mutex`](crate::sync::Mutex).
 ///
-/// Green threads that wait are parked, OS threads blocked; both kinds may wait for the same one. A waiter is
-/// woken by a notification, or by its timeout, and not otherwise; but others may have been quicker to lock
-/// the mutex, so the condition must be looked at again, as [`wait_while`](Condvar::wait_while) does.
-/// Notifications are for those who wait at that moment, the longest first; they are not kept.
+/// Green threads that wait are parked, OS threads are blocked; both kinds may wait for the same
+/// one. A waiter is woken only by a notification or by its timeout. But another thread may have
+/// locked the mutex first, so the condition must be checked again, as
+/// [`wait_while`](Condvar::wait_while) does. A notification wakes threads that wait at that moment,
+/// the longest-waiting first; it is not kept for later.
 ///
 /// Unlike std's on some platforms, it may be used with several mutexes at once.
 ///
@@ -56,7 +58,7 @@ pub struct Condvar {
 
 impl Condvar {
     const_unless_loom! {
-        /// A condition variable that nobody waits for.
+        /// Creates a condition variable without waiters.
         #[must_use]
         #[inline]
         pub const fn new() -> Self {
@@ -66,7 +68,7 @@ impl Condvar {
 
     /// Unlocks the mutex, waits for a notification, and locks the mutex again.
     ///
-    /// Nothing comes between the unlocking and the waiting: a notification by whoever locks the mutex next
+    /// Unlocking and waiting are atomic: a notification by the next thread that locks the mutex
     /// reaches the caller. Parks the green thread, a suspension point, or blocks the OS thread.
     ///
     /// # Errors
@@ -78,11 +80,11 @@ impl Condvar {
         relocked(self.wait_until(guard, None, site).0)
     }
 
-    /// [Waits](Condvar::wait) as long as `condition` holds: not at all, if it does not.
+    /// [Waits](Condvar::wait) as long as `condition` holds; does not wait if it does not hold now.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Condvar::wait).
+    /// See [`wait`](Condvar::wait).
     #[track_caller]
     pub fn wait_while<'a, T, F>(
         &self,
@@ -98,12 +100,12 @@ impl Condvar {
         Ok(guard)
     }
 
-    /// [Waits](Condvar::wait) for no longer than `ms` milliseconds; the result is false if that was the end
-    /// of it.
+    /// [Waits](Condvar::wait) for no longer than `ms` milliseconds. The result is `false` if the
+    /// wait timed out.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Condvar::wait).
+    /// See [`wait`](Condvar::wait).
     #[deprecated(note = "replaced by `wait_timeout`, as in std")]
     #[track_caller]
     pub fn wait_timeout_ms<'a, T>(
@@ -118,29 +120,30 @@ impl Condvar {
         }
     }
 
-    /// [Waits](Condvar::wait) for no longer than `timeout`. Locking the mutex again may take longer.
+    /// [Waits](Condvar::wait) for no longer than `timeout`. Locking the mutex again may take
+    /// longer.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Condvar::wait).
+    /// See [`wait`](Condvar::wait).
     #[track_caller]
     pub fn wait_timeout<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         timeout: Duration,
     ) -> LockResult<(MutexGuard<'a, T>, WaitTimeoutResult)> {
-        // A deadline that is not representable is not reached either.
+        // A deadline that the clock cannot represent means no deadline.
         let deadline = Instant::now().checked_add(timeout);
         let (guard, timed_out) = self.wait_until(guard, deadline, Location::caller());
         with_result(relocked(guard), WaitTimeoutResult(timed_out))
     }
 
-    /// [Waits](Condvar::wait) as long as `condition` holds, but for no longer than `timeout`. The result says
-    /// that it timed out if the condition still held when the time was over.
+    /// [Waits](Condvar::wait) as long as `condition` holds, but for no longer than `timeout`. The
+    /// result is a timeout if the condition still held when the time was over.
     ///
     /// # Errors
     ///
-    /// As [`wait`](Condvar::wait).
+    /// See [`wait`](Condvar::wait).
     #[track_caller]
     pub fn wait_timeout_while<'a, T, F>(
         &self,
@@ -168,8 +171,8 @@ impl Condvar {
         }
     }
 
-    /// Wakes the thread that waits longest, if any does. Never blocks; whoever changes the condition may, but
-    /// need not, hold the mutex.
+    /// Wakes the thread that has waited longest, if there is one. Never blocks. The thread that
+    /// changes the condition may hold the mutex, but need not.
     #[inline]
     pub fn notify_one(&self) {
         if !self.queue.is_idle() {
@@ -177,7 +180,7 @@ impl Condvar {
         }
     }
 
-    /// Wakes all threads that wait. Never blocks.
+    /// Wakes all waiting threads. Never blocks.
     #[inline]
     pub fn notify_all(&self) {
         if !self.queue.is_idle() {
@@ -190,29 +193,32 @@ impl Condvar {
         self.queue.take().wake_many(most, WOKEN);
     }
 
-    /// Unlocks, waits, locks: true if the deadline ended it.
+    /// Unlocks, waits, and locks again. Returns `true` if the deadline ended the wait.
     fn wait_until<'a, T>(
         &self,
         guard: MutexGuard<'a, T>,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> (MutexGuard<'a, T>, bool) {
-        // Panics if the thread must not wait, and then it is still a guard that is dropped.
+        // Panics if the thread must not wait; the guard then still unlocks the mutex when it is
+        // dropped.
         let (queue, wait) = Wait::in_queue(self.queue.take(), deadline, site);
         let wait = wait.interruptible();
-        // While the mutex may be another's it is none: if locking it again unwinds, as in the child of a `fork` that
-        // lacks the thread which has it, this thread does not unlock it.
+        // While another thread may hold the mutex, there is no guard. So if locking again unwinds,
+        // this thread does not unlock the mutex. That happens in the child of a `fork` that lacks
+        // the thread that holds it.
         let guard = ManuallyDrop::new(guard);
         let timed_out = self.sleep(queue, wait, guard.raw(), deadline, site);
         let guard = ManuallyDrop::into_inner(guard);
         if timed_out && deadline.is_none() {
-            // With the mutex locked, and so poisoned.
+            // Called with the mutex locked, so the panic poisons it.
             park::interrupted(site);
         }
         (guard, timed_out)
     }
 
-    /// Unlocks, sleeps in the queue, locks: true if the deadline ended it. If it unwinds, the mutex is not the caller's.
+    /// Unlocks, sleeps in the queue, and locks again. Returns `true` if the deadline ended the
+    /// wait. If this unwinds, the caller does not hold the mutex.
     #[inline(never)]
     fn sleep(
         &self,
@@ -224,13 +230,13 @@ impl Condvar {
     ) -> bool {
         let mut place = Place::new(wait.waiter(), 0);
         let place = NonNull::from(&mut place);
-        // SAFETY: the place stays in this frame until it was claimed or removed below.
+        // SAFETY: the place stays in this frame until it is claimed, or removed below.
         unsafe { queue.push(place) };
-        // With the word taken: who notifies waits for us to sleep.
+        // The word is taken, so a notifying thread waits until this one sleeps.
         mutex.unlock();
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Condvar, deadline, site);
         if op == TIMED_OUT {
-            // SAFETY: pushed above, and alive.
+            // SAFETY: the place was pushed to this queue above, and is alive.
             unsafe { self.queue.take().remove(place) };
             op = wait.withdrawn();
         }
@@ -243,7 +249,7 @@ impl Condvar {
     }
 }
 
-/// The guard of a mutex that was unlocked and locked again.
+/// Returns the guard of a mutex that was unlocked and locked again.
 fn relocked<T>(guard: MutexGuard<'_, T>) -> LockResult<MutexGuard<'_, T>> {
     if guard.is_poisoned() { Err(PoisonError::new(guard)) } else { Ok(guard) }
 }
@@ -270,12 +276,12 @@ impl fmt::Debug for Condvar {
     }
 }
 
-/// Whether a wait with a timeout timed out. As [`std::sync::WaitTimeoutResult`].
+/// The result of a wait with a timeout, like [`std::sync::WaitTimeoutResult`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitTimeoutResult(bool);
 
 impl WaitTimeoutResult {
-    /// Whether the time was over.
+    /// Returns `true` if the wait timed out.
     #[must_use]
     pub fn timed_out(&self) -> bool {
         self.0
@@ -308,15 +314,16 @@ mod models {
             *self.changed.wait_while(number, |number| *number == 0).unwrap() -= 1;
         }
 
-        /// Looks and waits once, until a deadline that has passed: true if it was notified.
+        /// Checks the condition and waits once, until a deadline that has passed. Returns `true` if
+        /// it was notified.
         fn look_and_time_out(&self) -> bool {
             let number = self.number.lock().unwrap();
             *number == 0 && !self.changed.wait_timeout(number, Duration::ZERO).unwrap().1.0
         }
 
         fn assert_at_rest(&self, number: usize) {
-            assert_eq!(*self.number.try_lock().expect("nobody has the mutex"), number);
-            assert!(self.changed.queue.is_idle(), "nobody waits");
+            assert_eq!(*self.number.try_lock().expect("the mutex is free"), number);
+            assert!(self.changed.queue.is_idle(), "no thread waits");
         }
     }
 
@@ -325,7 +332,7 @@ mod models {
         thread::spawn(move || run(&shared))
     }
 
-    /// With a bound, because a waiter has many steps. A lost notification would be a deadlock.
+    /// Bounded, because a waiter has many steps. A lost notification would be a deadlock.
     fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
@@ -383,7 +390,7 @@ mod models {
         });
     }
 
-    /// A wait that says it timed out has had no notification: it went to the other.
+    /// A wait that times out has consumed no notification: it went to the other thread.
     #[test]
     fn one_that_times_out_takes_no_notification_along() {
         check(1, || {

@@ -1,7 +1,8 @@
-//! `LazyLock`, as std's: a [`Once`], and what it is made from or what it has made.
+//! `LazyLock`, like std's: a [`Once`], with the function or the value that it has returned.
 //!
-//! Invariant: the content is `Made` when `once` is done, `Poisoned` when `once` is, and else `From`, except for
-//! who runs `once`, who alone touches it.
+//! Invariant: the content is `Made` when `once` is done, `Poisoned` when `once` is poisoned, and
+//! `From` otherwise. The exception is the thread that runs `once`; no other thread touches the
+//! content meanwhile.
 
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
@@ -11,10 +12,11 @@ use std::{fmt, mem};
 use crate::loom::const_unless_loom;
 use crate::sync::once::Once;
 
-/// A value that is made when it is first used, as [`std::sync::LazyLock`].
+/// A value that is initialized on first use, like [`std::sync::LazyLock`].
 ///
-/// Of several who come at once one makes it, which may suspend, and the others wait: green threads are parked,
-/// OS threads blocked. If making it panics, it is poisoned: who uses it then panics too.
+/// If several threads use it at once, one of them initializes it, which may suspend, and the others
+/// wait: green threads are parked, OS threads are blocked. If the initialization panics, the lock
+/// is poisoned, and later uses panic too.
 ///
 /// # Examples
 ///
@@ -37,35 +39,40 @@ enum Content<T, F> {
     Poisoned,
 }
 
-// SAFETY: another thread gets the value by reference, so it must be `Sync`; it may make it, where this one drops it, so it
-// must be `Send`; and then it takes and calls the function, which must be `Send`. Once only, so that need not be `Sync`.
+// SAFETY: another thread gets the value by reference, so it must be `Sync`. That thread may create
+// the value, and this one drop it, so it must be `Send`. The creating thread takes and calls the
+// function, so that must be `Send`; it does so only once, so the function need not be `Sync`.
 unsafe impl<T: Sync + Send, F: Send> Sync for LazyLock<T, F> {}
 
-// As std: a panic while it is made poisons it.
+// As in std: a panic during initialization poisons the lock.
 impl<T: RefUnwindSafe + UnwindSafe, F: UnwindSafe> RefUnwindSafe for LazyLock<T, F> {}
 impl<T: UnwindSafe, F: UnwindSafe> UnwindSafe for LazyLock<T, F> {}
 
 impl<T, F: FnOnce() -> T> LazyLock<T, F> {
     const_unless_loom! {
-        /// One that `f` will make.
+        /// Creates a lock whose value is initialized by `f`.
         #[inline]
         pub const fn new(f: F) -> Self {
             Self { once: Once::new(), content: UnsafeCell::new(Content::From(f)) }
         }
     }
 
-    /// The value, made now if it was not. Waits for whoever makes it already: parks the green thread, a
-    /// suspension point, or blocks the OS thread. What dereferencing does.
+    /// Returns the value, and initializes it first if necessary. Dereferencing does the same.
+    ///
+    /// If another thread is initializing the value, waits for it: parks the green thread, a
+    /// suspension point, or blocks the OS thread.
     ///
     /// # Panics
     ///
-    /// If making it panics, or did. If it is used while it is made, by what makes it.
+    /// If the initialization panics, or has panicked before. If the initialization itself uses the
+    /// lock.
     #[inline]
     #[track_caller]
     pub fn force(this: &Self) -> &T {
         this.once.call_once_force(|state| {
             assert!(!state.is_poisoned(), "LazyLock instance has previously been poisoned");
-            // SAFETY: `once` runs this and is not done, so the content is this thread's alone.
+            // SAFETY: `once` runs this closure and is not done, so no other thread accesses the
+            // content.
             let content = unsafe { &mut *this.content.get() };
             let Content::From(f) = mem::replace(content, Content::Poisoned) else {
                 unreachable!("made or poisoned, and `once` is neither")
@@ -75,12 +82,13 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
         this.made()
     }
 
-    /// The value, made now if it was not. As [`force`](LazyLock::force), but waits for nobody, since the borrow
-    /// proves that nobody is at it. Stable in std since Rust 1.94.
+    /// Returns the value, and initializes it first if necessary. Unlike [`force`](LazyLock::force)
+    /// it never waits for another thread, because the exclusive borrow proves that no other thread
+    /// uses the lock. Stable in std since Rust 1.94.
     ///
     /// # Panics
     ///
-    /// If making it panics, or did.
+    /// If the initialization panics, or has panicked before.
     #[inline]
     #[track_caller]
     pub fn force_mut(this: &mut Self) -> &mut T {
@@ -90,24 +98,24 @@ impl<T, F: FnOnce() -> T> LazyLock<T, F> {
 }
 
 impl<T, F> LazyLock<T, F> {
-    /// The value, if it was made. Never blocks. Stable in std since Rust 1.94.
+    /// Returns the value, if it is initialized. Never blocks. Stable in std since Rust 1.94.
     #[inline]
     pub fn get(this: &Self) -> Option<&T> {
         this.once.is_completed().then(|| this.made())
     }
 
-    /// After `once` is done.
+    /// Returns the value; `once` is done.
     #[inline]
     fn made(&self) -> &T {
         debug_assert!(self.once.is_completed());
-        // SAFETY: `once` is done, so nobody writes while the lock is borrowed.
+        // SAFETY: `once` is done, so no thread writes the content while the lock is borrowed.
         match unsafe { &*self.content.get() } {
             Content::Made(value) => value,
             _ => unreachable!("`once` is done"),
         }
     }
 
-    /// The value, if it was made. Stable in std since Rust 1.94.
+    /// Returns the value, if it is initialized. Stable in std since Rust 1.94.
     #[inline]
     pub fn get_mut(this: &mut Self) -> Option<&mut T> {
         match this.content.get_mut() {
@@ -120,7 +128,7 @@ impl<T, F> LazyLock<T, F> {
 impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
     type Target = T;
 
-    /// As [`LazyLock::force`].
+    /// See [`LazyLock::force`].
     #[inline]
     #[track_caller]
     fn deref(&self) -> &T {
@@ -129,7 +137,7 @@ impl<T, F: FnOnce() -> T> Deref for LazyLock<T, F> {
 }
 
 impl<T, F: FnOnce() -> T> DerefMut for LazyLock<T, F> {
-    /// As [`LazyLock::force_mut`].
+    /// See [`LazyLock::force_mut`].
     #[inline]
     #[track_caller]
     fn deref_mut(&mut self) -> &mut T {
@@ -138,7 +146,7 @@ impl<T, F: FnOnce() -> T> DerefMut for LazyLock<T, F> {
 }
 
 impl<T: Default> Default for LazyLock<T> {
-    /// One that `T::default` will make.
+    /// Creates a lock whose value is initialized by `T::default`.
     fn default() -> Self {
         Self::new(T::default)
     }

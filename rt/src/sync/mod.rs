@@ -1,14 +1,14 @@
-//! Blocking synchronisation for green and OS threads alike: [`std::sync`], but green.
+//! Blocking synchronisation for green and OS threads alike: [`std::sync`] for green threads.
 //!
-//! What is here has std's names, signatures and rules, with [`Semaphore`] and Go's [`WaitGroup`] in addition:
-//! a program changes its `use` lines. A green thread that waits is parked, and its OS thread runs others; an OS
-//! thread that waits is blocked. Both kinds may wait for the same lock at once. Everything but `WaitGroup` may be
-//! in a `static`.
+//! The types have std's names, signatures and rules; [`Semaphore`] and Go's [`WaitGroup`] are
+//! additions. A program changes its `use` lines. A green thread that waits is parked, and its OS
+//! thread runs others; an OS thread that waits is blocked. Both kinds may wait for the same lock at
+//! once. Everything except `WaitGroup` may be in a `static`.
 //!
-//! What does not wait is std's own, and found here as well: [`Arc`], [`Weak`], [`atomic`], and the errors of
-//! poisoning. Channels are in [`channel`](crate::channel).
+//! Types that never wait are std's own, and re-exported here: [`Arc`], [`Weak`], [`atomic`], and
+//! the errors of poisoning. Channels are in [`channel`](crate::channel).
 
-// One primitive per file. `word` is the queue that they have in common, on the nodes of `wait`.
+// One primitive per file. `word` is the queue that they share, on the nodes of `wait`.
 
 mod barrier;
 mod condvar;

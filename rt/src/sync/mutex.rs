@@ -1,4 +1,4 @@
-//! `Mutex`, as std's.
+//! `Mutex`, like std's.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -12,26 +12,27 @@ use crate::sync::poison::Calm;
 use crate::sync::raw_mutex::RawMutex;
 use crate::wait::park::may_suspend;
 
-/// A mutual exclusion lock around data, as [`std::sync::Mutex`].
+/// A mutual exclusion lock around data, like [`std::sync::Mutex`].
 ///
-/// Who waits for it is parked, if it is a green thread, and blocked, if it is an OS thread; both kinds may
-/// wait for the same lock. The lock may be held across suspension points: it belongs to the thread, green
-/// or not, wherever that runs. Locking it again in the thread that holds it deadlocks.
+/// A green thread that waits for it is parked, an OS thread is blocked; both kinds may wait for the
+/// same lock. The lock may be held across suspension points: it belongs to the thread, green or
+/// not, on whatever OS thread that runs. Locking it again in the thread that holds it deadlocks.
 ///
-/// A thread that panics while it holds the lock *poisons* it: from then on `lock` and `try_lock` return an
-/// error, which has the guard inside. The rules and the error types are std's.
+/// A thread that panics while it holds the lock *poisons* it: from then on `lock` and `try_lock`
+/// return an error, which contains the guard. The rules and the error types are std's.
 ///
 /// # Fairness
 ///
-/// A lock that is free is taken by whoever comes first, which keeps short critical sections fast: a thread
-/// that was just woken may find it taken again. But not for long: after the second time, the lock is handed
-/// over to it. Those who wait get it in the order in which they came.
+/// A free lock is taken by the first thread that comes, which keeps short critical sections fast.
+/// So a thread that was just woken may find the lock taken again. After it has lost twice, the lock
+/// is handed over to it. Waiting threads get the lock in the order in which they came.
 ///
 /// # Size and cost
 ///
-/// Two words and the data. Alone, `lock` is one atomic read-modify-write, unlocking a store and a fence; a store without
-/// one after 8,192 times without anybody to wake, where the kernel has `membarrier(2)`. Who waits then first pays some
-/// microseconds for that.
+/// Two words and the data. Without contention, `lock` is one atomic read-modify-write, and
+/// unlocking is a store and a fence. Where the kernel has `membarrier(2)`, unlocking is a store
+/// without a fence once the lock was unlocked 8,192 times without a thread to wake. The first
+/// thread that waits after that pays a few microseconds for it.
 ///
 /// # Examples
 ///
@@ -52,26 +53,26 @@ pub struct Mutex<T: ?Sized> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: with the mutex go the data, so they must be `Send`.
+// SAFETY: the data are sent along with the mutex, so they must be `Send`.
 unsafe impl<T: ?Sized + Send> Send for Mutex<T> {}
-// SAFETY: another thread reaches the data by a guard alone, so one at a time, which may also move them out. So they
-// need be `Send`, and no more.
+// SAFETY: another thread reaches the data only through a guard, so one thread at a time; that
+// thread may also move them out. So the data must be `Send`, and need not be `Sync`.
 unsafe impl<T: ?Sized + Send> Sync for Mutex<T> {}
 
-// As std: what a panic may have left half done is behind the poison.
+// As in std: the poison guards data that a panic may have left inconsistent.
 impl<T: ?Sized> UnwindSafe for Mutex<T> {}
 impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 
 impl<T> Mutex<T> {
     const_unless_loom! {
-        /// A mutex that is free.
+        /// Creates a mutex that is free.
         #[inline]
         pub const fn new(data: T) -> Self {
             Self { raw: RawMutex::new(), data: UnsafeCell::new(data) }
         }
     }
 
-    /// Takes the data out. Never blocks: who has the mutex itself knows that nobody holds the lock.
+    /// Takes the data out. Never blocks: the mutex is owned, so no thread holds the lock.
     ///
     /// # Errors
     ///
@@ -83,8 +84,8 @@ impl<T> Mutex<T> {
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Waits until the lock is free, and takes it: parks the green thread, a suspension point, or blocks the
-    /// OS thread.
+    /// Waits until the lock is free, and takes it. Parks the green thread, a suspension point, or
+    /// blocks the OS thread.
     ///
     /// # Errors
     ///
@@ -102,32 +103,33 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it is not free, or promised to one that waits;
+    /// [`TryLockError::WouldBlock`] if it is not free, or is reserved for a waiting thread;
     /// [`TryLockError::Poisoned`], with the guard inside, if the mutex is poisoned.
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if self.raw.try_lock() { Ok(self.guard()?) } else { Err(TryLockError::WouldBlock) }
     }
 
-    /// The guard of who has just taken the lock.
+    /// Creates the guard; the calling thread has just taken the lock.
     #[inline]
     fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
         let guard = MutexGuard { mutex: self, calm: Calm::now(), _of_one_thread: PhantomData };
         self.raw.poison.check(guard)
     }
 
-    /// Whether the mutex is poisoned: as of now, if another thread holds it.
+    /// Returns `true` if the mutex is poisoned. If another thread holds the lock, this may change
+    /// at any time.
     #[inline]
     pub fn is_poisoned(&self) -> bool {
         self.raw.poison.is_set()
     }
 
-    /// Takes the poison away, once the data are known to be in order again.
+    /// Clears the poison, once the data are known to be consistent again.
     pub fn clear_poison(&self) {
         self.raw.poison.clear();
     }
 
-    /// The data, without locking: the borrow proves that nobody holds the lock.
+    /// Returns the data without locking: the exclusive borrow proves that no thread holds the lock.
     ///
     /// # Errors
     ///
@@ -162,10 +164,11 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The right to use the data of a [`Mutex`]; dropped, it unlocks. As [`std::sync::MutexGuard`].
+/// A guard that gives access to the data of a [`Mutex`], and unlocks it when it is dropped. Like
+/// [`std::sync::MutexGuard`].
 ///
-/// It goes with its green thread from one OS thread to another, but not to another thread: as std's it is
-/// not `Send`.
+/// It moves with its green thread from one OS thread to another, but not to another thread: like
+/// std's it is not `Send`.
 ///
 /// ```compile_fail,E0277
 /// let mutex = gthread::sync::Mutex::new(1);
@@ -181,12 +184,12 @@ pub struct MutexGuard<'a, T: ?Sized + 'a> {
     _of_one_thread: PhantomData<*const ()>,
 }
 
-// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`. It can neither write
-// them nor unlock, since both need the guard itself, which is not `Send`.
+// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`.
+// It can neither write them nor unlock, because both need the guard itself, which is not `Send`.
 unsafe impl<T: ?Sized + Sync> Sync for MutexGuard<'_, T> {}
 
 impl<'a, T: ?Sized> MutexGuard<'a, T> {
-    /// For `Condvar`, which unlocks and locks.
+    /// Returns the raw lock, for `Condvar`, which unlocks and locks it.
     pub(super) fn raw(&self) -> &'a RawMutex {
         &self.mutex.raw
     }
@@ -201,7 +204,8 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard's thread has the lock, so the data are borrowed through the guard alone.
+        // SAFETY: the guard's thread holds the lock, so the data are accessed only through the
+        // guard, which is borrowed here.
         unsafe { &*self.mutex.data.get() }
     }
 }
@@ -209,7 +213,7 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`, and the guard is borrowed for good.
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively here.
         unsafe { &mut *self.mutex.data.get() }
     }
 }

@@ -1,4 +1,4 @@
-//! `Once`, as std's: the queue's word, whose flags are the state, and who runs.
+//! `Once`, like std's: the queue's word, with the state in its flags, and the thread that runs it.
 //!
 //! ```text
 //!            call                  returned
@@ -8,8 +8,9 @@
 //!                    POISONED
 //! ```
 //!
-//! The word is taken for every change, so those who wait for `RUNNING` to end are in the queue when it does,
-//! and all of them are woken. `DONE` is final, and looked at without taking the word.
+//! The word is taken for every change. So all threads that wait for `RUNNING` to end are in the
+//! queue when it ends, and all of them are woken. `DONE` is final, and is read without taking the
+//! word.
 
 use std::cell::Cell;
 use std::fmt;
@@ -27,12 +28,13 @@ const RUNNING: Flag = Flag::A;
 const DONE: Flag = Flag::B;
 const POISONED: Flag = Flag::C;
 
-/// Runs something once, whoever comes first, as [`std::sync::Once`].
+/// Runs an initialization once, by the first thread that comes, like [`std::sync::Once`].
 ///
-/// Who comes while it runs waits: green threads are parked, OS threads blocked. What runs may suspend.
+/// Threads that come while it runs wait: green threads are parked, OS threads are blocked. The
+/// closure may suspend.
 ///
-/// If it panics, the `Once` is poisoned: [`call_once`](Once::call_once) panics from then on, and
-/// [`call_once_force`](Once::call_once_force) tries again.
+/// If the closure panics, the `Once` is poisoned: [`call_once`](Once::call_once) panics from then
+/// on, and [`call_once_force`](Once::call_once_force) tries again.
 ///
 /// # Examples
 ///
@@ -50,22 +52,23 @@ const POISONED: Flag = Flag::C;
 /// ```
 pub struct Once {
     queue: QueueWord,
-    /// The thread that runs it, while one does: written by itself, and read with the word taken.
+    /// The thread that runs the closure, while there is one. Written by that thread, and read with
+    /// the word taken.
     runner: AtomicU64,
 }
 
-// As std: a panic is known by the poison.
+// As in std: a panic is visible as poison.
 impl UnwindSafe for Once {}
 impl RefUnwindSafe for Once {}
 
-/// What [`Once::call_once_force`] tells its closure. As [`std::sync::OnceState`].
+/// The argument of the closure of [`Once::call_once_force`], like [`std::sync::OnceState`].
 pub struct OnceState {
     poisoned: bool,
-    /// Not `Sync`, as std's.
+    /// Not `Sync`, like std's.
     _not_sync: Cell<()>,
 }
 
-/// A [`Once`] that has not run, as [`std::sync::ONCE_INIT`].
+/// A [`Once`] that has not run, like [`std::sync::ONCE_INIT`].
 #[cfg(not(loom))]
 #[deprecated(note = "replaced by `Once::new()`, as in std")]
 #[expect(clippy::declare_interior_mutable_const, reason = "to initialize statics with")]
@@ -73,7 +76,7 @@ pub const ONCE_INIT: Once = Once::new();
 
 impl Once {
     const_unless_loom! {
-        /// One that has not run.
+        /// Creates a `Once` that has not run.
         #[expect(clippy::new_without_default, reason = "std's has no `Default`")]
         #[must_use]
         #[inline]
@@ -82,13 +85,16 @@ impl Once {
         }
     }
 
-    /// Runs `f`, unless it, or what another call brought, has run or does. When this returns, it has run to its
-    /// end, and what it did is visible. Waits for whoever runs it: parks the green thread, a suspension point,
+    /// Runs `f`, unless this or another closure has run already or is running. When this returns, a
+    /// closure has run to its end, and its effects are visible.
+    ///
+    /// If another thread is running one, waits for it: parks the green thread, a suspension point,
     /// or blocks the OS thread.
     ///
     /// # Panics
     ///
-    /// If it panicked before. If it is being run by this very thread: then there is nothing to wait for.
+    /// If a closure panicked before. If this very thread is running one, because it would wait for
+    /// itself.
     #[inline]
     #[track_caller]
     pub fn call_once<F: FnOnce()>(&self, f: F) {
@@ -98,11 +104,12 @@ impl Once {
         }
     }
 
-    /// As [`call_once`](Once::call_once), but tries again if it panicked before, which the closure can see.
+    /// Like [`call_once`](Once::call_once), but tries again if a closure panicked before, which the
+    /// new closure can query.
     ///
     /// # Panics
     ///
-    /// If it is being run by this very thread.
+    /// If this very thread is running a closure.
     #[inline]
     #[track_caller]
     pub fn call_once_force<F: FnOnce(&OnceState)>(&self, f: F) {
@@ -112,18 +119,18 @@ impl Once {
         }
     }
 
-    /// Whether it has run to its end. Never blocks; if true, what it did is visible.
+    /// Returns `true` if a closure has run to its end; its effects are visible then. Never blocks.
     #[inline]
     pub fn is_completed(&self) -> bool {
         self.queue.glance(Ordering::Acquire).has(DONE)
     }
 
-    /// Waits until it has run, whoever runs it, and whenever that begins. Parks the green thread, a suspension
-    /// point, or blocks the OS thread.
+    /// Waits until a closure has run to its end, in whatever thread and whenever that begins. Parks
+    /// the green thread, a suspension point, or blocks the OS thread.
     ///
     /// # Panics
     ///
-    /// If it panicked, before or meanwhile. If it is being run by this very thread.
+    /// If a closure panicked, before or meanwhile. If this very thread is running one.
     #[inline]
     #[track_caller]
     pub fn wait(&self) {
@@ -132,11 +139,11 @@ impl Once {
         }
     }
 
-    /// As [`wait`](Once::wait), but if it panicked waits for one who tries again.
+    /// Like [`wait`](Once::wait), but after a panic waits for another thread to try again.
     ///
     /// # Panics
     ///
-    /// If it is being run by this very thread.
+    /// If this very thread is running a closure.
     #[inline]
     #[track_caller]
     pub fn wait_force(&self) {
@@ -145,7 +152,7 @@ impl Once {
         }
     }
 
-    /// Runs it, or waits for who does.
+    /// Runs the closure, or waits for the thread that runs one.
     #[cold]
     #[track_caller]
     fn call(&self, force: bool, f: &mut dyn FnMut(&OnceState), site: &'static Location<'static>) {
@@ -193,7 +200,7 @@ impl Once {
         }
     }
 
-    /// Waits for the next end of a run.
+    /// Waits until the current run ends.
     #[track_caller]
     fn wait_in(&self, queue: Taken<'_>, site: &'static Location<'static>) {
         let me = |runner: u64| NonZeroU64::new(runner) == Some(park::thread_id());
@@ -212,7 +219,7 @@ impl Once {
     }
 }
 
-/// Ends a run, also one that panics.
+/// Ends a run when it is dropped, also after a panic.
 struct Ending<'a> {
     once: &'a Once,
     state: Flag,
@@ -234,7 +241,7 @@ impl fmt::Debug for Once {
 }
 
 impl OnceState {
-    /// Whether it panicked before.
+    /// Returns `true` if a closure panicked before.
     #[inline]
     pub fn is_poisoned(&self) -> bool {
         self.poisoned
@@ -257,7 +264,7 @@ mod models {
 
     struct Shared {
         once: Once,
-        /// How often it ran to its end.
+        /// The number of runs that came to their end.
         number: Checked<usize>,
     }
 
@@ -267,7 +274,7 @@ mod models {
         }
 
         fn run(&self) {
-            // SAFETY: one runs at a time, and nobody reads before; loom checks both.
+            // SAFETY: one thread runs at a time, and no thread reads before; loom checks both.
             self.number.with_mut(|number| unsafe { *number += 1 });
         }
 
@@ -277,12 +284,12 @@ mod models {
         }
 
         fn assert_done(&self) {
-            // SAFETY: as above.
+            // SAFETY: the run has ended; loom checks it.
             assert_eq!(self.number.with(|number| unsafe { *number }), 1);
         }
     }
 
-    /// All these at once, each in a thread of its own; a lost wake would be a deadlock.
+    /// Runs all these at once, each in its own thread; a lost wake would be a deadlock.
     fn check(preemptions: usize, threads: &'static [fn(&Shared)]) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
@@ -314,7 +321,7 @@ mod models {
         check(1, &[Shared::call, Shared::call, Shared::call]);
     }
 
-    /// What one that only looks sees as completed it sees as a whole.
+    /// A thread that only looks sees all effects of a run that it sees as completed.
     #[test]
     fn a_caller_one_that_waits_and_one_that_looks() {
         check(
@@ -334,14 +341,14 @@ mod models {
         );
     }
 
-    /// Panics, unless it was done, and tries again.
+    /// Panics, unless the `Once` is done, and tries again.
     fn panic_and_call(shared: &Shared) {
         let run = || shared.once.call_once_force(|_| resume_unwind(Box::new(())));
         let _ = catch_unwind(AssertUnwindSafe(run));
         shared.once.call_once_force(|_| shared.run());
     }
 
-    /// Whoever waits for a run that panics is woken by it, to try again ...
+    /// A thread that waits for a run that panics is woken by it, to try again ...
     #[test]
     fn a_run_that_panics_and_one_that_tries_again() {
         check(

@@ -1,7 +1,7 @@
-//! `OnceLock`, as std's: a [`Once`] and what it makes.
+//! `OnceLock`, like std's: a [`Once`] and the value that it creates.
 //!
-//! Invariant: once `once` is done, the value is there, and only who has the lock itself (`&mut`) changes that.
-//! Before, only who runs `once` touches it.
+//! Invariant: once `once` is done, the value is there, and only an owner of the lock (`&mut`)
+//! changes that. Before, only the thread that runs `once` touches the value.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -10,9 +10,9 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use crate::loom::const_unless_loom;
 use crate::sync::once::Once;
 
-/// A place that is written once, as [`std::sync::OnceLock`].
+/// A cell that is written once, like [`std::sync::OnceLock`].
 ///
-/// Green threads that wait for the value are parked, OS threads blocked.
+/// Green threads that wait for the value are parked, OS threads are blocked.
 ///
 /// # Examples
 ///
@@ -31,17 +31,18 @@ pub struct OnceLock<T> {
     value: UnsafeCell<Option<T>>,
 }
 
-// SAFETY: another thread gets the value by reference, so it must be `Sync`; and it may set it, where this one drops or
-// takes it, so it must be `Send`. What makes the value is called on the thread that gives it, and need be neither.
+// SAFETY: another thread gets the value by reference, so it must be `Sync`. It may set the value,
+// and this one drop or take it, so it must be `Send`. The initializing function is called on the
+// thread that passes it, so it need be neither.
 unsafe impl<T: Sync + Send> Sync for OnceLock<T> {}
 
-// As std: a panic while it is written leaves it empty.
+// As in std: a panic during initialization leaves it empty.
 impl<T: RefUnwindSafe + UnwindSafe> RefUnwindSafe for OnceLock<T> {}
 impl<T: UnwindSafe> UnwindSafe for OnceLock<T> {}
 
 impl<T> OnceLock<T> {
     const_unless_loom! {
-        /// An empty one.
+        /// Creates an empty cell.
         #[must_use]
         #[inline]
         pub const fn new() -> Self {
@@ -49,28 +50,30 @@ impl<T> OnceLock<T> {
         }
     }
 
-    /// The value, if it is there. Never blocks.
+    /// Returns the value, if it is there. Never blocks.
     #[inline]
     pub fn get(&self) -> Option<&T> {
         if self.once.is_completed() {
-            // SAFETY: `once` is done, so nobody writes while the lock is borrowed.
+            // SAFETY: `once` is done, so no thread writes the value while the lock is borrowed.
             unsafe { (*self.value.get()).as_ref() }
         } else {
             None
         }
     }
 
-    /// The value, if it is there. The borrow proves that nobody is about to write it.
+    /// Returns the value, if it is there. The exclusive borrow proves that no other thread is about
+    /// to write it.
     #[inline]
     pub fn get_mut(&mut self) -> Option<&mut T> {
         self.value.get_mut().as_mut()
     }
 
-    /// Waits until the value is there: parks the green thread, a suspension point, or blocks the OS thread.
+    /// Waits until the value is there. Parks the green thread, a suspension point, or blocks the OS
+    /// thread.
     ///
     /// # Panics
     ///
-    /// If this very thread is about to write it: see [`get_or_init`](OnceLock::get_or_init).
+    /// If this very thread is initializing the value: see [`get_or_init`](OnceLock::get_or_init).
     #[inline]
     #[track_caller]
     pub fn wait(&self) -> &T {
@@ -78,16 +81,16 @@ impl<T> OnceLock<T> {
         self.written()
     }
 
-    /// Writes the value, if there is none. Waits for whoever writes one already: parks the green thread, a
-    /// suspension point, or blocks the OS thread.
+    /// Writes the value, if there is none. If another thread is writing one, waits for it: parks
+    /// the green thread, a suspension point, or blocks the OS thread.
     ///
     /// # Errors
     ///
-    /// The given value, if another is there.
+    /// Returns the given value, if there is another one already.
     ///
     /// # Panics
     ///
-    /// As [`get_or_init`](OnceLock::get_or_init).
+    /// See [`get_or_init`](OnceLock::get_or_init).
     #[inline]
     #[track_caller]
     pub fn set(&self, value: T) -> Result<(), T> {
@@ -96,13 +99,15 @@ impl<T> OnceLock<T> {
         value.map_or(Ok(()), Err)
     }
 
-    /// The value; if there is none, the one that `f` makes. Of several who come at once one runs its `f`, which
-    /// may suspend, and the others wait: parked, a suspension point, or blocked. If `f` panics, the panic goes
-    /// on, the place stays empty, and another may try.
+    /// Returns the value; if there is none, initializes it with the result of `f`.
+    ///
+    /// If several threads call this at once, one of them runs its `f`, which may suspend, and the
+    /// others wait: parked, which is a suspension point, or blocked. If `f` panics, the panic
+    /// propagates, the cell stays empty, and another call may try again.
     ///
     /// # Panics
     ///
-    /// If `f` asks for the value that it is to make.
+    /// If `f` itself uses the value that it initializes.
     ///
     /// ```should_panic
     /// let cell = gthread::sync::OnceLock::new();
@@ -113,27 +118,29 @@ impl<T> OnceLock<T> {
     pub fn get_or_init<F: FnOnce() -> T>(&self, f: F) -> &T {
         self.once.call_once_force(|_| {
             let value = f();
-            // SAFETY: `once` runs this and is not done, so the value is this thread's alone.
+            // SAFETY: `once` runs this closure and is not done, so no other thread accesses the
+            // value.
             unsafe { *self.value.get() = Some(value) };
         });
         self.written()
     }
 
-    /// After `once` is done.
+    /// Returns the value; `once` is done.
     #[inline]
     fn written(&self) -> &T {
         debug_assert!(self.once.is_completed());
-        // SAFETY: `once` is done, so the value is there, and nobody writes while the lock is borrowed.
+        // SAFETY: `once` is done, so the value is there, and no thread writes it while the lock is
+        // borrowed.
         unsafe { (*self.value.get()).as_ref().unwrap_unchecked() }
     }
 
-    /// The value, if it is there. Never blocks.
+    /// Returns the value, if it is there. Never blocks.
     #[inline]
     pub fn into_inner(self) -> Option<T> {
         self.value.into_inner()
     }
 
-    /// Takes the value out, if it is there, and leaves the place empty, to be written again.
+    /// Takes the value out, if it is there. The cell is empty then, and can be written again.
     #[inline]
     pub fn take(&mut self) -> Option<T> {
         std::mem::take(self).into_inner()

@@ -1,11 +1,13 @@
-//! Poisoning, as std's: a lock remembers that somebody panicked while it was held for writing.
+//! Poisoning, like std's: a lock records that a thread panicked while it held the lock for writing.
 //!
-//! The flag is only looked at and changed by who holds the lock, or does not mind: so `Relaxed` is enough.
+//! The flag is read and changed only by the holder of the lock, or where a stale value does no
+//! harm. So `Relaxed` is enough.
 //!
-//! [`std::thread::panicking`] is a thread-local of the OS thread, which std reads in a function that is not
-//! inlined, and only while a thread of the process panics. A guard may well be made on one OS thread and
-//! dropped on another; but a green thread does not move while it unwinds, and nothing else runs on its OS
-//! thread then. So what a guard asks when it is made and when it is dropped is about its own thread.
+//! [`std::thread::panicking`] is a thread-local of the OS thread, which std reads in a function
+//! that is not inlined, and only while a thread of the process panics. A guard may be created on
+//! one OS thread and dropped on another. But a green thread does not move while it unwinds, and
+//! nothing else runs on its OS thread then. So a guard's queries at its creation and at its drop
+//! are about its own thread.
 
 use std::sync::PoisonError;
 use std::thread::panicking;
@@ -31,13 +33,14 @@ impl Poison {
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// `value`, as an error if the lock is poisoned.
+    /// Returns `value`, as an error if the lock is poisoned.
     #[inline]
     pub(super) fn check<T>(&self, value: T) -> Result<T, PoisonError<T>> {
         if self.is_set() { Err(PoisonError::new(value)) } else { Ok(value) }
     }
 
-    /// The lock is released by a guard that was made before.
+    /// Sets the poison if the thread has begun to unwind while it held the lock. Called when the
+    /// lock is released.
     #[inline]
     pub(super) fn released(&self, made: Calm) {
         if made.is_over() {
@@ -46,7 +49,7 @@ impl Poison {
     }
 }
 
-/// Whether the thread was *not* unwinding when it took the lock.
+/// Records that the thread was *not* unwinding when it took the lock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Calm(bool);
 
@@ -56,7 +59,7 @@ impl Calm {
         Self(!panicking())
     }
 
-    /// Whether it has begun to unwind since.
+    /// Returns `true` if the thread has begun to unwind since.
     #[inline]
     pub(super) fn is_over(self) -> bool {
         self.0 && panicking()

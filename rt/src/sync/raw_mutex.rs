@@ -1,49 +1,56 @@
-//! The lock of a [`Mutex`](crate::sync::Mutex): who has it, who waits for it, who gets it next.
+//! The lock of a [`Mutex`](crate::sync::Mutex): its holder, its waiters, and the choice of the next
+//! holder.
 //!
 //! ```text
-//!   holder   FREE, or who has the lock (task/holder.rs)
-//!   queue    who waits (word.rs), and the flags CALLED and FAIR
+//!   holder      FREE, or the thread that holds the lock (task/holder.rs)
+//!   queue       the waiting threads (word.rs), and the flags CALLED and FAIR
 //!   steadiness  whether it may be unlocked without a fence (steady.rs)
 //! ```
 //!
-//! **Fast paths.** To lock is one compare-and-swap of `holder`. To unlock is a store to `holder`, a fence,
-//! and a look at `queue`: Dekker's pattern with those who wait, who enter the queue, fence, and look at
-//! `holder`. One of the two sees the other. The lock is not touched after that by a thread that does not
-//! have it, unless it is borrowed still.
+//! **Fast paths.** Locking is one compare-and-swap of `holder`. Unlocking is a store to `holder`, a
+//! fence, and a look at `queue`. This is Dekker's pattern with the waiting threads, which enter the
+//! queue, fence, and look at `holder`: one of the two sees the other. After that, a thread that
+//! does not hold the lock touches it only if it still borrows it.
 //!
-//! Where the lock is *steady* (`steady.rs`) the fence is the light side of an asymmetric barrier, and a
-//! thread that is about to wait passes the heavy side.
+//! If the lock is *steady* (`steady.rs`) the fence is the light side of an asymmetric barrier, and
+//! a thread that is about to wait passes the heavy side.
 //!
-//! **Who gets it next.** Whoever comes: a lock that is free is free for all (*barging*), since the thread
-//! that runs can use it at once, and the one that was woken cannot yet. Handing it over at each unlock
-//! would put a switch into each turn. Who unlocks wakes the first waiter, takes it out of the queue and sets
-//! `CALLED`; until that thread has tried its luck nobody else is woken. If it finds the lock taken it has
-//! *lost*, and goes back to the front of the queue.
+//! **Choice of the next holder.** A free lock is open to every thread (*barging*), because a
+//! running thread can use it at once, and a thread that was just woken cannot yet. Handing the lock
+//! over at each unlock would add a switch to each turn. The unlocking thread takes the first waiter
+//! out of the queue, wakes it, and sets `CALLED`. Until that waiter has tried to take the lock, no
+//! other waiter is woken. If it finds the lock taken it has *lost*, and goes back to the front of
+//! the queue.
 //!
-//! **Fairness.** One that has lost [`PATIENCE`] times sets `FAIR`, and then the lock is handed over to it at
-//! the next unlock, without being free in between. So of those who wait the first gets the lock after as many
-//! turns of being made runnable, and the others come after it, in order: a loop that locks and unlocks keeps
-//! nobody out. (The time between is the scheduler's: a thread that is woken runs, at the latest, when the
-//! monitor finds its worker stuck.)
+//! **Fairness.** A waiter that has lost [`PATIENCE`] times sets `FAIR`. The next unlock then hands
+//! the lock over to it, without the lock being free in between. So the first waiter gets the lock
+//! after a bounded number of wakes, and the others come after it, in order: a loop that locks and
+//! unlocks cannot starve a waiter. (The time in between depends on the scheduler. A woken thread
+//! runs, at the latest, when sysmon finds its worker stuck.)
 //!
 //! Invariants:
-//! - `holder` goes from `FREE` to a thread by that thread's compare-and-swap, or by one of the thread that
-//!   hands over; from a thread to `FREE` or to another by a store of the one that has the lock.
-//! - Whoever is in the queue has looked at `holder` after it had taken the word, and found it taken; whoever
-//!   had the lock then will look at the queue after it has released it.
-//! - `CALLED` is set while one thread that was popped is on its way, and cleared by it alone.
-//! - `FAIR` is set while the first in the queue has lost too often. While it is, nobody is woken in vain, so
-//!   there is no `CALLED`.
-//! - A waiter is *covered* while one that was called is on its way: that one will look at the lock and at the
-//!   queue. Who unlocks must see all others, of whom the first has looked at `holder` last: the one that found the queue
+//! - `holder` goes from `FREE` to a thread by that thread's compare-and-swap, or by that of the
+//!   thread that hands over. It goes from a thread to `FREE`, or to another thread, by a store of
+//!   the holder.
+//! - A thread in the queue has looked at `holder` after it took the word, and has found it taken.
+//!   The thread that held the lock at that time will look at the queue after it has released the
+//!   lock.
+//! - `CALLED` is set while one thread that was popped is on its way; only that thread clears it.
+//! - `FAIR` is set while the first in the queue has lost too often. While it is set, no thread is
+//!   woken in vain, so `CALLED` is not set.
+//! - A waiter is *covered* while a thread that was called is on its way: the called thread will
+//!   look at the lock and at the queue. An unlocking thread must see all waiters that are not
+//!   covered. The first of them has looked at `holder` last: it is a thread that found the queue
 //!   idle, or one that was called and has come.
-//! - That first waiter looks at `steadiness` before `holder`, and passes the heavy barrier in between if the lock
-//!   is steady. So it sees `FREE`, or the thread that unlocks without a fence sees its word.
-//! - If it finds the lock not steady, no thread unlocks without a fence until the waiter is covered or has the
-//!   lock: the lock becomes steady only while every waiter is covered.
-//! - One whose runtime has ended leaves the queue without the lock. Then another may be first that has not looked at `holder`
-//!   last; so it is looked at in its name, with a heavy barrier before. To claim such a one fails: then the lock is not handed
-//!   over, and whoever unlocks goes on with the next.
+//! - That first waiter looks at `steadiness` before `holder`, and passes the heavy barrier in
+//!   between if the lock is steady. So it sees `FREE`, or the thread that unlocks without a fence
+//!   sees its word.
+//! - If it finds the lock not steady, no thread unlocks without a fence until the waiter is covered
+//!   or has the lock: the lock becomes steady only while every waiter is covered.
+//! - A thread whose runtime has ended leaves the queue without the lock. Then the first waiter may
+//!   be one that has not looked at `holder` last. So the leaving thread looks at it on that
+//!   waiter's behalf, after a heavy barrier. Claiming a waiter whose runtime has ended fails. Then
+//!   the lock is not handed over, and the unlocking thread goes on with the next waiter.
 
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -65,18 +72,18 @@ use crate::wait::queue::WOKEN;
 const CALLED: Flag = Flag::A;
 const FAIR: Flag = Flag::B;
 
-/// So often a waiter finds the lock taken again before it is handed over to it.
+/// The number of times that a waiter finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
 
-/// The outcome of a wait whose waker has given the lock away: the waiter has it.
+/// The outcome of a wait whose waker has handed the lock over: the waiter holds it.
 const HANDED: WakeReason = 1;
 
 #[derive(Debug)]
 pub(super) struct RawMutex {
     holder: AtomicU32,
-    /// Not the lock's business, but here it takes no room.
+    /// Unrelated to the lock; placed here because it takes no extra room.
     pub(super) poison: Poison,
-    /// Neither does this.
+    /// Placed here for the same reason.
     steadiness: Steadiness,
     queue: QueueWord,
 }
@@ -100,8 +107,8 @@ impl RawMutex {
         }
     }
 
-    /// [`lock`](RawMutex::lock), by one that was woken in a queue: if its runtime has ended before it has the lock,
-    /// another is woken there in its place.
+    /// Locks like [`lock`](RawMutex::lock), for a thread that was woken in the queue `woken_in`. If
+    /// its runtime ends before it has the lock, another thread of that queue is woken in its place.
     pub(super) fn relock(&self, woken_in: &QueueWord, site: &'static Location<'static>) {
         if !self.try_lock() {
             self.lock_contended(site, Some(woken_in));
@@ -115,15 +122,17 @@ impl RawMutex {
             .is_ok()
     }
 
-    /// By who has the lock.
+    /// Unlocks; the calling thread holds the lock.
     #[inline]
     pub(super) fn unlock(&self) {
-        // Looked at before the store as well, because of `FAIR`: afterwards somebody may be quicker.
+        // Read before the store as well, because of `FAIR`: after the store another thread may take
+        // the lock first.
         let seen = self.queue.glance(Ordering::Relaxed);
         let fence = if wakes_nobody(seen) {
             self.steadiness.count(&self.queue, seen)
         } else if seen.is_taken() && !seen.has(FAIR) {
-            // By one that is about to look whether it must wait, and may just have the lock.
+            // Taken by a thread that is about to check whether it must wait, and may just get the
+            // lock.
             self.steadiness.reset();
             Fence::Full
         } else {
@@ -150,7 +159,8 @@ impl RawMutex {
         }
     }
 
-    /// Enters the queue, unless the lock is free, and sleeps: true if the caller has the lock then.
+    /// Enters the queue, unless the lock is free, and sleeps. Returns `true` if the caller holds
+    /// the lock then.
     fn wait(
         &self,
         lost: usize,
@@ -163,7 +173,8 @@ impl RawMutex {
             queue.clear(CALLED);
             queue.publish();
         }
-        // With the barrier after the store of who unlocks: we see `FREE`, or it sees the queue taken.
+        // Pairs with the barrier after the store of the unlocking thread: this thread sees `FREE`,
+        // or the unlocking thread sees the queue taken.
         sequentially_consistent();
         self.steadiness.order_look(is_first);
         if self.holder.load(Ordering::SeqCst) == FREE && self.try_lock() {
@@ -174,7 +185,7 @@ impl RawMutex {
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
         let mut place = Place::new(wait.waiter(), lost);
         let place = NonNull::from(&mut place);
-        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
+        // SAFETY: the place stays in this frame until it is claimed, or withdrawn below.
         unsafe {
             if lost == 0 {
                 queue.push(place);
@@ -189,7 +200,7 @@ impl RawMutex {
         wait.note_lock(&awaited);
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Lock, None, site);
         if op == TIMED_OUT {
-            // SAFETY: the place was pushed to this queue, and is alive.
+            // SAFETY: the place was pushed to this queue above, and is alive.
             unsafe { self.withdraw(place) };
             woken_in.into_iter().for_each(|queue| queue.take().wake_many(1, WOKEN));
             op = wait.withdrawn();
@@ -205,13 +216,14 @@ impl RawMutex {
     #[cold]
     unsafe fn withdraw(&self, place: NonNull<Place>) {
         let mut queue = self.queue.take();
-        // SAFETY: the caller's.
+        // SAFETY: by this function's contract, which is that of `remove`.
         unsafe { queue.remove(place) };
         if queue.first_note().is_none_or(|lost| lost < PATIENCE) {
-            // If it was set, it was for the one that has left.
+            // If it was set, it was set for the waiter that has left.
             queue.clear(FAIR);
         }
-        // Who is first now may never have looked at the holder. It is looked at in its name, as by the first.
+        // The new first waiter may never have looked at the holder. This thread looks on its
+        // behalf, as the first waiter does.
         queue.publish();
         sequentially_consistent();
         barrier::heavy();
@@ -221,17 +233,19 @@ impl RawMutex {
         wake.into_iter().for_each(handle::wake_beside);
     }
 
-    /// For dumps.
+    /// Returns the lock's record for dumps.
     fn awaited(&self) -> AwaitedLock {
         unsafe fn holder(lock: NonNull<()>) -> u32 {
-            // SAFETY: it is a `RawMutex`, which whoever waits for it borrows.
+            // SAFETY: `lock` is the `RawMutex` below, and every thread that waits for it borrows
+            // it.
             unsafe { lock.cast::<RawMutex>().as_ref() }.holder.load(Ordering::Relaxed)
         }
-        // SAFETY: `holder` takes what it is given here.
+        // SAFETY: `holder` is called with the pointer passed here, to a `RawMutex`.
         unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
     }
 
-    /// Unlocks, by who has the lock, when somebody may be waiting and nobody is on its way.
+    /// Unlocks; the calling thread holds the lock. Called when a thread may be waiting and none is
+    /// on its way.
     #[cold]
     fn unlock_contended(&self) {
         self.steadiness.reset();
@@ -241,7 +255,7 @@ impl RawMutex {
             self.hand_over(&mut queue)
         });
         let wake = handed.or_else(|| {
-            // With the word taken: who enters after this will find the lock free.
+            // The word is taken, so a thread that enters after this finds the lock free.
             self.holder.store(FREE, Ordering::Release);
             self.call(&mut queue)
         });
@@ -249,16 +263,17 @@ impl RawMutex {
         wake.into_iter().for_each(handle::wake_beside);
     }
 
-    /// Wakes the first waiter, if the lock is free and nobody else sees to it. After a fence, or the light barrier.
+    /// Wakes the first waiter, if the lock is free and no other thread does. Called after a fence,
+    /// or the light barrier.
     #[cold]
     fn call_first(&self) {
         let mut queue = self.queue.take();
         let wake = if self.holder.load(Ordering::Relaxed) != FREE {
-            // Whoever has it now will look.
+            // The holder will look at the queue when it unlocks.
             None
         } else if let Some(first) = fair_first(&queue) {
             let to = lock_owner::of(first.as_ptr());
-            // Acquire: the last holder's writes pass on through the claim.
+            // Acquire: the claim passes the last holder's writes on to the waiter.
             let given = self
                 .holder
                 .compare_exchange(FREE, to, Ordering::Acquire, Ordering::Relaxed)
@@ -277,7 +292,7 @@ impl RawMutex {
         wake.into_iter().for_each(handle::wake_beside);
     }
 
-    /// Claims the first waiter, to try its luck.
+    /// Claims the first waiter, which then tries to take the lock.
     fn call(&self, queue: &mut Taken<'_>) -> Option<Wake> {
         if queue.has(CALLED) {
             return None;
@@ -288,8 +303,8 @@ impl RawMutex {
         Some(wake)
     }
 
-    /// Claims the first waiter, which has the lock now: `None` if its runtime has ended. Then whoever unlocks has the
-    /// lock still.
+    /// Claims the first waiter, which `holder` names already. Returns `None` if its runtime has
+    /// ended; the unlocking thread still holds the lock then.
     fn hand_over(&self, queue: &mut Taken<'_>) -> Option<Wake> {
         queue.clear(FAIR);
         self.steadiness.note_covered();
@@ -297,14 +312,14 @@ impl RawMutex {
     }
 }
 
-/// The first waiter, if it is to be handed the lock.
+/// Returns the first waiter, if the lock is to be handed over to it.
 fn fair_first(queue: &Taken<'_>) -> Option<NonNull<Place>> {
     let first = || queue.first().expect("who made the lock fair waits first");
     queue.has(FAIR).then(first)
 }
 
-/// Whether nobody waits, or somebody is on its way already, who may take long: it is in the fast path that this is
-/// found out.
+/// Returns `true` if no thread waits, or one is on its way already. It may be on its way for long,
+/// so the fast path checks for that.
 #[inline(always)]
 fn wakes_nobody(queue: Glance) -> bool {
     queue.is_idle() || (queue.has(CALLED) && !queue.has(FAIR))
@@ -326,7 +341,7 @@ mod models {
             Arc::new(Self { lock: RawMutex::new(), count: Checked::new(0) })
         }
 
-        /// One turn, `lost` times unlucky already.
+        /// Locks and unlocks so many times.
         fn add(&self, turns: usize) {
             for _ in 0..turns {
                 self.lock.lock(Location::caller());
@@ -338,14 +353,14 @@ mod models {
 
         fn assert_at_rest(&self, count: usize) {
             assert!(self.lock.try_lock(), "nobody has it");
-            // SAFETY: as above.
+            // SAFETY: the lock is held; loom checks it.
             assert_eq!(self.count.with(|count| unsafe { *count }), count);
             self.lock.unlock();
             assert!(self.lock.queue.is_idle(), "nobody waits");
         }
     }
 
-    /// So many threads with so many turns each; a lost wake would be a deadlock.
+    /// Runs so many threads with so many turns each; a lost wake would be a deadlock.
     fn contend(turns: &'static [usize]) {
         let mut model = loom::model::Builder::new();
         if turns.len() > 2 {

@@ -1,29 +1,36 @@
-//! The lock of an [`RwLock`](crate::sync::RwLock): who has it, who waits for it, who gets it next.
+//! The lock of an [`RwLock`](crate::sync::RwLock): its holders, its waiters, and the choice of the next
+//! holder.
 //!
 //! ```text
 //!   state    63       62      61        60     59    31  30     0
 //!          | CALLED | WRITE | WAITING | FAIR | holder | readers |
-//!   queue   who waits (word.rs), and the flag POISONED, which is not the lock's business
+//!   queue   the waiting threads (word.rs), and the flag POISONED, which is unrelated to the lock
 //! ```
 //!
-//! **Fast paths.** All that is to be known is in `state`: to lock and to unlock is one atomic operation each,
-//! and who unlocks sees in the result whether anybody waits. A reader adds itself, and sees in the result whether it
-//! may come in. If not, it was an *apparent* reader for a moment, and leaves as any reader does: who else has found the lock
-//! held because of it, and left it to the last reader to wake somebody, is answered for. It looks before it tries again.
+//! **Fast paths.** `state` holds all that a fast path needs. Locking and unlocking are one atomic
+//! operation each, and an unlocking thread sees in the result whether a thread waits. A reader adds
+//! itself, and sees in the result whether it may come in. If not, it was an *apparent* reader for a
+//! moment, and leaves like any reader. By leaving, it also does the wake for a thread that found
+//! the lock held because of it, and left the wake to the last reader. A reader looks at the state
+//! before it tries again.
 //!
-//! **Waiting.** A reader that comes joins those who have the lock, unless somebody waits: else a writer might wait for
-//! ever while readers come and go. It queues then, and so does a writer that finds the lock taken. Who in the queue gets
-//! the lock next, and whether others may be quicker, is in [`next`].
+//! **Waiting.** A reader joins the current readers, unless a thread waits: otherwise a writer might
+//! wait for ever while readers come and go. In that case the reader queues, like a writer that
+//! finds the lock taken. [`next`] decides which waiter gets the lock next, and whether other
+//! threads may be quicker.
 //!
 //! Invariants:
-//! - A thread enters the queue, with the word of the queue taken, after it has set `WAITING` in one step with
-//!   seeing that it cannot have the lock. So who has the lock sees `WAITING` when it unlocks.
-//! - `WAITING` and `FAIR` are what the queue says, whenever its word is released: somebody waits; and the first
-//!   is a reader or out of patience, and no writer is on its way.
-//! - `CALLED` is set while one writer that was popped is on its way, and cleared by it alone. `FAIR` is not set then.
-//! - While `FAIR`, only those get the lock who are handed it.
-//! - Of the readers in `state`, apparent ones have nothing but the duty to leave. So nobody may conclude from a reader
-//!   that there is no writer, and whoever concludes from one that the lock is held relies on its leaving alone.
+//! - A thread takes the word of the queue, and sets `WAITING` in one step with seeing that it
+//!   cannot have the lock; then it enters the queue. So a holder sees `WAITING` when it unlocks.
+//! - `WAITING` and `FAIR` agree with the queue whenever its word is released. `WAITING` means that
+//!   a thread waits. `FAIR` means that the first waiter is a reader or out of patience, and that no
+//!   writer is on its way.
+//! - `CALLED` is set while one writer that was popped is on its way; only that writer clears it.
+//!   `FAIR` is not set then.
+//! - While `FAIR` is set, only threads that the lock is handed to get it.
+//! - Of the readers in `state`, apparent ones have only the duty to leave. So no thread may
+//!   conclude from a reader that there is no writer. A thread that concludes from a reader that the
+//!   lock is held relies only on that reader's leaving.
 
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -38,23 +45,23 @@ use crate::wait::park::{Spin, Wait};
 use crate::wait::queue::WOKEN;
 
 const CALLED: u64 = 1 << 63;
-/// Somebody has the lock for writing; the thread's number is below.
+/// A thread has the lock for writing; its number is in the bits below.
 const WRITE: u64 = 1 << 62;
 const WAITING: u64 = 1 << 61;
 const FAIR: u64 = 1 << 60;
 const HOLDER_SHIFT: u32 = FAIR.trailing_zeros() - lock_owner::BITS;
-/// Those who have the lock for reading.
+/// The number of readers.
 const READERS: u64 = (1 << HOLDER_SHIFT) - 1;
-/// So many may have it, as many as with std's. There is room for twice as many, because of apparent ones: each thread is
-/// one of them at most.
+/// The maximal number of readers, the same as std's. There is room for twice as many, because of
+/// apparent ones: each thread is at most one of them.
 const MAX_READERS: u64 = (1 << 30) - 2;
 
 const POISONED: Flag = Flag::A;
 
-/// What readers note in their places. Writers note how often they have lost.
+/// The note in a reader's place. A writer notes how often it has lost.
 const READS: usize = usize::MAX;
 
-/// The outcome of a wait whose waker has given the lock away: the waiter has it.
+/// The outcome of a wait whose waker has handed the lock over: the waiter holds it.
 const HANDED: WakeReason = 1;
 
 #[derive(Debug)]
@@ -63,12 +70,12 @@ pub(super) struct RawRwLock {
     queue: QueueWord,
 }
 
-/// What the lock is held for writing with, and must be unlocked with.
+/// The number with which the lock is held for writing, and with which it must be unlocked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Writer(u32);
 
 impl Writer {
-    /// In the state.
+    /// Returns the writer's bits in the state.
     #[inline(always)]
     fn bits(self) -> u64 {
         WRITE | u64::from(self.0 & lock_owner::PAGE) << HOLDER_SHIFT
@@ -79,28 +86,31 @@ fn is_held(state: u64) -> bool {
     state & (WRITE | READERS) != 0
 }
 
-/// Whether a reader that comes may have the lock: readers have it, not too many, and nobody waits, or it is free and
-/// promised to nobody. A writer that was called may be late, and does not matter.
+/// Returns `true` if a new reader may have the lock. Either readers have it, not too many, and no
+/// thread waits; or it is free, and reserved for no thread. A writer that was called may take long,
+/// so it does not count.
 #[inline(always)]
 fn admits_reader(state: u64) -> bool {
     has_readers_alone(state) || state & !(CALLED | WAITING) == 0
 }
 
-/// Whether readers have the lock, not too many, or nobody, and nobody waits. A writer may be on its way.
+/// Returns `true` if no writer has the lock, there are not too many readers, and no thread waits. A
+/// writer may be on its way.
 #[inline(always)]
 fn has_readers_alone(state: u64) -> bool {
-    // It is the highest bit, so that this is two instructions.
+    // `CALLED` is the highest bit, so shifting it out makes this two instructions.
     const { assert!(CALLED << 1 == 0) }
     state << 1 < MAX_READERS << 1
 }
 
-/// Whether a thread that has left the lock, which was in this state before, may have to wake another.
+/// Returns `true` if a thread that has left the lock, which was in state `before`, may have to wake
+/// another.
 #[inline(always)]
 fn is_to_wake(before: u64) -> bool {
     before & (WAITING | CALLED) == WAITING
 }
 
-/// Whether a writer that comes may have the lock.
+/// Returns `true` if a new writer may have the lock.
 fn admits_writer(state: u64) -> bool {
     !is_held(state) && state & FAIR == 0
 }
@@ -131,14 +141,16 @@ impl RawRwLock {
     #[inline]
     pub(super) fn read(&self, site: &'static Location<'static>) {
         let before = self.state.fetch_add(1, Ordering::Acquire);
-        // As of `admits_reader`. Free, one writer on its way and others behind it, is how a lock is for as long as those
-        // who compute keep that one from its turn.
+        // The same condition as `admits_reader`, for the usual states. In the second one the lock
+        // is free, a writer is on its way, and others wait behind it. The lock stays in that state
+        // for as long as CPU-bound threads delay that writer.
         if !has_readers_alone(before) && before != WAITING | CALLED {
             self.read_late(before, site);
         }
     }
 
-    /// By one that has added itself, but found that readers may not come in, or not as usual.
+    /// Continues for a reader that has added itself, but found that readers may not come in, or not
+    /// in a usual state.
     #[cold]
     fn read_late(&self, before: u64, site: &'static Location<'static>) {
         if !admits_reader(before) {
@@ -160,7 +172,7 @@ impl RawRwLock {
         }
     }
 
-    /// One reader more than in `state`, if that still is the state.
+    /// Adds a reader, if the state is still `state`.
     #[inline]
     fn try_join(&self, state: u64) -> bool {
         self.try_change(state, state + 1)
@@ -181,7 +193,7 @@ impl RawRwLock {
         }
     }
 
-    /// Joins if it may; otherwise enters the queue and sleeps, and has the lock then.
+    /// Joins the readers if it may. Otherwise enters the queue and sleeps, and has the lock then.
     fn wait_to_read(&self, site: &'static Location<'static>) {
         let queue = self.queue.take();
         let first = queue.first_note().unwrap_or(READS);
@@ -201,20 +213,20 @@ impl RawRwLock {
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
         let mut place = Place::new(wait.waiter(), READS);
         let place = NonNull::from(&mut place);
-        // SAFETY: the place stays in this frame until it is claimed or withdrawn: there is no deadline.
+        // SAFETY: the place stays in this frame until it is claimed, or withdrawn below.
         unsafe { queue.push(place) };
         let awaited = self.awaited();
         wait.note_lock(&awaited);
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Read, None, site);
         if op == TIMED_OUT {
-            // SAFETY: pushed above, and alive.
+            // SAFETY: the place was pushed to this queue above, and is alive.
             unsafe { self.withdraw(place) };
             op = wait.withdrawn();
         }
         debug_assert_eq!(op, HANDED, "a reader is not woken in vain");
     }
 
-    /// By one that has the lock for reading.
+    /// Unlocks; the calling thread has the lock for reading.
     #[inline]
     pub(super) fn unlock_read(&self) {
         let before = self.state.fetch_sub(1, Ordering::Release);
@@ -255,13 +267,15 @@ impl RawRwLock {
                 None => break,
             }
         }
-        (0..).find_map(|lost| self.wait_to_write(lost, site)).expect("it is given the lock at last")
+        (0..).find_map(|lost| self.wait_to_write(lost, site)).expect("the lock is handed over")
     }
 
-    /// Takes the lock if it is free; otherwise enters the queue and sleeps, and has it then or not.
+    /// Takes the lock if it is free. Otherwise enters the queue and sleeps, and returns a writer if
+    /// the lock was handed over.
     fn wait_to_write(&self, lost: usize, site: &'static Location<'static>) -> Option<Writer> {
         let queue = self.queue.take();
-        // If it was called, it is no longer on its way, and has precedence over whoever waits.
+        // If this writer was called, it is no longer on its way, and takes precedence over the
+        // waiting threads.
         let called = if lost > 0 { CALLED } else { 0 };
         let first = if lost > 0 { lost } else { queue.first_note().unwrap_or(lost) };
         loop {
@@ -279,7 +293,7 @@ impl RawRwLock {
         let (mut queue, wait) = Wait::in_queue(queue, None, site);
         let mut place = Place::new(wait.waiter(), lost);
         let place = NonNull::from(&mut place);
-        // SAFETY: the place stays in this frame until it is claimed: there is no deadline.
+        // SAFETY: the place stays in this frame until it is claimed, or withdrawn below.
         unsafe {
             if lost > 0 {
                 queue.push_front(place);
@@ -291,14 +305,14 @@ impl RawRwLock {
         wait.note_lock(&awaited);
         let mut op = wait.park_unlocking_or_withdraw(queue, Reason::Write, None, site);
         if op == TIMED_OUT {
-            // SAFETY: pushed above, and alive.
+            // SAFETY: the place was pushed to this queue above, and is alive.
             unsafe { self.withdraw(place) };
             op = wait.withdrawn();
         }
         (op == HANDED).then(|| Writer(lock_owner::of(place.as_ptr())))
     }
 
-    /// By the one that has the lock for writing.
+    /// Unlocks; the calling thread has the lock for writing.
     #[inline]
     pub(super) fn unlock_write(&self, writer: Writer) {
         let before = self.state.fetch_sub(writer.bits(), Ordering::Release);
@@ -307,7 +321,7 @@ impl RawRwLock {
         }
     }
 
-    /// From writing to reading, without being free in between.
+    /// Turns the write lock into a read lock, without being free in between.
     pub(super) fn downgrade(&self, writer: Writer) {
         let before = self.state.fetch_sub(writer.bits() - 1, Ordering::Release);
         if before & WAITING != 0 {
@@ -315,38 +329,44 @@ impl RawRwLock {
         }
     }
 
-    // ---- those who wait -----------------------------------------------------------------------
+    // ---- waiting threads ----------------------------------------------------------------------
 
-    /// For dumps. Those who read are not known.
+    /// Returns the lock's record for dumps. The readers are not known.
     fn awaited(&self) -> AwaitedLock {
         unsafe fn holder(lock: NonNull<()>) -> u32 {
-            // SAFETY: it is a `RawRwLock`, which whoever waits for it borrows.
+            // SAFETY: `lock` is the `RawRwLock` below, and every thread that waits for it borrows
+            // it.
             let state = unsafe { lock.cast::<RawRwLock>().as_ref() }.state.load(Ordering::Relaxed);
             if state & WRITE != 0 { (state >> HOLDER_SHIFT) as u32 } else { lock_owner::FREE }
         }
-        // SAFETY: `holder` takes what it is given here.
+        // SAFETY: `holder` is called with the pointer passed here, to a `RawRwLock`.
         unsafe { AwaitedLock::new(NonNull::from(self).cast(), holder) }
     }
 }
 
 // ---- which waiter is next ----
 //
-// Who of those that wait for an [`RwLock`](crate::sync::RwLock) gets it next.
+// The choice of the next holder among the threads that wait for an
+// [`RwLock`](crate::sync::RwLock).
 //
 // When the lock is free, the first in the queue gets it:
-// - Readers get it all together, as many as stand at the front: nobody can be quicker than they (`FAIR`).
-// - A writer is woken to try its luck (`CALLED`), while whoever comes may be quicker, as with a mutex, and for
-//   the same reasons (`raw_mutex.rs`). When it has lost [`PATIENCE`] times, nobody may (`FAIR`), and it is
-//   handed the lock.
+// - If it is a reader, all readers at the front of the queue get the lock together, and no other
+//   thread can be quicker (`FAIR`).
+// - If it is a writer, it is woken to try to take the lock (`CALLED`). Any other thread may be
+//   quicker, as with a mutex, and for the same reasons (`raw_mutex.rs`). Once the writer has lost
+//   [`PATIENCE`] times, no other thread may be quicker (`FAIR`), and the lock is handed over to
+//   it.
 //
-// So a reader waits for the writers before it in the queue, and a writer for readers and writers before it, each with
-// its bounded number of tries. Neither readers nor writers starve the other.
+// So a reader waits for the writers before it in the queue, and a writer for readers and writers
+// before it, each of which makes a bounded number of tries. Neither readers nor writers starve the
+// other.
 
-/// So often a writer finds the lock taken again before it is handed over to it.
+/// The number of times that a writer finds the lock taken again before it is handed over to it.
 const PATIENCE: usize = 2;
 
 impl RawRwLock {
-    /// One that had the lock has left it in this state, in which somebody waits and nobody is on its way.
+    /// Continues an unlock that has left the lock in this state, in which a thread waits and none
+    /// is on its way.
     #[cold]
     pub(super) fn unlock_contended(&self, state: u64) {
         if !is_held(state) {
@@ -354,7 +374,7 @@ impl RawRwLock {
         }
     }
 
-    /// Gives the lock to who is next, if it can be had.
+    /// Gives the lock to the next waiters, if it is free for them.
     pub(super) fn wake_next(&self) {
         loop {
             let mut queue = self.queue.take();
@@ -373,30 +393,31 @@ impl RawRwLock {
         }
     }
 
-    /// Leaves the queue without the lock, because the waiter's runtime has ended, and gives the lock to those who stood
-    /// behind it.
+    /// Leaves the queue without the lock, because the waiter's runtime has ended. Gives the lock to
+    /// the threads behind it, if it is free for them.
     ///
     /// # Safety
     ///
     /// The place was pushed to this queue, and is alive.
+    /// The place was pushed to this queue, and is alive.
     #[cold]
     pub(super) unsafe fn withdraw(&self, place: NonNull<Place>) {
         let mut queue = self.queue.take();
-        // SAFETY: the caller's.
+        // SAFETY: by this function's contract, which is that of `remove`.
         unsafe { queue.remove(place) };
         self.note(&queue);
         drop(queue);
         self.wake_next();
     }
 
-    /// Hands the lock to the readers at the front: true if it is to be tried again, because there may be more than can be
-    /// woken at once.
+    /// Hands the lock to the readers at the front. Returns `true` if it must be called again,
+    /// because there may be more than can be woken at once.
     fn admit_readers(&self, queue: &mut Taken<'_>, wakes: &mut Wakes) -> bool {
         while queue.first_note() == Some(READS) {
             if wakes.is_full() {
                 return true;
             }
-            // Whoever has it for writing will come here.
+            // A writer that has the lock will come here when it unlocks.
             let join = |state| (state & WRITE == 0).then_some(state + 1);
             if self.state.fetch_update(Ordering::Acquire, Ordering::Relaxed, join).is_err() {
                 return false;
@@ -404,7 +425,8 @@ impl RawRwLock {
             match queue.claim_first(HANDED) {
                 Some(wake) => wakes.push(wake),
                 None => {
-                    // Its runtime has ended. Whoever has found the lock held because of it has left it to us.
+                    // The reader's runtime has ended. A thread that found the lock held because of
+                    // it has left the next wake to this thread.
                     self.state.fetch_sub(1, Ordering::Release);
                     return true;
                 }
@@ -413,16 +435,16 @@ impl RawRwLock {
         false
     }
 
-    /// Wakes the writer at the front, with the lock if it was woken in vain often enough. True if its runtime has ended,
-    /// and another is to be tried.
+    /// Wakes the writer at the front, and hands the lock over if it was woken in vain often enough.
+    /// Returns `true` if its runtime has ended, and the next waiter is to be tried.
     fn call_writer(&self, queue: &mut Taken<'_>, lost: usize, wakes: &mut Wakes) -> bool {
         let (bits, op) = if lost >= PATIENCE {
-            let first = queue.first().expect("it has made a note");
+            let first = queue.first().expect("the first has noted");
             (Writer(lock_owner::of(first.as_ptr())).bits(), HANDED)
         } else {
             (CALLED, WOKEN)
         };
-        // Whoever has it, or is on its way to it, will come here.
+        // A thread that has the lock, or is on its way to it, will come here.
         let change = |state| {
             debug_assert!(op == HANDED || state & FAIR == 0, "the first has patience");
             (!is_held(state) && state & CALLED == 0).then_some(state | bits)
@@ -442,7 +464,7 @@ impl RawRwLock {
         }
     }
 
-    /// Brings the flags in line with the queue.
+    /// Updates the flags to agree with the queue.
     pub(super) fn note(&self, queue: &Taken<'_>) {
         let first = queue.first_note();
         let noted = |state: u64| {
@@ -454,7 +476,7 @@ impl RawRwLock {
     }
 }
 
-/// The state when somebody waits, and the first in the queue has made this note.
+/// Returns the state in which a thread waits, and the first waiter has noted `first`.
 pub(super) fn waited_for(state: u64, first: usize) -> u64 {
     let fair = first >= PATIENCE && state & CALLED == 0;
     state | WAITING | if fair { FAIR } else { 0 }
@@ -526,7 +548,7 @@ mod models {
                     continue;
                 }
                 let writer = self.lock.write(site);
-                // SAFETY: as above.
+                // SAFETY: the lock is held for writing; loom checks it.
                 self.number.with_mut(|number| unsafe { *number += 1 });
                 if let Downgrade = turn {
                     self.lock.downgrade(writer);
@@ -539,7 +561,7 @@ mod models {
         }
     }
 
-    /// So many threads with such turns; a lost wake would be a deadlock.
+    /// Runs so many threads with such turns; a lost wake would be a deadlock.
     fn contend(preemptions: usize, turns: &'static [&'static [Turn]]) {
         let mut model = loom::model::Builder::new();
         model.preemption_bound = Some(preemptions);
@@ -557,7 +579,7 @@ mod models {
             let writes =
                 |turns: &&[Turn]| turns.iter().filter(|turn| !matches!(turn, Read)).count();
             assert_eq!(shared.read(), turns.iter().map(writes).sum());
-            assert_eq!(shared.lock.state.load(Ordering::Relaxed), 0, "nobody has it or waits");
+            assert_eq!(shared.lock.state.load(Ordering::Relaxed), 0, "free, no waiters");
             assert!(shared.lock.queue.is_idle());
         });
     }

@@ -1,4 +1,4 @@
-//! `RwLock`, as std's.
+//! `RwLock`, like std's.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -14,23 +14,26 @@ use crate::sync::poison::Calm;
 use crate::sync::raw_rwlock::{RawRwLock, Writer};
 use crate::wait::park::may_suspend;
 
-/// A lock around data that many may read at once, or one write, as [`std::sync::RwLock`].
+/// A lock around data that many threads may read at once, or one may write, like
+/// [`std::sync::RwLock`].
 ///
-/// Who waits for it is parked, if it is a green thread, and blocked, if it is an OS thread; both kinds may
-/// wait for the same lock. It may be held across suspension points.
+/// A green thread that waits for it is parked, an OS thread is blocked; both kinds may wait for the
+/// same lock. It may be held across suspension points.
 ///
 /// A thread that panics while it holds the lock for *writing* poisons it, as with std's.
 ///
 /// # Fairness
 ///
-/// Neither readers nor writers starve. A reader joins those who read, unless somebody waits: then it waits
-/// too, so a thread that holds the lock for reading and asks for it again may deadlock. When the lock becomes
-/// free, the longest waiting get it: readers all that follow each other in the queue, a writer as with
-/// [`Mutex`](crate::sync::Mutex).
+/// Neither readers nor writers starve. A new reader joins the current readers, unless a thread
+/// waits: then the reader waits too. So a thread that holds the lock for reading and locks it for
+/// reading again may deadlock. A free lock goes to the thread that has waited longest. If that is a
+/// reader, all readers that directly follow it in the queue get the lock too; a writer gets it as
+/// with [`Mutex`](crate::sync::Mutex).
 ///
 /// # Size and cost
 ///
-/// Two words and the data. Alone, locking and unlocking are one atomic read-modify-write each.
+/// Two words and the data. Without contention, locking and unlocking are one atomic
+/// read-modify-write each.
 ///
 /// # Examples
 ///
@@ -49,26 +52,27 @@ pub struct RwLock<T: ?Sized> {
     data: UnsafeCell<T>,
 }
 
-// SAFETY: with the lock go the data, so they must be `Send`.
+// SAFETY: the data are sent along with the lock, so they must be `Send`.
 unsafe impl<T: ?Sized + Send> Send for RwLock<T> {}
-// SAFETY: another thread reaches the data by guards alone: by reference, beside others, as a reader, so they must be
-// `Sync`; alone as a writer, which may also move them out, so they must be `Send`.
+// SAFETY: another thread reaches the data only through guards. As a reader it has a reference
+// beside others, so the data must be `Sync`. As the only writer it may also move them out, so they
+// must be `Send`.
 unsafe impl<T: ?Sized + Send + Sync> Sync for RwLock<T> {}
 
-// As std: what a panic may have left half done is behind the poison.
+// As in std: the poison guards data that a panic may have left inconsistent.
 impl<T: ?Sized> UnwindSafe for RwLock<T> {}
 impl<T: ?Sized> RefUnwindSafe for RwLock<T> {}
 
 impl<T> RwLock<T> {
     const_unless_loom! {
-        /// A lock that is free.
+        /// Creates a lock that is free.
         #[inline]
         pub const fn new(data: T) -> Self {
             Self { raw: RawRwLock::new(), data: UnsafeCell::new(data) }
         }
     }
 
-    /// Takes the data out. Never blocks: who has the `RwLock` itself knows that nobody holds it.
+    /// Takes the data out. Never blocks: the `RwLock` is owned, so no thread holds it.
     ///
     /// # Errors
     ///
@@ -79,15 +83,15 @@ impl<T> RwLock<T> {
     }
 }
 
-/// `value`, as an error if the lock is poisoned.
+/// Returns `value`, as an error if the lock is poisoned.
 #[inline]
 fn check<V>(raw: &RawRwLock, value: V) -> LockResult<V> {
     if raw.is_poisoned() { Err(PoisonError::new(value)) } else { Ok(value) }
 }
 
 impl<T: ?Sized> RwLock<T> {
-    /// Waits until the lock can be had for reading, and takes it: parks the green thread, a suspension
-    /// point, or blocks the OS thread.
+    /// Waits until the lock can be had for reading, and takes it. Parks the green thread, a
+    /// suspension point, or blocks the OS thread.
     ///
     /// # Errors
     ///
@@ -95,7 +99,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If 2³⁰ − 2 guards of readers are there already, as with std's.
+    /// If there are 2³⁰ − 2 read guards already, as with std's.
     #[inline]
     #[track_caller]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
@@ -105,12 +109,12 @@ impl<T: ?Sized> RwLock<T> {
         check(&self.raw, RwLockReadGuard::new(self))
     }
 
-    /// Takes the lock for reading, if nobody writes or waits. Never blocks.
+    /// Takes the lock for reading, if no thread writes or waits. Never blocks.
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it cannot be had now, be it that there are as many readers as there can be;
-    /// [`TryLockError::Poisoned`], with the guard inside, if the lock is poisoned.
+    /// [`TryLockError::WouldBlock`] if it cannot be had now, also if there are as many readers as
+    /// there can be; [`TryLockError::Poisoned`], with the guard inside, if the lock is poisoned.
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if self.raw.try_read() {
@@ -120,8 +124,8 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// Waits until the lock can be had for writing, and takes it: parks the green thread, a suspension
-    /// point, or blocks the OS thread.
+    /// Waits until the lock can be had for writing, and takes it. Parks the green thread, a
+    /// suspension point, or blocks the OS thread.
     ///
     /// # Errors
     ///
@@ -139,7 +143,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Errors
     ///
-    /// [`TryLockError::WouldBlock`] if it is not free, or promised to one that waits;
+    /// [`TryLockError::WouldBlock`] if it is not free, or is reserved for a waiting thread;
     /// [`TryLockError::Poisoned`], with the guard inside, if the lock is poisoned.
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
@@ -149,18 +153,19 @@ impl<T: ?Sized> RwLock<T> {
         }
     }
 
-    /// Whether the lock is poisoned: as of now, if another thread holds it.
+    /// Returns `true` if the lock is poisoned. If another thread holds the lock, this may change at
+    /// any time.
     #[inline]
     pub fn is_poisoned(&self) -> bool {
         self.raw.is_poisoned()
     }
 
-    /// Takes the poison away, once the data are known to be in order again.
+    /// Clears the poison, once the data are known to be consistent again.
     pub fn clear_poison(&self) {
         self.raw.clear_poison();
     }
 
-    /// The data, without locking: the borrow proves that nobody holds the lock.
+    /// Returns the data without locking: the exclusive borrow proves that no thread holds the lock.
     ///
     /// # Errors
     ///
@@ -195,9 +200,10 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
     }
 }
 
-/// The right to read the data of an [`RwLock`]; dropped, it unlocks. As [`std::sync::RwLockReadGuard`].
+/// A guard that gives read access to the data of an [`RwLock`], and unlocks it when it is dropped.
+/// Like [`std::sync::RwLockReadGuard`].
 ///
-/// Not `Send`, as std's: it goes with its thread.
+/// Not `Send`, like std's: it stays with its thread.
 ///
 /// ```compile_fail,E0277
 /// let lock = gthread::sync::RwLock::new(1);
@@ -208,18 +214,18 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLock<T> {
 /// ```
 #[must_use = "if unused, the lock is released at once"]
 pub struct RwLockReadGuard<'a, T: ?Sized + 'a> {
-    /// Not a reference: the guard is dropped, and the data may be written, while its borrow lasts. And so
-    /// that the guard of a longer-lived type may be used as one of a shorter-lived.
+    /// A pointer and not a reference: while the borrow lasts the guard may be dropped, and the data
+    /// be written. It also makes the guard covariant in `T`.
     data: NonNull<T>,
     raw: &'a RawRwLock,
 }
 
-// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`. It cannot unlock,
-// since that needs the guard itself, which is not `Send`.
+// SAFETY: another thread that shares a guard reaches the data by reference, so they must be `Sync`.
+// It cannot unlock, because that needs the guard itself, which is not `Send`.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockReadGuard<'a, T> {
-    /// Of one that has just taken the lock for reading.
+    /// Creates the guard; the calling thread has just taken the lock for reading.
     #[inline]
     fn new(lock: &'a RwLock<T>) -> Self {
         // SAFETY: the pointer of a cell is not null.
@@ -233,7 +239,8 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard's thread has the lock for reading, so nobody writes, and the lock is borrowed.
+        // SAFETY: the guard's thread has the lock for reading, so no thread writes, and the guard
+        // borrows the lock.
         unsafe { self.data.as_ref() }
     }
 }
@@ -257,9 +264,10 @@ impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
     }
 }
 
-/// The right to write the data of an [`RwLock`]; dropped, it unlocks. As [`std::sync::RwLockWriteGuard`].
+/// A guard that gives write access to the data of an [`RwLock`], and unlocks it when it is dropped.
+/// Like [`std::sync::RwLockWriteGuard`].
 ///
-/// Not `Send`, as std's: it goes with its thread.
+/// Not `Send`, like std's: it stays with its thread.
 ///
 /// ```compile_fail,E0277
 /// let lock = gthread::sync::RwLock::new(1);
@@ -276,20 +284,21 @@ pub struct RwLockWriteGuard<'a, T: ?Sized + 'a> {
     _of_one_thread: PhantomData<*const ()>,
 }
 
-// SAFETY: as for one that reads. Another thread cannot write either, by a shared guard.
+// SAFETY: as for the read guard. With a shared write guard, another thread cannot write either.
 unsafe impl<T: ?Sized + Sync> Sync for RwLockWriteGuard<'_, T> {}
 
 impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
-    /// Of one that has just taken the lock for writing.
+    /// Creates the guard; the calling thread has just taken the lock for writing.
     #[inline]
     fn new(lock: &'a RwLock<T>, writer: Writer) -> Self {
         Self { lock, writer, calm: Calm::now(), _of_one_thread: PhantomData }
     }
 
-    /// Makes a read guard of a write guard. Nobody writes in between, and readers that wait may come in.
+    /// Turns a write guard into a read guard. No thread writes in between, and waiting readers may
+    /// come in.
     ///
-    /// Never blocks. An associated function, so that it does not hide a method of the data; stable in std
-    /// since Rust 1.92.
+    /// Never blocks. An associated function, so that it does not hide a method of the data. Stable
+    /// in std since Rust 1.92.
     ///
     /// # Examples
     ///
@@ -303,7 +312,7 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     /// assert_eq!((*reads, *lock.read().unwrap()), (2, 2));
     /// ```
     pub fn downgrade(s: Self) -> RwLockReadGuard<'a, T> {
-        // It must not unlock.
+        // The write guard must not unlock.
         let guard = ManuallyDrop::new(s);
         guard.lock.raw.downgrade(guard.writer);
         RwLockReadGuard::new(guard.lock)
@@ -315,8 +324,8 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard's thread has the lock for writing, so the data are borrowed through the guard
-        // alone.
+        // SAFETY: the guard's thread has the lock for writing, so the data are accessed only
+        // through the guard, which is borrowed here.
         unsafe { &*self.lock.data.get() }
     }
 }
@@ -324,7 +333,7 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
 impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`, and the guard is borrowed for good.
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively here.
         unsafe { &mut *self.lock.data.get() }
     }
 }

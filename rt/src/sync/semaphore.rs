@@ -1,21 +1,23 @@
-//! `Semaphore`: so many permits, for those who ask first.
+//! `Semaphore`: a number of permits, given out in the order in which threads ask.
 //!
 //! ```text
-//!   state   permits | WAITING        queue   who waits (word.rs), no flags, each with the number it needs
+//!   state   permits | WAITING
+//!   queue   the waiting threads (word.rs), no flags, each with the number of permits that it needs
 //! ```
 //!
-//! Permits that are free while nobody waits are taken with one compare-and-swap. Who finds too few, or somebody
-//! waiting, sets `WAITING` in one step with seeing that, and queues; from then on whoever gives permits back
-//! sees `WAITING`, and gives them to the first in the queue, as soon as there are enough for it.
+//! Free permits are taken with one compare-and-swap while no thread waits. A thread that finds too
+//! few permits, or a waiting thread, sets `WAITING` in one step with seeing that, and queues. From
+//! then on a thread that returns permits sees `WAITING`, and gives them to the first in the queue,
+//! as soon as there are enough for it.
 //!
-//! Nobody barges in: who needs many would never see them together. So permits change hands in order, and a
-//! semaphore of one permit is a slower lock than a mutex.
+//! There is no barging: a thread that needs many permits would never see them together. So permits
+//! change hands in order, and a semaphore of one permit is a slower lock than a mutex.
 //!
 //! Invariants:
-//! - A thread enters the queue, with the word taken, after it has set `WAITING`. The flag is what the queue says
-//!   whenever the word is released.
-//! - While somebody waits, there are fewer permits than the first needs, but for a moment in which somebody is on
-//!   its way to see to it.
+//! - A thread takes the word, sets `WAITING`, and then enters the queue. The flag agrees with the
+//!   queue whenever the word is released.
+//! - While a thread waits, there are fewer permits than the first waiter needs, except for a moment
+//!   in which another thread is on its way to give them out.
 
 use std::fmt;
 use std::panic::Location;
@@ -36,12 +38,14 @@ const TOO_MANY: &str = "a semaphore cannot have more than Semaphore::MAX_PERMITS
 const WAITING: usize = 1;
 const PERMIT: usize = 2;
 
-/// A number of permits that threads take and give back: a limit on how many do something at once.
+/// A number of permits that threads take and return: a limit on how many do something at once.
 ///
-/// Green threads that wait for a permit are parked, OS threads blocked. Permits are given in the order in
-/// which they were asked for, also to who asks for many at once: nobody is overtaken.
+/// Green threads that wait for a permit are parked, OS threads are blocked. Permits are given out
+/// in the order in which they were asked for, also to threads that ask for many at once: no thread
+/// is overtaken.
 ///
-/// std has none; the names are tokio's. There is no `close`: what is to end may be told so by a channel.
+/// std has no semaphore; the names are tokio's. There is no `close`: use a channel to notify
+/// threads that are to end.
 ///
 /// # Examples
 ///
@@ -61,7 +65,7 @@ const PERMIT: usize = 2;
 /// assert_eq!(PRINTERS.available_permits(), 2);
 /// ```
 ///
-/// A permit may be given back by another thread than took it:
+/// A permit may be returned by another thread than the one that took it:
 ///
 /// ```
 /// use gthread::go;
@@ -84,11 +88,11 @@ impl Semaphore {
     pub const MAX_PERMITS: usize = usize::MAX >> 3;
 
     const_unless_loom! {
-        /// A semaphore with so many permits.
+        /// Creates a semaphore with `permits` permits.
         ///
         /// # Panics
         ///
-        /// If they are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
+        /// If there are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
         #[must_use]
         pub const fn new(permits: usize) -> Self {
             assert!(permits <= Self::MAX_PERMITS, "{}", TOO_MANY);
@@ -96,19 +100,19 @@ impl Semaphore {
         }
     }
 
-    /// The permits that are free now.
+    /// Returns the number of permits that are free now.
     pub fn available_permits(&self) -> usize {
         self.state.load(Ordering::Relaxed) / PERMIT
     }
 
-    /// Waits for a permit: parks the green thread, a suspension point, or blocks the OS thread.
+    /// Waits for a permit. Parks the green thread, a suspension point, or blocks the OS thread.
     #[inline]
     #[track_caller]
     pub fn acquire(&self) -> SemaphorePermit<'_> {
         self.acquire_many(1)
     }
 
-    /// Waits for so many permits at once. More than there will ever be are waited for for ever.
+    /// Waits for so many permits at once. If there will never be as many, waits without end.
     #[inline]
     #[track_caller]
     pub fn acquire_many(&self, permits: usize) -> SemaphorePermit<'_> {
@@ -120,26 +124,26 @@ impl Semaphore {
         SemaphorePermit { semaphore: self, permits }
     }
 
-    /// Takes a permit if one is free and nobody waits. Never blocks.
+    /// Takes a permit if one is free and no thread waits. Never blocks.
     #[inline]
     pub fn try_acquire(&self) -> Option<SemaphorePermit<'_>> {
         self.try_acquire_many(1)
     }
 
-    /// Takes so many permits if they are free and nobody waits. Never blocks.
+    /// Takes so many permits if they are free and no thread waits. Never blocks.
     #[inline]
     pub fn try_acquire_many(&self, permits: usize) -> Option<SemaphorePermit<'_>> {
         self.try_take(permits).then(|| SemaphorePermit { semaphore: self, permits })
     }
 
-    /// As [`acquire`](Semaphore::acquire), but gives up after `timeout`.
+    /// Like [`acquire`](Semaphore::acquire), but gives up after `timeout`.
     #[inline]
     #[track_caller]
     pub fn acquire_timeout(&self, timeout: Duration) -> Option<SemaphorePermit<'_>> {
         self.acquire_many_timeout(1, timeout)
     }
 
-    /// As [`acquire_many`](Semaphore::acquire_many), but gives up after `timeout`.
+    /// Like [`acquire_many`](Semaphore::acquire_many), but gives up after `timeout`.
     #[inline]
     #[track_caller]
     pub fn acquire_many_timeout(
@@ -147,7 +151,7 @@ impl Semaphore {
         permits: usize,
         timeout: Duration,
     ) -> Option<SemaphorePermit<'_>> {
-        // A deadline that is not representable is not reached either.
+        // A deadline that the clock cannot represent means no deadline.
         let deadline = || Instant::now().checked_add(timeout);
         let site = Location::caller();
         may_suspend(site);
@@ -155,7 +159,8 @@ impl Semaphore {
             .then(|| SemaphorePermit { semaphore: self, permits })
     }
 
-    /// As [`acquire`](Semaphore::acquire), with a permit that keeps the semaphore, for what must be `'static`.
+    /// Like [`acquire`](Semaphore::acquire), with a permit that keeps the semaphore alive, for
+    /// closures that must be `'static`.
     ///
     /// # Examples
     ///
@@ -182,7 +187,7 @@ impl Semaphore {
         self.acquire_many_owned(1)
     }
 
-    /// As [`acquire_many`](Semaphore::acquire_many), with permits that keep the semaphore.
+    /// Like [`acquire_many`](Semaphore::acquire_many), with permits that keep the semaphore alive.
     #[inline]
     #[track_caller]
     pub fn acquire_many_owned(self: Arc<Self>, permits: usize) -> OwnedSemaphorePermit {
@@ -190,19 +195,21 @@ impl Semaphore {
         OwnedSemaphorePermit { semaphore: self, permits }
     }
 
-    /// As [`try_acquire`](Semaphore::try_acquire), with a permit that keeps the semaphore.
+    /// Like [`try_acquire`](Semaphore::try_acquire), with a permit that keeps the semaphore alive.
     #[inline]
     pub fn try_acquire_owned(self: Arc<Self>) -> Option<OwnedSemaphorePermit> {
         self.try_acquire_many_owned(1)
     }
 
-    /// As [`try_acquire_many`](Semaphore::try_acquire_many), with permits that keep the semaphore.
+    /// Like [`try_acquire_many`](Semaphore::try_acquire_many), with permits that keep the semaphore
+    /// alive.
     #[inline]
     pub fn try_acquire_many_owned(self: Arc<Self>, permits: usize) -> Option<OwnedSemaphorePermit> {
         self.try_take(permits).then(|| OwnedSemaphorePermit { semaphore: self, permits })
     }
 
-    /// As [`acquire_timeout`](Semaphore::acquire_timeout), with a permit that keeps the semaphore.
+    /// Like [`acquire_timeout`](Semaphore::acquire_timeout), with a permit that keeps the semaphore
+    /// alive.
     #[inline]
     #[track_caller]
     pub fn acquire_owned_timeout(
@@ -212,7 +219,8 @@ impl Semaphore {
         self.acquire_many_owned_timeout(1, timeout)
     }
 
-    /// As [`acquire_many_timeout`](Semaphore::acquire_many_timeout), with permits that keep the semaphore.
+    /// Like [`acquire_many_timeout`](Semaphore::acquire_many_timeout), with permits that keep the
+    /// semaphore alive.
     #[inline]
     #[track_caller]
     pub fn acquire_many_owned_timeout(
@@ -224,11 +232,11 @@ impl Semaphore {
         Some(OwnedSemaphorePermit { semaphore: self, permits })
     }
 
-    /// Adds permits, for those who wait or will come. Never blocks.
+    /// Adds permits, for waiting and for later threads. Never blocks.
     ///
     /// # Panics
     ///
-    /// If there are more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS) then.
+    /// If that makes more than [`MAX_PERMITS`](Semaphore::MAX_PERMITS).
     #[inline]
     #[track_caller]
     pub fn add_permits(&self, permits: usize) {
@@ -243,7 +251,7 @@ impl Semaphore {
         }
     }
 
-    /// Takes permits, if nobody waits.
+    /// Takes permits, if there are enough and no thread waits.
     #[inline]
     fn try_take(&self, permits: usize) -> bool {
         loop {
@@ -262,7 +270,8 @@ impl Semaphore {
         self.state.compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes permits if they can be had; otherwise enters the queue and sleeps: false if the deadline ended it.
+    /// Takes permits if there are enough; otherwise enters the queue and sleeps. Returns `false` if
+    /// the deadline ended the wait.
     #[cold]
     fn wait(
         &self,
@@ -285,14 +294,14 @@ impl Semaphore {
         let wait = wait.interruptible();
         let mut place = Place::new(wait.waiter(), permits);
         let place = NonNull::from(&mut place);
-        // SAFETY: the place stays in this frame until it was claimed or removed below.
+        // SAFETY: the place stays in this frame until it is claimed, or removed below.
         unsafe { queue.push(place) };
         if wait.park_unlocking_or_withdraw(queue, Reason::Semaphore, deadline, site) != TIMED_OUT {
             return true;
         }
-        // SAFETY: pushed above, and alive.
+        // SAFETY: the place was pushed to this queue above, and is alive.
         unsafe { self.queue.take().remove(place) };
-        // It may have kept others from what is there.
+        // The removed waiter may have kept the next ones from permits that are there.
         self.give_out();
         let claimed = wait.withdrawn() != TIMED_OUT;
         if !claimed && deadline.is_none() {
@@ -301,7 +310,7 @@ impl Semaphore {
         claimed
     }
 
-    /// Gives permits to those who wait, as far as they go.
+    /// Gives permits to waiting threads, as far as they go.
     #[cold]
     fn give_out(&self) {
         loop {
@@ -320,7 +329,8 @@ impl Semaphore {
         }
     }
 
-    /// Gives the first in the queue its permits: false if there are too few, or there is no first.
+    /// Gives the first in the queue its permits. Returns `false` if there are too few, or if the
+    /// queue is empty.
     fn give_first(&self, queue: &mut Taken<'_>, wakes: &mut Wakes) -> bool {
         let Some(permits) = queue.first_note() else { return false };
         let take = |state: usize| {
@@ -331,7 +341,7 @@ impl Semaphore {
         }
         match queue.claim_first(WOKEN) {
             Some(wake) => wakes.push(wake),
-            // It has timed out, or its runtime has ended.
+            // The waiter has timed out, or its runtime has ended.
             None => {
                 self.state.fetch_add(permits * PERMIT, Ordering::Release);
             }
@@ -348,9 +358,9 @@ impl fmt::Debug for Semaphore {
     }
 }
 
-/// Permits that were taken from a [`Semaphore`], and go back when this is dropped.
+/// Permits that were taken from a [`Semaphore`], and are returned when this is dropped.
 ///
-/// Not bound to the thread that took them: they may be sent to another.
+/// Not bound to the thread that took them: they may be sent to another thread.
 #[must_use = "if unused, the permits go back at once"]
 #[derive(Debug)]
 pub struct SemaphorePermit<'a> {
@@ -359,12 +369,12 @@ pub struct SemaphorePermit<'a> {
 }
 
 impl SemaphorePermit<'_> {
-    /// Keeps the permits from going back. [`Semaphore::add_permits`] can replace them.
+    /// Drops this without returning the permits. [`Semaphore::add_permits`] can replace them.
     pub fn forget(mut self) {
         self.permits = 0;
     }
 
-    /// How many permits these are.
+    /// Returns the number of permits.
     #[must_use]
     pub fn num_permits(&self) -> usize {
         self.permits
@@ -380,9 +390,10 @@ impl Drop for SemaphorePermit<'_> {
     }
 }
 
-/// Permits that were taken from a [`Semaphore`] in an [`Arc`], which they keep, and that go back when this is dropped.
+/// Permits that were taken from a [`Semaphore`] in an [`Arc`], and are returned when this is
+/// dropped. They keep the semaphore alive.
 ///
-/// Made by [`Semaphore::acquire_owned`] and its kin. Otherwise as [`SemaphorePermit`].
+/// Created by [`Semaphore::acquire_owned`] and its variants. Otherwise like [`SemaphorePermit`].
 #[must_use = "if unused, the permits go back at once"]
 #[derive(Debug)]
 pub struct OwnedSemaphorePermit {
@@ -391,12 +402,12 @@ pub struct OwnedSemaphorePermit {
 }
 
 impl OwnedSemaphorePermit {
-    /// Keeps the permits from going back. [`Semaphore::add_permits`] can replace them.
+    /// Drops this without returning the permits. [`Semaphore::add_permits`] can replace them.
     pub fn forget(mut self) {
         self.permits = 0;
     }
 
-    /// How many permits these are.
+    /// Returns the number of permits.
     #[must_use]
     pub fn num_permits(&self) -> usize {
         self.permits
@@ -431,25 +442,26 @@ mod models {
         }
 
         fn write(&self) {
-            // SAFETY: the caller has all permits; loom checks it.
+            // SAFETY: the caller has all permits, so no other thread accesses the number; loom
+            // checks it.
             self.number.with_mut(|number| unsafe { *number += 1 });
         }
 
         fn assert_at_rest(&self, permits: usize) {
             let state = self.semaphore.state.load(Ordering::Relaxed);
-            assert_eq!(state, permits * PERMIT, "all permits are back, and nobody waits");
+            assert_eq!(state, permits * PERMIT, "all permits are back, no waiters");
             assert!(self.semaphore.queue.is_idle());
         }
     }
 
-    /// With a bound, because a waiter has many steps. A lost wake would be a deadlock.
+    /// Bounded, because a waiter has many steps. A lost wake would be a deadlock.
     fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
         builder.check(model);
     }
 
-    /// So many threads that acquire so many permits each, of so many.
+    /// Runs one thread for each element of `wanted`, which acquires so many of the permits.
     fn contend(preemptions: usize, permits: usize, wanted: &'static [usize]) {
         check(preemptions, move || {
             let shared = Shared::new(permits);
@@ -487,7 +499,8 @@ mod models {
         contend(2, 2, &[2, 1, 1]);
     }
 
-    /// The first in the queue needs two, and gives up: the one behind it gets the one that there is.
+    /// The first in the queue needs two permits, and gives up: the thread behind it gets the one
+    /// that there is.
     #[test]
     fn one_that_times_out_lets_the_next_by() {
         check(2, || {
@@ -510,7 +523,7 @@ mod models {
         });
     }
 
-    /// A permit that comes as its waiter gives up is not lost.
+    /// A permit that comes while its waiter gives up is not lost.
     #[test]
     fn one_that_times_out_as_its_permit_comes() {
         check(3, || {

@@ -10,11 +10,12 @@ use crate::thread::spawn::{JoinHandle, spawn};
 use crate::wait::latch::Latch;
 use crate::wait::park::may_suspend;
 
-/// Waits for a collection of threads to finish, as Go's `sync.WaitGroup`.
+/// Waits for a collection of threads to finish, like Go's `sync.WaitGroup`.
 ///
-/// Clones share one counter. Who starts work calls [`add`](WaitGroup::add), who ends it
-/// [`done`](WaitGroup::done), who needs it [`wait`](WaitGroup::wait); [`go`](WaitGroup::go) does the
-/// first two around a green thread. A group may be used again once it has reached zero.
+/// Clones share one counter. A thread that starts work calls [`add`](WaitGroup::add), the thread
+/// that ends it calls [`done`](WaitGroup::done), and a thread that needs the result calls
+/// [`wait`](WaitGroup::wait). [`go`](WaitGroup::go) does the first two around a green thread. A
+/// group may be used again once it has reached zero.
 ///
 /// # Examples
 ///
@@ -38,19 +39,19 @@ pub struct WaitGroup {
     latch: Arc<Latch>,
 }
 
-// A panic elsewhere leaves nothing half done here.
+// A panic elsewhere leaves no partial change here.
 impl UnwindSafe for WaitGroup {}
 impl RefUnwindSafe for WaitGroup {}
 
 impl WaitGroup {
-    /// A group with nothing to wait for.
+    /// Creates a group with a counter of zero.
     pub fn new() -> Self {
         Self { latch: Arc::new(Latch::new(0)) }
     }
 
     /// Adds `n` to the counter. Never blocks.
     ///
-    /// To be called before the work is started, so that a `wait` cannot come between.
+    /// Call it before the work is started, so that a `wait` cannot come in between.
     ///
     /// # Panics
     ///
@@ -60,18 +61,18 @@ impl WaitGroup {
         self.latch.add(n).expect("WaitGroup counter overflows");
     }
 
-    /// Takes one from the counter; wakes all who wait if that was the last. Never blocks.
+    /// Decrements the counter, and wakes all waiting threads if it reaches zero. Never blocks.
     ///
     /// # Panics
     ///
-    /// If the counter is zero ("negative WaitGroup counter", as Go says).
+    /// If the counter is zero ("negative WaitGroup counter", as in Go).
     #[track_caller]
     pub fn done(&self) {
         self.latch.done().expect("negative WaitGroup counter");
     }
 
-    /// Blocks until the counter is zero: parks the green thread, a suspension point, or blocks the OS
-    /// thread. Any number of threads may wait.
+    /// Waits until the counter is zero. Parks the green thread, a suspension point, or blocks the
+    /// OS thread. Any number of threads may wait.
     #[track_caller]
     pub fn wait(&self) {
         let site = Location::caller();
@@ -79,7 +80,8 @@ impl WaitGroup {
         self.latch.wait(Reason::WaitGroup, None, site);
     }
 
-    /// As [`wait`](WaitGroup::wait), but gives up after `timeout`. Returns `true` if the counter was zero.
+    /// Like [`wait`](WaitGroup::wait), but gives up after `timeout`. Returns `true` if the counter
+    /// was zero.
     ///
     /// # Examples
     ///
@@ -98,15 +100,15 @@ impl WaitGroup {
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         let site = Location::caller();
         may_suspend(site);
-        // A deadline that is not representable is not reached either.
+        // A deadline that the clock cannot represent means no deadline.
         self.latch.wait(Reason::WaitGroup, Instant::now().checked_add(timeout), site)
     }
 
-    /// Starts a green thread that counts, from now until `f` has ended or panicked.
+    /// Spawns a green thread that is counted, from now until `f` has returned or panicked.
     ///
     /// # Panics
     ///
-    /// As [`spawn`](crate::thread::spawn).
+    /// See [`spawn`](crate::thread::spawn).
     #[track_caller]
     pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
     where
@@ -122,7 +124,8 @@ impl WaitGroup {
     }
 }
 
-/// Counts one out when dropped: after the closure has ended, and if it never started.
+/// Decrements the counter when it is dropped: when the closure has ended, or was dropped without
+/// having run.
 struct Counted(WaitGroup);
 
 impl Drop for Counted {

@@ -5,15 +5,18 @@
 //!  | address of the first waiter's place    |  flags  | TAKEN |
 //! ```
 //!
-//! The nodes are in the frames of those who wait (`wait.rs`), and the ends of the queue are in the place
-//! of the first, which has them for as long as it is the first. So a queue that is empty takes no more
-//! than the word, and a word of zero is one where nobody waits and nothing is out of the ordinary.
+//! The nodes are in the frames of the waiting threads (`wait.rs`). The ends of the queue are in the
+//! place of the first waiter, for as long as it is the first. So an empty queue takes no more than
+//! the word. A word of zero means that no thread waits and no flag is set.
 //!
 //! Invariants:
-//! - `TAKEN` is a spin lock, as in `spin.rs`: who has set it has the queue and the flags, and nobody else
-//!   writes the word. Others may look at it, and see flags as of a moment ago.
-//! - While it is taken, the address in the word means nothing; the flags do, once [`Taken::publish`]ed.
-//! - A green thread may suspend while it has the word; its worker releases it after the switch.
+//! - `TAKEN` is a spin lock, as in `spin.rs`: the thread that has set it has the queue and the
+//!   flags, and no other thread writes the word. Others may read it, and see flags as of a moment
+//!   ago.
+//! - While it is taken, the address in the word means nothing. The flags are valid once they were
+//!   [`Taken::publish`]ed.
+//! - A green thread may suspend while it has the word; its worker releases the word after the
+//!   switch.
 
 use std::ptr::{self, NonNull};
 
@@ -25,10 +28,10 @@ use crate::util::backoff::Backoff;
 use crate::util::spin_lock::{Guard, Held, TAKEN};
 use crate::wait::queue::{Node, Queue};
 
-/// A queue that is in order and empty, without flags.
+/// An empty queue, with the word not taken and no flags.
 const IDLE: usize = 0;
 
-/// What the owner of a queue notes in its word.
+/// A flag that the queue's owner keeps in its word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Flag(usize);
 
@@ -45,11 +48,11 @@ const ADDRESS: usize = !(FLAGS | TAKEN);
 #[derive(Debug)]
 #[repr(C, align(16))]
 pub(super) struct Place {
-    /// First, so that its address is the place's.
+    /// First, so that its address is the address of the place.
     node: Node,
     /// The queue, while this place is its first.
     queue: Queue,
-    /// What the owner of the queue wants to know of the waiter.
+    /// A note of the queue's owner about the waiter.
     note: usize,
 }
 
@@ -59,22 +62,22 @@ impl Place {
     }
 }
 
-/// The word.
+/// The word of a queue.
 #[derive(Debug)]
 pub(super) struct QueueWord(AtomicUsize);
 
-/// What the word was when somebody looked who does not have it.
+/// The word as it was when a thread that does not have it looked at it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Glance(usize);
 
 impl Glance {
-    /// Nobody waits, and no flag is set.
+    /// Returns `true` if no thread waits, and no flag is set.
     #[inline(always)]
     pub(super) fn is_idle(self) -> bool {
         self.0 == IDLE
     }
 
-    /// Somebody has the word.
+    /// Returns `true` if a thread has the word.
     #[inline(always)]
     pub(super) fn is_taken(self) -> bool {
         self.0 & TAKEN != 0
@@ -93,14 +96,14 @@ impl QueueWord {
         }
     }
 
-    /// Whether nobody waits and no flag is set. Orders nothing.
+    /// Returns `true` if no thread waits and no flag is set. Orders nothing.
     #[inline(always)]
     pub(super) fn is_idle(&self) -> bool {
         self.glance(Ordering::Relaxed).is_idle()
     }
 
-    /// Whether it is as somebody saw it, and nobody has it. If so, whoever takes it later sees all that the caller did
-    /// before.
+    /// Returns `true` if the word is still as it was seen, and not taken. If so, a thread that
+    /// takes it later sees everything that the caller has done before.
     pub(super) fn still_is(&self, seen: Glance) -> bool {
         let free = seen.0 & !TAKEN;
         self.0.compare_exchange(free, free, Ordering::SeqCst, Ordering::Relaxed).is_ok()
@@ -111,7 +114,7 @@ impl QueueWord {
         Glance(self.0.load(ordering))
     }
 
-    /// Takes the word, waiting for who has it. Sequentially consistent.
+    /// Takes the word, waiting for the thread that has it. Sequentially consistent.
     pub(super) fn take(&self) -> Taken<'_> {
         let mut patience = Backoff::new();
         loop {
@@ -132,18 +135,19 @@ impl QueueWord {
     }
 }
 
-/// The queue that the word had.
+/// Returns the queue that the word pointed to.
 fn queue_at(address: usize) -> Queue {
     let place: *mut Place = ptr::with_exposed_provenance_mut(address);
     match NonNull::new(place) {
-        // SAFETY: the word had the address of the first waiter's place, which is in the queue, so its owner
-        // is in the frame; and the caller has taken the word.
+        // SAFETY: the word had the address of the first waiter's place. That place is in the queue,
+        // so it is alive, in its owner's frame. The caller has taken the word, so no other thread
+        // accesses the queue.
         Some(place) => unsafe { (*place.as_ptr()).queue.take() },
         None => Queue::new(),
     }
 }
 
-/// The right to use queue and flags. Dropped, it releases the word.
+/// The right to use the queue and the flags. Releases the word when it is dropped.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
     word: &'a QueueWord,
@@ -164,12 +168,13 @@ impl Taken<'_> {
         self.flags &= !flag.0;
     }
 
-    /// Lets others see the flags, while the word stays taken. Sequentially consistent.
+    /// Makes the flags visible to other threads, while the word stays taken. Sequentially
+    /// consistent.
     pub(super) fn publish(&self) {
         self.word.0.store(self.flags | TAKEN, Ordering::SeqCst);
     }
 
-    /// Nobody waits, and no flag is set.
+    /// Returns `true` if no thread waits, and no flag is set.
     pub(super) fn is_idle(&self) -> bool {
         self.flags == 0 && self.queue.first().is_none()
     }
@@ -178,9 +183,10 @@ impl Taken<'_> {
         self.queue.len()
     }
 
-    /// What the first waiter noted.
+    /// Returns the first waiter's note.
     pub(super) fn first_note(&self) -> Option<usize> {
-        // SAFETY: it is in the queue, so its place is alive; nobody writes a note after it was made.
+        // SAFETY: the first place is in the queue, so it is alive. No thread writes the note after
+        // the place was created.
         self.first().map(|place| unsafe { (*place.as_ptr()).note })
     }
 
@@ -188,52 +194,54 @@ impl Taken<'_> {
         self.queue.first().map(NonNull::cast)
     }
 
-    /// Enters at the end.
+    /// Adds a place at the end.
     ///
     /// # Safety
     ///
-    /// The place is in no queue, and stays where it is until it was claimed or [removed](Taken::remove).
+    /// The place is in no queue, and stays where it is until it is claimed or
+    /// [removed](Taken::remove).
     pub(super) unsafe fn push(&mut self, place: NonNull<Place>) {
-        // SAFETY: the caller's, of the place's first field.
+        // SAFETY: by this function's contract; the node is the place's first field, so it has the
+        // place's address.
         unsafe { self.queue.push(place.cast()) };
     }
 
-    /// Enters at the front.
+    /// Adds a place at the front.
     ///
     /// # Safety
     ///
     /// As for [`push`](Taken::push).
     pub(super) unsafe fn push_front(&mut self, place: NonNull<Place>) {
-        // SAFETY: as above.
+        // SAFETY: as in `push`.
         unsafe { self.queue.push_front(place.cast()) };
     }
 
-    /// Leaves, unless it was claimed.
+    /// Takes a place out of the queue, unless it was claimed.
     ///
     /// # Safety
     ///
     /// The place was pushed to this queue, and is alive.
     pub(super) unsafe fn remove(&mut self, place: NonNull<Place>) {
-        // SAFETY: the caller's.
+        // SAFETY: by this function's contract; the node is the place's first field.
         unsafe { self.queue.remove(place.cast()) };
     }
 
-    /// Takes the first out and ends its wait: `None` if that was over, or there is no first. The caller wakes
-    /// it once it has released the word.
+    /// Takes the first waiter out and ends its wait. Returns `None` if that wait was over already,
+    /// or if there is no waiter. The caller wakes the thread once it has released the word.
     pub(super) fn claim_first(&mut self, outcome: WakeReason) -> Option<Wake> {
         self.queue.claim_first(outcome)
     }
 
-    /// Takes out the first whose wait is not over and ends that: `None` if there is none. The caller wakes it once it
-    /// has released the word.
+    /// Takes out the first waiter whose wait is not over, and ends that wait. Returns `None` if
+    /// there is none. The caller wakes the thread once it has released the word.
     pub(super) fn claim_one(&mut self, outcome: WakeReason) -> Option<Wake> {
         self.queue.claim_one(outcome)
     }
 
-    /// Releases the word and wakes so many of those who wait now.
+    /// Releases the word, and wakes at most `most` of the threads that wait now.
     pub(super) fn wake_many(mut self, most: usize, outcome: WakeReason) {
         let word = self.word;
-        // Those who come later are not meant.
+        // Threads that enter later are not to be woken.
         let mut left = self.len().min(most);
         while left > 0 {
             let mut wakes = Wakes::new();
@@ -250,11 +258,11 @@ impl Taken<'_> {
         }
     }
 
-    /// The word as it is to be when it is no longer taken.
+    /// Stores the queue in the first place, and returns the word for when it is no longer taken.
     fn settle(&mut self) -> usize {
         let Some(place) = self.first() else { return self.flags };
-        // SAFETY: the place is in the queue, so alive, and the word is ours. (Not through the queue's nodes,
-        // which are others' fields of it.)
+        // SAFETY: the place is in the queue, so it is alive, and this thread has the word. The
+        // access does not go through the queue's nodes, which are other fields of the place.
         unsafe { (*place.as_ptr()).queue = self.queue.take() };
         place.as_ptr().expose_provenance() | self.flags
     }
@@ -277,8 +285,9 @@ impl Guard for Taken<'_> {
     }
 }
 
-/// Threads that were claimed, to be woken once the word is released. Allocates nothing, so it has an end:
-/// who has claimed so many releases the word, wakes them, and goes on with the next.
+/// Claimed threads, to be woken once the word is released. It allocates nothing, so its capacity is
+/// limited: when it is full, the caller releases the word, wakes the threads, and goes on with the
+/// next ones.
 pub(super) struct Wakes {
     claimed: [Option<Wake>; Self::MOST],
     len: usize,
@@ -295,13 +304,13 @@ impl Wakes {
         self.len == Self::MOST
     }
 
-    /// There is room for it: not [full](Wakes::is_full).
+    /// Adds a thread; there is room, so this is not [full](Wakes::is_full).
     pub(super) fn push(&mut self, wake: Wake) {
         self.claimed[self.len] = Some(wake);
         self.len += 1;
     }
 
-    /// With [`handle::wake`], or one of its kind.
+    /// Wakes all threads with `wake`, which is [`handle::wake`] or a variant of it.
     pub(super) fn wake(self, wake: fn(Wake)) {
         self.claimed.into_iter().flatten().for_each(wake);
     }

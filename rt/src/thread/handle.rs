@@ -10,16 +10,16 @@ use crate::task::header::TaskRef;
 use crate::task::os_thread::OsThread;
 use crate::wait::park::{unpark_green, unpark_os};
 
-/// A unique identifier of a running thread, green or not, as [`std::thread::ThreadId`].
+/// A unique identifier of a running thread, green or not, like [`std::thread::ThreadId`].
 ///
-/// Never reused in the life of the process. Green threads and OS threads share one sequence, which is
-/// not std's: the id of an OS thread here is not its [`std::thread::ThreadId`].
+/// Never reused in the life of the process. Green threads and OS threads share one sequence, which
+/// is not std's: the id of an OS thread here differs from its [`std::thread::ThreadId`].
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ThreadId(NonZeroU64);
 
-/// A handle to a thread, green or not, as [`std::thread::Thread`].
+/// A handle to a thread, green or not, like [`std::thread::Thread`].
 ///
-/// A handle keeps the stack of a green thread that has ended from being reused: one page of memory.
+/// A handle keeps the stack of an ended green thread from being reused: one page of memory.
 pub struct Thread(Kind);
 
 enum Kind {
@@ -28,13 +28,13 @@ enum Kind {
     Os(Arc<OsThread>),
 }
 
-// SAFETY: a handle reads the fields of the task that never change, and the atomic state words; the
-// reference it holds keeps the task.
+// SAFETY: a handle only reads the fields of the task that never change, and the atomic state words.
+// The reference that it holds keeps the task alive.
 unsafe impl Send for Thread {}
-// SAFETY: as above.
+// SAFETY: as for `Send`; a shared handle accesses the same fields.
 unsafe impl Sync for Thread {}
 
-// As std's: a panic elsewhere leaves nothing half done here.
+// As in std: a panic elsewhere leaves no partial change here.
 impl UnwindSafe for Thread {}
 impl RefUnwindSafe for Thread {}
 
@@ -43,12 +43,12 @@ impl Thread {
     ///
     /// # Safety
     ///
-    /// The caller holds that reference and gives it up.
+    /// The caller holds that reference and passes it on.
     pub(crate) unsafe fn from_ref(task: TaskRef) -> Self {
         Self(Kind::Green(task))
     }
 
-    /// The green thread.
+    /// Returns the green thread, if it is one.
     pub(crate) fn task(&self) -> Option<TaskRef> {
         match &self.0 {
             Kind::Green(task) => Some(*task),
@@ -65,7 +65,7 @@ impl Thread {
         }
     }
 
-    /// The thread's unique identifier.
+    /// Returns the thread's unique identifier.
     pub fn id(&self) -> ThreadId {
         ThreadId(match &self.0 {
             Kind::Green(task) => task.id,
@@ -73,7 +73,8 @@ impl Thread {
         })
     }
 
-    /// The name given with [`Builder::name`](crate::Builder::name), or an OS thread's.
+    /// Returns the name given with [`Builder::name`](crate::Builder::name), or the OS thread's
+    /// name.
     pub fn name(&self) -> Option<&str> {
         match &self.0 {
             Kind::Green(task) => task.as_ref().name.as_deref(),
@@ -97,7 +98,7 @@ impl Clone for Thread {
 impl Drop for Thread {
     fn drop(&mut self) {
         if let Kind::Green(task) = &self.0 {
-            // SAFETY: the handle's own reference, given up with it.
+            // SAFETY: the reference is the handle's own, and is released once, together with it.
             unsafe { handle::release(*task) };
         }
     }
@@ -112,7 +113,7 @@ impl fmt::Debug for Thread {
     }
 }
 
-/// A handle to the thread that calls, green or not, as [`std::thread::current`].
+/// Returns a handle to the calling thread, green or not, like [`std::thread::current`].
 ///
 /// # Examples
 ///

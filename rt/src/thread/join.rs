@@ -1,12 +1,13 @@
 //! `join`: two closures, perhaps in parallel.
 //!
-//! The first runs at once, in the caller's frame. The second waits there meanwhile, and the worker knows of it
-//! (`sched/halves.rs`). If nobody has taken it by the end of the first, the caller runs it too: all that this has
-//! cost is to put it into a list and to take it out. It becomes a green thread of its own if another worker is
-//! hungry, or if the caller is suspended. (Lazy task creation: Mohr, Kranz and Halstead. What rayon calls `join`.)
+//! The first runs at once, in the caller's frame. The second waits there meanwhile, and the worker
+//! knows of it (`sched/halves.rs`). If no other worker has taken it by the end of the first, the
+//! caller runs it too; the whole cost is then adding it to a list and removing it. It becomes a
+//! separate green thread if another worker is idle, or if the caller is suspended. (This is lazy
+//! task creation by Mohr, Kranz and Halstead, and rayon's `join`.)
 //!
-//! Where the caller must not go on so, for want of stack or because it is another's turn, the first half runs as
-//! a green thread, as a child does.
+//! If the caller cannot do that, because the stack is nearly used up or because another thread is
+//! due to run, the first half runs as a green thread, like a child.
 
 use std::cell::{Cell, UnsafeCell};
 use std::num::NonZeroU64;
@@ -25,19 +26,21 @@ use crate::thread::scope::run;
 use crate::thread::spawn::{JoinHandle, Options, start};
 use crate::wait::park;
 
-/// Runs two closures, perhaps in parallel, and gives both results, as `rayon::join`.
+/// Runs two closures, perhaps in parallel, and returns both results, like `rayon::join`.
 ///
-/// `a` runs at once, in the calling green thread; then so does `b`, unless it was started meanwhile as a green
-/// thread of its own: when another worker has nothing to do, or when the caller is suspended inside `a`. So
-/// either may wait for the other. Both may borrow. A suspension point. On an OS thread the whole call moves into
-/// the default runtime, while the OS thread waits.
+/// `a` runs at once, in the calling green thread, and then `b` does, unless it was started
+/// meanwhile as a separate green thread. That happens if another worker has nothing to do, or if
+/// the caller is suspended inside `a`. So either closure may wait for the other. Both may borrow. A
+/// suspension point. On an OS thread the whole call moves into the default runtime, while the OS
+/// thread waits.
 ///
-/// Calls of `join` inside of each other share the caller's stack up to a quarter of it, and go on with another
-/// from there. If no stack can be had the closures run one after the other.
+/// Nested calls of `join` share the caller's stack up to a quarter of it, and continue on another
+/// stack from there. If no stack can be had the closures run one after the other.
 ///
 /// # Panics
 ///
-/// If one of them panics, with its payload, after both have ended; with `a`'s if both do.
+/// If one of them panics, with its payload, after both have ended. If both panic, with the payload
+/// of `a`.
 ///
 /// # Examples
 ///
@@ -81,7 +84,7 @@ where
         }
     }
     let ra = catch_unwind(AssertUnwindSafe(a));
-    // Perhaps not the worker of before.
+    // Possibly not the same worker as before.
     context::with(|worker| {
         worker.expect("a green thread runs on a worker").take_back(frame.job());
     });
@@ -95,9 +98,10 @@ where
     }
 }
 
-/// A caller's frame: what the second half is to others as long as it is deferred.
+/// A caller's frame. Other threads use it as the deferred second half.
 ///
-/// Invariant: whoever has the [`StackJobRef`] has all of it; from `take_back` on, that is the caller.
+/// Invariant: the owner of the [`StackJobRef`] has exclusive access to the frame. From `take_back` on,
+/// that is the caller.
 #[repr(C)]
 struct Frame<B, RB> {
     /// First, so that its address is the frame's.
@@ -115,37 +119,43 @@ where
 {
     #[inline]
     fn new(site: &'static Location<'static>, closure: B) -> Self {
-        // SAFETY: this becomes part of such a frame, whose types are `Send`.
+        // SAFETY: the half becomes part of a frame of this type below, and the types are `Send`.
         let job = unsafe { StackJob::new(Self::start) };
         Self { job, site, closure: UnsafeCell::new(Some(closure)), thread: Cell::new(None) }
     }
 
     #[inline]
     fn job(&self) -> StackJobRef {
-        // SAFETY: the callers', see `join_at`.
+        // SAFETY: the callers keep the frame until `take_back`, see `join_at`.
         unsafe { StackJobRef::new(NonNull::from(self).cast()) }
     }
 
+    /// Starts the half as a green thread.
+    ///
     /// # Safety
     ///
-    /// `half` is that of a frame of this type, which the caller has, and whose closure is there.
+    /// `half` is that of a frame of this type, which the caller has exclusively, and whose closure
+    /// is there.
     unsafe fn start(job: NonNull<StackJob>, owner: Owner, slot: Slot, id: NonZeroU64) -> TaskRef {
-        // SAFETY: the caller's; `repr(C)` has the half first.
+        // SAFETY: the caller guarantees the type of the frame; with `repr(C)` the half is its first
+        // field.
         let frame = unsafe { job.cast::<Self>().as_ref() };
         let attributes = Attributes { id, name: None, site: frame.site, pinned: None, after: None };
-        // SAFETY: the frame is ours, so nobody else uses the closure.
+        // SAFETY: the caller has the frame exclusively, so no other thread uses the closure.
         let closure = unsafe { (*frame.closure.get()).take() }.expect("started once");
-        // SAFETY: the scheduler outlives its tasks. The types are `Send`, and what they borrow outlives the thread:
-        // the frame's function waits for it, or the thread never runs again, in the child of a `fork`.
+        // SAFETY: the scheduler outlives its tasks. The types are `Send`. The data that they borrow
+        // outlives the thread: the frame's function waits for the thread, or the thread never runs
+        // again, in the child of a `fork`.
         let task = unsafe { TaskRef::new::<B, RB>(owner, slot, attributes, closure) };
-        // SAFETY: the task was made with `RB`, and one of its references is the handle's.
+        // SAFETY: the task was created with result type `RB`, and one of its references is the
+        // handle's.
         frame.thread.set(Some(unsafe { JoinHandle::from_ref(task) }));
         task
     }
 
     #[inline]
     fn is_started(&self) -> bool {
-        // SAFETY: by the caller, after `take_back`.
+        // SAFETY: only called after `take_back`, so the frame is the caller's alone.
         unsafe { (*self.closure.get()).is_none() }
     }
 
@@ -154,7 +164,7 @@ where
         self.closure.into_inner().expect("neither called nor started")
     }
 
-    /// What the closure gives: called here, or awaited.
+    /// Returns the result of the closure, by calling it here or by waiting for its thread.
     #[cold]
     fn into_result(self) -> std::thread::Result<RB> {
         let site = self.site;
@@ -170,8 +180,8 @@ where
     }
 }
 
-/// The first half as a green thread, at once; the second here, as soon as that parks or ends, or on another
-/// worker that steals the caller's continuation meanwhile.
+/// Runs the first half at once, as a green thread. The second half runs here, as soon as the first
+/// parks or ends, or on another worker that steals the caller's continuation meanwhile.
 #[cold]
 fn join_apart<A, B, RA, RB>(site: &'static Location<'static>, a: A, b: B) -> (RA, RB)
 where
@@ -183,9 +193,9 @@ where
     // The closure stays here if the thread cannot be started.
     let mut a = Some(a);
     let taken = SendPtr(&raw mut a);
-    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread was
-    // joined, so `a` and what both closures borrow outlive it. (In the child of a `fork` it does, and the thread
-    // never runs again: `sched/at_fork.rs`.)
+    // SAFETY: the types are `Send`. This function does not return or unwind before the thread was
+    // joined, so `a` and all data that the closures borrow outlive it. (In the child of a `fork` it
+    // does, and the thread never runs again: `sched/at_fork.rs`.)
     let handle = unsafe {
         start(Options::new(site), move || {
             let taken = taken;
@@ -206,6 +216,6 @@ where
 /// A pointer that one other thread may use.
 struct SendPtr<T>(*mut T);
 
-// SAFETY: the one green thread that `join_apart` makes it for, and waits for, moves the value out, which is `Send`; nobody
-// else uses the place meanwhile.
+// SAFETY: one green thread, which `join_apart` creates and waits for, moves the value out, which is
+// `Send`. No other thread uses the place meanwhile.
 unsafe impl<T: Send> Send for SendPtr<T> {}

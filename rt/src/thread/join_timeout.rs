@@ -1,4 +1,4 @@
-//! Waiting for a green thread to end, but not for ever.
+//! Waiting for a green thread to end, with a timeout.
 
 use std::panic::Location;
 use std::result;
@@ -16,12 +16,12 @@ use crate::thread::spawn::{JoinHandle, RuntimeDropped};
 use crate::wait::park::{Wait, may_suspend};
 
 impl<T> JoinHandle<T> {
-    /// As [`join`](Self::join), but waits for no longer than `timeout`, and gives the handle back if the thread has
-    /// not ended by then. A timeout of zero does not wait.
+    /// Like [`join`](Self::join), but waits for no longer than `timeout`, and returns the handle if
+    /// the thread has not ended by then. A timeout of zero does not wait.
     ///
     /// # Errors
     ///
-    /// The handle, if the time is over. Inside `Ok` is what [`join`](Self::join) gives.
+    /// Returns the handle if the time is over. `Ok` contains the result of [`join`](Self::join).
     ///
     /// # Examples
     ///
@@ -49,13 +49,13 @@ impl<T> JoinHandle<T> {
         timeout: Duration,
         site: &'static Location<'static>,
     ) -> result::Result<Result<T>, Self> {
-        // A deadline that is not representable is not reached either.
+        // A deadline that the clock cannot represent means no deadline.
         match Instant::now().checked_add(timeout) {
             None => Ok(self.join_at(site)),
             Some(deadline) => match wait_until(self.task(), deadline, site) {
                 Outcome::Ended => Ok(self.join_at(site)),
                 Outcome::Never => {
-                    // As `join`, which does not detach then.
+                    // As in `join`, which does not detach in this case.
                     std::mem::forget(self);
                     Ok(Err(Box::new(RuntimeDropped.text())))
                 }
@@ -68,11 +68,11 @@ impl<T> JoinHandle<T> {
 enum Outcome {
     Ended,
     TimedOut,
-    /// It never will: its runtime was dropped.
+    /// It will never end, because its runtime was dropped.
     Never,
 }
 
-/// Blocks until `task` is done or `deadline` has passed. By the holder of its handle.
+/// Blocks until `task` is done or `deadline` has passed. The caller holds the task's handle.
 fn wait_until(task: TaskRef, deadline: Instant, site: &'static Location<'static>) -> Outcome {
     may_suspend(site);
     let shared = Shared::of(&task);
@@ -98,12 +98,13 @@ fn wait_until(task: TaskRef, deadline: Instant, site: &'static Location<'static>
         if !inside {
             shared.remove_joiner(waiter);
         }
-        // It has ended, or the time is over, or the runtime was dropped; or this was woken for nothing.
+        // It has ended, the time is over, or the runtime was dropped; or this thread was woken in
+        // vain.
     }
 }
 
-/// Sleeps in an armed wait until the task has ended, or longer, or until `deadline`. When this returns nobody has the
-/// waiter on behalf of the task.
+/// Sleeps in an armed wait until the task has ended or `deadline` has passed; may be woken in vain.
+/// When this returns, the waiter is not registered with the task any more.
 fn sleep(
     wait: &Wait,
     (task, word): (TaskRef, &JoinState),
@@ -138,7 +139,7 @@ mod models {
     }
 
     fn task() -> TaskRef {
-        // SAFETY: its address is used, to compare, and nothing else of it.
+        // SAFETY: only its address is used, for comparison.
         unsafe { TaskRef::from_raw(NonNull::dangling()) }
     }
 
@@ -148,7 +149,7 @@ mod models {
             Arc::new(Self { word: JoinState::begun(), joiners: TimedJoiners::default(), ended })
         }
 
-        /// As the worker does.
+        /// Ends the task, like the worker does.
         fn finish(&self) {
             self.ended.store(1, Ordering::Relaxed);
             let Finish::Handed { timed, .. } = self.word.finish() else { unreachable!() };
@@ -157,14 +158,14 @@ mod models {
             }
         }
 
-        /// As the joiner does: whether the task has ended.
+        /// Waits like a joiner. Returns `true` if the task has ended.
         fn wait_once(&self, deadline: Option<Instant>) -> bool {
             let site = Location::caller();
             let wait = Wait::arm(site);
             let op = sleep(&wait, (task(), &self.word), &self.joiners, deadline, site);
             assert!(self.word.is_done() || op == TIMED_OUT, "woken for nothing");
             if self.word.is_done() {
-                assert_eq!(self.ended.load(Ordering::Relaxed), 1, "what it did is not seen");
+                assert_eq!(self.ended.load(Ordering::Relaxed), 1, "its effects are seen");
             }
             self.word.is_done()
         }
@@ -183,7 +184,7 @@ mod models {
         });
     }
 
-    /// One whose time is over leaves no waiter behind, and may wait again.
+    /// A joiner that times out leaves no waiter behind, and may wait again.
     #[test]
     fn a_joiner_may_leave_and_come_back() {
         loom::model(|| {

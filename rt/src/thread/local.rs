@@ -8,33 +8,36 @@ use std::sync::atomic::AtomicU8;
 use crate::runtime::context;
 use crate::task::locals::Key;
 
-/// Declares variables of which every thread, green or not, has its own: [`std::thread_local!`], for green
-/// threads.
+/// Declares variables of which every thread, green or not, has its own value:
+/// [`std::thread_local!`] for green threads.
 ///
 /// The syntax is std's, and so are the rules:
 ///
-/// - A thread's value is initialized when the thread first asks for it. `const { … }` around the
-///   expression has it evaluated at compile time.
-/// - It is dropped when the thread ends: by the green thread itself, on its own stack, where a drop may do
-///   what the thread may do, block and start others included; before whoever joins it gets its result, and
-///   before the end of its [`scope`](crate::thread::scope), but perhaps after a
-///   [`WaitGroup`](crate::sync::WaitGroup) that counts it. The last that was initialized is dropped first (std
-///   promises no order). A panic in such a drop aborts the process. Of green threads that never end (they wait
-///   when the process exits, or their [`Runtime`](crate::Runtime) is dropped) nothing is dropped.
-/// - A value that is initialized meanwhile is dropped too. One that is dropped already cannot be had any more:
-///   [`try_with`](LocalKey::try_with) is an error.
+/// - A thread's value is initialized when the thread first accesses it. With `const { … }` around
+///   the expression it is evaluated at compile time.
+/// - It is dropped when the thread ends, by the green thread itself, on its own stack. The drop may
+///   do everything that the thread may do, including blocking and starting threads. It happens
+///   before a joining thread gets the result, and before the end of its [`scope`](crate::thread::scope),
+///   but perhaps after a [`WaitGroup`](crate::sync::WaitGroup) that counts the thread. The value
+///   that was initialized last is dropped first (std promises no order). A panic in such a drop
+///   aborts the process. For green threads that never end (they wait when the process exits, or
+///   their [`Runtime`](crate::Runtime) is dropped) nothing is dropped.
+/// - A value that is initialized meanwhile is dropped too. A value that is dropped already is not
+///   accessible any more: [`try_with`](LocalKey::try_with) returns an error.
 ///
-/// An OS thread has values of its own, also if it is a worker: green threads that run there do not see
-/// them. Nothing is inherited: a child begins without. (A [`Context`](crate::context::Context) is for what is
-/// to be handed down.)
+/// An OS thread has its own values, also if it is a worker: green threads that run there do not see
+/// them. Nothing is inherited: a child begins without values. (Use a
+/// [`Context`](crate::context::Context) to pass values on.)
 ///
-/// **Sound across suspension points**, unlike `thread_local!`: the value stays where it is and belongs to the green
-/// thread, on whichever OS thread that goes on. A reference may be held inside [`with`](LocalKey::with)
-/// while the thread waits, sleeps or starts others; nobody else can reach the value meanwhile. So it need not be
-/// `Send`: an `Rc` here is as good as one in a local variable, which the green thread takes along too.
+/// **Sound across suspension points**, unlike `thread_local!`: the value stays where it is and
+/// belongs to the green thread, on whichever OS thread that continues. A reference may be held
+/// inside [`with`](LocalKey::with) while the thread waits, sleeps or starts others, and no other
+/// thread can access the value meanwhile. So the value need not be `Send`: an `Rc` here is as sound
+/// as an `Rc` in a local variable, which moves with the green thread too.
 ///
-/// A thread that has none pays nothing for this. The first access allocates; later ones look the value up
-/// in a list, which takes some 5 ns for one of few variables that the thread uses, 15 ns for one of 32.
+/// A thread without values pays nothing for this. The first access allocates. Later accesses look
+/// the value up in a list, which takes a few nanoseconds, and longer if the thread uses many
+/// variables.
 ///
 /// # Examples
 ///
@@ -79,18 +82,18 @@ macro_rules! green_local {
     };
 }
 
-/// A variable of which every thread, green or not, has its own value. Made by
-/// [`green_local!`](crate::thread::local). As [`std::thread::LocalKey`].
+/// A variable of which every thread, green or not, has its own value. Created by
+/// [`green_local!`](crate::thread::local). Like [`std::thread::LocalKey`].
 ///
-/// Nothing here blocks, but for what the value's initialization and the closures do.
+/// No method blocks, except in the value's initialization and in the closures.
 pub struct LocalKey<T: 'static> {
     init: fn() -> T,
-    /// Its address is its identity. What might be written to is not merged with its like, and no `'static`
-    /// reference to a constant of this type can be had.
+    /// Makes the address of the key its identity. Statics with interior mutability are not merged
+    /// with equal ones, and a constant of this type cannot be promoted to a `'static` reference.
     _place: [AtomicU8; 0],
 }
 
-/// The value has been dropped, or is being dropped, because its thread ends. As
+/// The error that the value has been dropped, or is being dropped, because its thread ends. Like
 /// [`std::thread::AccessError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -110,21 +113,23 @@ impl<T: 'static> LocalKey<T> {
         Self { init, _place: [] }
     }
 
-    /// Gives a reference to the calling thread's value to `f`, after initializing it if it is not.
+    /// Calls `f` with a reference to the calling thread's value, and initializes the value first if
+    /// necessary.
     ///
     /// # Panics
     ///
-    /// If the value has been dropped: see [`try_with`](Self::try_with). If the initialization or `f` does.
+    /// If the value has been dropped: see [`try_with`](Self::try_with). If the initialization or
+    /// `f` panics.
     pub fn with<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         expect(self.try_with(f))
     }
 
-    /// As [`with`](Self::with).
+    /// Like [`with`](Self::with), but returns an error if the value is gone.
     ///
     /// # Errors
     ///
-    /// If the value has been dropped or is being dropped: this is called in the drop of one of the thread's
-    /// values.
+    /// If the value has been dropped or is being dropped: this is called in the drop of one of the
+    /// thread's values.
     pub fn try_with<R>(&'static self, f: impl FnOnce(&T) -> R) -> Result<R, AccessError> {
         self.with_or(self.init, f)
     }
@@ -135,12 +140,13 @@ impl<T: 'static> LocalKey<T> {
         f: impl FnOnce(&T) -> R,
     ) -> Result<R, AccessError> {
         let locals = context::locals();
-        // SAFETY: the list is the calling thread's, wherever that runs, and there until the thread ends. The
-        // key is of type T: it is the address of a `LocalKey<T>` that is there for ever, has a size, and is not a
-        // constant.
+        // SAFETY: the list is the calling thread's, on whichever OS thread that runs, and exists
+        // until the thread ends. The key is of type `T`: it is the address of a `LocalKey<T>` that
+        // is `'static`, has a size, and is not a constant.
         let value = unsafe { locals.as_ref().get(Key::of(self), init) };
-        // SAFETY: the value is there until the thread ends its values, after what runs now; or it has begun
-        // to, and what runs now is another value's drop, which ends before this one's begins.
+        // SAFETY: the value exists until the thread drops its values, which is after the code that
+        // runs now. Or the thread has begun to drop them, and the code that runs now is another
+        // value's drop, which ends before this value's drop begins.
         value.map(|value| f(unsafe { value.as_ref() })).map_err(|_| AccessError)
     }
 }
@@ -150,22 +156,22 @@ fn expect<R>(result: Result<R, AccessError>) -> R {
 }
 
 impl<T: 'static> LocalKey<Cell<T>> {
-    /// Sets the value, without initializing it first if it is not.
+    /// Sets the value, without initializing it first.
     ///
     /// # Panics
     ///
-    /// If it has been dropped, as [`with`](Self::with); so do the others.
+    /// If the value has been dropped: see [`with`](Self::with). The other methods panic then too.
     pub fn set(&'static self, value: T) {
         let value = Cell::new(Some(value));
         let take = || value.take().expect("set once");
         expect(self.with_or(
             || Cell::new(take()),
-            // Nothing is left if it was just initialized.
+            // Empty if the value was just initialized.
             |cell| value.take().map(|value| cell.set(value)),
         ));
     }
 
-    /// A copy of the value.
+    /// Returns a copy of the value.
     pub fn get(&'static self) -> T
     where
         T: Copy,
@@ -173,7 +179,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
         self.with(Cell::get)
     }
 
-    /// Takes the value, and leaves the default.
+    /// Takes the value, and leaves the default in its place.
     pub fn take(&'static self) -> T
     where
         T: Default,
@@ -181,7 +187,7 @@ impl<T: 'static> LocalKey<Cell<T>> {
         self.with(Cell::take)
     }
 
-    /// Replaces the value, and gives the old one.
+    /// Replaces the value, and returns the old one.
     pub fn replace(&'static self, value: T) -> T {
         self.with(|cell| cell.replace(value))
     }
@@ -192,7 +198,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// # Panics
     ///
-    /// If it is mutably borrowed, or has been dropped, as [`with`](Self::with).
+    /// If it is mutably borrowed, or has been dropped: see [`with`](Self::with).
     pub fn with_borrow<R>(&'static self, f: impl FnOnce(&T) -> R) -> R {
         self.with(|cell| f(&cell.borrow()))
     }
@@ -201,23 +207,24 @@ impl<T: 'static> LocalKey<RefCell<T>> {
     ///
     /// # Panics
     ///
-    /// If it is borrowed, or has been dropped, as [`with`](Self::with); so do the others.
+    /// If it is borrowed, or has been dropped: see [`with`](Self::with). The other methods panic
+    /// then too.
     pub fn with_borrow_mut<R>(&'static self, f: impl FnOnce(&mut T) -> R) -> R {
         self.with(|cell| f(&mut cell.borrow_mut()))
     }
 
-    /// Sets the value, without initializing it first if it is not.
+    /// Sets the value, without initializing it first.
     pub fn set(&'static self, value: T) {
         let value = Cell::new(Some(value));
         let take = || value.take().expect("set once");
         expect(self.with_or(
             || RefCell::new(take()),
-            // Nothing is left if it was just initialized.
+            // Empty if the value was just initialized.
             |cell| value.take().map(|value| *cell.borrow_mut() = value),
         ));
     }
 
-    /// Takes the value, and leaves the default.
+    /// Takes the value, and leaves the default in its place.
     pub fn take(&'static self) -> T
     where
         T: Default,
@@ -225,7 +232,7 @@ impl<T: 'static> LocalKey<RefCell<T>> {
         self.with(RefCell::take)
     }
 
-    /// Replaces the value, and gives the old one.
+    /// Replaces the value, and returns the old one.
     pub fn replace(&'static self, value: T) -> T {
         self.with(|cell| cell.replace(value))
     }

@@ -1,12 +1,13 @@
-//! [`std::thread`], but green: its names, its signatures, its rules.
+//! [`std::thread`] for green threads: its names, its signatures, its rules.
 //!
-//! A program changes `use std::thread` to `use gthread::thread`, and its `thread::spawn` starts green threads. All that is
-//! stable in std's module is here; what differs in a few places is said there, and listed in `docs/from-std.md` in the
-//! repository. [`thread_local!`] is [`green_local!`](crate::green_local!). The same items are at the root of this crate,
-//! with what std has not.
+//! A program changes `use std::thread` to `use gthread::thread`, and its `thread::spawn` starts
+//! green threads. All stable items of std's module are here. The few differences are described at
+//! the items, and listed in `docs/from-std.md` in the repository. [`thread_local!`] is
+//! [`green_local!`](crate::green_local!). The same items are at the root of this crate, together
+//! with items that std does not have.
 //!
-//! As everything in this crate they may be used on OS threads too: [`park`] there blocks the OS thread, and
-//! [`current`] gives a handle to it.
+//! Like everything in this crate they may be used on OS threads too: there, [`park`] blocks the OS
+//! thread, and [`current`] returns a handle to it.
 //!
 //! # Examples
 //!
@@ -49,28 +50,29 @@ pub use crate::thread::spawn::{Builder, JoinHandle, spawn};
 pub use crate::time::{sleep, sleep_until};
 pub use crate::wait::park::{park, park_timeout, yield_now};
 
-/// What [`JoinHandle::join`] gives: std's own type.
+/// The result of [`JoinHandle::join`]: std's own type.
 #[doc(inline)]
 pub use std::thread::Result;
 
-/// How many threads can run at once: std's own function, and how many workers a runtime has, unless it or
-/// `GTHREAD_WORKERS` says otherwise.
+/// Returns how many threads can run at once: std's own function. It is also the number of workers
+/// of a runtime, unless the runtime's builder or `GTHREAD_WORKERS` says otherwise.
 #[doc(inline)]
 pub use std::thread::available_parallelism;
 
-/// Whether the calling thread, green or not, is unwinding: std's own function. (A green thread that unwinds is not
-/// suspended, so its OS thread unwinds for it alone.)
+/// Returns `true` if the calling thread, green or not, is unwinding: std's own function. (A green
+/// thread that unwinds is not suspended, so its OS thread unwinds for it alone.)
 #[doc(inline)]
 pub use std::thread::panicking;
 
-/// Puts the current thread to sleep for at least `ms` milliseconds, as [`std::thread::sleep_ms`].
+/// Puts the current thread to sleep for at least `ms` milliseconds, like [`std::thread::sleep_ms`].
 #[deprecated(note = "replaced by `sleep`, as in std")]
 #[track_caller]
 pub fn sleep_ms(ms: u32) {
     sleep_for(Duration::from_millis(u64::from(ms)), Location::caller());
 }
 
-/// [Parks](park) the current thread for no longer than `ms` milliseconds, as [`std::thread::park_timeout_ms`].
+/// [Parks](park) the current thread for no longer than `ms` milliseconds, like
+/// [`std::thread::park_timeout_ms`].
 #[deprecated(note = "replaced by `park_timeout`, as in std")]
 #[track_caller]
 pub fn park_timeout_ms(ms: u32) {

@@ -20,25 +20,28 @@ pub use crate::runtime::config::Leaks;
 
 /// A scheduler with its own workers, beside the default one: for tests, and for isolation.
 ///
-/// Green threads that are started in a green thread belong to the same runtime as it. Channels, join
-/// handles and all else work across runtimes.
+/// Green threads that are started in a green thread belong to the same runtime. Channels, join
+/// handles and everything else work across runtimes.
 ///
 /// # Dropping a runtime
 ///
-/// Dropping a runtime ends its OS threads as soon as the green threads that they run suspend, and waits
-/// for that: a green thread that never does makes the drop wait for ever. Those that are runnable then, because
-/// they were woken or have yielded, run once more until they suspend. Those that have not started do not start.
+/// Dropping a runtime ends its OS threads as soon as the green threads that they run suspend, and
+/// waits for that. A green thread that never suspends makes the drop wait for ever. Green threads
+/// that are runnable at that time, because they were woken or have yielded, run once more until
+/// they suspend. Threads that have not started yet do not start.
 ///
-/// Green threads that have not ended by then never run again. They are leaked with all they own, as std leaves
-/// detached threads when a process exits: memory, the guard of a lock, a permit, the message of a `send` that has
-/// not been received, what runs inside a [`Once`](crate::sync::Once). A lock that such a thread holds stays locked.
-/// Arrival at a [`Barrier`](crate::sync::Barrier) counts.
+/// Green threads that have not ended by then never run again. They are leaked with all they own, as
+/// std leaves detached threads when a process exits: memory, the guard of a lock, a permit, the
+/// message of a `send` that has not been received, a running closure of a
+/// [`Once`](crate::sync::Once). A lock that such a thread holds stays locked. Arrival at a
+/// [`Barrier`](crate::sync::Barrier) counts.
 ///
-/// Where they wait for something they are passed over. A lock, permit, message or notification goes to
-/// others that wait for it, on OS threads or in another runtime, as if the wait had timed out. Those that wait
-/// to join such a thread get an error.
+/// If such a thread waits for something, it is passed over. A lock, permit, message or notification
+/// goes to other waiters, on OS threads or in another runtime, as if the wait had timed out.
+/// Threads that wait to join such a thread get an error.
 ///
-/// A runtime that is dropped on one of its own green threads cannot wait for itself, and is left to end behind.
+/// A runtime that is dropped on one of its own green threads cannot wait for itself: it ends in the
+/// background.
 ///
 /// # Examples
 ///
@@ -61,7 +64,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`RuntimeBuilder::build`].
+    /// See [`RuntimeBuilder::build`].
     ///
     /// # Examples
     ///
@@ -74,18 +77,18 @@ impl Runtime {
         Self::builder().build()
     }
 
-    /// A builder with the defaults.
+    /// Returns a builder with the defaults.
     pub fn builder() -> RuntimeBuilder {
         RuntimeBuilder::default()
     }
 
-    /// Runs `f` as a green thread of this runtime and gives its result. `f` may borrow. Blocks the OS
-    /// thread that calls, or parks the green thread of another runtime; in a green thread of this
-    /// one, calls `f`.
+    /// Runs `f` as a green thread of this runtime and returns its result. `f` may borrow. Blocks
+    /// the calling OS thread, or parks the calling green thread of another runtime. In a green
+    /// thread of this runtime it just calls `f`.
     ///
     /// # Panics
     ///
-    /// With `f`'s payload if it panics. If no stack can be had.
+    /// If `f` panics, with its payload. If no stack can be had.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -96,26 +99,27 @@ impl Runtime {
         if self.is_current() { f() } else { run_in(&self.shared, site, f) }
     }
 
-    /// Starts a green thread in this runtime. It is queued; the caller goes on.
+    /// Starts a green thread in this runtime. It is queued, and the caller continues.
     ///
     /// # Panics
     ///
-    /// If no stack can be had; [`Builder::spawn_in`] gives an error instead.
+    /// If no stack can be had; [`Builder::spawn_in`] returns an error instead.
     #[track_caller]
     pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        // SAFETY: the types are `Send` and `'static`.
+        // SAFETY: the types are `Send` and `'static`, so they may be sent and borrow nothing.
         match unsafe { start_in(&self.shared, Options::new(Location::caller()), f) } {
             Ok(handle) => handle,
             Err(error) => panic!("failed to spawn a green thread: {error}"),
         }
     }
 
-    /// What the runtime has counted so far. Cheap: it reads counters that each worker keeps for itself, in a
-    /// line of its own, so counting slows nobody down. The counters are not all of one moment.
+    /// Returns what the runtime has counted so far. Cheap: it reads counters that each worker keeps
+    /// in a separate cache line, so counting slows no worker down. The counters are not all of one
+    /// moment.
     pub fn metrics(&self) -> Metrics {
         let counts = self.shared.counts();
         let all = counts.iter().fold(WorkerMetrics::default(), WorkerMetrics::and);
@@ -138,19 +142,20 @@ impl Runtime {
         }
     }
 
-    /// The green threads of this runtime as they are at one moment: as [`dump`](crate::diagnostics::dump).
+    /// Returns the green threads of this runtime as they are at one moment, like
+    /// [`dump`](crate::diagnostics::dump).
     pub fn dump(&self) -> RuntimeDump {
         let census = Snapshot::take(std::slice::from_ref(&self.shared));
         let mut dump = blocking(|| census.into_dump());
         dump.runtimes.pop().expect("one scheduler, one dump")
     }
 
-    /// Whether a deadlock has ended waits of its threads.
+    /// Returns `true` if a deadlock has ended waits of its threads.
     pub(crate) fn was_interrupted(&self) -> bool {
         self.shared.was_interrupted()
     }
 
-    /// Whether green threads of it have not ended.
+    /// Returns `true` if some of its green threads have not ended.
     pub(crate) fn has_threads(&self) -> bool {
         self.shared.has_threads()
     }
@@ -174,14 +179,14 @@ impl Runtime {
 }
 
 impl Builder {
-    /// Starts a green thread in a given runtime, from anywhere. It is queued; the caller goes on: not a suspension
-    /// point.
+    /// Starts a green thread in a given runtime, from anywhere. It is queued, and the caller
+    /// continues: not a suspension point.
     ///
     /// A thread that is [pinned](Builder::pinned) gets one of the runtime's workers.
     ///
     /// # Errors
     ///
-    /// As [`Builder::spawn`].
+    /// See [`Builder::spawn`].
     ///
     /// # Panics
     ///
@@ -201,12 +206,12 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        // SAFETY: the types are `Send` and `'static`.
+        // SAFETY: the types are `Send` and `'static`, so they may be sent and borrow nothing.
         unsafe { start_in(&runtime.shared, self.options(Location::caller()), f) }
     }
 }
 
-// A panic elsewhere leaves nothing half done here.
+// A panic elsewhere leaves no partial change here.
 impl UnwindSafe for Runtime {}
 impl RefUnwindSafe for Runtime {}
 
@@ -222,52 +227,58 @@ impl fmt::Debug for Runtime {
     }
 }
 
-/// What a [`Runtime`] has counted.
+/// The counters of a [`Runtime`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Workers it was built with.
+    /// The number of workers it was built with.
     pub workers: usize,
-    /// OS threads ever needed at once beyond them, to cover for workers that blocked.
+    /// The maximal number of additional OS threads that were needed at once, to take over for
+    /// workers that blocked.
     pub spare_workers: usize,
-    /// Tasks picked to run, counting one that is resumed again each time.
+    /// The number of task switches. A task that is resumed again is counted each time.
     pub task_switches: u64,
-    /// Picks that looked first at what the usual order leaves waiting: every 61st.
+    /// The number of switches that first looked at tasks which the usual order leaves waiting:
+    /// every 61st.
     pub ticks: u64,
-    /// Searches of workers that had run out of work. Few lead to a steal if the program has little parallelism.
+    /// The number of searches by workers that had run out of work. Few lead to a steal if the
+    /// program has little parallelism.
     pub searches: u64,
-    /// Times work went from one worker to another that had none: one continuation, or some ready tasks.
+    /// The number of times that work moved from one worker to another that had none: one
+    /// continuation, or several ready tasks.
     pub steals: u64,
-    /// Those of the steals that took what a stuck worker had not exposed. Cost a system call each. Some are the
-    /// monitor's, not a worker's.
+    /// The number of steals that took work which a stuck worker had not published. Each costs a
+    /// system call. Some are made by sysmon, not by a worker.
     pub takeovers: u64,
-    /// Times a worker exposed tasks, because another had none.
+    /// The number of times that a worker published tasks, because another worker had none.
     pub publications: u64,
-    /// Times a worker went to sleep.
+    /// The number of times that a worker went to sleep.
     pub sleeps: u64,
-    /// Times a sleeping worker was woken because there was work. A system call each.
+    /// The number of times that a sleeping worker was woken because there was work. A system call
+    /// each.
     pub wakes: u64,
-    /// Tasks made runnable through the shared queue: by OS threads, and by workers that block or retire.
+    /// The number of tasks made runnable through the shared queue: by OS threads, and by workers
+    /// that block or retire.
     pub injected: u64,
-    /// What each worker has counted, spares last.
+    /// The counters of each worker, spare workers last.
     pub per_worker: Vec<WorkerMetrics>,
-    /// Stacks in use or cached by a worker.
+    /// The number of stacks in use or cached by a worker.
     pub stacks: usize,
-    /// How threads that have ended used their stacks, by where they were spawned, the deepest first.
-    /// Empty but for [`RuntimeBuilder::profile_stacks`].
+    /// The stack use of threads that have ended, by the location where they were spawned, the
+    /// deepest first. Empty without [`RuntimeBuilder::profile_stacks`].
     pub stack_sites: Vec<StackSite>,
 }
 
-/// How the green threads that one place in the program spawned used their stacks.
+/// The stack use of the green threads that one location in the program spawned.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct StackSite {
-    /// Where they were spawned.
+    /// The location where they were spawned.
     pub site: &'static Location<'static>,
-    /// How many have ended.
+    /// The number of threads that have ended.
     pub threads: u64,
-    /// The most bytes of stack that one of them has used: what
-    /// [`Builder::stack_size`](crate::Builder::stack_size) must be at least.
+    /// The most bytes of stack that one of them has used: the minimum for
+    /// [`Builder::stack_size`](crate::Builder::stack_size).
     pub high_water: usize,
 }
 
@@ -279,136 +290,151 @@ pub struct RuntimeBuilder {
 }
 
 impl RuntimeBuilder {
-    /// How many green threads run at once, 1 to 1,024. If not given, `GTHREAD_WORKERS`, else
-    /// [`std::thread::available_parallelism`].
+    /// Sets how many green threads run at once, 1 to 1,024. The default is the value of
+    /// `GTHREAD_WORKERS`, or [`std::thread::available_parallelism`] if that is not set.
     #[doc(alias = "GOMAXPROCS", alias = "worker_threads")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.wishes.workers = Some(workers);
         self
     }
 
-    /// How many OS threads there may be beyond the workers, 1 to 32,768. If not given, `GTHREAD_MAX_SPARES`, else 1,024.
+    /// Sets how many OS threads there may be in addition to the workers, 1 to 32,768. The default
+    /// is the value of `GTHREAD_MAX_SPARES`, or 1,024 if that is not set.
     ///
-    /// A green thread that blocks its OS thread, in a system call or in a lock of std, keeps it; then a spare OS thread
-    /// runs the others in its place, if tasks wait. It is the same for green threads that compute for long. A spare
-    /// ends after a second without work. When there are as many as allowed, what is ready waits until a worker is free, and
-    /// a line on stderr says so, once.
+    /// A green thread that blocks its OS thread, in a system call or in a lock of std, keeps it. If
+    /// tasks wait, a spare OS thread then runs them in its place. The same applies to green threads
+    /// that compute for long. A spare thread ends after a second without work. When there are as
+    /// many as allowed, ready tasks wait until a worker is free, and a line on stderr says so,
+    /// once.
     pub fn max_spares(mut self, spares: usize) -> Self {
         self.wishes.max_spares = Some(spares);
         self
     }
 
-    /// Bytes of stack that a green thread can use if its [`Builder`](crate::Builder) says nothing. If
-    /// not given, `GTHREAD_STACK_SIZE`, else 256 KiB less the guard page.
+    /// Sets the bytes of stack that a green thread can use if its [`Builder`](crate::Builder) sets
+    /// none. The default is the value of `GTHREAD_STACK_SIZE`, or 256 KiB less the guard page if
+    /// that is not set.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.wishes.stack_size = Some(bytes);
         self
     }
 
-    /// Bytes of guard below each stack, at least. If not given, `GTHREAD_GUARD_SIZE`, else what Rust's
-    /// stack probes need: 4 KiB, on AArch64 64 KiB. For threads that call foreign code which was
-    /// compiled without probes (`-fstack-clash-protection`) and has larger frames than that. A guard
-    /// costs address space only, and is at most 128 MiB.
+    /// Sets the minimal bytes of guard below each stack. The default is the value of
+    /// `GTHREAD_GUARD_SIZE`, or, if that is not set, the size that Rust's stack probes need: 4 KiB,
+    /// on AArch64 64 KiB. Raise it for threads that call foreign code which was compiled without
+    /// probes (`-fstack-clash-protection`) and has larger frames than that. A guard costs address
+    /// space only, and is at most 128 MiB.
     pub fn guard_size(mut self, bytes: usize) -> Self {
         self.wishes.guard_size = Some(bytes);
         self
     }
 
-    /// Notes how much of its stack each green thread has used when it ends, for
-    /// [`Metrics::stack_sites`]. If not given, `GTHREAD_STACK_PROFILE=1`, else not. Costs some
-    /// microseconds a thread: every stack is emptied before it is used again.
+    /// Records how much of its stack each green thread has used when it ends, for
+    /// [`Metrics::stack_sites`]. The default is off, unless `GTHREAD_STACK_PROFILE=1`. Costs a few
+    /// microseconds per thread: every stack is emptied before it is used again.
     pub fn profile_stacks(mut self, profile: bool) -> Self {
         self.wishes.profile_stacks = Some(profile);
         self
     }
 
-    /// Whether to find out that every green thread is asleep for ever, and that so is every other thread of the
-    /// process (each waits in gthread, and for no deadline). Then what they all wait for is printed, and the process
-    /// ends with status 2. Like Go's "all goroutines are asleep".
+    /// Sets whether to detect that every green thread is asleep for ever, and so is every other
+    /// thread of the process (each waits in gthread, without a deadline). The report of what they
+    /// wait for is then printed, and the process ends with status 2. Like Go's "all goroutines are
+    /// asleep".
     ///
-    /// If an OS thread does anything else, sleep or wait in std for example, it may be about to wake a
-    /// green thread. Then a warning is printed, once, when all have been asleep for five seconds while the main thread waits
-    /// in gthread, or any thread in `run` or `join`. Nothing else comes of it.
+    /// If an OS thread does anything else, for example sleep or wait in std, it may be about to
+    /// wake a green thread. Then only a warning is printed, once, when all green threads have been
+    /// asleep for five seconds while the main thread waits in gthread, or any thread waits in `run`
+    /// or `join`. The warning has no other effect.
     ///
-    /// If not given, what `GTHREAD_DEADLOCK` says, else it is on:
+    /// The default is the value of `GTHREAD_DEADLOCK`, or `on` if that is not set:
     ///
     /// - `on`, `off`.
-    /// - `panic`, for tests: everybody panics who waits for a message, to send one, in a `select!`, to be unparked, for a
-    ///   condition variable, a semaphore, a barrier or a wait group. So the test fails that hangs, and the others go on. If nobody
-    ///   waits so, as in a circle of locks, the process ends. It takes less certainty: OS threads that wait in std for
-    ///   others do not count, for a second; whatever they do, when the process has hardly used the processor for ten.
+    /// - `panic`, for tests: all threads panic that wait for a message, to send one, in a
+    ///   `select!`, to be unparked, for a condition variable, a semaphore, a barrier or a wait
+    ///   group. So the test that hangs fails, and the others continue. If no thread waits in such a
+    ///   way, as in a circle of locks, the process ends. This mode needs less certainty. OS threads
+    ///   that wait in std for others do not count after a second. No OS thread counts, whatever it
+    ///   does, when the process has hardly used the processor for ten seconds.
     ///   [`testing::check_leaks`](crate::testing::check_leaks) does this by itself.
     ///
-    /// It costs a program that runs nothing. Switch it off if the hang is intended, as in a main thread that waits to be
-    /// killed by a signal. A runtime for which it is off keeps all others from being reported: it may be about to wake
-    /// somebody. `true` here leaves the choice between `on` and `panic` to the environment.
+    /// It costs a running program nothing. Switch it off if the hang is intended, as in a main
+    /// thread that waits to be killed by a signal. A runtime for which it is off keeps all others
+    /// from being reported, because it may be about to wake one of their threads. `true` leaves the
+    /// choice between `on` and `panic` to the environment.
     pub fn deadlock_detection(mut self, detect: bool) -> Self {
         self.wishes.detect_deadlocks = Some(detect);
         self
     }
 
-    /// What to do about green threads that have not ended when the runtime is dropped. If not given, what
-    /// `GTHREAD_LEAKS` says, `print`, `panic` or `ignore`, else they are printed. For tests there is
-    /// [`testing::check_leaks`](crate::testing::check_leaks).
+    /// Sets what to do about green threads that have not ended when the runtime is dropped. The
+    /// default is the value of `GTHREAD_LEAKS` (`print`, `panic` or `ignore`), or `print` if that
+    /// is not set. For tests there is [`testing::check_leaks`](crate::testing::check_leaks).
     ///
-    /// A runtime that is dropped on one of its own green threads cannot panic for them, and prints.
+    /// A runtime that is dropped on one of its own green threads cannot panic for them, and prints
+    /// them.
     pub fn report_leaks(mut self, leaks: Leaks) -> Self {
         self.wishes.leaks = Some(leaks);
         self
     }
 
-    /// Whether panic messages name the green thread: before the message of the panic hook comes a line
-    /// as
+    /// Sets whether panic messages name the green thread. A line like the following then precedes
+    /// the message of the panic hook:
     ///
     /// ```text
     /// green thread 7 'parser' (spawned at src/main.rs:3:5) panicked at src/main.rs:9:14, on OS thread 'gthread-0':
     /// ```
     ///
-    /// If not given, they do unless `GTHREAD_NAME_PANICS=0`. The first runtime of the process that names
-    /// panics, as a rule the default one, wraps the hook that is set then, for all; a hook that is set
-    /// later replaces it, and may find out by [`current`](crate::current) who panics.
+    /// The default is on, unless `GTHREAD_NAME_PANICS=0`. The first runtime of the process that
+    /// names panics, usually the default one, wraps the hook that is set at that time, for all
+    /// runtimes. A hook that is set later replaces it, and can find the panicking thread with
+    /// [`current`](crate::current).
     pub fn name_panics(mut self, name: bool) -> Self {
         self.wishes.name_panics = Some(name);
         self
     }
 
-    /// Asks the kernel for shorter time slices for the runtime's OS threads (Linux 6.12 and later). Off if
-    /// not given.
+    /// Asks the kernel for shorter time slices for the runtime's OS threads (Linux 6.12 and later).
+    /// The default is off.
     ///
-    /// A thread with a short slice that wakes up preempts one with a long slice, so a worker that is woken
-    /// from idle on a busy processor runs sooner. The share of the processor stays the same, and no
-    /// privilege is needed. Without `CAP_SYS_NICE` the OS threads then cannot be given another scheduling
-    /// policy. A kernel that has no slices to ask for, or a process whose system calls are filtered, is
-    /// left as it is, without an error.
+    /// A thread with a short slice that wakes up preempts one with a long slice, so a worker that
+    /// is woken from idle on a busy processor runs sooner. The share of the processor stays the
+    /// same, and no privilege is needed. Without `CAP_SYS_NICE` the OS threads then cannot be given
+    /// another scheduling policy. A kernel that does not support slices, or a process whose system
+    /// calls are filtered, is left as it is, without an error.
     pub fn short_slices(mut self, short: bool) -> Self {
         self.wishes.short_slices = short;
         self
     }
 
-    /// Chaos: a runtime that does what the usual one may do, as often as it can. For tests, to find what
-    /// relies on the usual. If not given, `GTHREAD_CHAOS`, a number or `random`; 0 is none.
+    /// Enables chaos: the runtime does everything that it may do, as often as it can. For tests, to
+    /// find code that relies on the usual behaviour. The default is `GTHREAD_CHAOS`, a number or
+    /// `random`; 0 is off.
     ///
-    /// Whatever becomes runnable is run in random order, as a rule by another worker than before: so a
-    /// green thread comes back on another OS thread from most suspensions, if there are two workers at
-    /// least. `go!` goes on with the child or with the parent. In builds with debug assertions a green
-    /// thread is also suspended at random where it could be and need not be, as by a `recv` that finds a
-    /// message; inside [`no_switch`](crate::wait::no_switch) such places panic at random then.
+    /// Threads that become runnable are run in random order, usually by another worker than before.
+    /// So with two or more workers a green thread comes back from most suspensions on another OS
+    /// thread. `go!` continues with the child or with the parent. In builds with debug assertions a
+    /// green thread is also suspended at random where it could be but need not be, for example by a
+    /// `recv` that finds a message. Inside [`no_switch`](crate::wait::no_switch) such places panic at
+    /// random instead.
     ///
-    /// All choices follow from `seed`; but what there is to choose from depends on timing, and with it how a
-    /// run goes. A seed from the environment is printed on stderr, once. Programs run some ten times slower.
+    /// All choices follow from `seed`. But the set of choices depends on timing, and so does the
+    /// course of a run. A seed from the environment is printed on stderr, once. Programs run about
+    /// ten times slower.
     pub fn chaos(mut self, seed: u64) -> Self {
         self.wishes.chaos = Some(seed);
         self
     }
 
-    /// The worker OS threads are called `name-0`, `name-1`, …; "gthread" if not given. (Linux shows the first 15
-    /// bytes.) Must not contain a NUL byte.
+    /// Names the worker OS threads `name-0`, `name-1`, …; the default is "gthread". (Linux shows
+    /// the first 15 bytes.) Must not contain a NUL byte.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.wishes.name = Some(name.into());
         self
     }
 
-    /// A runtime for one test: a deadlock is a panic, unless the environment says otherwise.
+    /// Configures a runtime for one test: a deadlock is a panic, unless the environment says
+    /// otherwise.
     pub(crate) fn for_test(mut self) -> Self {
         self.wishes.for_test = true;
         self
@@ -419,8 +445,9 @@ impl RuntimeBuilder {
     /// # Errors
     ///
     /// [`InvalidInput`](io::ErrorKind::InvalidInput) for numbers out of range, here or in the
-    /// environment, and for a name with a NUL byte in it; [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
-    /// a runtime; otherwise what the OS says when it refuses threads.
+    /// environment, and for a name that contains a NUL byte.
+    /// [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had a
+    /// runtime. Otherwise the OS's error when it refuses threads.
     pub fn build(self) -> io::Result<Runtime> {
         let config = Config::new(self.wishes)?;
         Ok(Runtime { shared: boot::start(config)? })

@@ -1,4 +1,4 @@
-//! Structured concurrency: `scope` as in std, `run` as the way in.
+//! Structured concurrency: `scope` like std's, and `run` as the entry point.
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, Location, RefUnwindSafe, catch_unwind, resume_unwind};
@@ -20,28 +20,31 @@ use crate::wait::latch::Latch;
 use crate::wait::no_switch::{self, Violation};
 use crate::wait::park;
 
-/// A scope in which green threads may borrow, as [`std::thread::Scope`]. Made by [`scope`].
+/// A scope in which green threads may borrow, like [`std::thread::Scope`]. Created by [`scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     data: Arc<ScopeData>,
-    /// Invariant over both lifetimes, as std's: a scope must not be shrunk to spawn what borrows less.
+    /// Invariant over both lifetimes, like std's: a scope must not be shrunk to spawn a thread that
+    /// borrows for less.
     _scope: PhantomData<&'scope mut &'scope ()>,
     _env: PhantomData<&'env mut &'env ()>,
 }
 
-// As std's. (By value it is not unwind safe, as its lifetimes are those of mutable references.)
+// As in std. (By value it is not unwind-safe, because its lifetimes are those of mutable
+// references.)
 impl RefUnwindSafe for Scope<'_, '_> {}
 
 struct ScopeData {
     running: Latch,
-    /// Threads that panicked and were not joined.
+    /// The number of threads that panicked and were not joined.
     panics: AtomicUsize,
 }
 
 impl ScopeData {
-    /// A thread was joined: its panic does not count against the scope.
+    /// Passes on the result of a thread that was joined: its panic does not count against the
+    /// scope.
     fn joined<T>(&self, result: Result<T>) -> Result<T> {
         if result.is_err() {
-            // None was counted if the thread's runtime was dropped instead.
+            // Zero if the thread's runtime was dropped instead: then no panic was counted.
             let uncount = |panics: usize| panics.checked_sub(1);
             let _ = self.panics.fetch_update(Ordering::Relaxed, Ordering::Relaxed, uncount);
         }
@@ -49,10 +52,10 @@ impl ScopeData {
     }
 }
 
-/// Runs `f` with a scope; every green thread spawned in it has ended when this returns, so they may
-/// borrow what outlives the call. As [`std::thread::scope`].
+/// Runs `f` with a scope. All green threads spawned in it have ended when this returns, so they may
+/// borrow data that outlives the call. Like [`std::thread::scope`].
 ///
-/// Waiting parks the green thread that calls, or blocks the OS thread.
+/// Waiting parks the calling green thread, or blocks the OS thread.
 ///
 /// # Panics
 ///
@@ -95,9 +98,9 @@ where
     }
 }
 
-/// Waits for the threads of a scope, whatever comes: they borrow. Where the caller must not be switched it
-/// blocks the OS thread; what to say of that is the result. In the child of a `fork` they never run again, and
-/// are not waited for.
+/// Waits for the threads of a scope in every case, because they borrow. If the caller must not be
+/// switched, this blocks the OS thread, and returns the violation to report. In the child of a
+/// `fork` the threads never run again, and are not waited for.
 fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Violation> {
     if running.is_zero() {
         return None;
@@ -116,12 +119,12 @@ fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Vio
 }
 
 impl<'scope> Scope<'scope, '_> {
-    /// Starts a green thread that may borrow from outside the scope. Otherwise as
+    /// Starts a green thread that may borrow from outside the scope. Otherwise like
     /// [`spawn`](crate::thread::spawn), which says when this is a suspension point.
     ///
     /// # Panics
     ///
-    /// If no stack can be had; [`Builder::spawn_scoped`] gives an error instead.
+    /// If no stack can be had; [`Builder::spawn_scoped`] returns an error instead.
     #[track_caller]
     pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
     where
@@ -152,16 +155,17 @@ impl<'scope> Scope<'scope, '_> {
                 resume_unwind(payload)
             }
         };
-        // SAFETY: the types are `Send`. What they borrow outlives the scope, which ends only after the
-        // thread is counted out, and that is after its closure is gone and its result handed over or
-        // dropped. A handle whose result is left then was leaked: handles cannot leave the scope. In the child of a
-        // `fork` it ends before, but there the thread never runs again (`sched/at_fork.rs`).
+        // SAFETY: the types are `Send`. The data that they borrow outlives the scope. The scope
+        // ends only after the thread was counted out, which is after its closure is gone and its
+        // result was handed over or dropped. A handle that still has a result then was leaked,
+        // because handles cannot leave the scope. In the child of a `fork` the scope ends earlier,
+        // but there the thread never runs again (`sched/at_fork.rs`).
         let handle = unsafe { start(options, counted) }?;
         Ok(ScopedJoinHandle { handle, data })
     }
 }
 
-/// Counts a thread in; the result counts it out when dropped.
+/// Counts a thread in. The returned value counts it out when dropped.
 fn count_in(data: &Arc<ScopeData>) -> After {
     unsafe fn count_out(data: NonNull<()>) {
         // SAFETY: the pointer comes from the `into_raw` below, and this is called once.
@@ -170,7 +174,8 @@ fn count_in(data: &Arc<ScopeData>) -> After {
     }
     data.running.add(1).expect("too many threads in a scope");
     let data = NonNull::new(Arc::into_raw(Arc::clone(data)).cast_mut()).expect("not null");
-    // SAFETY: `count_out` may be called once with it, on any thread: the data is `Sync`.
+    // SAFETY: `count_out` may be called once with this pointer, on any thread: `ScopeData` is
+    // `Sync`.
     unsafe { After::new(count_out, data.cast()) }
 }
 
@@ -181,11 +186,11 @@ impl fmt::Debug for Scope<'_, '_> {
 }
 
 impl Builder {
-    /// Starts a green thread in a scope, as [`std::thread::Builder::spawn_scoped`].
+    /// Starts a green thread in a scope, like [`std::thread::Builder::spawn_scoped`].
     ///
     /// # Errors
     ///
-    /// As [`Builder::spawn`].
+    /// See [`Builder::spawn`].
     ///
     /// # Panics
     ///
@@ -204,14 +209,14 @@ impl Builder {
     }
 }
 
-/// Owns the permission to wait for a scoped green thread's end, as [`std::thread::ScopedJoinHandle`].
+/// The right to wait for a scoped green thread to end, like [`std::thread::ScopedJoinHandle`].
 pub struct ScopedJoinHandle<'scope, T> {
     handle: JoinHandle<T>,
     data: &'scope ScopeData,
 }
 
 impl<T> ScopedJoinHandle<'_, T> {
-    /// As [`JoinHandle::join`]. A panic that was joined does not count against the scope.
+    /// Like [`JoinHandle::join`]. A panic that was joined does not count against the scope.
     ///
     /// # Errors
     ///
@@ -222,11 +227,11 @@ impl<T> ScopedJoinHandle<'_, T> {
         data.joined(handle.join_at(Location::caller()))
     }
 
-    /// As [`JoinHandle::join_timeout`]. A panic that was joined does not count against the scope.
+    /// Like [`JoinHandle::join_timeout`]. A panic that was joined does not count against the scope.
     ///
     /// # Errors
     ///
-    /// The handle, if the time is over. Inside `Ok` is what [`join`](Self::join) gives.
+    /// Returns the handle if the time is over. `Ok` contains the result of [`join`](Self::join).
     ///
     /// # Examples
     ///
@@ -254,12 +259,12 @@ impl<T> ScopedJoinHandle<'_, T> {
         }
     }
 
-    /// Whether the thread has ended. Never blocks.
+    /// Returns `true` if the thread has ended. Never blocks.
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()
     }
 
-    /// A handle to the thread.
+    /// Returns a handle to the thread.
     pub fn thread(&self) -> &Thread {
         self.handle.thread()
     }
@@ -271,16 +276,19 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
     }
 }
 
-/// Runs `f` as a green thread of the default runtime and gives its result: the way in from `main`.
+/// Runs `f` as a green thread of the default runtime and returns its result: the entry point from
+/// `main`.
 ///
-/// `f` may borrow. The OS thread that calls is blocked meanwhile. In a green thread this calls `f`.
+/// `f` may borrow. The calling OS thread is blocked meanwhile. In a green thread this just calls
+/// `f`.
 ///
 /// # Panics
 ///
-/// With `f`'s payload if it panics. If the default runtime cannot start.
+/// If `f` panics, with its payload. If the default runtime cannot start.
 ///
-/// It never unwinds while the green thread is there, which borrows. If all threads are asleep for ever the process ends:
-/// see [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
+/// It never unwinds while the green thread exists, because that borrows. If all threads are asleep
+/// for ever the process ends: see
+/// [`RuntimeBuilder::deadlock_detection`](crate::RuntimeBuilder::deadlock_detection).
 ///
 /// # Examples
 ///
@@ -316,22 +324,23 @@ where
     F: FnOnce() -> T + Send,
     T: Send,
 {
-    // Before the thread is there: it borrows, so the wait for it must not fail.
+    // Before the thread exists: it borrows, so the wait for it must not fail.
     no_switch::check(site);
-    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread has ended.
+    // SAFETY: the types are `Send`, and this function does not return or unwind before the thread
+    // has ended.
     let handle = match unsafe { start_in(shared, Options::new(site), f) } {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     };
     let lent = Lent;
-    // It cannot fail: the runtime is borrowed here, or the default one, which is never dropped.
+    // It cannot fail: the runtime is borrowed here, or is the default one, which is never dropped.
     let Ok(ended) = handle.wait_in(Reason::Run, site) else { lent.end() };
     std::mem::forget(lent);
     ended.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
-/// While it lives, a thread borrows from the frames below, which must not go: whatever unwinds here ends the process. Nothing
-/// is known to.
+/// A guard during whose life a thread borrows from the frames below, which must stay. An unwinding
+/// through this guard ends the process. No case is known in which that happens.
 struct Lent;
 
 impl Lent {
@@ -350,7 +359,7 @@ impl Drop for Lent {
     }
 }
 
-/// Whether the caller is a green thread.
+/// Returns `true` if the caller is a green thread.
 fn is_green() -> bool {
     context::with(|worker| worker.is_some_and(|worker| worker.running().is_some()))
 }

@@ -1,4 +1,4 @@
-//! Starting green threads, and waiting for them.
+//! Starting green threads, and waiting for them to end.
 
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
@@ -28,9 +28,10 @@ use crate::wait::park::{Wait, may_suspend};
 
 /// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::thread::spawn).
 ///
-/// A suspension point in green threads: the caller may go on on another OS thread. No reference into a
-/// `thread_local!` may be held across it, nor anything else that belongs to an OS thread, and the compiler
-/// does not check that: see [soundness](crate#soundness), and `docs/soundness.md` in the repository.
+/// A suspension point in green threads: the caller may continue on another OS thread. No reference
+/// into a `thread_local!` may be held across it, nor anything else that belongs to an OS thread.
+/// The compiler does not check that: see [soundness](crate#soundness), and `docs/soundness.md` in
+/// the repository.
 ///
 /// # Examples
 ///
@@ -50,27 +51,28 @@ macro_rules! go {
 
 /// Starts a green thread that runs `f`.
 ///
-/// In a green thread this is a *suspension point*: the child runs at once, on the caller's worker, and
-/// the caller's continuation waits to be resumed there when the child parks or ends, or to be stolen
-/// by an idle worker. So `spawn` may return on another OS thread than it was called on: see
-/// [soundness](crate#soundness) for what that means for thread-locals. It does not suspend, and queues
-/// the child instead, when the caller is pinned, is unwinding, is inside [`blocking`](crate::blocking),
-/// when more than a thousand continuations wait on its worker, or for a while after others had to wait behind green
-/// threads that compute without a pause.
+/// In a green thread this is a *suspension point*: the child runs at once, on the caller's worker.
+/// The caller's continuation waits to be resumed there when the child parks or ends, or to be
+/// stolen by an idle worker. So `spawn` may return on a different OS thread: see
+/// [soundness](crate#soundness) for the consequences for thread-locals. It does not suspend, and
+/// queues the child instead, in these cases: when the caller is pinned, is unwinding, or is inside
+/// [`blocking`](crate::blocking); when more than a thousand continuations wait on its worker; or
+/// for a while after other threads had to wait behind CPU-bound green threads.
 ///
-/// On an OS thread the child is queued in the default runtime, which the first call starts: as many
-/// workers as `GTHREAD_WORKERS` says, else as [`std::thread::available_parallelism`]; stacks of
-/// `GTHREAD_STACK_SIZE` bytes, else 256 KiB less the guard.
+/// On an OS thread the child is queued in the default runtime, which the first call starts. It has
+/// `GTHREAD_WORKERS` workers, by default [`std::thread::available_parallelism`], and stacks of
+/// `GTHREAD_STACK_SIZE` bytes, by default 256 KiB less the guard.
 ///
-/// The closure is moved several times on its way, in debug builds by as many copies on the caller's stack
-/// and the child's: box what is larger than a few KiB.
+/// The closure is moved several times on its way. In debug builds each move is a copy on the
+/// caller's or the child's stack, so box a closure that is larger than a few KiB.
 ///
-/// The green thread goes on if the handle is dropped. A panic ends it, and is what `join` returns.
+/// The green thread continues if the handle is dropped. A panic ends it, and `join` returns its
+/// payload.
 ///
 /// # Panics
 ///
 /// If no stack can be had, or the default runtime cannot start; the message says why.
-/// [`Builder::spawn`] gives an error instead.
+/// [`Builder::spawn`] returns an error instead.
 #[doc(alias = "goroutine", alias = "fiber", alias = "coroutine")]
 #[track_caller]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
@@ -78,14 +80,14 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    // SAFETY: the types are `Send` and `'static`.
+    // SAFETY: the types are `Send` and `'static`, so they may be sent and borrow nothing.
     match unsafe { start(Options::new(Location::caller()), f) } {
         Ok(handle) => handle,
         Err(error) => panic!("failed to spawn a green thread: {error}"),
     }
 }
 
-/// How to start a green thread, as [`std::thread::Builder`].
+/// The configuration of a new green thread, like [`std::thread::Builder`].
 ///
 /// # Examples
 ///
@@ -107,55 +109,58 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// A builder with the defaults: no name, the runtime's stack size, not pinned, child first.
+    /// Creates a builder with the defaults: no name, the runtime's stack size, not pinned, child
+    /// first.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Names the thread, for [`Thread::name`] and dumps.
     ///
-    /// The name must not contain a NUL byte, as std's: a spawn panics then.
+    /// The name must not contain a NUL byte, like std's: otherwise a spawn panics.
     pub fn name(mut self, name: String) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// Bytes of stack the thread can use, at least; up to 1 GiB. Only what it touches costs memory.
-    /// Sizes are rounded up to a power of two less the guard page, and to a minimum of 24 KiB.
+    /// Sets the number of bytes of stack that the thread can use, at least; up to 1 GiB. Only
+    /// touched memory is used up. Sizes are rounded up to a power of two less the guard page, and
+    /// to a minimum of 24 KiB.
     pub fn stack_size(mut self, bytes: usize) -> Self {
         self.stack_size = Some(bytes);
         self
     }
 
-    /// A pinned green thread never leaves the worker it starts on: that of the green thread that
-    /// spawns it, or any. Thread-locals are then as stable for it as for an OS thread (and shared with
-    /// every other green thread of that worker).
+    /// Pins the green thread: it never leaves the worker on which it starts. That is the worker of
+    /// the green thread that spawns it, or any worker. Thread-locals are then as stable for it as
+    /// for an OS thread (and shared with all other green threads of that worker).
     ///
-    /// What a pinned thread spawns is queued, not run at once. It waits whenever its worker is busy,
-    /// even if others are idle.
+    /// A child of a pinned thread is queued, not run at once. A pinned thread waits whenever its
+    /// worker is busy, even if others are idle.
     #[doc(alias = "LockOSThread")]
     pub fn pinned(mut self, pinned: bool) -> Self {
         self.pinned = pinned;
         self
     }
 
-    /// A queued green thread is made runnable while its spawner goes on: Go's and tokio's order.
-    /// `spawn` is then no suspension point.
+    /// RunQueue the green thread: it is made runnable while its spawner continues, which is Go's and
+    /// tokio's order. `spawn` is then not a suspension point.
     pub fn queued(mut self, queued: bool) -> Self {
         self.queued = queued;
         self
     }
 
-    /// Starts a green thread that runs `f`. Otherwise as [`spawn`].
+    /// Starts a green thread that runs `f`. Otherwise like [`spawn`].
     ///
     /// # Errors
     ///
-    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) if the stack size is more than 1 GiB, or the
-    ///   environment configures the default runtime with nonsense.
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) if the stack size is more than 1 GiB, or if
+    ///   the environment configures the default runtime with invalid values.
     /// - [`OutOfMemory`](io::ErrorKind::OutOfMemory) if no stack can be had; the message names the
-    ///   limit that was met.
-    /// - Whatever the OS says when it refuses threads to the default runtime.
-    /// - [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had a runtime.
+    ///   limit that was reached.
+    /// - The OS's error when it refuses threads to the default runtime.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported) in the child of a `fork` of a process that had
+    ///   a runtime.
     ///
     /// # Panics
     ///
@@ -166,22 +171,23 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        // SAFETY: the types are `Send` and `'static`.
+        // SAFETY: the types are `Send` and `'static`, so they may be sent and borrow nothing.
         unsafe { start(self.options(Location::caller()), f) }
     }
 
-    /// Starts a green thread whose closure may borrow for as long as the caller sees to it, as
-    /// [`std::thread::Builder::spawn_unchecked`]. Otherwise as [`Builder::spawn`].
+    /// Starts a green thread whose closure may borrow for as long as the caller guarantees, like
+    /// [`std::thread::Builder::spawn_unchecked`]. Otherwise like [`Builder::spawn`].
     ///
     /// # Safety
     ///
-    /// The thread must have ended before anything goes away that the closure or its result refers to. It has when
-    /// [`join`](JoinHandle::join) has given its result or the payload of its panic; not when that gives a message instead,
-    /// since the thread's runtime was dropped. ([`scope`](crate::thread::scope) sees to that by itself.)
+    /// The thread must have ended before any data goes away that the closure or its result refers
+    /// to. It has ended when [`join`](JoinHandle::join) has returned its result or the payload of
+    /// its panic. It has not when `join` returned a message instead, because the thread's runtime
+    /// was dropped. ([`scope`](crate::thread::scope) guarantees this by itself.)
     ///
     /// # Errors
     ///
-    /// As [`Builder::spawn`].
+    /// See [`Builder::spawn`].
     ///
     /// # Panics
     ///
@@ -191,7 +197,8 @@ impl Builder {
     ///
     /// ```
     /// let text = String::from("borrowed");
-    /// // SAFETY: the thread is joined below, before `text` goes, and is of the default runtime, which never ends.
+    /// // SAFETY: the thread is joined below, before `text` goes, and belongs to the default
+    /// // runtime, which never ends.
     /// let thread = unsafe { gthread::Builder::new().spawn_unchecked(|| text.len()) }?;
     /// assert_eq!(thread.join().unwrap(), 8);
     /// # Ok::<(), std::io::Error>(())
@@ -202,7 +209,8 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        // SAFETY: the types are `Send`; the rest is the caller's.
+        // SAFETY: the types are `Send`; the caller guarantees that borrowed data outlives the
+        // thread.
         unsafe { start(self.options(Location::caller()), f) }
     }
 
@@ -222,14 +230,14 @@ impl Builder {
     }
 }
 
-/// What a green thread is started with.
+/// The options of a new green thread.
 pub(crate) struct Options {
     name: Option<Box<str>>,
     stack_size: Option<usize>,
     pinned: bool,
     queued: bool,
     site: &'static Location<'static>,
-    /// To be done once the thread has finished; also if it never starts.
+    /// Runs once the thread has finished; also if it never starts.
     pub(crate) after: Option<After>,
 }
 
@@ -245,8 +253,8 @@ impl Options {
 ///
 /// # Safety
 ///
-/// `F` and `T` may be sent to another thread, and what they borrow outlives the thread: the caller
-/// waits for it.
+/// `F` and `T` may be sent to another thread, and the data that they borrow outlives the thread:
+/// the caller waits for it.
 #[inline]
 pub(crate) unsafe fn start<F, T>(options: Options, f: F) -> io::Result<JoinHandle<T>>
 where
@@ -254,44 +262,47 @@ where
 {
     let Some(berth) = context::with(|worker| worker.map(|worker| Berth::on(worker, &options)))
     else {
-        // SAFETY: the caller's.
+        // SAFETY: by this function's contract, which is the same.
         return unsafe { start_in_default(options, f) };
     };
     let Berth { shared, slot, id, pinned, parent } = match berth {
         Ok(berth) => berth,
-        // What is not started is dropped where no worker is borrowed: its drop may suspend.
+        // A task that is not started is dropped here, where no worker is borrowed, because its drop
+        // may suspend.
         Err(Refused::Error(error)) => return Err(error),
         Err(Refused::Violation(violation)) => violation.panic(),
     };
     let attributes =
         Attributes { id, name: options.name, site: options.site, pinned, after: options.after };
-    // SAFETY: the worker's scheduler, which is there as long as the worker is: the caller does not leave it before the
-    // child is in its hands.
+    // SAFETY: this is the worker's scheduler, which exists as long as the worker does. The caller
+    // does not leave the worker before the child is in the scheduler's hands.
     let shared = unsafe { shared.as_ref() };
-    // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
+    // SAFETY: the scheduler outlives its tasks; this function's contract covers the closure.
     let child = unsafe { TaskRef::new::<F, T>(shared.owner(), slot, attributes, f) };
-    // SAFETY: the child was made with `T`, and one of its references is the handle's.
+    // SAFETY: the child was created with result type `T`, and one of its references is the
+    // handle's.
     let handle = unsafe { JoinHandle::from_ref(child) };
     match parent {
-        // SAFETY: the parent is the task that runs here; `with` has returned.
+        // SAFETY: the parent is the task that runs here; `with` has returned, so no worker is
+        // borrowed.
         Some(parent) => unsafe { parent.suspend(SwitchRequest::spawned(child.address())) },
         None => handle::queue(child),
     }
     Ok(handle)
 }
 
-/// All that a child on a worker takes. Once that is there nothing fails: a task that has begun is seen by dumps, and stays
-/// until it has finished.
+/// Everything that a child on a worker needs. Once it exists nothing can fail: a task that has
+/// begun is seen by dumps, and stays until it has finished.
 struct Berth {
     shared: NonNull<Shared>,
     slot: Slot,
     id: NonZeroU64,
     pinned: Option<u32>,
-    /// The task that calls, if it is to suspend for the child.
+    /// The calling task, if it is to suspend for the child.
     parent: Option<TaskRef>,
 }
 
-/// Why there is none.
+/// The reason why there is no berth.
 enum Refused {
     Error(io::Error),
     Violation(Violation),
@@ -309,7 +320,7 @@ impl Berth {
                 return Err(Refused::Error(fork::error()));
             }
             if !options.queued {
-                // Asked here, where a plain spawn does not come by.
+                // Checked here, where a plain spawn does not come by.
                 if let Some(violation) = no_switch::violation_on(worker, options.site) {
                     return Err(Refused::Violation(violation));
                 }
@@ -337,7 +348,7 @@ pub(crate) unsafe fn start_in_default<F, T>(options: Options, f: F) -> io::Resul
 where
     F: FnOnce() -> T,
 {
-    // SAFETY: the caller's.
+    // SAFETY: by this function's contract, which is the same.
     unsafe { start_in(boot::default_runtime()?, options, f) }
 }
 
@@ -345,7 +356,7 @@ where
 ///
 /// # Safety
 ///
-/// As [`start`].
+/// As for [`start`].
 pub(crate) unsafe fn start_in<F, T>(
     shared: &Arc<Shared>,
     options: Options,
@@ -357,7 +368,8 @@ where
     fork::check()?;
     let (slot, coming) =
         shared.pool().take_and_look_ahead(shared.class_for(options.stack_size)?)?;
-    // Who starts many from outside begins each in memory that another processor has written last.
+    // A thread that starts many from outside begins each of them in memory that another processor
+    // wrote last.
     coming.into_iter().for_each(TaskRef::prefetch_to_make);
     let pinned = options.pinned.then(|| shared.any_worker());
     if let Some(home) = pinned {
@@ -370,41 +382,45 @@ where
         pinned,
         after: options.after,
     };
-    // SAFETY: the scheduler outlives its tasks; the rest is the caller's.
+    // SAFETY: the scheduler outlives its tasks; this function's contract covers the closure.
     let child = unsafe { TaskRef::new::<F, T>(shared.owner(), slot, attributes, f) };
-    // SAFETY: the child was made with `T`, and one of its references is the handle's.
+    // SAFETY: the child was created with result type `T`, and one of its references is the
+    // handle's.
     let handle = unsafe { JoinHandle::from_ref(child) };
     shared.inject(child);
     Ok(handle)
 }
 
-/// Owns the permission to wait for a green thread's end, as [`std::thread::JoinHandle`].
+/// The right to wait for a green thread to end, like [`std::thread::JoinHandle`].
 ///
-/// Dropping it detaches the thread, which goes on.
+/// Dropping it detaches the thread, which continues.
 pub struct JoinHandle<T> {
-    /// The handle's reference. Given up by hand, together with the result.
+    /// The handle's reference. Released by hand, together with the result.
     thread: ManuallyDrop<Thread>,
     _result: PhantomData<T>,
 }
 
-// SAFETY: as std's. What another thread can do with the result is to take it, by `join`, or to drop it, with the handle;
-// both have the handle by value, and it was `Send` when the thread was started (`start`, which makes all handles).
+// SAFETY: as in std. Another thread can only take the result, with `join`, or drop it, with the
+// handle. Both take the handle by value, and the result was `Send` when the thread was started (by
+// `start`, which creates all handles).
 unsafe impl<T> Send for JoinHandle<T> {}
 // SAFETY: as above; a shared handle gives access to the `Thread` and the done flag only.
 unsafe impl<T> Sync for JoinHandle<T> {}
 
-// Unlike std's: what it could observe of a panic elsewhere is what `join` gives.
+// Unlike std's: a panic elsewhere can be observed only as the result of `join`.
 impl<T> UnwindSafe for JoinHandle<T> {}
 impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
+    /// Creates a handle.
+    ///
     /// # Safety
     ///
-    /// The caller gives one of the two references of `task`, which was made with result type `T`, and
-    /// makes one handle only.
+    /// The caller passes on one of the two references of `task`, which was created with result type
+    /// `T`, and creates one handle only.
     #[inline]
     pub(crate) unsafe fn from_ref(task: TaskRef) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the reference is passed on.
         let thread = ManuallyDrop::new(unsafe { Thread::from_ref(task) });
         Self { thread, _result: PhantomData }
     }
@@ -414,14 +430,15 @@ impl<T> JoinHandle<T> {
         self.thread.task().expect("only green threads are joined")
     }
 
-    /// Waits for the thread to end and gives its result, or the payload of its panic.
+    /// Waits for the thread to end and returns its result, or the payload of its panic.
     ///
-    /// Returns at once if it has ended. Otherwise parks the green thread that calls, a suspension
-    /// point, or blocks the OS thread.
+    /// Returns at once if it has ended already. Otherwise parks the calling green thread, a
+    /// suspension point, or blocks the OS thread.
     ///
     /// # Errors
     ///
-    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped before it ended.
+    /// The payload of the panic that ended the thread; or a message, if its runtime was dropped
+    /// before it ended.
     #[track_caller]
     pub fn join(self) -> Result<T> {
         self.join_at(Location::caller())
@@ -435,7 +452,7 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Waits for the thread to end and gives its result.
+    /// Waits for the thread to end and returns its result.
     #[inline]
     pub(crate) fn wait(
         self,
@@ -444,7 +461,7 @@ impl<T> JoinHandle<T> {
         self.wait_in(Reason::Join, site)
     }
 
-    /// [`wait`](Self::wait), for this reason: `Join` or `Run`.
+    /// Like [`wait`](Self::wait), for this reason: `Join` or `Run`.
     #[inline]
     pub(crate) fn wait_in(
         self,
@@ -452,12 +469,13 @@ impl<T> JoinHandle<T> {
         site: &'static Location<'static>,
     ) -> std::result::Result<Result<T>, RuntimeDropped> {
         may_suspend(site);
-        // It does not detach: what it holds is given up here, or stays in use for ever.
+        // Not detached: the handle's resources are released here, or stay in use for ever.
         let task = ManuallyDrop::new(self).task();
         if !task.join.is_done() {
             wait_until_done(task, reason, site)?;
         }
-        // SAFETY: done; the result and a reference are ours.
+        // SAFETY: the task is done, so the result and the handle's reference are this function's to
+        // take, once.
         unsafe {
             let result = task.take_result();
             handle::release_last(task);
@@ -465,18 +483,18 @@ impl<T> JoinHandle<T> {
         }
     }
 
-    /// Whether the thread has ended. Never blocks.
+    /// Returns `true` if the thread has ended. Never blocks.
     pub fn is_finished(&self) -> bool {
         self.task().join.is_done()
     }
 
-    /// A handle to the thread.
+    /// Returns a handle to the thread.
     pub fn thread(&self) -> &Thread {
         &self.thread
     }
 }
 
-/// A green thread will never end, because its runtime was dropped.
+/// The error that a green thread will never end, because its runtime was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RuntimeDropped;
 
@@ -494,7 +512,7 @@ fn wait_until_done(
     site: &'static Location<'static>,
 ) -> std::result::Result<(), RuntimeDropped> {
     if let Some(violation) = no_switch::violation(site) {
-        // The handle goes, as a handle that is dropped.
+        // The handle is released like one that is dropped.
         match task.join.detach() {
             Detach::Running => violation.panic(),
             Detach::Done => return Ok(()),
@@ -512,7 +530,7 @@ fn wait_until_done(
             false => Err(RuntimeDropped),
         };
     }
-    // SAFETY: we hold the handle, and register once.
+    // SAFETY: the caller holds the handle, and registers one joiner.
     unsafe { task.set_joiner(waiter) };
     if task.join.register_joiner() {
         wait.park(reason, None, site);
@@ -529,9 +547,10 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let task = self.task();
         match task.join.detach() {
-            // The reference went with the flag.
+            // The reference was given up together with the flag.
             Detach::Running => {}
-            // SAFETY: the task is done, so the result and the reference are ours to give up.
+            // SAFETY: the task is done, so the result and the reference are the handle's to
+            // release, once.
             Detach::Done => unsafe {
                 task.drop_result();
                 handle::release_last(task);

@@ -12,17 +12,19 @@ use crate::runtime::shared::Shared;
 use crate::runtime::{config, context};
 use crate::task::header::{TaskRef, Temporary, control_block_of};
 
-/// How many bytes of its stack the calling thread has used so far, at the most.
+/// Returns the maximal number of bytes of its stack that the calling thread has used so far.
 ///
-/// In a green thread, counted from the top of its stack, where the runtime keeps its control block and
-/// closure: [`Builder::stack_size`](crate::Builder::stack_size) of so many bytes would have been enough.
-/// Inside [`with_stack`], of the temporary stack. On an OS thread, of that thread's stack, in whole pages;
-/// zero where the system does not say where it is (other systems than Linux).
+/// In a green thread it is counted from the top of its stack, where the runtime keeps its control
+/// block and closure. So this value would have been enough for
+/// [`Builder::stack_size`](crate::Builder::stack_size). Inside [`with_stack`] it is that of the
+/// temporary stack. On an OS thread it is that of the OS thread's stack, in whole pages; zero on
+/// systems that do not report the stack (systems other than Linux).
 ///
-/// An upper bound: a stack is reused, and what an earlier thread has left on it counts, unless stacks are
-/// profiled ([`RuntimeBuilder::profile_stacks`](crate::RuntimeBuilder::profile_stacks), or
-/// `GTHREAD_STACK_PROFILE=1`), which empties each first. Does not block; makes a system call for each
-/// megabyte of stack.
+/// It is an upper bound: stacks are reused, and memory that an earlier thread has used counts too.
+/// That does not happen if stacks are profiled
+/// ([`RuntimeBuilder::profile_stacks`](crate::RuntimeBuilder::profile_stacks), or
+/// `GTHREAD_STACK_PROFILE=1`), which empties each stack first. Does not block; makes a system call
+/// for each megabyte of stack.
 ///
 /// # Examples
 ///
@@ -35,27 +37,29 @@ use crate::task::header::{TaskRef, Temporary, control_block_of};
 /// assert!(used > 50_000);
 /// ```
 pub fn stack_high_water() -> usize {
-    // SAFETY: set by a `with_stack` further up this very stack, whose frame has it.
+    // SAFETY: the pointer is null or was set by a `with_stack` further up this very stack, whose
+    // frame owns the record.
     let temporary = unsafe { context::temporary().as_ref() }.map(|temporary| &temporary.slot);
     let running = context::running();
     match temporary.or(running.as_ref().map(|task| task.slot())) {
-        // SAFETY: it is the stack that the calling thread runs on, and nobody else does.
+        // SAFETY: the calling thread runs on this stack, and no other thread does.
         Some(slot) => unsafe { slot.high_water() },
         None => thread_high_water(stack_pointer()),
     }
 }
 
-/// Calls `f` on a temporary stack with at least `size` bytes to use, and gives its result.
+/// Calls `f` on a temporary stack with at least `size` bytes to use, and returns its result.
 ///
-/// For the one deep recursion or foreign call that the stacks of green threads, or an OS thread's, are too
-/// small for. Up to 1 GiB; only what is touched costs memory, and is given back afterwards. `f` runs at
-/// once, in the calling thread, and may do all that the caller may: block, spawn, panic (the panic goes
-/// on in the caller), call `with_stack` again. Not a suspension point by itself. Costs tens of nanoseconds
-/// in a green thread if such a stack is in stock, some microseconds otherwise.
+/// For the one deep recursion or foreign call for which the stacks of green threads, or an OS
+/// thread's, are too small. Up to 1 GiB; only touched memory is used up, and it is returned
+/// afterwards. `f` runs at once, in the calling thread, and may do all that the caller may: block,
+/// spawn, panic (the panic propagates to the caller), or call `with_stack` again. Not a suspension
+/// point by itself. Costs tens of nanoseconds in a green thread if such a stack is cached, a few
+/// microseconds otherwise.
 ///
 /// # Panics
 ///
-/// If `f` does. If `size` is more than 1 GiB, or no such stack can be had: the message says why.
+/// If `f` panics. If `size` is more than 1 GiB, or no such stack can be had: the message says why.
 ///
 /// # Examples
 ///
@@ -78,16 +82,16 @@ where
     }
 }
 
-/// A temporary stack, and whose it is when the call is over.
+/// A temporary stack, and the owner that it is returned to after the call.
 struct Borrowed {
     stack: ManuallyDrop<Temporary>,
     owner: Owner,
 }
 
 enum Owner {
-    /// The runtime of the green thread that calls.
+    /// The runtime of the calling green thread.
     Green(TaskRef),
-    /// Nobody: an OS thread maps it for this call.
+    /// No runtime: an OS thread maps the stack for this call.
     Os(
         Box<Pool>,
         #[expect(dead_code, reason = "kept until the call is over")] Option<AlternateStack>,
@@ -118,14 +122,15 @@ impl Borrowed {
     }
 
     fn call<R>(self, f: impl FnOnce() -> R) -> R {
-        // No task lives there, and it must not look as if one did.
+        // The place of a control block stays unused: no task lives on this stack, and it must not
+        // look as if one did.
         let above = control_block_of(&self.stack.slot);
-        // SAFETY: the slot stays out of its pool until `self` is dropped, when the call is over, and
-        // nobody else uses it.
+        // SAFETY: the slot stays out of its pool until `self` is dropped, which is after the call,
+        // and no other thread uses it.
         let stack = unsafe { FiberStack::new(&self.stack.slot, above) };
         context::set_temporary(&raw const *self.stack);
         let result = on_stack(stack, f);
-        // Here, and while unwinding: in any case while `self` is where it was.
+        // Dropped here, or during unwinding: in either case while `self` has not moved.
         drop(self);
         result
     }
@@ -133,7 +138,7 @@ impl Borrowed {
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        // SAFETY: taken once, here.
+        // SAFETY: the value is taken once, here, and not used again.
         let Temporary { slot, below } = unsafe { ManuallyDrop::take(&mut self.stack) };
         context::set_temporary(below);
         match &self.owner {

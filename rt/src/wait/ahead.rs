@@ -1,12 +1,15 @@
-//! Looks ahead in a long queue. Each node is found through the one before, and each is on a page of its own:
-//! one by one they would take a cache miss and a walk through the page tables each, for a long time. But
-//! threads that were spawned in a row often wait in a row, on neighbouring stacks.
+//! Prefetching in a long queue.
+//!
+//! Each node is found through the one before, and each is on a different page. One by one they
+//! would each take a cache miss and a walk through the page tables. But threads that were spawned
+//! in a row often wait in a row, on neighbouring stacks, so the addresses of the next nodes can be
+//! predicted.
 
 use std::ptr::NonNull;
 
 use crate::task::header::Task;
 
-/// See the head of this file.
+/// The predictor; see the head of this file.
 pub(crate) struct Ahead {
     last: usize,
 }
@@ -16,20 +19,20 @@ impl Ahead {
     /// Bytes of a node.
     const NODE: usize = 64;
     const PAGE: usize = 4 << 10;
-    /// Neighbours are no further apart.
+    /// Neighbouring nodes are no further apart than this.
     const NEAR: usize = 1 << 20;
 
     pub(crate) fn new() -> Self {
         Self { last: 0 }
     }
 
-    /// Has the processor fetch what is probably a node further behind `node`, which is in the queue, and its
-    /// thread's control block.
+    /// Prefetches the node that is probably some nodes behind `node`, which is in the queue, and
+    /// its thread's control block.
     #[inline]
     pub(crate) fn look(&mut self, node: NonNull<u8>, task: Option<*mut Task>) {
         let place = node.addr().get();
-        // The same place on another stack: in whole pages, so that stacks' colours do not matter, which recur
-        // with this very period.
+        // The same place on another stack. The step is taken in whole pages, so that the colours of
+        // stacks do not matter: they recur every `NODES` stacks.
         let step = place.wrapping_sub(self.last).wrapping_add(Self::PAGE / 2) & !(Self::PAGE - 1);
         self.last = place;
         if step.wrapping_add(Self::NEAR) > 2 * Self::NEAR {

@@ -1,4 +1,4 @@
-//! What scopes and wait groups count with.
+//! The counter of scopes and wait groups.
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -14,9 +14,9 @@ use crate::wait::queue::{Node, Queue, WOKEN};
 
 /// A counter that threads wait for to reach zero.
 ///
-/// Invariant: the count goes to zero under the queue's lock, and whoever waits then is claimed before
-/// the lock is let go. So a wait ends only when the count was zero while it was under way, however
-/// soon the count rises again.
+/// Invariant: the count goes to zero under the queue's lock, and the threads that wait at that time
+/// are claimed before the lock is released. So a wait ends only if the count was zero during the
+/// wait, however soon it rises again.
 #[derive(Debug)]
 pub(crate) struct Latch {
     count: AtomicUsize,
@@ -28,13 +28,14 @@ impl Latch {
         Self { count: AtomicUsize::new(count), waiters: SpinLock::new(Queue::new()) }
     }
 
-    /// Adds to the count: `None` if it overflows.
+    /// Adds to the count. Returns `None` if it overflows.
     pub(crate) fn add(&self, n: usize) -> Option<()> {
         let add = |count: usize| count.checked_add(n);
         self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok().map(|_| ())
     }
 
-    /// Takes one from the count, and wakes everyone if that was the last: `None` if it was zero.
+    /// Decrements the count, and wakes all waiting threads if it reaches zero. Returns `None` if it
+    /// was zero.
     pub(crate) fn done(&self) -> Option<()> {
         let not_last = |count: usize| (count > 1).then(|| count - 1);
         if self.count.fetch_update(Ordering::Release, Ordering::Relaxed, not_last).is_ok() {
@@ -42,7 +43,7 @@ impl Latch {
         }
         let mut waiters = self.waiters.lock();
         let any = |count: usize| count.checked_sub(1);
-        // Acquire: what the others did before they counted down passes on to those who are woken.
+        // Acquire: passes on to the woken threads what the others did before they counted down.
         let before = self.count.fetch_update(Ordering::AcqRel, Ordering::Relaxed, any).ok()?;
         let wakes = if before == 1 { waiters.claim_all(WOKEN) } else { Vec::new() };
         drop(waiters);
@@ -50,13 +51,13 @@ impl Latch {
         Some(())
     }
 
-    /// Whether nothing is to be waited for.
+    /// Returns `true` if the count is zero.
     pub(crate) fn is_zero(&self) -> bool {
         self.count.load(Ordering::Acquire) == 0
     }
 
-    /// Blocks until the count is zero, or was for a moment: true; or until `deadline`: false. A scope's wait is not
-    /// interrupted: its threads borrow.
+    /// Blocks until the count is zero or was zero for a moment, or until `deadline`. Returns `true`
+    /// if the count was zero. A scope's wait is not interrupted, because its threads borrow.
     pub(crate) fn wait(
         &self,
         reason: Reason,
@@ -74,12 +75,12 @@ impl Latch {
         let wait = if reason == Reason::Scope { wait } else { wait.interruptible() };
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
-        // SAFETY: the node stays in this frame until it was claimed or removed below.
+        // SAFETY: the node stays in this frame until it is claimed, or removed below.
         unsafe { waiters.push(node) };
         if wait.park_unlocking(waiters, reason, deadline, site) != TIMED_OUT {
             return true;
         }
-        // SAFETY: pushed above, and alive.
+        // SAFETY: the node was pushed to this queue above, and is alive.
         unsafe { self.waiters.lock().remove(node) };
         if deadline.is_none() {
             park::interrupted(site);
@@ -105,9 +106,9 @@ mod models {
             Arc::new(Self { latch: Latch::new(count), sum: Checked::new(0) })
         }
 
-        /// Does what is waited for.
+        /// Does the work that the other thread waits for.
         fn work(&self) {
-            // SAFETY: nobody else touches it before this is counted down; loom checks it.
+            // SAFETY: no other thread touches the sum before this is counted down; loom checks it.
             self.sum.with_mut(|sum| unsafe { *sum += 1 });
             self.latch.done().expect("counted");
         }
@@ -117,7 +118,7 @@ mod models {
         }
 
         fn assert_ended(&self) {
-            // SAFETY: what was waited for is over; loom checks it.
+            // SAFETY: the work is over; loom checks it.
             assert_eq!(self.sum.with(|sum| unsafe { *sum }), 1);
             assert!(self.latch.is_zero() && self.latch.waiters.lock().len() == 0);
         }
@@ -137,7 +138,7 @@ mod models {
         });
     }
 
-    /// One whose time is over leaves the queue to those who wait on, and may come back.
+    /// A thread that times out is taken out of the queue, and may wait again.
     #[test]
     fn one_whose_time_is_over_is_out_of_the_queue() {
         loom::model(|| {

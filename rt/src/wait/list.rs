@@ -1,13 +1,15 @@
-//! A place to wait for a condition that others change without a lock: a channel's buffer, a counter.
+//! A list of threads that wait for a condition that others change without a lock: a channel's
+//! buffer, a counter.
 //!
-//! The Dekker pattern: who waits enters the queue, fences, and looks at the condition again; who
-//! changes the condition does so with a sequentially consistent operation, and looks with another
-//! whether anyone waits. (The condition is read with sequentially consistent loads too. On x86 all of
-//! this but the waiter's fence is free.) A condition may also be changed inside a
-//! [`Sole`](crate::util::sole::Sole), if those who wait come to it when they look again.
+//! This is the Dekker pattern. A waiting thread enters the queue, fences, and looks at the
+//! condition again. A thread that changes the condition does so with a sequentially consistent
+//! operation, and then checks with another one whether a thread waits. (The condition is read with
+//! sequentially consistent loads too. On x86 all of this is free except for the waiter's fence.) A
+//! condition may also be changed inside a [`Sole`](crate::util::sole::Sole), if the waiting threads call
+//! `enter` on it when they look again.
 //!
-//! The models at the end of this file are of a condition and its list; those of the state machine that a wait
-//! is are in `task/state.rs`.
+//! The models at the end of this file cover a condition and its list. The models of a wait's state
+//! machine are in `task/state.rs`.
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -21,19 +23,19 @@ use crate::util::spin_lock::SpinLock;
 use crate::wait::park::{self, Wait};
 use crate::wait::queue::{Node, Queue, WOKEN};
 
-/// See the head of this file.
+/// A list of waiting threads; see the head of this file.
 #[derive(Debug)]
 pub(crate) struct WaitList {
-    /// How many nodes there are, to be read without the lock.
+    /// The number of nodes, to be read without the lock.
     waiting: AtomicUsize,
     queues: SpinLock<RunQueue>,
 }
 
 #[derive(Debug)]
 struct RunQueue {
-    /// Those who will act on the change: one is woken for each.
+    /// Threads that will act on the change: one is woken for each change.
     takers: Queue,
-    /// Those who only want to know: all are woken.
+    /// Threads that only observe the change: all are woken.
     watchers: Queue,
 }
 
@@ -43,9 +45,9 @@ impl WaitList {
         Self { waiting: AtomicUsize::new(0), queues: SpinLock::new(queues) }
     }
 
-    /// Blocks until notified, or until `deadline`, unless `ready` holds already. The caller has tried for a moment before
-    /// ([`Retry`](crate::wait::park::Retry)). The caller looks at
-    /// its condition again whatever the outcome. `ready` is called with a lock held.
+    /// Blocks until notified or until `deadline`, unless `ready` returns `true` already. The caller
+    /// has tried for a moment before ([`Retry`](crate::wait::park::Retry)), and checks its condition
+    /// again whatever the outcome. `ready` is called with a lock held.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn wait(
         &self,
@@ -59,18 +61,19 @@ impl WaitList {
         let wait = wait.interruptible().looked();
         let mut node = Node::new(wait.waiter(), ptr::null_mut());
         let node = NonNull::from(&mut node);
-        // SAFETY: the node stays in this frame until it was claimed or removed below.
+        // SAFETY: the node stays in this frame until it is claimed, or removed below.
         unsafe { queues.takers.push(node) };
         self.count(&queues);
         fence(Ordering::SeqCst);
         if ready() {
-            // SAFETY: pushed above, and alive. Nobody has claimed it: the lock was held throughout.
+            // SAFETY: the node was pushed to this queue above, and is alive. No thread has claimed
+            // it, because the lock was held throughout.
             unsafe { queues.takers.remove(node) };
             self.count(&queues);
             drop(queues);
             wait.disarm();
         } else if wait.park_unlocking_or_withdraw(queues, reason, deadline, site) == TIMED_OUT {
-            // SAFETY: as above.
+            // SAFETY: the node was entered above as a taker, and is alive.
             unsafe { self.leave(node, false) };
             if wait.withdrawn() == TIMED_OUT && deadline.is_none() {
                 park::interrupted(site);
@@ -86,7 +89,7 @@ impl WaitList {
     pub(crate) unsafe fn enter(&self, node: NonNull<Node>, watches: bool) {
         let mut queues = self.queues.lock();
         let queue = if watches { &mut queues.watchers } else { &mut queues.takers };
-        // SAFETY: the caller's.
+        // SAFETY: by this function's contract, which is that of `push`.
         unsafe { queue.push(node) };
         self.count(&queues);
         drop(queues);
@@ -101,19 +104,20 @@ impl WaitList {
     pub(crate) unsafe fn leave(&self, node: NonNull<Node>, watches: bool) {
         let mut queues = self.queues.lock();
         let queue = if watches { &mut queues.watchers } else { &mut queues.takers };
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the node was pushed to this queue and is alive.
         unsafe { queue.remove(node) };
         self.count(&queues);
     }
 
-    /// The condition has changed for one waiter, as described at the head of this file.
+    /// Wakes one taker and all watchers, because the condition has changed for one waiter. See the
+    /// head of this file for the order of operations.
     #[inline]
     pub(crate) fn notify_one(&self) {
         self.notify_one_with(());
     }
 
-    /// As [`WaitList::notify_one`], for a caller that has something in hand: then that is in no register that must be
-    /// saved first.
+    /// Like [`WaitList::notify_one`], for a caller that holds a value: passed through, it occupies
+    /// no register that must be saved first.
     #[inline(always)]
     pub(crate) fn notify_one_with<T>(&self, value: T) -> T {
         #[cold]
@@ -135,14 +139,15 @@ impl WaitList {
         taker.into_iter().chain(watchers).for_each(handle::wake);
     }
 
-    /// The condition has changed for all.
+    /// Wakes all waiting threads, because the condition has changed for all.
     pub(crate) fn notify_all(&self, outcome: WakeReason) {
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
         let mut queues = self.queues.lock();
-        // Those who come later, while this goes on, see the change; they are behind those who are here.
+        // Threads that enter later, while this goes on, see the change; they stand behind the
+        // threads counted here.
         let (mut takers, mut watchers) = (queues.takers.len(), queues.watchers.len());
         loop {
             let mut wakes = queues.takers.claim_some(outcome, &mut takers);
@@ -162,8 +167,8 @@ impl WaitList {
     }
 }
 
-/// Loom takes sequentially consistent operations for no more than acquire and release, and knows only
-/// fences for more: there it needs one where two such operations follow each other.
+/// A fence for loom, where two sequentially consistent operations follow each other. Loom treats
+/// such operations as acquire and release only, and supports the stronger order only for fences.
 #[inline(always)]
 pub(crate) fn sequentially_consistent() {
     if cfg!(loom) {
@@ -178,7 +183,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A counting condition in front of a list, as a channel's buffer is.
+    /// A counting condition in front of a list, like a channel's buffer.
     struct Counter {
         count: AtomicUsize,
         list: WaitList,
@@ -209,7 +214,7 @@ mod models {
             }
         }
 
-        /// Looks, waits until a deadline that has passed, and looks again.
+        /// Checks, waits until a deadline that has passed, and checks again.
         fn take_or_time_out(&self) -> bool {
             self.try_take() || {
                 self.wait(Some(Instant::now()));
@@ -219,7 +224,7 @@ mod models {
 
         fn assert_at_rest(&self, count: usize) {
             assert_eq!(self.count.load(Ordering::Relaxed), count);
-            assert_eq!(self.list.waiting.load(Ordering::Relaxed), 0, "nobody waits");
+            assert_eq!(self.list.waiting.load(Ordering::Relaxed), 0, "no waiters");
         }
     }
 
@@ -231,7 +236,7 @@ mod models {
         thread::spawn(move || run(&counter))
     }
 
-    /// With a bound, because a waiter has many steps. A lost wake would be a deadlock.
+    /// Bounded, because a waiter has many steps. A lost wake would be a deadlock.
     fn check(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
@@ -250,7 +255,7 @@ mod models {
         });
     }
 
-    /// One is woken for each change, and none is woken for two.
+    /// One thread is woken for each change, and none for two.
     #[test]
     fn two_waiters_and_two_changes() {
         check(2, || {
@@ -284,7 +289,7 @@ mod models {
             let counter = Counter::new();
             let quitter = spawn(&counter, |counter| {
                 if counter.take_or_time_out() {
-                    // Back, for the other.
+                    // Returned, for the other thread.
                     counter.add(1);
                     counter.list.notify_one();
                 }
@@ -298,7 +303,7 @@ mod models {
         });
     }
 
-    /// A watcher is told of every change, and takes none: a taker is woken beside it.
+    /// A watcher is notified of every change, and takes none: a taker is woken beside it.
     #[test]
     fn a_watcher_takes_nothing_from_a_taker() {
         check(2, || {
@@ -312,18 +317,18 @@ mod models {
                 // SAFETY: the node stays in this frame until it has left below.
                 unsafe { counter.list.enter(node, true) };
                 if counter.count.load(Ordering::SeqCst) > 0 {
-                    // Or it was told, which is the same.
+                    // Or it was notified, which is the same.
                     let _ = wait.cancel();
                 } else {
                     wait.park(Reason::Select, None, site);
                 }
-                // SAFETY: entered above, and alive.
+                // SAFETY: the node was entered above as a watcher, and is alive.
                 unsafe { counter.list.leave(node, true) };
             });
             counter.add(1);
             counter.list.notify_one();
             taker.join().unwrap();
-            // For the watcher, which may have come when all was taken.
+            // For the watcher, which may have come when everything was taken.
             counter.add(1);
             counter.list.notify_one();
             watcher.join().unwrap();

@@ -1,8 +1,8 @@
-//! `no_switch`: a part of a green thread in which it must not be suspended, checked.
+//! `no_switch`: a section of a green thread in which it must not be suspended, checked at run time.
 //!
-//! The check is on the way that a thread takes when it may not suspend, so the way of one that may does
-//! not pay for it. It panics before anything is registered anywhere, so nobody counts on a thread that
-//! does not wait.
+//! The check is on the path that a thread takes when it may not suspend. So the path of a thread
+//! that may suspend does not pay for it. It panics before anything is registered anywhere, so no
+//! other thread relies on a thread that does not wait.
 
 use std::panic::Location;
 
@@ -10,24 +10,28 @@ use crate::runtime::context;
 use crate::runtime::worker::Worker;
 use crate::sys::fork;
 
-/// Runs a closure in which the calling green thread must not be switched, and panics if it would be.
+/// Runs a closure in which the calling green thread must not be switched, and panics if it would
+/// be.
 ///
-/// For code that a switch would break, above all code that uses a reference into a `thread_local!`: see
-/// [soundness](crate#soundness). The runtime cannot see such a reference, but it can see that a call
-/// which "surely does not block" does. Whatever would suspend the green thread inside `f` panics instead:
-/// a wait of any kind that does not end at once, [`yield_now`](crate::yield_now), and every `go!`, even
-/// one that would have queued its child for another reason. The message names where `no_switch` was
-/// entered and where the suspension was attempted. The attempt itself has no effect: nothing was sent,
-/// received, locked or started, and the panic is an ordinary one.
+/// For code that a switch would break, above all code that uses a reference into a `thread_local!`:
+/// see [soundness](crate#soundness). The runtime cannot see such a reference, but it can detect
+/// that a call which "surely does not block" does block.
 ///
-/// What does not switch does not panic: an operation that finds what it needs, `try_send` and its kin, a
-/// child that is [queued](crate::Builder::queued), and whatever blocks inside
-/// [`blocking`](crate::blocking) or while the thread unwinds, which blocks the OS thread. On an OS thread
-/// nothing is ever switched, so there `f` may block as it likes. A [`scope`](crate::thread::scope) that is entered
-/// inside waits for its threads in any case, because they borrow; it blocks the OS thread, and panics
-/// afterwards.
+/// Everything that would suspend the green thread inside `f` panics instead: a wait of any kind
+/// that does not end at once, [`yield_now`](crate::yield_now), and every `go!`, even one that would
+/// have queued its child for another reason. The message names the place where `no_switch` was
+/// entered and the place where the suspension was attempted. The attempt itself has no effect:
+/// nothing was sent, received, locked or started, and the panic is an ordinary one.
 ///
-/// Costs a few nanoseconds, and nothing where it is not used. Not a suspension point; may be nested.
+/// Operations that do not switch do not panic: an operation that need not wait, `try_send` and
+/// similar ones, and a child that is [queued](crate::Builder::queued). Neither do operations that
+/// block the OS thread, inside [`blocking`](crate::blocking) or while the thread unwinds. On an OS
+/// thread nothing is ever switched, so there `f` may block. A [`scope`](crate::thread::scope) that is
+/// entered inside waits for its threads in any case, because they borrow; it blocks the OS thread,
+/// and panics afterwards.
+///
+/// Costs a few nanoseconds, and nothing where it is not used. Not a suspension point; may be
+/// nested.
 ///
 /// # Panics
 ///
@@ -66,9 +70,10 @@ pub fn no_switch<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// While it lives, the calling green thread must not be switched.
+/// A guard during whose life the calling green thread must not be switched.
 struct Region {
-    /// The region around it, of the same green thread. None if this is not a green thread.
+    /// The enclosing region of the same green thread. The outer `None` means that this is not a
+    /// green thread.
     outer: Option<Option<&'static Location<'static>>>,
 }
 
@@ -91,12 +96,12 @@ impl Drop for Region {
     }
 }
 
-/// Why a thread must not wait at a place.
+/// The reason why a thread must not wait at a place.
 #[must_use = "a violation is to be reported"]
 pub(crate) enum Violation {
     /// It would be switched inside a `no_switch`.
     Switch { entered: &'static Location<'static>, attempted: &'static Location<'static> },
-    /// Nobody would wake it in the child of a `fork`.
+    /// In the child of a `fork` no thread would wake it.
     Forked { attempted: &'static Location<'static> },
 }
 
@@ -114,13 +119,13 @@ impl Violation {
         }
     }
 
-    /// Whether no other green thread runs in this process, nor ever will.
+    /// Returns `true` if no other green thread runs in this process, nor ever will.
     pub(crate) fn is_forked(&self) -> bool {
         matches!(self, Self::Forked { .. })
     }
 }
 
-/// The violation that it would be if the calling thread waited at `site`.
+/// Returns the violation that a wait of the calling thread at `site` would be.
 #[cold]
 pub(crate) fn violation(site: &'static Location<'static>) -> Option<Violation> {
     if fork::is_child() {
@@ -129,12 +134,12 @@ pub(crate) fn violation(site: &'static Location<'static>) -> Option<Violation> {
     switch(site)
 }
 
-/// The violation that it would be to suspend the calling thread at `site`.
+/// Returns the violation that a suspension of the calling thread at `site` would be.
 fn switch(site: &'static Location<'static>) -> Option<Violation> {
     context::with(|worker| worker.and_then(|worker| violation_on(worker, site)))
 }
 
-/// [`switch`], on the worker that the calling thread runs on.
+/// Like [`switch`], on the worker that the calling thread runs on.
 pub(crate) fn violation_on(worker: &Worker, site: &'static Location<'static>) -> Option<Violation> {
     worker.switch_forbidden().map(|entered| Violation::Switch { entered, attempted: site })
 }

@@ -1,18 +1,18 @@
-//! The sole blocking primitive. Whatever blocks, of threads green or not, blocks here.
+//! The only blocking primitive: every operation that blocks, of green and OS threads, blocks here.
 //!
-//! A wait is armed, registered with whoever may end it, and then slept in:
+//! A wait is armed, registered where it may be ended, and then slept in:
 //!
 //! ```text
 //!   let wait = Wait::arm(site);
 //!   queue.push(wait.waiter());          // under the queue's lock
 //!   match wait.park(reason, deadline, site) {
-//!       TIMED_OUT => queue.remove(…),   // nobody claimed it: withdraw
+//!       TIMED_OUT => queue.remove(…),   // not claimed: withdraw
 //!       op => …                         // claimed, and out of the queue
 //!   }
 //! ```
 //!
-//! A wait in one queue only is shorter ([`Wait::in_queue`]): with the queue's lock held throughout, a
-//! green thread needs no state for it (see `task/state.rs`).
+//! A wait in one queue only is shorter ([`Wait::in_queue`]). The queue's lock is held throughout,
+//! so a green thread needs no state for it (see `task/state.rs`).
 //!
 //! ```text
 //!   let guard = queue.lock();
@@ -21,23 +21,25 @@
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
 //!
-//! A green thread whose runtime is dropped never comes back from its wait (`sched/last.rs`). Where others may stand behind
-//! it in a queue it leaves that first, as one that has timed out:
+//! A green thread whose runtime is dropped never returns from its wait (`sched/last.rs`). If other
+//! threads may stand behind it in a queue, it leaves the queue first, like a thread that has timed
+//! out:
 //!
 //! ```text
 //!   let mut op = wait.park_or_withdraw(reason, deadline, site);
 //!   if op == TIMED_OUT {
-//!       queue.remove(…);                // and see to those behind
-//!       op = wait.withdrawn();          // comes back if it has timed out indeed
+//!       queue.remove(…);                // and wake the threads behind, if necessary
+//!       op = wait.withdrawn();          // returns if the wait has really timed out
 //!   }
 //! ```
 //!
-//! A wait that has no deadline may end with `TIMED_OUT` as well, if it was made [interruptible](Wait::interruptible): when
-//! all wait for ever, and that is to be a panic (`sched/deadlock.rs`). The caller leaves the queue likewise, and then calls
+//! A wait without a deadline may end with `TIMED_OUT` as well, if it was made
+//! [interruptible](Wait::interruptible). That happens when all threads wait for ever and that is to
+//! be a panic (`sched/deadlock.rs`). The caller leaves the queue in the same way, and then calls
 //! [`interrupted`].
 //!
-//! Inside [`no_switch`](crate::wait::no_switch) a green thread's wait panics when it is armed: nothing is
-//! registered by then, and a lock is let go first.
+//! Inside [`no_switch`](crate::wait::no_switch) a green thread's wait panics when it is armed. Nothing is
+//! registered by then, and a lock that passes through is released first.
 
 use std::hint;
 use std::marker::PhantomData;
@@ -71,22 +73,22 @@ pub(crate) use crate::wait::no_switch::Violation;
 pub(crate) struct Wait {
     who: Who,
     interruptible: bool,
-    /// The caller has looked for a moment already whether it need not wait.
+    /// The caller has already checked for a moment whether it need not wait.
     looked: bool,
-    /// Of one thread.
+    /// A wait belongs to one thread.
     _not_send: PhantomData<*mut ()>,
 }
 
 enum Who {
     Green(TaskRef),
-    /// A green thread in one queue only, and for no deadline: not armed.
+    /// A green thread in one queue only, without a deadline: not armed.
     Held(TaskRef),
     Os(Arc<OsThread>),
 }
 
 impl Who {
-    /// The calling thread, as one that waits at `site`: the green one if it may suspend. A lock that it
-    /// holds for its wait passes through, and is let go if this panics.
+    /// Returns the calling thread, which waits at `site`: the green thread if it may suspend. A
+    /// lock that it holds for its wait passes through, and is released if this panics.
     #[inline]
     fn current<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
         match green() {
@@ -123,7 +125,7 @@ impl Wait {
         Self { who, interruptible: false, looked: false, _not_send: PhantomData }
     }
 
-    /// [`Wait::arm`], of a thread that holds a lock.
+    /// Like [`Wait::arm`], for a thread that holds a lock.
     #[inline]
     pub(crate) fn arm_under<G>(guard: G, site: &'static Location<'static>) -> (G, Self) {
         let (guard, who) = Who::current(guard, site);
@@ -131,8 +133,8 @@ impl Wait {
         (guard, Self::of(who))
     }
 
-    /// A wait of the calling thread in one queue, whose lock it holds until it sleeps in
-    /// [`Wait::park_unlocking`]. Not to be cancelled.
+    /// Creates a wait of the calling thread in one queue, whose lock it holds until it sleeps in
+    /// [`Wait::park_unlocking`]. It must not be cancelled.
     #[inline]
     pub(crate) fn in_queue<G>(
         guard: G,
@@ -150,7 +152,8 @@ impl Wait {
         (guard, Self::of(who))
     }
 
-    /// The wait, as one that may end with `TIMED_OUT` though there is no deadline. Before it is registered anywhere.
+    /// Makes this a wait that may end with `TIMED_OUT` even though there is no deadline. Called
+    /// before it is registered anywhere.
     #[inline]
     pub(crate) fn interruptible(mut self) -> Self {
         self.interruptible = true;
@@ -164,14 +167,14 @@ impl Wait {
         self
     }
 
-    /// The wait of one that has looked for a moment already whether it need not wait, as [`Retry`] does: an OS thread goes to
-    /// sleep without looking once more.
+    /// Makes this the wait of a thread that has already checked for a moment whether it need not
+    /// wait, like [`Retry`]. An OS thread then goes to sleep without checking again.
     pub(crate) fn looked(mut self) -> Self {
         self.looked = true;
         self
     }
 
-    /// For queues. Valid as long as `self`.
+    /// Returns the waiter, for queues. Valid as long as `self`.
     pub(crate) fn waiter(&self) -> Waiter {
         match &self.who {
             Who::Green(task) => Waiter::Green(*task),
@@ -180,7 +183,7 @@ impl Wait {
         }
     }
 
-    /// Notes that it is a wait for this thread to end, with a reason that says so: for dumps.
+    /// Records for dumps that the wait is for this thread to end. The wait's reason must be a join.
     pub(crate) fn note_join(&self, joined: TaskRef) {
         match &self.who {
             Who::Green(task) | Who::Held(task) => task.note_target(Target::Task(joined)),
@@ -188,8 +191,8 @@ impl Wait {
         }
     }
 
-    /// Notes that it is a wait for this lock, with a reason that says so: for dumps, where the note stays in its place until
-    /// the wait is over, and for the worker. Whoever wakes it is told whether it steps aside.
+    /// Records that the wait is for this lock. The wait's reason must be a lock. Dumps read the
+    /// record, which stays in its place until the wait is over; so does the worker.
     pub(crate) fn note_lock(&self, lock: &AwaitedLock) {
         if let Who::Green(task) | Who::Held(task) = &self.who {
             task.note_target(Target::Lock(NonNull::from(lock)));
@@ -197,24 +200,26 @@ impl Wait {
         }
     }
 
-    /// Withdraws the wait: `None` if nobody has claimed it, else the operation it was claimed with.
+    /// Withdraws the wait. Returns `None` if it was not claimed, otherwise the operation of the
+    /// claim.
     pub(crate) fn cancel(&self) -> Option<WakeReason> {
         self.who.cell().cancel()
     }
 
-    /// Ends a wait that nobody can have claimed.
+    /// Ends a wait that no other thread can have claimed.
     pub(crate) fn disarm(&self) {
         if !matches!(self.who, Who::Held(_)) {
             let claimed = self.cancel();
-            debug_assert_eq!(claimed, None, "claimed by someone to whom it was not registered");
+            debug_assert_eq!(claimed, None, "claimed without having been registered");
         }
     }
 
-    /// Sleeps until claimed, and gives the operation; `TIMED_OUT` after `deadline`. A green thread
-    /// suspends and may come back on another OS thread; an OS thread blocks. If the green thread's runtime is dropped
-    /// it does not come back.
+    /// Sleeps until claimed, and returns the operation; returns `TIMED_OUT` after `deadline`. A
+    /// green thread suspends, and may continue on another OS thread; an OS thread blocks. If the
+    /// green thread's runtime is dropped this does not return.
     ///
-    /// The waiter is valid as long as `self`: it must be out of every queue before `self` is dropped.
+    /// The waiter is valid as long as `self`: it must be out of every queue before `self` is
+    /// dropped.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park(
         &self,
@@ -225,8 +230,8 @@ impl Wait {
         self.park_with(reason, deadline, site, |task| stay(task))
     }
 
-    /// [`Wait::park`], but `TIMED_OUT` also if the runtime is dropped. Then the caller leaves the queues, sees to those
-    /// behind it, and calls [`Wait::withdrawn`].
+    /// Like [`Wait::park`], but returns `TIMED_OUT` also if the runtime is dropped. Then the caller
+    /// leaves the queues, wakes the threads behind it if necessary, and calls [`Wait::withdrawn`].
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park_or_withdraw(
         &self,
@@ -254,17 +259,18 @@ impl Wait {
             Who::Held(_) => unreachable!("parked with the lock held"),
             Who::Os(thread) => {
                 let _blocking = Blocking::enter();
-                // A panic while it unwinds would end the process.
+                // A panic during unwinding would abort the process.
                 let interruptible = self.interruptible && !std::thread::panicking();
-                // A thread that waits for a lock, or for a buffer, has looked before ([`Spin`], [`Retry`]).
+                // A thread that waits for a lock or for a buffer has checked before ([`Spin`],
+                // [`Retry`]).
                 let looks = !(reason.is_lock() || self.looked);
                 thread.sleep(OsWait { reason, site, deadline, interruptible }, looks)
             }
         }
     }
 
-    /// Releases the lock of the queue and sleeps, as [`Wait::park`]; in one step, if the wait is
-    /// [`in_queue`](Wait::in_queue).
+    /// Releases the lock of the queue, and sleeps like [`Wait::park`]. Both happen in one step if
+    /// the wait is [`in_queue`](Wait::in_queue).
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park_unlocking(
         &self,
@@ -276,7 +282,7 @@ impl Wait {
         self.park_unlocking_with(guard, reason, deadline, site, |task| stay(task))
     }
 
-    /// [`Wait::park_unlocking`] as [`Wait::park_or_withdraw`].
+    /// Combines [`Wait::park_unlocking`] and [`Wait::park_or_withdraw`].
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn park_unlocking_or_withdraw(
         &self,
@@ -304,9 +310,10 @@ impl Wait {
         self.park_with(reason, deadline, site, end)
     }
 
-    /// After [`park_or_withdraw`](Wait::park_or_withdraw) gave `TIMED_OUT`, when the caller has left the queue, under its
-    /// lock: comes back only if the runtime was not dropped, or if the thread was claimed before it left. Gives the
-    /// operation: one that was claimed uses what it was given, in the last turn that it gets.
+    /// Ends a withdrawal, after [`park_or_withdraw`](Wait::park_or_withdraw) returned `TIMED_OUT`
+    /// and the caller has left the queue, under its lock. Returns only if the runtime was not
+    /// dropped, or if the thread was claimed before it left the queue. In the second case it
+    /// returns the claim's operation, and the thread uses the result in the last turn that it gets.
     #[cold]
     pub(crate) fn withdrawn(&self) -> WakeReason {
         let (Who::Green(task) | Who::Held(task)) = self.who else { return TIMED_OUT };
@@ -315,7 +322,8 @@ impl Wait {
         }
         if let (Who::Held(_), Some(op)) = (&self.who, task.wait.claimed_at_last()) {
             task.ends.set(false);
-            // SAFETY: the task runs here. Whoever has claimed it makes it runnable.
+            // SAFETY: the task runs on this thread. The thread that has claimed it makes it
+            // runnable.
             let resumed = unsafe { task.suspend_asleep(SwitchRequest::CLAIMED) };
             debug_assert_eq!(resumed, Resumed::Woken, "not asleep for others");
             return op;
@@ -324,27 +332,28 @@ impl Wait {
     }
 }
 
-/// The outcome of a wait whose thread is to withdraw from it.
+/// Returns the outcome of a wait from which the thread has to withdraw.
 #[cold]
 fn withdraw(task: TaskRef) -> WakeReason {
     task.ends.set(true);
     TIMED_OUT
 }
 
-/// Never goes on.
+/// Suspends for ever.
 #[cold]
 fn stay(task: TaskRef) -> ! {
-    // For dumps, and so that nobody claims it.
+    // For dumps, and so that no thread claims it.
     task.wait.hold_for_ever();
     loop {
-        // SAFETY: the callers run on its stack.
+        // SAFETY: the callers run on the task's stack.
         let _ = unsafe { task.suspend_asleep(SwitchRequest::OVER) };
     }
 }
 
-// Inlined, as all that is between a blocking call and the switch: after it every `ret` up to there is
-// mispredicted, since the processor predicts returns by the calls that came last. (Not in debug builds,
-// where each copy of a large value has a place of its own in the frame.)
+// Inlined, like everything between a blocking call and the switch. Otherwise each `ret` up to there
+// is mispredicted after the switch, because the processor predicts returns from the most recent
+// calls. (Not in debug builds, where each copy of a large value takes a separate place in the
+// frame.)
 #[cfg_attr(not(debug_assertions), inline(always))]
 fn park_holding(
     task: TaskRef,
@@ -355,7 +364,7 @@ fn park_holding(
 ) -> WakeReason {
     task.note_wait(reason, false, Shared::of(&task).coarse_now(), site);
     task.wait.hold();
-    // SAFETY: `Who::current` found this task running here.
+    // SAFETY: `Who::current` found this task running on this thread.
     let resumed = unsafe { task.suspend_asleep(SwitchRequest::parked_holding(guard.into_held())) };
     if resumed == Resumed::ToEnd {
         return end(task);
@@ -370,10 +379,10 @@ fn park_green(
     end: impl FnOnce(TaskRef) -> WakeReason,
 ) -> WakeReason {
     let timer = deadline.map(|at| insert_timer(Shared::of(&task), at, Waiter::Green(task)));
-    // SAFETY: `Who::current` found this task running here.
+    // SAFETY: `Who::current` found this task running on this thread.
     let resumed = unsafe { task.suspend_asleep(SwitchRequest::PARKED) };
     if resumed == Resumed::ToEnd {
-        // The timer, if there is one, is never due: nobody looks any more.
+        // The timer, if there is one, is never due: it is not checked any more.
         return end(task);
     }
     let op = task.wait.selected().expect("a parked task is resumed by a claim");
@@ -385,8 +394,8 @@ fn park_green(
     op
 }
 
-/// The end of an [interruptible](Wait::interruptible) wait without a deadline that has timed out, when the caller has
-/// left all queues.
+/// Panics for an [interruptible](Wait::interruptible) wait without a deadline that has timed out.
+/// The caller has left all queues.
 #[cold]
 #[inline(never)]
 pub(crate) fn interrupted(site: &'static Location<'static>) -> ! {
@@ -396,32 +405,34 @@ pub(crate) fn interrupted(site: &'static Location<'static>) -> ! {
     )
 }
 
-/// Why the calling thread must not wait at `site`, if so: for those who ask before they do what would make them wait.
+/// Returns the reason why the calling thread must not wait at `site`, if there is one. For callers
+/// that check before they do something that would make them wait.
 #[cold]
 pub(crate) fn cannot_wait(site: &'static Location<'static>) -> Option<Violation> {
     if is_green() { None } else { no_switch::violation(site) }
 }
 
-/// The green thread that calls, if it may suspend.
+/// Returns the calling green thread, if it may suspend.
 #[inline]
 fn green() -> Option<TaskRef> {
     context::with(|worker| worker.and_then(|worker| worker.green()))
 }
 
-/// The id of the calling thread, green or not.
+/// Returns the id of the calling thread, green or not.
 pub(crate) fn thread_id() -> NonZeroU64 {
     context::running().map_or_else(|| OsThread::current().id, |task| task.id)
 }
 
-/// Whether the calling thread is a green one that may suspend.
+/// Returns `true` if the calling thread is a green thread that may suspend.
 pub(crate) fn is_green() -> bool {
     green().is_some()
 }
 
-/// Called where the calling thread may be suspended, whether or not it has to be. For chaos, which suspends
-/// it there at random; and which lets `no_switch` find such places even where it has not to be.
+/// Marks a place where the calling thread may be suspended, even if it does not have to be. The
+/// chaos mode suspends it there at random, and lets `no_switch` find such places even where the
+/// thread does not have to suspend.
 ///
-/// In debug builds only: it stands where an operation takes some nanoseconds.
+/// Only in debug builds: it is called in operations that take only a few nanoseconds.
 #[inline(always)]
 pub(crate) fn may_suspend(site: &'static Location<'static>) {
     if cfg!(debug_assertions) && random::is_anywhere() {
@@ -436,41 +447,42 @@ fn suspend_at_random(site: &'static Location<'static>) {
     }
 }
 
-/// Trying again for a moment before a wait. Worth it for an OS thread, which is slow to sleep and to
-/// wake; a green thread parks at once, and lets others run.
+/// Retries for a moment before a wait. That pays off for an OS thread, which is slow to sleep and
+/// to wake. A green thread parks at once, and lets others run.
 pub(crate) struct Retry(Option<Backoff>);
 
 impl Retry {
-    /// For the calling thread.
+    /// Creates the retries of the calling thread.
     pub(crate) fn new() -> Self {
         Self((!is_green()).then(Backoff::new))
     }
 
-    /// Whether to try once more. Waits a little if so.
+    /// Returns `true` if the caller should try once more, after a short pause.
     pub(crate) fn again(&self) -> bool {
         let backoff = self.0.as_ref().filter(|backoff| !backoff.is_completed());
         backoff.inspect(|backoff| backoff.snooze()).is_some()
     }
 }
 
-/// Looking again for a moment at what another OS thread may be about to change. A green thread whose
-/// runtime has one worker does not: the one that it waits for cannot run meanwhile. One whose worker has others to run
-/// looks once; else the worker would be idle, and to come back from that takes longer.
+/// Spins for a moment on a condition that another OS thread may be about to change. A green thread
+/// whose runtime has one worker does not spin: the thread that it waits for cannot run meanwhile. A
+/// green thread whose worker has others to run looks at the condition once. Otherwise the worker
+/// would become idle, and returning from idleness takes longer.
 pub(crate) struct Spin {
     looks: u32,
 }
 
 impl Spin {
-    /// After each the pauses are twice as many: 127 in all, which take one to five microseconds. (Loom need not look
-    /// as often to see all that can happen.)
+    /// After each look the pause doubles, to 127 pauses in all, which take one to five
+    /// microseconds. (Loom needs fewer looks to explore all interleavings.)
     const MOST: u32 = if cfg!(loom) { 3 } else { 7 };
 
-    /// For the calling thread.
+    /// Creates the spins of the calling thread.
     pub(crate) fn new() -> Self {
         Self { looks: 0 }
     }
 
-    /// Whether to look again. Waits a little if so.
+    /// Returns `true` if the caller should look again, after a short pause.
     pub(crate) fn again(&mut self) -> bool {
         if self.looks == Self::MOST || (self.looks < 2 && self.is_in_vain()) {
             return false;
@@ -494,7 +506,7 @@ impl Spin {
     }
 }
 
-/// While it lives, another worker may run in the place of the one that the caller blocks.
+/// A guard during whose life another worker may run in place of the one that the caller blocks.
 pub(crate) struct Blocking {
     on_worker: bool,
     _not_send: PhantomData<*mut ()>,
@@ -518,21 +530,24 @@ impl Drop for Blocking {
     }
 }
 
-/// Runs a closure that blocks its OS thread, while another takes over the work that waits.
+/// Runs a closure that blocks its OS thread, while another OS thread takes over the waiting work.
 ///
 /// For calls that gthread cannot see: file reads, foreign functions, long computations. Work queued
 /// behind the caller is handed over at once, to a sleeping worker or to a spare OS thread. Without
-/// this the runtime finds out by itself: within about 10 ms that a thread sleeps in the kernel, in
-/// less than one while more of them do, and that one computes when it has used 10 ms of processor time.
-/// There are no more spares than [`RuntimeBuilder::max_spares`](crate::RuntimeBuilder::max_spares)
-/// allows. In a green thread, `f` runs where it is, on its own stack: nothing is copied or sent, and the
-/// call costs well under a microsecond if nobody waits. Elsewhere it is a plain call.
+/// this the runtime finds out by itself. It notices within about 10 ms that a thread sleeps in the
+/// kernel, in less than one while more of them do. It notices that a thread computes when the
+/// thread has used 10 ms of processor time. There are no more spare threads than
+/// [`RuntimeBuilder::max_spares`](crate::RuntimeBuilder::max_spares) allows.
 ///
-/// Inside `f` the caller does not suspend: whatever blocks, blocks the OS thread, and a `go!` queues
-/// its child.
+/// In a green thread, `f` runs where it is, on the thread's own stack: nothing is copied or sent,
+/// and the call costs well under a microsecond if no work waits. On an OS thread it is a plain
+/// call.
 ///
-/// (Go does the same around system calls; tokio calls it `block_in_place`. It serves as its `spawn_blocking` as well:
-/// `go!(|| blocking(f))`.)
+/// Inside `f` the caller does not suspend: an operation that blocks, blocks the OS thread, and a
+/// `go!` queues its child.
+///
+/// (Go does the same around system calls; tokio calls it `block_in_place`. It also serves for
+/// tokio's `spawn_blocking`: `go!(|| blocking(f))`.)
 ///
 /// # Examples
 ///
@@ -546,11 +561,11 @@ pub fn blocking<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// Lets other green threads run, then goes on.
+/// Lets other green threads run, then continues.
 ///
-/// A suspension point: the caller goes to the end of its worker's queue, and may come back on another
-/// OS thread. On an OS thread this is [`std::thread::yield_now`].
-// Inlined for what is said of returns below `Wait::park_unlocking`: it has none.
+/// A suspension point: the caller goes to the end of its worker's queue, and may continue on
+/// another OS thread. On an OS thread this is [`std::thread::yield_now`].
+// Inlined so that it has no return to mispredict; see the comment on `park_holding`.
 #[doc(alias = "Gosched")]
 #[inline]
 #[track_caller]
@@ -561,17 +576,18 @@ pub fn yield_now() {
 #[inline]
 pub(crate) fn yield_at(site: &'static Location<'static>) {
     match green() {
-        // SAFETY: the task runs here.
+        // SAFETY: the task runs on this thread.
         Some(task) => unsafe { task.suspend(SwitchRequest::YIELDED) },
         None => yield_in_place(site),
     }
 }
 
-/// Of a thread that is not switched.
+/// Yields for a thread that is not switched.
 #[cold]
 #[inline(never)]
 fn yield_in_place(site: &'static Location<'static>) {
-    // An OS thread has others to yield to in any case.
+    // An OS thread has other OS threads to yield to in any case, so this is checked for green
+    // threads only.
     let violation = context::running().and_then(|_| no_switch::violation(site));
     if let Some(violation) = violation {
         violation.panic();
@@ -579,12 +595,12 @@ fn yield_in_place(site: &'static Location<'static>) {
     std::thread::yield_now();
 }
 
-/// Blocks until the current thread's token is made available by [`Thread::unpark`](crate::Thread::unpark),
-/// as [`std::thread::park`].
+/// Blocks until the current thread's token is made available by
+/// [`Thread::unpark`](crate::Thread::unpark), like [`std::thread::park`].
 ///
 /// The token is kept: an `unpark` that comes first makes the next `park` return at once. May return
 /// without a token, so callers loop on their condition. Parks the green thread, a suspension point;
-/// on an OS thread it blocks that.
+/// on an OS thread it blocks that thread.
 ///
 /// # Examples
 ///
@@ -610,14 +626,14 @@ pub fn park() {
     park_until(None, Location::caller());
 }
 
-/// As [`park`], but for no longer than `timeout`, as [`std::thread::park_timeout`].
+/// Like [`park`], but for no longer than `timeout`, as in [`std::thread::park_timeout`].
 #[track_caller]
 pub fn park_timeout(timeout: Duration) {
     park_for(timeout, Location::caller());
 }
 
 pub(crate) fn park_for(timeout: Duration, site: &'static Location<'static>) {
-    // A deadline that is not representable is not reached either.
+    // A deadline that the clock cannot represent means no deadline.
     park_until(Instant::now().checked_add(timeout), site);
 }
 
@@ -630,7 +646,8 @@ fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     }
     let ((), who) = Who::current((), site);
     if let (Some(task), Who::Os(_)) = (running, &who) {
-        // Unwinding, or in `blocking`: the token is the task's, but it must not suspend.
+        // The task is unwinding, or in `blocking`: the token is the task's, but it must not
+        // suspend.
         return poll_token(task, deadline);
     }
     let cell = who.cell();
@@ -645,7 +662,7 @@ fn park_until(deadline: Option<Instant>, site: &'static Location<'static>) {
     }
 }
 
-/// Waits for a green thread's token without suspending it: rare, so it may poll.
+/// Waits for a green thread's token without suspending the thread. This is rare, so it may poll.
 fn poll_token(task: TaskRef, deadline: Option<Instant>) {
     const POLL: Duration = Duration::from_millis(1);
     let _blocking = Blocking::enter();

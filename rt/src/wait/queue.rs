@@ -1,19 +1,21 @@
-//! Waiter queues for whatever blocks: channels, locks, latches.
+//! RunQueue of waiting threads, for all operations that block: channels, locks, latches.
 //!
-//! A queue is a list through nodes that live in the frames of the waiting threads, so that waiting
-//! allocates nothing and leaving costs the same wherever the node is. (A condition that changes without a
-//! lock is waited for in a [`WaitList`].)
+//! A queue is a list through nodes that live in the frames of the waiting threads. So waiting
+//! allocates nothing, and leaving costs the same wherever the node is. (For a condition that
+//! changes without a lock there is [`WaitList`].)
 //!
 //! Invariants:
 //! - A queue is only touched under its owner's lock.
-//! - A node is in a queue from `push` until it is popped or removed, both under that lock, and its
-//!   owner does not leave its frame before: it was claimed after a pop, or removes the node itself.
-//! - A thread whose runtime was dropped never leaves its frame. Where those behind it could wait because of it, it takes its
-//!   node out first; else the node stays until it is popped. It cannot be claimed then.
-//! - Between pop and claim the lock is held, so an owner that timed out meanwhile, and needs the lock
-//!   to withdraw, cannot be gone. After a successful claim the node must not be touched.
-//! - What a claim passes on beside the outcome is written before it, through the node: into the place
-//!   that `packet` points to, or into `promise`.
+//! - A node is in a queue from `push` until it is popped or removed, both under that lock. Its
+//!   owner does not leave its frame before: either it was claimed after a pop, or it removes the
+//!   node itself.
+//! - A thread whose runtime was dropped never leaves its frame. If threads behind it could wait
+//!   because of it, it takes its node out first. Otherwise the node stays until it is popped; it
+//!   cannot be claimed then.
+//! - Between pop and claim the lock is held. So an owner that timed out meanwhile, and needs the
+//!   lock to withdraw, cannot be gone. After a successful claim the node must not be touched.
+//! - Data that a claim passes on beside the outcome is written before the claim, through the node:
+//!   into the place that `packet` points to, or into `promise`.
 
 use std::ptr::{self, NonNull};
 
@@ -21,47 +23,49 @@ use crate::task::header::{TaskRef, Waiter, Wake};
 use crate::task::wait_state::{MAX_OP, WakeReason};
 use crate::wait::ahead::Ahead;
 
-/// The outcome of a plain wake: what was waited for may have happened.
+/// The outcome of a plain wake: the condition may have become true.
 pub(crate) const WOKEN: WakeReason = 0;
 /// The outcome of a wake because the other side is gone.
 pub(crate) const DISCONNECTED: WakeReason = 1;
-/// The outcome of a claim by a partner that has left [`Node::promise`]: the value comes, or goes, later.
+/// The outcome of a claim by a partner that has left [`Node::promise`]: the value comes, or is
+/// taken, later.
 pub(crate) const PROMISED: WakeReason = 2;
 
-/// Operations are an outcome in the low bits, and above it the number of the node among those of one
-/// wait.
+/// The mask of the outcome in an operation. Above it is the number of the node among the nodes of
+/// one wait.
 const OUTCOME: WakeReason = 3;
 const ARM_SHIFT: u32 = 2;
-/// A wait has fewer nodes than this.
+/// The number of nodes of one wait is less than this.
 pub(crate) const MAX_ARMS: usize = (MAX_OP >> ARM_SHIFT) as usize;
 
-/// Splits the operation of a claim: which node, and with what outcome.
+/// Splits the operation of a claim into the number of the node and the outcome.
 pub(crate) fn arm_and_outcome(op: WakeReason) -> (usize, WakeReason) {
     ((op >> ARM_SHIFT) as usize, op & OUTCOME)
 }
 
-/// One waiting thread's place in a queue.
+/// The place of one waiting thread in a queue.
 #[derive(Debug)]
 pub(crate) struct Node {
     waiter: Waiter,
-    /// Where the waiting thread takes or offers a value, if the queue's owner deals in values.
+    /// The place where the waiting thread takes or offers a value, if the queue's owner passes
+    /// values.
     packet: *mut (),
     /// One side of a promise, after a claim with `PROMISED`.
     promise: *const (),
     next: *mut Node,
     prev: *mut Node,
     queued: bool,
-    /// The number of this node, where an operation has it.
+    /// The number of this node, shifted to its position in an operation.
     arm: WakeReason,
 }
 
 impl Node {
-    /// The only node of a wait.
+    /// Creates the only node of a wait.
     pub(crate) fn new(waiter: Waiter, packet: *mut ()) -> Self {
         Self::of_arm(waiter, 0, packet)
     }
 
-    /// One of several nodes of a wait.
+    /// Creates one of several nodes of a wait.
     #[inline(always)]
     pub(crate) fn of_arm(waiter: Waiter, arm: usize, packet: *mut ()) -> Self {
         debug_assert!(arm < MAX_ARMS);
@@ -92,12 +96,12 @@ impl Node {
         self.promise = promise;
     }
 
-    /// The green thread that waits, if it is one.
+    /// Returns the waiting green thread, if it is one.
     pub(crate) fn task(&self) -> Option<TaskRef> {
         self.waiter.task()
     }
 
-    /// Ends the wait of this node's thread: `None` if it was over.
+    /// Ends the wait of this node's thread. Returns `None` if it was over already.
     ///
     /// # Safety
     ///
@@ -105,15 +109,16 @@ impl Node {
     #[inline]
     pub(crate) unsafe fn claim(&self, outcome: WakeReason) -> Option<Wake> {
         let (waiter, op) = (self.waiter, self.arm | outcome);
-        // SAFETY: the owner cannot leave its wait without the lock that we hold.
+        // SAFETY: the waiter is valid: its owner cannot leave its wait without the lock that the
+        // caller holds.
         unsafe { waiter.claim(op) }
     }
 }
 
-/// How many threads are woken in one turn, if there are many.
+/// The number of threads that are woken in one turn, if there are many.
 const TURN: usize = 64;
 
-/// Waiting threads, first come first served.
+/// Waiting threads, in the order in which they came.
 #[derive(Debug)]
 pub(crate) struct Queue {
     head: *mut Node,
@@ -121,9 +126,10 @@ pub(crate) struct Queue {
     len: usize,
 }
 
-// SAFETY: another thread can link and unlink nodes, and claim waits by them, which `Waiter` allows: under the owner's
-// lock only (invariants above). The places of values that a node names are addresses here; the owner of the queue answers
-// for reading and writing there, on whichever thread.
+// SAFETY: another thread can link and unlink nodes, and claim waits with them, which `Waiter`
+// allows. It does so only under the owner's lock (invariants above). The places for values that a
+// node names are only addresses here. The owner of the queue is responsible for reading and writing
+// them, on whichever thread.
 unsafe impl Send for Queue {}
 
 impl Queue {
@@ -135,21 +141,22 @@ impl Queue {
         self.len
     }
 
-    /// The queue as it is, for another place; an empty one stays.
+    /// Moves the queue out, for another place, and leaves an empty one.
     pub(crate) fn take(&mut self) -> Self {
         std::mem::replace(self, Self::new())
     }
 
-    /// The node that is next to be popped.
+    /// Returns the node that is next to be popped.
     pub(crate) fn first(&self) -> Option<NonNull<Node>> {
         NonNull::new(self.head)
     }
 
-    /// Whether anyone but `waiter` has a node here.
+    /// Returns `true` if a thread other than `waiter` has a node here.
     pub(crate) fn has_other_than(&self, waiter: Waiter) -> bool {
         let mut place = self.head;
         while let Some(node) = NonNull::new(place) {
-            // SAFETY: nodes in the queue are alive and linked.
+            // SAFETY: nodes in the queue are alive and linked, and are touched only under the
+            // owner's lock.
             let node = unsafe { node.as_ref() };
             if node.waiter != waiter {
                 return true;
@@ -159,12 +166,15 @@ impl Queue {
         false
     }
 
+    /// Pushes a node to the back.
+    ///
     /// # Safety
     ///
-    /// The node is in no queue, and stays where it is until it was popped or removed.
+    /// The node is in no queue, and stays where it is until it is popped or removed.
     pub(crate) unsafe fn push(&mut self, node: NonNull<Node>) {
         let place = node.as_ptr();
-        // SAFETY: the node is the caller's; a tail in the queue is alive by the invariant.
+        // SAFETY: the caller guarantees that the node is alive and in no queue; a tail in the queue
+        // is alive by the invariant.
         unsafe {
             (*place).next = ptr::null_mut();
             (*place).prev = self.tail;
@@ -178,14 +188,15 @@ impl Queue {
         self.len += 1;
     }
 
-    /// Pushes a node to the front: of one that waited before, and comes back.
+    /// Pushes a node to the front, for a thread that waited before and comes back.
     ///
     /// # Safety
     ///
     /// As for [`Queue::push`].
     pub(crate) unsafe fn push_front(&mut self, node: NonNull<Node>) {
         let place = node.as_ptr();
-        // SAFETY: the node is the caller's; a head in the queue is alive by the invariant.
+        // SAFETY: the caller guarantees that the node is alive and in no queue; a head in the queue
+        // is alive by the invariant.
         unsafe {
             (*place).next = self.head;
             (*place).prev = ptr::null_mut();
@@ -203,7 +214,7 @@ impl Queue {
     #[inline]
     pub(crate) fn pop(&mut self) -> Option<NonNull<Node>> {
         let node = NonNull::new(self.head)?;
-        // SAFETY: a node in the queue is alive and linked.
+        // SAFETY: the head is in this queue.
         unsafe { self.unlink(node) };
         Some(node)
     }
@@ -214,7 +225,8 @@ impl Queue {
     ///
     /// The node was pushed to this queue, and is alive.
     pub(crate) unsafe fn remove(&mut self, node: NonNull<Node>) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the node is alive. If it is queued it is in this
+        // queue, to which it was pushed.
         unsafe {
             if (*node.as_ptr()).queued {
                 self.unlink(node);
@@ -222,6 +234,8 @@ impl Queue {
         }
     }
 
+    /// Unlinks a node.
+    ///
     /// # Safety
     ///
     /// The node is in this queue.
@@ -243,10 +257,11 @@ impl Queue {
         self.len -= 1;
     }
 
-    /// Takes the first node out and ends its thread's wait: `None` if that was over.
+    /// Takes the first node out and ends its thread's wait. Returns `None` if that was over
+    /// already, or the queue is empty.
     pub(crate) fn claim_first(&mut self, outcome: WakeReason) -> Option<Wake> {
         let node = self.pop()?;
-        // SAFETY: just popped under the owner's lock.
+        // SAFETY: the node was popped just now, under the owner's lock.
         unsafe { node.as_ref().claim(outcome) }
     }
 
@@ -260,14 +275,15 @@ impl Queue {
         None
     }
 
-    /// Ends the wait of every thread. The caller wakes them once it has let go of the lock.
+    /// Ends the wait of every thread. The caller wakes them once it has released the lock.
     pub(crate) fn claim_all(&mut self, outcome: WakeReason) -> Vec<Wake> {
         std::iter::from_fn(|| self.claim_one(outcome)).collect()
     }
 
-    /// Ends the waits of the first threads, of some of `left` at most, which counts down: of none only if none is
-    /// left. Who wakes them all does so in turns, and lets go of the lock in between: of a million, each is in the
-    /// processor's cache while its turn lasts, and the lock is not held for a tenth of a second.
+    /// Ends the waits of some of the first threads, at most `left`, which is counted down. The
+    /// result is empty only if no thread is left. A caller that wakes all threads does so in turns,
+    /// and releases the lock in between. With very many threads, each is still in the processor's
+    /// cache when it is woken, and the lock is not held for long.
     pub(crate) fn claim_some(&mut self, outcome: WakeReason, left: &mut usize) -> Vec<Wake> {
         let mut wakes = Vec::with_capacity(TURN.min(*left).min(self.len));
         let mut ahead = Ahead::new();
@@ -292,8 +308,8 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A select that receives from two rendezvous channels, against a sender at each. What `select::run`
-    /// and `zero` do, with a lock and a place for each channel.
+    /// A select that receives from two rendezvous channels, against a sender at each. It models
+    /// `select::run` and `zero`, with a lock and a place for each channel.
     struct World {
         cell: WaitState,
         channels: [(SpinLock<bool>, AtomicUsize); 2],
@@ -310,7 +326,7 @@ mod models {
             })
         }
 
-        /// Gives the value to the select, if it waits: true.
+        /// Gives the value to the select if it waits. Returns `true` if it was taken.
         fn give(&self, channel: usize, value: usize) -> bool {
             let (queue, place) = &self.channels[channel];
             let mut queue = queue.lock();
@@ -349,14 +365,14 @@ mod models {
                     assert_eq!(place.load(Ordering::Relaxed), op as usize + 10);
                     assert_eq!(world.scheduled.load(Ordering::Relaxed), usize::from(parked));
                 }
-                // Both came before it was in their queues.
+                // Both senders came before it was in their queues.
                 None => assert!(parked && given == [false, false]),
             }
         });
     }
 
-    /// The select finds the second arm ready while it registers, and withdraws, unless the first was
-    /// claimed meanwhile.
+    /// The select finds the second arm ready while it registers, and withdraws, unless the first
+    /// arm was claimed meanwhile.
     #[test]
     fn a_select_that_withdraws_leaves_the_value_or_has_it() {
         loom::model(|| {

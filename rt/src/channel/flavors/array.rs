@@ -1,24 +1,30 @@
-//! The buffer of a bounded channel: a ring of [slots](crate::channel::slots), of which a tail and a head give one after the other
-//! to those that send and those that receive; and permits, which a select that sends holds between its choice and its
-//! value.
-//! (Dmitry Vyukov's bounded queue; disconnection by a bit of the tail is crossbeam-channel's idea.)
+//! The buffer of a bounded channel: a ring of [slots](crate::channel::slots).
+//!
+//! The tail assigns slots to senders, and the head to receivers, one after the other. A select that
+//! sends holds a permit between its choice and its value. (This is Dmitry Vyukov's bounded queue.
+//! Disconnection by a bit of the tail is crossbeam-channel's idea.)
 //!
 //! Invariants:
-//! - A thread that moves the tail from p owns slot p until it stores a stamp of p with `FILLED`; a thread that moves
-//!   the head from p owns it from there until it stores p plus a lap. So a slot is touched by one
-//!   thread at a time, and `head <= tail <= head + lap`.
-//! - Between moving the head or tail and storing the stamp there are a few instructions and nothing that
-//!   could suspend a green thread, so others may wait for it by spinning.
-//! - A permit is the right to one more value: values and permits together are never more than the capacity. It is no
-//!   slot, so receivers do not meet it. To fill it is a push for which there is room; to give it up makes room.
-//! - As long as permits are held the tail has the flag `RESERVED`, which pushes without the lock do not match: they fail,
-//!   and come to the lock of the permits. So under that lock the tail stands still, but for its flag `CLOSED`.
-//! - A thread that changes head or tail, or is about to sleep for what they are, comes first, and leaves after
-//!   ([`Sole`]). If it is not alone, head and tail move, and are read by those that are about to sleep, with
-//!   sequentially consistent operations: see `WaitList`.
+//! - A thread that moves the tail from p owns slot p until it stores a stamp of p with `FILLED`. A
+//!   thread that moves the head from p owns slot p until it stores p plus a lap. So a slot is
+//!   touched by one thread at a time, and `head <= tail <= head + lap`.
+//! - Between moving the head or the tail and storing the stamp there are a few instructions, and
+//!   nothing that could suspend a green thread. So other threads may wait for the stamp by
+//!   spinning.
+//! - A permit is the right to send one more value: values and permits together never exceed the
+//!   capacity. A permit is not a slot, so receivers never see it. Filling a permit is a push for
+//!   which there is room; giving it up makes room.
+//! - As long as permits are held, the tail has the flag `RESERVED`. Pushes without the lock do not
+//!   match it: they fail, and take the lock of the permits. So under that lock the tail stands
+//!   still, except for its flag `CLOSED`.
+//! - A thread calls [`Sole::enter`] before it changes the head or the tail, or reads them in order
+//!   to sleep, and drops the entry afterwards. Unless the thread is alone, the head and the tail
+//!   move, and are read by a thread that is about to sleep, with sequentially consistent
+//!   operations, as `WaitList` needs.
 //!
-//! The usual case, a push where there is room and a pop where there is a value, is compiled by itself, for a thread that
-//! is alone and for others: a few instructions without a frame. All else is another function's.
+//! The usual case is a push where there is room, or a pop where there is a value. It is compiled
+//! separately for a thread that is alone and for other threads: a few instructions without a stack
+//! frame. All other cases are in separate functions.
 
 use std::mem::MaybeUninit;
 
@@ -37,24 +43,25 @@ pub(crate) struct Ring<T> {
     tail: CachePadded<AtomicUsize>,
     slots: Slots<T>,
     sole: Sole,
-    /// How many permits are held: none exactly if the tail is not `RESERVED`, unless it is closed.
+    /// The number of permits held. It is zero exactly if the tail is not `RESERVED`, unless the
+    /// ring is closed.
     held: SpinLock<usize>,
-    /// How many were given up so far.
+    /// The number of permits given up so far.
     given_up: AtomicUsize,
 }
 
-/// The right to one more value in the ring. It is to be filled or given up.
+/// The right to send one more value. It must be filled or given up.
 #[must_use = "a permit that is dropped takes up room for ever"]
 pub(crate) struct Permit(());
 
 impl Permit {
-    /// The permit that a token stands for.
+    /// Creates the permit that a token stands for.
     pub(crate) fn of_token() -> Self {
         Self(())
     }
 }
 
-/// Moves `end`, the tail or the head, from a place. Then its slot is the caller's.
+/// Moves `end`, the tail or the head, past a place. Then its slot is the caller's.
 #[inline(always)]
 fn take<T>(turn: &impl Turn, end: &AtomicUsize, place: &Place<'_, T>) -> Result<(), usize> {
     turn.exchange(end, place.position, place.next())?;
@@ -65,7 +72,7 @@ fn take<T>(turn: &impl Turn, end: &AtomicUsize, place: &Place<'_, T>) -> Result<
 }
 
 impl<T> Ring<T> {
-    /// `cap` is not zero.
+    /// Creates a ring; `cap` is not zero.
     pub(crate) fn new(cap: usize) -> Self {
         Self {
             head: CachePadded::new(AtomicUsize::new(0)),
@@ -77,15 +84,16 @@ impl<T> Ring<T> {
         }
     }
 
-    /// `Some(head)` if all places are taken, by the values up to `tail` and by the permits that are held. The tail, without
-    /// flags, was read before.
+    /// Returns `Some(head)` if all slots are taken, by the values up to `tail` and by the permits
+    /// held. The caller has read the tail before, and has masked its flags.
     fn full_at(&self, tail: usize, held: usize) -> Option<usize> {
-        // So if there was no room between them there was none when the head was read.
+        // The tail was read before and only moves on. So if there is no room between the two, there
+        // was none when the head was read.
         let head = self.head.load(Ordering::SeqCst);
         let is_full = if held == 0 {
             self.slots.a_lap_after(head) == tail
         } else {
-            // The tail stands still, so the head has not overtaken what was read.
+            // The tail stands still, so the head has not overtaken the tail that was read.
             self.slots.between(head, tail) + held == self.slots.len()
         };
         is_full.then_some(head)
@@ -103,7 +111,7 @@ impl<T> Ring<T> {
             if self.full_at(tail & !FLAGS, *held).is_some() {
                 return Err(PushError::Full);
             }
-            // Where none is held yet the tail may move meanwhile, and with it the room goes.
+            // If no permit is held yet, the tail may have moved meanwhile and used up the room.
             match entry.exchange(&self.tail, tail, tail | RESERVED) {
                 Ok(()) => {
                     *held += 1;
@@ -114,7 +122,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// Sends a value by a permit. If the ring is closed the permit is given up, and the value stays where it is.
+    /// Sends a value with a permit. If the ring is closed the permit is given up, and the value
+    /// stays where it is.
     pub(crate) fn fill(&self, _permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
         let entry = self.sole.enter();
         let mut held = self.held.lock();
@@ -122,7 +131,7 @@ impl<T> Ring<T> {
         self.push_under_lock(&entry, held, value)
     }
 
-    /// Gives a permit up: there is room for one more.
+    /// Gives a permit up, which makes room for one value.
     pub(crate) fn give_up(&self, _permit: Permit) {
         let entry = self.sole.enter();
         let mut held = self.held.lock();
@@ -130,17 +139,18 @@ impl<T> Ring<T> {
         self.given_up.fetch_add(1, Ordering::SeqCst);
         if *held == 0 {
             let mut tail = self.tail.load(Ordering::Relaxed);
-            // Fails if it is closed meanwhile.
+            // Fails if the ring is closed meanwhile.
             while let Err(now) = entry.exchange(&self.tail, tail, tail & !RESERVED) {
                 tail = now;
             }
         }
         drop((held, entry));
-        // For a sender that is about to sleep, and has not seen this.
+        // For a sender that is about to sleep, and has not seen this change.
         fence(Ordering::SeqCst);
     }
 
-    /// Pushes with the lock of the permits held, while the tail is reserved, into room that there is.
+    /// Pushes under the lock of the permits, while the tail is reserved. The caller guarantees that
+    /// there is room.
     fn push_under_lock(
         &self,
         turn: &impl Turn,
@@ -159,7 +169,8 @@ impl<T> Ring<T> {
                 Ok(()) => {
                     drop(held);
                     place.wait_until_free();
-                    // SAFETY: the tail was moved from there just now.
+                    // SAFETY: this thread has just moved the tail past this place, and fills it
+                    // once.
                     unsafe { place.fill(value) };
                     return Ok(());
                 }
@@ -168,7 +179,8 @@ impl<T> Ring<T> {
         }
     }
 
-    /// [`Ring::full_at`] the tail, where permits were held just now; `None` too if it is closed.
+    /// Does the check of [`Ring::full_at`] when permits were held just now. Returns `None` also if
+    /// the ring is closed.
     #[cold]
     fn full_beside_permits(&self) -> Option<usize> {
         let held = self.held.lock();
@@ -179,7 +191,8 @@ impl<T> Ring<T> {
         self.full_at(tail & !FLAGS, *held)
     }
 
-    /// [`Buffer::push_slowly`], where permits were held just now: `None` if none is.
+    /// Does the work of [`Buffer::push_slowly`] when permits were held just now. Returns `None` if
+    /// none is held any more.
     #[cold]
     fn push_beside_permits(
         &self,
@@ -207,13 +220,13 @@ impl<T> Buffer<T> for Ring<T> {
     fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady> {
         let tail = self.tail.load(Ordering::Acquire);
         let place = self.slots.place(tail);
-        // If the tail has a flag, no stamp is like it: the slot at the tail is not filled.
+        // If the tail has a flag it equals no stamp, because the slot at the tail is not filled.
         if place.stamp() != tail {
             let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
             return Err(if is_full { NotReady::Wait } else { NotReady::Unknown });
         }
         take(&turn, &self.tail, &place).map_err(|_| NotReady::Unknown)?;
-        // SAFETY: just taken.
+        // SAFETY: `take` has just moved the tail past this place, and it is filled once.
         unsafe { place.fill(value) };
         Ok(())
     }
@@ -227,7 +240,8 @@ impl<T> Buffer<T> for Ring<T> {
             return Err(if is_empty { NotReady::Wait } else { NotReady::Unknown });
         }
         take(&turn, &self.head, &place).map_err(|_| NotReady::Unknown)?;
-        // SAFETY: just taken, and filled.
+        // SAFETY: `take` has just moved the head past this place, and its stamp said that it is
+        // filled.
         unsafe { place.empty(value) };
         Ok(())
     }
@@ -252,7 +266,8 @@ impl<T> Buffer<T> for Ring<T> {
             if place.stamp() == tail {
                 match take(&entry, &self.tail, &place) {
                     Ok(()) => {
-                        // SAFETY: just taken.
+                        // SAFETY: `take` has just moved the tail past this place, and it is filled
+                        // once.
                         unsafe { place.fill(value) };
                         return Ok(());
                     }
@@ -281,7 +296,8 @@ impl<T> Buffer<T> for Ring<T> {
             if place.stamp() == head | FILLED {
                 match take(&entry, &self.head, &place) {
                     Ok(()) => {
-                        // SAFETY: just taken, and filled.
+                        // SAFETY: `take` has just moved the head past this place, and its stamp
+                        // said that it is filled.
                         unsafe { place.empty(value) };
                         return Ok(());
                     }
@@ -307,8 +323,9 @@ impl<T> Buffer<T> for Ring<T> {
 
     fn full(&self) -> Option<usize> {
         let _entry = self.sole.enter();
-        // Room comes of two things only: the head moves, or a permit is given up. Both only count up; and this is read
-        // first, so that what is given up from here on changes what the next look finds.
+        // Room is made in only two ways: the head moves, or a permit is given up. Both only count
+        // up, so their sum is a version. `given_up` is read first, so that a permit given up after
+        // that changes the version of the next look.
         let given_up = self.given_up.load(Ordering::SeqCst);
         let tail = self.tail.load(Ordering::SeqCst);
         let head =
@@ -318,8 +335,8 @@ impl<T> Buffer<T> for Ring<T> {
 
     fn empty(&self) -> Option<usize> {
         let _entry = self.sole.enter();
-        // The head was read first, so if they are equal the ring was empty when the tail was read. As long as the tail
-        // stays no value has come.
+        // The head is read first, so if the two are equal the ring was empty when the tail was
+        // read. As long as the tail stays the same, no value has come.
         let head = self.head.load(Ordering::SeqCst);
         let tail = self.tail.load(Ordering::SeqCst);
         (tail & !RESERVED == head).then_some(head)
@@ -334,7 +351,7 @@ impl<T> Buffer<T> for Ring<T> {
         loop {
             let tail = self.tail.load(Ordering::SeqCst) & !FLAGS;
             let head = self.head.load(Ordering::SeqCst);
-            // Both of one moment, if the tail has not moved meanwhile.
+            // Both values are of one moment if the tail has not moved meanwhile.
             if self.tail.load(Ordering::SeqCst) & !FLAGS == tail {
                 return self.slots.between(head, tail);
             }
@@ -347,14 +364,16 @@ impl<T> Buffer<T> for Ring<T> {
 }
 
 impl<T> Drop for Ring<T> {
-    /// If a value panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
+    /// If a value panics while it is dropped, the rest is leaked: no other destructor runs during
+    /// the unwinding.
     fn drop(&mut self) {
         let tail = self.tail.load(Ordering::Relaxed) & !FLAGS;
         let mut head = self.head.load(Ordering::Relaxed);
         while head != tail {
             let place = self.slots.place(head);
             debug_assert_eq!(place.stamp(), head | FILLED, "all that was taken was filled");
-            // SAFETY: nobody else is left, so each slot from head to tail was filled, and each is passed once.
+            // SAFETY: `&mut self` in `drop`, so no other thread is left, each slot from head to
+            // tail was filled, and each is visited once.
             unsafe { place.drop_value() };
             head = place.next();
         }
@@ -370,7 +389,8 @@ mod models {
     use loom::thread;
 
     impl<T> Ring<T> {
-        /// One that is used by several OS threads, so that what they do at once is seen too.
+        /// Creates a ring that is used by several OS threads, so that loom explores the lock-free
+        /// paths too.
         pub(crate) fn shared(cap: usize) -> Self {
             let mut ring = Self::new(cap);
             ring.sole = Sole::shared();
@@ -385,11 +405,12 @@ mod models {
     fn pop(ring: &Ring<usize>) -> Option<usize> {
         let mut place = MaybeUninit::uninit();
         let popped = ring.pop_at_once(&mut place).is_ok() || ring.pop_slowly(&mut place).is_ok();
-        // SAFETY: written by the pop.
+        // SAFETY: the pop succeeded, so it has written the place.
         popped.then(|| unsafe { place.assume_init() })
     }
 
-    /// Two send into one place, one receives: what was sent comes out or is still in.
+    /// Two threads send into one slot, and one receives: each value that was sent comes out or is
+    /// still in.
     #[test]
     fn values_are_neither_lost_nor_doubled() {
         loom::model(|| {
@@ -404,12 +425,13 @@ mod models {
             out.extend(std::iter::from_fn(|| pop(&ring)));
             (out.sort(), sent.sort());
             assert_eq!(out, sent);
-            assert!(!sent.is_empty(), "a place, and nobody got it");
+            assert!(!sent.is_empty(), "a slot is free for a sender");
         });
     }
 
-    /// A permit in one of two places, filled or given up, beside a sender: values and permits are never more than the
-    /// places, and whoever finds no room finds it when the other is through.
+    /// A permit for one of two slots is filled or given up while another thread sends. Values and
+    /// permits never exceed the slots, and a thread that finds no room finds it when the other is
+    /// done.
     fn a_permit_beside_a_sender(fills: bool) {
         loom::model(move || {
             let ring = Arc::new(Ring::shared(2));
@@ -449,7 +471,7 @@ mod models {
         a_permit_beside_a_sender(false);
     }
 
-    /// Two want a permit for one place.
+    /// Two threads want a permit for one slot.
     #[test]
     fn permits_are_no_more_than_the_room() {
         loom::model(|| {
@@ -464,14 +486,14 @@ mod models {
             };
             let mine = send(&ring, 3);
             let theirs = other.join().unwrap();
-            assert!(mine != theirs, "one place, and one has it");
+            assert!(mine != theirs, "one slot for one permit");
             let sent = if mine { 3 } else { 2 };
             assert_eq!([pop(&ring), pop(&ring), pop(&ring)], [Some(1), Some(sent), None]);
             assert_eq!(ring.full(), None);
         });
     }
 
-    /// A permit against the end: the value is in, or it is still the sender's.
+    /// A permit against closing: the value is in the ring, or it is still the sender's.
     #[test]
     fn a_permit_is_void_after_the_end() {
         loom::model(|| {
@@ -493,7 +515,8 @@ mod models {
         });
     }
 
-    /// One that is alone sends without a fence; another is about to sleep. (Compare `a_receiver_that_sleeps_…`.)
+    /// A thread that is alone sends without a fence, while another is about to sleep. (Compare
+    /// `a_receiver_that_sleeps_…`.)
     #[test]
     fn one_that_comes_to_sleep_sees_what_was_sent_alone() {
         loom::model(|| {
@@ -515,16 +538,17 @@ mod models {
                 Entry::Alone(turn) => ring.push_in_turn(turn, value).map(|()| true),
                 Entry::Among(turn) => ring.push_in_turn(turn, value).map(|()| false),
             };
-            if !alone.expect("there is room, and nobody else sends") {
+            if !alone.expect("there is room for the only sender") {
                 sequentially_consistent();
             }
             let seen = waiting.load(Ordering::SeqCst) > 0;
-            assert!(seen || !receiver.join().unwrap(), "asleep, and nobody knows");
+            assert!(seen || !receiver.join().unwrap(), "the receiver sleeps unseen");
             assert_eq!(pop(ring), Some(2));
         });
     }
 
-    /// Closing against sending: a value that went in comes out before the news.
+    /// Closing against sending: a value that went in comes out before the disconnection is
+    /// reported.
     #[test]
     fn nothing_is_sent_after_the_end() {
         loom::model(|| {

@@ -1,15 +1,20 @@
 //! Channels with a buffer, bounded or not: a lock-free queue, and two lists of waiting threads.
 //!
-//! A wake only says "look again": values are not handed to a waiter, so the thread that looks first gets them,
-//! and a waiter that was woken in vain waits again.
+//! A wake means only "look again": values are not passed to a waiter. The first thread that looks
+//! at the buffer gets the value, and a waiter that was woken in vain waits again.
 //!
-//! Why no wake is lost: a receiver enters the wait list, fences, and looks at the buffer once more
-//! before it sleeps; a sender puts its value in and looks at the list, both with sequentially consistent
-//! operations. Or the sender is alone (`sole.rs`): then the receiver's second look comes to the buffer, and
-//! finds all that was done alone. So one of them sees the other. Each value wakes one receiver at most, and a
-//! woken receiver always looks at the buffer before it gives up, a woken select at this one before all others:
-//! so a value cannot sit there while the receiver that was woken for it leaves. The same holds with the roles
-//! exchanged, where what a sender waits for is room: a value taken out makes room, and so does a permit given up.
+//! Why no wake is lost:
+//! - A receiver enters the wait list, fences, and looks at the buffer once more before it sleeps. A
+//!   sender puts its value in and then looks at the list. Both use sequentially consistent
+//!   operations, so one of them sees the other.
+//! - If instead the sender is alone on the channel (`sole.rs`), the receiver's second look enters
+//!   the buffer as another thread, and finds everything that was done alone.
+//! - Each value wakes at most one receiver. A woken receiver always looks at the buffer before it
+//!   gives up, and a woken select looks at this channel before all others. So a value cannot stay
+//!   there while the receiver that was woken for it leaves.
+//!
+//! The same holds with the roles exchanged, where a sender waits for room. Room is made by taking a
+//! value out, and by giving up a permit.
 
 use std::mem::{self, MaybeUninit};
 use std::panic::Location;
@@ -26,7 +31,7 @@ use crate::wait::list::WaitList;
 use crate::wait::park::Retry;
 use crate::wait::queue::DISCONNECTED;
 
-/// What the two ends of a channel share.
+/// The state shared by the two ends of a channel.
 pub(crate) struct Buffered<T, B: Buffer<T>> {
     buffer: B,
     pub(crate) receivers: CachePadded<WaitList>,
@@ -44,7 +49,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         }
     }
 
-    /// Sends if that takes a few instructions. A value that is not sent stays where it is.
+    /// Sends, if that takes only a few instructions. A value that is not sent stays where it is.
     #[inline(always)]
     pub(crate) fn send_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
         self.buffer.push_at_once(value)?;
@@ -52,7 +57,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         Ok(())
     }
 
-    /// Receives if that takes a few instructions.
+    /// Receives, if that takes only a few instructions.
     #[inline(always)]
     pub(crate) fn recv_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
         self.buffer.pop_at_once(place)?;
@@ -67,8 +72,8 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         Ok(())
     }
 
-    /// Sends what [`Buffered::send_at_once`] has not. Full if the time is over. A value that is not sent stays where it
-    /// is.
+    /// Completes a send that [`Buffered::send_at_once`] has not done. Returns `Full` if the
+    /// deadline has passed. A value that is not sent stays where it is.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn send_slowly(
         &self,
@@ -103,7 +108,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         self.buffer.pop_slowly(place).inspect(|()| self.senders.notify_one())
     }
 
-    /// Receives what [`Buffered::recv_at_once`] has not.
+    /// Completes a receive that [`Buffered::recv_at_once`] has not done.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn recv_slowly(
         &self,
@@ -152,7 +157,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         self.buffer.capacity()
     }
 
-    /// Nothing more is sent. Returns `true` to the first caller.
+    /// Closes the channel for sending. Returns `true` to the first caller.
     pub(crate) fn close(&self) -> bool {
         let first = self.buffer.close();
         if first {
@@ -162,10 +167,13 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         first
     }
 
-    /// The last receiver is gone, and with it the values that nobody can receive. (Nothing comes after them: the channel
-    /// is closed first, and permits are void then.)
+    /// Called when the last receiver is gone: closes the channel and drops the values in it.
     ///
-    /// If one panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
+    /// No value comes after that: the channel is closed first, and permits are void once it is
+    /// closed.
+    ///
+    /// If a value panics while it is dropped, the rest is leaked: no other destructor runs during
+    /// the unwinding.
     pub(crate) fn disconnect_receivers(&self) {
         struct LeakRest<'a, T, B: Buffer<T>>(&'a Buffered<T, B>);
         impl<T, B: Buffer<T>> Drop for LeakRest<'_, T, B> {
@@ -178,21 +186,21 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         let leak_rest = LeakRest(self);
         let mut place = MaybeUninit::uninit();
         while self.buffer.pop_slowly(&mut place).is_ok() {
-            // SAFETY: just written.
+            // SAFETY: the pop succeeded, so it has written the place.
             unsafe { place.assume_init_drop() };
         }
         mem::forget(leak_rest);
     }
 }
 
-/// What a select does with a bounded channel that it sends to: it chooses before it has the value.
+/// Operations of a select that sends to a bounded channel: it chooses before it has the value.
 impl<T> Buffered<T, Ring<T>> {
     /// Takes a permit for a value that comes later.
     pub(crate) fn reserve(&self) -> Result<Permit, PushError> {
         self.buffer.reserve()
     }
 
-    /// Sends by a permit. Fails if the channel is closed; then the value stays where it is.
+    /// Sends with a permit. Fails if the channel is closed; the value then stays where it is.
     pub(crate) fn fill(&self, permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
         self.buffer.fill(permit, value)?;
         self.receivers.notify_one();
@@ -206,7 +214,7 @@ impl<T> Buffered<T, Ring<T>> {
     }
 }
 
-/// The unbounded one never keeps a sender waiting.
+/// An unbounded channel; it never blocks a sender.
 pub(crate) type Unbounded<T> = Buffered<T, List<T>>;
 pub(crate) type Bounded<T> = Buffered<T, Ring<T>>;
 
@@ -231,11 +239,12 @@ mod models {
     fn recv(channel: &Bounded<usize>) -> Result<usize, RecvTimeoutError> {
         let mut place = MaybeUninit::uninit();
         channel.recv_slowly(&mut place, NotReady::Unknown, None, Location::caller())?;
-        // SAFETY: written by the receive.
+        // SAFETY: the receive succeeded, so it has written the place.
         Ok(unsafe { place.assume_init() })
     }
 
-    /// The receiver counts itself, fences and looks; the sender puts its value in and looks at the count.
+    /// The receiver counts itself, fences and looks at the ring; the sender puts its value in and
+    /// looks at the count.
     #[test]
     fn a_receiver_that_sleeps_is_seen_by_the_sender() {
         loom::model(|| {
@@ -253,12 +262,12 @@ mod models {
             waiting.store(1, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             let sleeps = ring.empty().is_some();
-            assert!(sender.join().unwrap() || !sleeps, "asleep, and nobody knows");
+            assert!(sender.join().unwrap() || !sleeps, "the receiver sleeps unseen");
         });
     }
 
-    // The rest with all that there is: the buffer, the lists, and threads that sleep. Loom reports a deadlock if one is
-    // not woken.
+    // The following models use everything: the buffer, the wait lists, and sleeping threads. Loom
+    // reports a deadlock if a thread is not woken.
 
     #[test]
     fn a_receiver_wakes_for_a_value() {

@@ -1,8 +1,8 @@
-//! Channels that nobody sends into, and that are disconnected: by a signal, or at a deadline. What
-//! `context::Context::done` gives out.
+//! Channels that carry no values and are disconnected by a signal or at a deadline.
+//! `context::Context::done` returns one.
 //!
-//! There is no timer: whoever waits wakes up at the deadline by itself, and so nothing happens then if
-//! nobody waits.
+//! There is no timer: each waiting thread wakes up at the deadline by itself, so nothing runs at
+//! the deadline if no thread waits.
 
 use std::panic::Location;
 use std::time::Instant;
@@ -14,10 +14,11 @@ use crate::wait::park::Retry;
 use crate::wait::queue::DISCONNECTED;
 
 pub(crate) struct Done {
-    /// The signal was raised, or is gone. If not, the deadline may have passed all the same.
+    /// The signal was raised or dropped. If this is `false`, the deadline may have passed
+    /// nevertheless.
     settled: AtomicBool,
     deadline: Option<Instant>,
-    /// Those who wait for the signal.
+    /// The threads that wait for the signal.
     pub(crate) receivers: WaitList,
 }
 
@@ -49,7 +50,7 @@ impl Done {
         self.deadline
     }
 
-    /// Blocks until it is done: true; or until `deadline`: false.
+    /// Blocks until the channel is done or until `deadline`. Returns `true` if it is done.
     pub(crate) fn wait(&self, deadline: Option<Instant>, site: &'static Location<'static>) -> bool {
         let until = [self.deadline, deadline].into_iter().flatten().min();
         let mut retry = None;

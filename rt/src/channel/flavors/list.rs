@@ -1,20 +1,24 @@
-//! The buffer of an unbounded channel: a list of blocks of slots.
+//! The buffer of an unbounded channel: a linked list of blocks of slots.
 //!
-//! Positions count slots, and one more at the end of each block, at which the next block is linked in:
-//! there nobody can go on until whoever took the last slot has moved head or tail to the next block.
-//! (The shape is that of crossbeam's `SegQueue`; here a block counts the values that were taken out of
-//! it, and whoever takes the last frees it.)
+//! Positions count slots, and one more position at the end of each block, at which the next block
+//! is linked in. At that position all threads wait until the thread that took the last slot has
+//! moved the head or the tail to the next block. (The shape is that of crossbeam's `SegQueue`. Here
+//! a block counts the values that were taken out of it, and the thread that takes the last one
+//! frees it.)
 //!
 //! Invariants:
-//! - Whoever moves the tail from p fills slot p and marks it; whoever moves the head from p waits for
-//!   the mark, which is a few instructions away, takes the value, and counts it in the block.
-//! - A block is reachable from `tail` until its last slot was given out, and from `head` until then too;
-//!   the one who took the last slot leaves the head behind it before it counts its own value. So when
-//!   all are counted nobody can reach the block, and whoever counts last frees it.
-//! - `next` is set before the last slot's mark, so it is there for whoever has seen the mark.
-//! - Whoever changes head or tail, or is about to sleep for what they are, comes first, and leaves after
-//!   ([`Sole`]). If it is not alone, head and tail move with sequentially consistent operations: see
-//!   `WaitList`.
+//! - The thread that moves the tail from p fills slot p and marks it. The thread that moves the
+//!   head from p waits for the mark, which is a few instructions away, takes the value, and counts
+//!   it in the block.
+//! - A block is reachable from `tail` until its last slot is taken by a sender, and from `head`
+//!   until its last slot is taken by a receiver. That receiver moves the head past the block before
+//!   it counts its own value. So when all values are counted no other thread can reach the block,
+//!   and the thread that counts last frees it.
+//! - `next` is set before the last slot is marked, so every thread that has seen the mark also sees
+//!   `next`.
+//! - A thread calls [`Sole::enter`] before it changes the head or the tail, or reads them in order
+//!   to sleep, and drops the entry afterwards. Unless the thread is alone, the head and the tail
+//!   move with sequentially consistent operations, as `WaitList` needs.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -28,14 +32,14 @@ use crate::loom::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::util::backoff::Backoff;
 use crate::util::sole::{Entry, Others, Sole, Turn};
 
-/// Slots of a block.
+/// The number of slots of a block.
 const SLOTS: usize = if cfg!(loom) { 2 } else { 31 };
-/// Positions of a block: its slots and its end.
+/// The number of positions of a block: its slots and its end.
 const LAP: usize = SLOTS + 1;
-/// The lowest bit of the tail: nothing more is sent. Positions are counted in twos.
+/// The lowest bit of the tail: the list is closed for sending. Positions are counted in twos.
 const CLOSED: usize = 1;
-/// The lowest bit of the head: the tail is in a later block, so that there is a value, and no need to
-/// look at the tail, which the senders write.
+/// The lowest bit of the head: the tail is in a later block. So there is a value, and a receiver
+/// need not read the tail, which the senders write.
 const MORE: usize = 1;
 const ONE: usize = 2;
 
@@ -45,8 +49,8 @@ pub(crate) struct List<T> {
     sole: Sole,
 }
 
-/// One end: the position, and the block that it is in. The block is right for the position unless that
-/// is a block's end.
+/// One end: a position, and its block. The block belongs to the position unless the position is the
+/// end of a block.
 struct End<T> {
     position: AtomicUsize,
     block: AtomicPtr<Block<T>>,
@@ -55,7 +59,7 @@ struct End<T> {
 struct Block<T> {
     slots: [Slot<T>; SLOTS],
     next: AtomicPtr<Block<T>>,
-    /// Values that were taken out.
+    /// The number of values that were taken out.
     taken: CachePadded<AtomicUsize>,
 }
 
@@ -70,9 +74,10 @@ fn slot_of(position: usize) -> usize {
 
 impl<T> Block<T> {
     fn new() -> *mut Self {
-        // In place: a block may be too large for the stack.
+        // Initialized in place: a block may be too large for the stack.
         let block = Box::into_raw(Box::<Self>::new_uninit()).cast::<Self>();
-        // SAFETY: the place is a block's, to be initialized. Of a slot's two fields the value needs not.
+        // SAFETY: `block` is a valid, uninitialized allocation for a block, and each field is
+        // written through a raw pointer. A slot's value may stay uninitialized.
         unsafe {
             for slot in 0..SLOTS {
                 (&raw mut (*block).slots[slot].filled).write(AtomicBool::new(false));
@@ -83,15 +88,17 @@ impl<T> Block<T> {
         block
     }
 
-    /// Takes long, compared to what it is called after: not while inside.
+    /// Frees a block. This takes long compared to the operations around it, so it is not called
+    /// inside [`Sole`].
     ///
     /// # Safety
     ///
-    /// From [`Block::new`], and nobody reaches it any more.
+    /// `block` comes from [`Block::new`], and no other thread reaches it any more.
     #[cold]
     #[inline(never)]
     unsafe fn free(block: *mut Self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that `block` is from `Box::into_raw` in `Block::new` and is
+        // freed once.
         drop(unsafe { Box::from_raw(block) });
     }
 }
@@ -99,25 +106,28 @@ impl<T> Block<T> {
 impl<T> Slot<T> {
     /// # Safety
     ///
-    /// The caller moved the tail from here, and does this once.
+    /// The caller has moved the tail from this slot, and calls this once.
     #[inline(always)]
     unsafe fn fill(&self, value: &mut Option<T>) {
-        // SAFETY: the slot is the caller's, so its memory is nobody else's and without a value.
+        // SAFETY: the caller moved the tail from here, so the slot is the caller's alone: the
+        // memory is valid for writes and holds no value.
         unsafe { move_out(value, (*self.value.get()).as_mut_ptr()) };
         self.filled.store(true, Ordering::Release);
     }
 
-    /// Waits until it is filled, which is a few instructions away, and moves the value to `place`.
+    /// Waits until the slot is filled, which is a few instructions away, and moves the value to
+    /// `place`.
     ///
     /// # Safety
     ///
-    /// The caller moved the head from here, and does this once.
+    /// The caller has moved the head from this slot, and calls this once.
     #[inline(always)]
     unsafe fn empty(&self, place: &mut MaybeUninit<T>) {
         if !self.filled.load(Ordering::Acquire) {
             self.wait();
         }
-        // SAFETY: the slot is the caller's, and the value is there.
+        // SAFETY: the caller moved the head from here, so the slot is the caller's alone. `filled`
+        // was read with acquire, so the value is there. `place` is a distinct `&mut`.
         unsafe { (*self.value.get()).as_ptr().copy_to_nonoverlapping(place.as_mut_ptr(), 1) };
     }
 
@@ -131,7 +141,7 @@ impl<T> Slot<T> {
 }
 
 impl<T> List<T> {
-    /// The first block is made with the first value.
+    /// Creates an empty list. The first block is allocated with the first value.
     pub(crate) fn new() -> Self {
         let end = || {
             CachePadded::new(End {
@@ -142,8 +152,8 @@ impl<T> List<T> {
         Self { head: end(), tail: end(), sole: Sole::new() }
     }
 
-    /// Makes `new` the first block: gives the tail's block, and a block that is left over if another
-    /// thread was faster.
+    /// Makes `new` the first block. Returns the tail's block, and `new` or null: the block that is
+    /// left over if another thread was faster.
     #[cold]
     fn first_block(&self, new: *mut Block<T>) -> (*mut Block<T>, *mut Block<T>) {
         let tail = &self.tail.block;
@@ -177,7 +187,7 @@ impl<T> List<T> {
                 }
             }
             let index = slot_of(position);
-            // No block yet: the first value is on its way.
+            // No block yet: the sender of the first value is about to link it.
             if index == SLOTS || block.is_null() {
                 patience.wait();
                 position = self.head.position.load(Ordering::Acquire);
@@ -186,23 +196,27 @@ impl<T> List<T> {
             let head = &self.head.position;
             match entry.exchange(head, position, next_position) {
                 Ok(()) => {
-                    // SAFETY: as in `push_slowly`: the block is right for the position, and stays until we
-                    // have counted our value. The slot is ours since we moved the head from its position.
+                    // SAFETY: as in `push_slowly`, the block belongs to the position and stays
+                    // until this thread has counted its value. The slot is this thread's, because
+                    // it moved the head from its position, and does so once.
                     unsafe { (*block).slots[index].empty(place) };
                     if index + 1 == SLOTS {
-                        // SAFETY: as above. `next` was set before the mark that we have seen.
+                        // SAFETY: the block stays until this thread counts its value. `next` was
+                        // set before the mark that this thread has seen, so it is not null below.
                         let next = unsafe { &*block }.next.load(Ordering::Acquire);
-                        // SAFETY: the next block has values to come; it stays until they are taken.
+                        // SAFETY: the next block still has values to come, and stays until all of
+                        // them are taken.
                         let more = !unsafe { &*next }.next.load(Ordering::Relaxed).is_null();
                         self.head.block.store(next, Ordering::Release);
                         let first = (position & !MORE) + 2 * ONE;
                         head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
                     }
-                    // SAFETY: as above, up to the addition.
+                    // SAFETY: the block stays until this addition.
                     let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
                     drop(entry);
                     if taken == SLOTS {
-                        // SAFETY: ours was the last value, so nobody else reaches the block any more.
+                        // SAFETY: this was the last value, so no other thread reaches the block any
+                        // more.
                         unsafe { Block::free(block) };
                     }
                     return Ok(());
@@ -233,7 +247,7 @@ impl<T> Buffer<T> for List<T> {
         {
             return Err(NotReady::Unknown);
         }
-        // SAFETY: as in `push_slowly`.
+        // SAFETY: the tail was moved from this slot just now; the block stays as in `push_slowly`.
         unsafe { (*block).slots[index].fill(value) };
         Ok(())
     }
@@ -247,7 +261,7 @@ impl<T> Buffer<T> for List<T> {
             if tail == position {
                 return Err(NotReady::Wait);
             }
-            // If closed, it may be empty. In a later block, the slow way notes that there is MORE.
+            // A closed list may be empty. If the tail is in a later block, the slow path sets MORE.
             if tail & CLOSED != 0 || tail / ONE / LAP != position / ONE / LAP {
                 return Err(NotReady::Unknown);
             }
@@ -259,13 +273,14 @@ impl<T> Buffer<T> for List<T> {
         {
             return Err(NotReady::Unknown);
         }
-        // SAFETY: as in `pop`.
+        // SAFETY: the head was moved from this slot just now; the block stays as in `pop`.
         unsafe { (*block).slots[index].empty(place) };
-        // SAFETY: as in `pop`, up to the addition.
+        // SAFETY: as in `pop`, the block stays until this addition.
         let taken = turn.add(unsafe { &(*block).taken }, 1) + 1;
-        // Who is alone takes them in order, so the last is not here.
+        // A thread that is alone takes values in order, and the block's last slot goes through the
+        // slow path. So the last value is not counted here.
         if !turn.is_alone() && taken == SLOTS {
-            // SAFETY: as in `pop`.
+            // SAFETY: as in `pop`, no other thread reaches the block.
             unsafe { Block::free(block) };
         }
         Ok(())
@@ -289,7 +304,8 @@ impl<T> Buffer<T> for List<T> {
                 continue;
             }
             if next.is_null() && (block.is_null() || index + 1 == SLOTS) {
-                // Before the tail stands at the end, where others wait; and outside, since it may take long.
+                // Allocated before the tail stands at the end, where other threads wait, and
+                // outside `Sole`, because it may take long.
                 drop(entry);
                 next = Block::new();
                 entry = self.sole.enter();
@@ -302,17 +318,19 @@ impl<T> Buffer<T> for List<T> {
             let tail = &self.tail.position;
             match entry.exchange(tail, position, position + ONE) {
                 Ok(()) => {
-                    // SAFETY: the tail's block is right for a position before its end, and has not
-                    // changed while the position has not. It stays until our slot is taken.
+                    // SAFETY: the tail's block belongs to any position before the block's end, and
+                    // does not change while the position stays the same. It is not freed before
+                    // this thread's slot was taken.
                     let block = unsafe { &*block };
                     if index + 1 == SLOTS {
                         block.next.store(next, Ordering::Release);
                         self.tail.block.store(next, Ordering::Release);
-                        // An addition: the tail may be closed meanwhile.
+                        // An addition, because the tail may be closed meanwhile.
                         tail.fetch_add(ONE, Ordering::SeqCst);
                         next = ptr::null_mut();
                     }
-                    // SAFETY: the slot at the position that we moved the tail from is ours.
+                    // SAFETY: this thread moved the tail from the slot's position, so the slot is
+                    // its own, and it fills it once.
                     unsafe { block.slots[index].fill(value) };
                     break Ok(());
                 }
@@ -324,7 +342,7 @@ impl<T> Buffer<T> for List<T> {
         };
         drop(entry);
         if !next.is_null() {
-            // SAFETY: made above, and linked nowhere.
+            // SAFETY: allocated above by `Block::new`, and never linked.
             unsafe { Block::free(next) };
         }
         result
@@ -340,7 +358,7 @@ impl<T> Buffer<T> for List<T> {
 
     fn empty(&self) -> Option<usize> {
         let _entry = self.sole.enter();
-        // As in the ring.
+        // As in `Ring::empty`: the head is read first.
         let head = self.head.position.load(Ordering::SeqCst) & !MORE;
         let tail = self.tail.position.load(Ordering::SeqCst);
         (tail == head).then_some(head)
@@ -355,7 +373,7 @@ impl<T> Buffer<T> for List<T> {
         loop {
             let tail = self.tail.position.load(Ordering::SeqCst) & !CLOSED;
             let head = self.head.position.load(Ordering::SeqCst) & !MORE;
-            // Both of one moment, if the tail has not moved meanwhile.
+            // Both values are of one moment if the tail has not moved meanwhile.
             if self.tail.position.load(Ordering::SeqCst) & !CLOSED == tail {
                 let slots_before = |position: usize| {
                     let position = position / ONE;
@@ -372,7 +390,8 @@ impl<T> Buffer<T> for List<T> {
 }
 
 impl<T> Drop for List<T> {
-    /// If a value panics as it is dropped, the rest is leaked: no other destructor runs while that unwinds.
+    /// If a value panics while it is dropped, the rest is leaked: no other destructor runs during
+    /// the unwinding.
     fn drop(&mut self) {
         struct FreeBlocks<'a, T>(&'a List<T>);
         impl<T> Drop for FreeBlocks<'_, T> {
@@ -381,8 +400,9 @@ impl<T> Drop for List<T> {
                 while self.0.pop(Entry::Among(Others::owner()), &mut place).is_ok() {}
                 let block = self.0.head.block.load(Ordering::Relaxed);
                 if !block.is_null() {
-                    // SAFETY: nobody else is left. All blocks before the head's are freed, and there is none
-                    // after it: the list is empty, and with the last value of a block the head leaves it.
+                    // SAFETY: `&mut self` in `drop`, so no other thread is left. All blocks before
+                    // the head's are freed. There is none after it: the list is empty, and the head
+                    // leaves a block with the block's last value.
                     unsafe { Block::free(block) };
                 }
             }
@@ -390,7 +410,7 @@ impl<T> Drop for List<T> {
         let blocks = FreeBlocks(self);
         let mut place = MaybeUninit::uninit();
         while blocks.0.pop(Entry::Among(Others::owner()), &mut place).is_ok() {
-            // SAFETY: just written.
+            // SAFETY: the pop succeeded, so it has written the place.
             unsafe { place.assume_init_drop() };
         }
     }
@@ -408,11 +428,11 @@ mod models {
 
     fn pop(list: &List<Box<usize>>) -> Option<usize> {
         let mut place = MaybeUninit::uninit();
-        // SAFETY: written by a pop that succeeds.
+        // SAFETY: a pop that succeeds has written the place.
         list.pop_slowly(&mut place).is_ok().then(|| *unsafe { place.assume_init() })
     }
 
-    /// Across the end of a block (of two slots, under loom), with the first block yet to be made.
+    /// Crosses the end of a block (of two slots, under loom), starting without a first block.
     #[test]
     fn values_are_neither_lost_nor_doubled() {
         loom::model(|| {

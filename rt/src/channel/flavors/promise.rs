@@ -1,22 +1,28 @@
-//! The promise of a value at a rendezvous: how a select hands over what it chose to send before it had it.
+//! The promise of a value at a rendezvous: a select that sends chooses its partner before it has a
+//! value.
 //!
-//! A select that sends chooses its partner first, and only then computes its value. The partner has left its queue by
-//! then, and waits here with a place for the value. If the select gives up (because its message panicked, say), the
-//! partner looks for another sender, for as long as it may still wait.
+//! A select that sends chooses its partner first, and only then computes its value. By then the
+//! partner has left its queue, and waits here with a place for the value. If the select gives up
+//! (for example because the message expression panicked), the partner looks for another sender, for
+//! as long as it may still wait.
 //!
 //! ```text
 //!   PENDING -> KEPT        the sender has moved its value to the place, which is the receiver's
 //!   PENDING -> BROKEN      the sender has given up
-//!   PENDING -> DECLINED    the receiver has given up (it dropped its `SelectedOperation`): the value goes with it
-//!   PENDING -> WITHDRAWN   the receiver has found that the sender never runs again, or does not itself; a sender that
-//!                          does all the same still has its value, and finds somebody else
+//!   PENDING -> DECLINED    the receiver has given up (it dropped its `SelectedOperation`);
+//!                          the sender drops the value
+//!   PENDING -> WITHDRAWN   the receiver has found that the sender will never run again, or that it
+//!                          will not itself; a sender that runs nevertheless keeps its value,
+//!                          and finds another partner
 //! ```
 //!
 //! Invariants:
-//! - All is done under one lock. PENDING is left once, and that is the last that this side does.
-//! - The place belongs to the receiver, and stays until PENDING is left. The sender writes to it
-//!   under the lock while it is PENDING, and never else. So a value is in one place at any time, and is never in the
-//!   promise itself: what is left of a promise can be dropped by any thread.
+//! - All state changes happen under one lock. PENDING is left once, and the side that leaves it
+//!   touches the state no more.
+//! - The place belongs to the receiver, and stays valid until PENDING is left. The sender writes to
+//!   it only under the lock, and only while the state is PENDING. So a value is in one place at any
+//!   time, and is never in the promise itself: what is left of a promise can be dropped by any
+//!   thread.
 
 use std::mem::{self, MaybeUninit};
 use std::panic::Location;
@@ -43,11 +49,12 @@ struct Inner {
     state: State,
     /// Where the value goes.
     place: *mut (),
-    /// The one that waits for the value, if it came first.
+    /// The receiver's node, if the receiver waits.
     receiver: Queue,
 }
 
-// SAFETY: the place is written to under the lock, by the sender's thread, as the invariants say; the queue is `Send`.
+// SAFETY: the place is written to under the lock, by the sender's thread, as the invariants say;
+// the queue is `Send`.
 unsafe impl Send for Inner {}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,25 +74,26 @@ pub(crate) struct Promiser(Arc<Promise>);
 #[must_use = "a value is declined when this is dropped"]
 pub(crate) struct Promised(Arc<Promise>);
 
-/// The receiver's side, with a place of its own: of a select that has not received the value yet.
+/// The receiver's side with a place of its own, for a select that has not received the value yet.
 #[must_use = "a value is declined when this is dropped"]
 pub(crate) struct Awaited<T> {
-    // The first to be dropped: the place must not be the promiser's any more when it goes.
+    // Dropped first: the sender must not write to the place once the place is freed.
     promised: Promised,
     place: Box<MaybeUninit<T>>,
 }
 
-/// Makes a promise of a value that goes to `place`.
+/// Creates a promise of a value that goes to `place`.
 ///
 /// # Safety
 ///
-/// The place is right for a value of the channel, and stays until [`Promised`] is dropped, or has moved to another.
+/// The place is valid for writes of a value of the channel, and stays so until [`Promised`] is
+/// dropped or has moved to another place.
 pub(crate) unsafe fn promise(
     place: *mut (),
     promiser: Option<TaskRef>,
     receiver: Option<TaskRef>,
 ) -> (Promiser, Promised) {
-    // Two of one runtime end together.
+    // Threads of one runtime end together, so there is nothing to watch for.
     let promiser = promiser
         .filter(|promiser| !receiver.is_some_and(|receiver| promiser.owner() == receiver.owner()));
     let promiser = promiser.map(Shared::count_of);
@@ -105,8 +113,8 @@ impl Promise {
 }
 
 impl Promiser {
-    /// Keeps the promise, unless it was withdrawn: then the value stays where it is. (One that was declined is dropped
-    /// here, by the thread that had it.)
+    /// Keeps the promise, unless it was withdrawn; the value then stays where it is. If the promise
+    /// was declined, the value is dropped here, on the sender's thread.
     ///
     /// # Safety
     ///
@@ -115,7 +123,8 @@ impl Promiser {
         let inner = self.0.inner.lock();
         match inner.state {
             State::Pending => {
-                // SAFETY: the place is for a `T`, by the caller, and stays while it is pending.
+                // SAFETY: the caller guarantees that the place is for a `T`; the state is pending
+                // under the lock, so the place is valid for writes and holds no value.
                 unsafe { move_out(value, inner.place.cast()) };
                 Promise::settle(inner, State::Kept);
             }
@@ -127,19 +136,22 @@ impl Promiser {
         }
     }
 
-    /// A pointer that stands for it.
+    /// Turns the promiser into a raw pointer that owns it.
     pub(crate) fn into_raw(self) -> *const () {
-        // SAFETY: the count passes over to the caller.
+        // SAFETY: `self` is forgotten below, so the reference count passes to the copy and with it
+        // to the caller.
         let promise = unsafe { ptr::read(&raw const self.0) };
         mem::forget(self);
         Arc::into_raw(promise).cast()
     }
 
+    /// Turns the raw pointer back into the promiser.
+    ///
     /// # Safety
     ///
-    /// From [`Promiser::into_raw`], and used once.
+    /// `raw` is from [`Promiser::into_raw`], and is used once.
     pub(crate) unsafe fn from_raw(raw: *const ()) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that `raw` is from `into_raw`, and is used once.
         Self(unsafe { Arc::from_raw(raw.cast()) })
     }
 }
@@ -163,23 +175,27 @@ impl Drop for Promised {
 }
 
 impl Promised {
-    /// A pointer that stands for it.
+    /// Turns this side into a raw pointer that owns it.
     pub(crate) fn into_raw(self) -> *const () {
-        // SAFETY: the count passes over to the caller.
+        // SAFETY: `self` is forgotten below, so the reference count passes to the copy and with it
+        // to the caller.
         let promise = unsafe { ptr::read(&raw const self.0) };
         mem::forget(self);
         Arc::into_raw(promise).cast()
     }
 
+    /// Turns the raw pointer back into this side.
+    ///
     /// # Safety
     ///
-    /// From [`Promised::into_raw`], and used once.
+    /// `raw` is from [`Promised::into_raw`], and is used once.
     pub(crate) unsafe fn from_raw(raw: *const ()) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that `raw` is from `into_raw`, and is used once.
         Self(unsafe { Arc::from_raw(raw.cast()) })
     }
 
-    /// Has the value come to a place of its own from now on. Returns it as an error if it has come to the old one already.
+    /// Redirects the value to a new place of its own. Returns `self` as an error if the value has
+    /// already come to the old place.
     ///
     /// # Safety
     ///
@@ -198,9 +214,10 @@ impl Promised {
 
     /// Waits until the promise is settled. Returns `true` if the value is in the place.
     ///
-    /// Has no deadline: the sender has been told that its value will be taken.
+    /// There is no deadline: the sender has already been notified that its value will be taken.
     pub(crate) fn wait(&self, site: &'static Location<'static>) -> bool {
-        // It may be that the promiser ends without a word: its runtime is dropped, and tells those that have asked for it.
+        // The promiser's runtime may be dropped without settling the promise. It then notifies the
+        // threads registered as its joiners.
         let theirs = self.0.promiser.as_deref();
         loop {
             let inner = self.0.inner.lock();
@@ -233,9 +250,9 @@ impl Promised {
                 wait.park_unlocking_or_withdraw(inner, Reason::Recv, None, site)
             };
             let mut inner = self.0.inner.lock();
-            // SAFETY: pushed above, and alive.
+            // SAFETY: the node was pushed to this queue above, and is alive.
             unsafe { inner.receiver.remove(node) };
-            // One of the two does not go on.
+            // Either the promiser or this thread does not go on.
             if inner.state == State::Pending && (!lives || op == TIMED_OUT) {
                 inner.state = State::Withdrawn;
             }
@@ -248,21 +265,25 @@ impl Promised {
 }
 
 impl<T> Awaited<T> {
-    /// [`Promised::wait`]. Gives back the place, with the value; `None` if that does not come.
+    /// Waits as [`Promised::wait`]. Returns the place with the value, or `None` if the value does
+    /// not come.
     pub(crate) fn wait(self, site: &'static Location<'static>) -> Option<Box<MaybeUninit<T>>> {
         self.promised.wait(site).then_some(self.place)
     }
 
-    /// Two pointers that stand for it.
+    /// Turns this into two raw pointers that own it.
     pub(crate) fn into_raw(self) -> [*const (); 2] {
         [self.promised.into_raw(), Box::into_raw(self.place).cast_const().cast()]
     }
 
+    /// Turns the two raw pointers back into this.
+    ///
     /// # Safety
     ///
-    /// From [`Awaited::into_raw`] of the same `T`, and used once.
+    /// The pointers are from [`Awaited::into_raw`] of the same `T`, and are used once.
     pub(crate) unsafe fn from_raw([promised, place]: [*const (); 2]) -> Self {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that both pointers are from `into_raw` of the same `T`, and
+        // are used once.
         unsafe {
             let place = Box::from_raw(place.cast_mut().cast());
             Self { promised: Promised::from_raw(promised), place }

@@ -1,5 +1,6 @@
-//! Channels that deliver the time: once (`after`, `at`) or again and again (`tick`). Nobody sends into
-//! them; a message comes into being when it is asked for after its time.
+//! Channels that deliver the time: once (`after`, `at`) or repeatedly (`tick`).
+//!
+//! They have no senders: a message is created when a receiver asks for it after its time.
 
 use std::panic::Location;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use crate::task::wait_info::Reason;
 use crate::task::wait_state::TIMED_OUT;
 use crate::wait::park::{Wait, interrupted};
 
-/// Sleeps until an instant; without one, for ever.
+/// Sleeps until an instant, or without end if there is none.
 pub(crate) fn sleep_until(until: Option<Instant>, site: &'static Location<'static>) {
     while until.is_none_or(|until| Instant::now() < until) {
         let op = Wait::arm(site).interruptible().park(Reason::Recv, until, site);
@@ -33,7 +34,7 @@ impl At {
     }
 
     pub(crate) fn try_recv(&self) -> Result<Instant, TryRecvError> {
-        // Of several that find it there one takes it.
+        // Of several receivers that see the message, one takes it.
         if self.is_ready() && !self.received.swap(true, Ordering::AcqRel) {
             Ok(self.when)
         } else {
@@ -55,7 +56,7 @@ impl At {
         Err(RecvTimeoutError::Timeout)
     }
 
-    /// When the message comes, if it is still to be had.
+    /// Returns the time of the message, if it can still be received.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         (!self.received.load(Ordering::Relaxed)).then_some(self.when)
     }
@@ -64,7 +65,8 @@ impl At {
         self.not_ready().is_none()
     }
 
-    /// `None` if the message is there. Else a version: before its time, and after it was received.
+    /// Returns `None` if the message is there. Otherwise returns a version: one before the time,
+    /// another after the message was received.
     pub(crate) fn not_ready(&self) -> Option<usize> {
         if self.received.load(Ordering::Acquire) {
             return Some(1);
@@ -73,11 +75,11 @@ impl At {
     }
 }
 
-/// Delivers a message in each period; those that nobody was there for are skipped.
+/// Delivers a message in each period. Messages that no receiver was there for are skipped.
 pub(crate) struct Tick {
     start: Instant,
     period: u64,
-    /// When the next message comes, in nanoseconds after `start`.
+    /// The time of the next message, in nanoseconds after `start`.
     next: AtomicU64,
 }
 
@@ -87,12 +89,12 @@ impl Tick {
         Self { start: Instant::now(), period, next: AtomicU64::new(period) }
     }
 
-    /// `None` if that is beyond what the clock can say.
+    /// Returns `None` if the clock cannot represent that moment.
     fn instant(&self, nanos: u64) -> Option<Instant> {
         self.start.checked_add(Duration::from_nanos(nanos))
     }
 
-    /// Takes the message that comes at `next`; the one after it comes a period later, or a period
+    /// Takes the message that is due at `next`. The one after it is due a period later, or a period
     /// from now.
     fn take(&self, next: u64, now: u64) -> bool {
         let after = next.max(now).saturating_add(self.period);
@@ -124,8 +126,8 @@ impl Tick {
                 sleep_until(deadline, site);
                 return Err(RecvTimeoutError::Timeout);
             }
-            // The message is ours before it is there, so that of several receivers each waits for
-            // another one.
+            // The message is taken before it is due, so that each of several receivers waits for a
+            // different message.
             if self.take(next, nanos(self.start.elapsed())) {
                 sleep_until(when, site);
                 return when.ok_or(RecvTimeoutError::Timeout);
@@ -141,7 +143,8 @@ impl Tick {
         self.not_ready().is_none()
     }
 
-    /// `None` if a message is there. Else a version: when the next one comes.
+    /// Returns `None` if a message is there. Otherwise returns a version: the time of the next
+    /// message.
     pub(crate) fn not_ready(&self) -> Option<usize> {
         let next = self.next.load(Ordering::Acquire);
         let ready = self.instant(next).is_some_and(|when| Instant::now() >= when);

@@ -1,5 +1,5 @@
-//! The rendezvous channel: a send and a receive meet, and the value goes straight from one thread's
-//! frame to the other's. Which two meet is [`rendezvous`](crate::channel::rendezvous)'s.
+//! The rendezvous channel: a send and a receive pair up, and the value goes straight from one
+//! thread's frame to the other's. [`rendezvous`](crate::channel::rendezvous) does the pairing.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -29,7 +29,8 @@ impl<T> Zero<T> {
         Self { rendezvous: Rendezvous::new(), _values: PhantomData }
     }
 
-    /// Full if no receiver waits. A value that is not sent stays where it is.
+    /// Sends without blocking. Returns `Full` if no receiver waits. A value that is not sent stays
+    /// where it is.
     pub(crate) fn try_send(&self, value: &mut Option<T>) -> Result<(), PushError> {
         let mut meeting = self.rendezvous.lock();
         let wake = meeting.give(value);
@@ -45,7 +46,8 @@ impl<T> Zero<T> {
         }
     }
 
-    /// Full if the time is over. A value that is not sent stays where it is.
+    /// Sends. Returns `Full` if the deadline has passed. A value that is not sent stays where it
+    /// is.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn send(
         &self,
@@ -68,7 +70,8 @@ impl<T> Zero<T> {
         let packet = value.as_mut().map_or(ptr::null_mut(), ptr::from_mut).cast();
         match self.park(meeting, &wait, Side::Senders, packet, deadline, site).0 {
             WOKEN => {
-                // SAFETY: the receiver that claimed us has copied the value out.
+                // SAFETY: the receiver that claimed this thread has copied the value out, so it is
+                // forgotten here.
                 unsafe { ptr::write(value, None) };
                 Ok(())
             }
@@ -78,7 +81,7 @@ impl<T> Zero<T> {
         }
     }
 
-    /// May wait for a select that has chosen to send and has no value yet.
+    /// Receives. May wait for a select that has chosen to send and has no value yet.
     pub(crate) fn try_recv(
         &self,
         place: &mut MaybeUninit<T>,
@@ -86,7 +89,8 @@ impl<T> Zero<T> {
     ) -> Result<(), TryRecvError> {
         loop {
             let mut meeting = self.rendezvous.lock();
-            // SAFETY: the place stays in the caller's frame, and a promise is dropped in this one.
+            // SAFETY: the channel is one of `T`. The place outlives this frame, and a promise is
+            // dropped in this frame.
             let taken = unsafe { meeting.take(place.as_mut_ptr(), site) };
             let disconnected = meeting.disconnected;
             drop(meeting);
@@ -117,7 +121,8 @@ impl<T> Zero<T> {
     ) -> Result<(), RecvTimeoutError> {
         loop {
             let mut meeting = self.rendezvous.lock();
-            // SAFETY: the place stays in the caller's frame, and a promise is dropped in this one.
+            // SAFETY: the channel is one of `T`. The place outlives this frame, and a promise is
+            // dropped in this frame.
             let promised = match unsafe { meeting.take(place.as_mut_ptr(), site) } {
                 Taken::Value(wake) => {
                     drop(meeting);
@@ -142,25 +147,26 @@ impl<T> Zero<T> {
                     };
                     let packet = place.as_mut_ptr().cast();
                     match self.park(meeting, &wait, Side::Receivers, packet, deadline, site) {
-                        // The sender filled the place before it claimed us.
+                        // The sender filled the place before it claimed this thread.
                         (WOKEN, _) => return Ok(()),
                         (TIMED_OUT, _) if deadline.is_none() => interrupted(site),
                         (TIMED_OUT, _) => return Err(RecvTimeoutError::Timeout),
-                        // SAFETY: left there for us with the claim.
+                        // SAFETY: the partner left a raw promise in the node with the claim; it is
+                        // used once.
                         (PROMISED, promised) => unsafe { Promised::from_raw(promised) },
                         _ => return Err(RecvTimeoutError::Disconnected),
                     }
                 }
             };
-            // If the sender gives up there may be others, as long as there is time.
+            // If the sender gives up, look for another one, as long as there is time.
             if promised.wait(site) {
                 return Ok(());
             }
         }
     }
 
-    /// Waits in one of the queues for a partner. Returns the outcome, and the promise that may be part
-    /// of it.
+    /// Waits in one of the queues for a partner. Returns the outcome, and the promise that may be
+    /// part of it.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn park(
         &self,
@@ -181,16 +187,16 @@ impl<T> Zero<T> {
         unsafe { meeting.enter(side, node) };
         let mut op = wait.park_unlocking_or_withdraw(meeting, reason, deadline, site);
         if op == TIMED_OUT {
-            // SAFETY: entered above, and alive.
+            // SAFETY: the node was entered into this queue above, and is alive.
             unsafe { self.rendezvous.leave(side, node) };
             op = wait.withdrawn();
         }
-        // SAFETY: the node is out of the queue, and this frame's alone.
+        // SAFETY: the node is out of the queue, so it is this frame's alone.
         (op, unsafe { node.as_ref() }.promise())
     }
 }
 
-/// Begins a wait for a partner, unless the time for it is over.
+/// Begins a wait for a partner. Returns `None` if the deadline has passed.
 #[cfg_attr(not(debug_assertions), inline(always))]
 fn begin<'a>(
     meeting: SpinGuard<'a, Meeting>,

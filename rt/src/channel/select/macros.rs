@@ -1,11 +1,11 @@
 //! `select!` and `select_biased!`.
 //!
-//! The expansion goes in three steps: `@parse` takes the arms apart one by one, `@bind` evaluates the
-//! ends of the channels in nested matches, so that temporaries live as long as they are needed, and
-//! `@run` selects and completes. Each step of `@bind` is an expansion of its own, so the variable that it
-//! makes is another than those of the other steps, though they have the same name.
+//! The expansion has three steps. `@parse` takes the arms apart one by one. `@bind` evaluates the
+//! ends of the channels in nested matches, so that temporaries live as long as they are needed.
+//! `@run` selects and completes. Each step of `@bind` is a separate expansion, so by hygiene its
+//! variable differs from those of the other steps, though they have the same name.
 
-/// Waits for one of several channel operations, and does it.
+/// Waits for one of several channel operations, and performs it.
 ///
 /// ```text
 /// select! {
@@ -15,12 +15,15 @@
 /// }
 /// ```
 ///
-/// An arm is ready if its operation would not block; that is also so if its channel is disconnected, and the
-/// operation completes with an error. Of several ready arms one is chosen at random; if none is, the
-/// thread waits, unless there is a `default` arm, which is chosen then, at once or after a timeout (a
-/// [`Duration`](std::time::Duration)). The pattern is bound to the operation's result; the expression
-/// of the chosen arm, and its message, are evaluated, those of the others are not, and an arm that is not
-/// chosen neither takes nor loses a value. As crossbeam-channel's macro of this name, and Go's `select`.
+/// An arm is ready if its operation would not block. An operation on a disconnected channel is
+/// ready too, and completes with an error. Of several ready arms one is chosen at random. If none
+/// is ready, the thread waits. With a `default` arm it does not wait, or not longer than the given
+/// timeout (a [`Duration`](std::time::Duration)), and then chooses the `default` arm.
+///
+/// The pattern is bound to the operation's result. The expression of the chosen arm, and its
+/// message, are evaluated; those of the other arms are not. An arm that is not chosen neither takes
+/// nor loses a value. The semantics are those of crossbeam-channel's macro of this name, and of
+/// Go's `select`.
 ///
 /// Parks a green thread, which is a suspension point; blocks an OS thread.
 ///
@@ -50,7 +53,7 @@
 #[doc(inline)]
 pub use crate::__gthread_select as select;
 
-/// As [`select!`], but of several ready arms the first is chosen.
+/// Like [`select!`], but chooses the first of several ready arms.
 ///
 /// # Examples
 ///
@@ -86,7 +89,7 @@ macro_rules! __gthread_select_biased {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __gthread_select_arms {
-    // Parsed all.
+    // All arms are parsed.
     (@parse $biased:tt [] []) => {
         ::std::compile_error!("empty `select!` block")
     };
@@ -94,8 +97,8 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@bind $biased [] (0) $default $arms)
     };
 
-    // The body of an arm: a block, which needs no comma before the next arm; or an expression, which may be
-    // the last, and may begin with a block.
+    // The body of an arm: a block, which needs no comma before the next arm; or an expression,
+    // which may be the last one, and may begin with a block.
     (@parse $biased:tt $arms:tt $default:tt
         $operation:ident $ends:tt -> $pattern:pat => $body:block, $($rest:tt)*) => {
         $crate::__gthread_select_arms!(
@@ -144,7 +147,7 @@ macro_rules! __gthread_select_arms {
         $crate::__gthread_select_arms!(@parse $biased $arms [($($timeout)?) ($body)])
     };
 
-    // What stands before the pattern.
+    // The part before the pattern.
     (@arm $biased:tt [$($arms:tt)*] $default:tt
         recv ($end:expr $(,)?) $pattern:tt $body:tt $($rest:tt)*) => {
         $crate::__gthread_select_arms!(
@@ -169,7 +172,7 @@ macro_rules! __gthread_select_arms {
             ::std::stringify!($operation), "`"))
     };
 
-    // What is wrong with an arm that has not been parsed.
+    // Errors for an arm that has not been parsed.
     (@parse $biased:tt $arms:tt [$($default:tt)+] default($($timeout:tt)*) => $($rest:tt)*) => {
         ::std::compile_error!("there can be only one `default` in a `select!`")
     };
@@ -236,7 +239,7 @@ macro_rules! __gthread_select_arms {
         }
     };
 
-    // All are bound: select, complete, and run the body.
+    // All ends are bound: select, complete, and run the body.
     (@bind $biased:tt [$([$operation:ident $end:ident ($n:expr) $($arm:tt)*])*] $count:tt
         [$(($($timeout:expr)?) ($default:expr))?] []) => {{
         let cases = [$($crate::channel::macro_support::$operation($end, $n)),*];
@@ -274,7 +277,7 @@ macro_rules! __gthread_select_arms {
         $([$operation:ident $end:ident ($n:expr) ($($message:expr)?) ($pattern:pat) ($body:expr)])*) => {
         $(if $selected == $n {
             let result = $selection.$operation($end $(, $message)?);
-            // Its borrows end here.
+            // The borrows of the selection end here.
             ::std::mem::drop($selection);
             let $pattern = result;
             $body

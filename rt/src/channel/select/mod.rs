@@ -1,8 +1,8 @@
 //! Waiting for one of several channel operations: [`Select`], and the macros `select!` and
 //! `select_biased!`.
 //!
-//! [`run`] is how a select runs; [`arm`] what it asks of the end of a channel, which is done in
-//! [`receive`] and [`send`]; [`token`] what a selected operation has got so far.
+//! [`run`] is the algorithm of a select. [`arm`] is its interface to an end of a channel, which
+//! [`receive`] and [`send`] implement. [`token`] holds what a selected operation has got so far.
 
 mod arm;
 mod macros;
@@ -25,7 +25,7 @@ use crate::channel::{
 pub use crate::channel::select::macros::{select, select_biased};
 pub use crate::channel::select::operation::SelectedOperation;
 
-/// What the macros expand to.
+/// The names that the macros expand to.
 #[doc(hidden)]
 pub mod macro_support {
     use super::*;
@@ -44,14 +44,16 @@ pub mod macro_support {
     }
 }
 
-/// A list of channel operations, of which one is to be done: the first that can be. For a list that is
+/// A list of channel operations, of which the first that is ready is performed. If the list is
 /// known when the program is written, [`select!`](crate::channel::select!) is simpler.
 ///
-/// Of several operations that are ready one is chosen at random, or, after [`Select::new_biased`], the
-/// one that was added first. An operation on a disconnected channel is ready: it completes with an error.
+/// Of several operations that are ready one is chosen at random, or, after [`Select::new_biased`],
+/// the one that was added first. An operation on a disconnected channel is ready: it completes with
+/// an error.
 ///
-/// Selecting chooses an operation, which must then be completed; see [`SelectedOperation`]. Becoming
-/// [`ready`](Self::ready) only tells which operation is worth trying. As crossbeam-channel's `Select`.
+/// Selecting chooses an operation, which must then be completed; see [`SelectedOperation`].
+/// [`ready`](Self::ready) only returns which operation is worth trying. The semantics are those of
+/// crossbeam-channel's `Select`.
 ///
 /// # Examples
 ///
@@ -79,31 +81,31 @@ pub struct Select<'a> {
     biased: bool,
 }
 
-// SAFETY: the ends in it are borrowed, whatever the type of their values. What a select does with an end
-// on another thread is to move values of it between the channel and a token, which is no use of the
-// value; only `SelectedOperation::{send, recv}` give it out or take it, and they ask for the end itself,
-// which is on that thread only if that is allowed.
+// SAFETY: the ends in it are borrowed, whatever the type of their values. On another thread a
+// select only moves values of an end between the channel and a token, which does not use the value.
+// Only `SelectedOperation::{send, recv}` take or return a value, and they need the end itself,
+// which is on that thread only if its type allows that.
 unsafe impl Send for Select<'_> {}
-// SAFETY: as above; and a shared reference gives access to nothing but its clone.
+// SAFETY: as above; and a shared reference gives access only to its clone.
 unsafe impl Sync for Select<'_> {}
 
 impl<'a> Select<'a> {
-    /// An empty list, of which a ready operation is chosen at random.
+    /// Creates an empty list. Of several ready operations one is chosen at random.
     pub fn new() -> Self {
         Self { cases: Vec::with_capacity(4), next_index: 0, biased: false }
     }
 
-    /// An empty list, of which the first ready operation is chosen.
+    /// Creates an empty list. Of several ready operations the first one is chosen.
     pub fn new_biased() -> Self {
         Self { biased: true, ..Self::new() }
     }
 
-    /// Adds a send, and gives its index.
+    /// Adds a send, and returns its index.
     pub fn send<T>(&mut self, sender: &'a Sender<T>) -> usize {
         self.add(sender)
     }
 
-    /// Adds a receive, and gives its index.
+    /// Adds a receive, and returns its index.
     pub fn recv<T>(&mut self, receiver: &'a Receiver<T>) -> usize {
         self.add(receiver)
     }
@@ -115,11 +117,11 @@ impl<'a> Select<'a> {
         index
     }
 
-    /// Takes an operation off the list. The others keep their indices.
+    /// Removes an operation from the list. The others keep their indices.
     ///
     /// # Panics
     ///
-    /// If there is no operation of this index.
+    /// If there is no operation with this index.
     pub fn remove(&mut self, index: usize) {
         let len = self.next_index;
         assert!(index < len, "index out of bounds; {index} >= {len}");
@@ -131,7 +133,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// If none is.
+    /// If no operation is ready.
     #[track_caller]
     pub fn try_select(&mut self) -> Result<SelectedOperation<'a>, TrySelectError> {
         self.run(Until::Now, Location::caller()).ok_or(TrySelectError)
@@ -152,7 +154,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// If none became ready in that time.
+    /// If no operation became ready in that time.
     #[track_caller]
     pub fn select_timeout(
         &mut self,
@@ -165,7 +167,7 @@ impl<'a> Select<'a> {
     ///
     /// # Errors
     ///
-    /// If none became ready until then.
+    /// If no operation became ready before the deadline.
     #[track_caller]
     pub fn select_deadline(
         &mut self,
@@ -174,19 +176,19 @@ impl<'a> Select<'a> {
         self.run(Until::At(deadline), Location::caller()).ok_or(SelectTimeoutError)
     }
 
-    /// The index of an operation that is ready now. Does not block.
+    /// Returns the index of an operation that is ready now. Does not block.
     ///
-    /// By the time it is tried, another thread may have been faster.
+    /// By the time the caller tries it, another thread may have been faster.
     ///
     /// # Errors
     ///
-    /// If none is.
+    /// If no operation is ready.
     #[track_caller]
     pub fn try_ready(&mut self) -> Result<usize, TryReadyError> {
         self.watch(Until::Now, Location::caller()).ok_or(TryReadyError)
     }
 
-    /// The index of an operation that is ready, waiting until one is.
+    /// Returns the index of an operation that is ready, waiting until one is.
     ///
     /// # Panics
     ///
@@ -197,21 +199,21 @@ impl<'a> Select<'a> {
         self.watch(Until::Never, Location::caller()).expect("a select without end")
     }
 
-    /// The index of an operation that is ready, waiting no longer than `timeout`.
+    /// Returns the index of an operation that is ready, waiting no longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// If none became ready in that time.
+    /// If no operation became ready in that time.
     #[track_caller]
     pub fn ready_timeout(&mut self, timeout: Duration) -> Result<usize, ReadyTimeoutError> {
         self.watch(Until::after(timeout), Location::caller()).ok_or(ReadyTimeoutError)
     }
 
-    /// The index of an operation that is ready, waiting no longer than until `deadline`.
+    /// Returns the index of an operation that is ready, waiting no longer than until `deadline`.
     ///
     /// # Errors
     ///
-    /// If none became ready until then.
+    /// If no operation became ready before the deadline.
     #[track_caller]
     pub fn ready_deadline(&mut self, deadline: Instant) -> Result<usize, ReadyTimeoutError> {
         self.watch(Until::At(deadline), Location::caller()).ok_or(ReadyTimeoutError)

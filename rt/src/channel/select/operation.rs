@@ -1,4 +1,4 @@
-//! The operation that a select has chosen, to be completed.
+//! An operation that a select has chosen and that is to be completed.
 
 use std::fmt;
 use std::mem::{self, MaybeUninit};
@@ -14,21 +14,22 @@ use crate::channel::{Receiver, RecvError, SendError, Sender};
 /// An operation that [`Select`](crate::channel::select::Select) has chosen. It must be completed, by
 /// [`send`](Self::send) or [`recv`](Self::recv) with the end of the channel that was added.
 ///
-/// The other side may be waiting for that, so do it soon.
+/// The other side may be waiting for that, so complete it soon.
 ///
 /// # Panics
 ///
-/// Dropping one that was not completed panics (unless the thread is unwinding already). The operation
-/// is given up: a partner at a channel of capacity zero looks for another one, room that was kept in a buffer
-/// is given back, and a value that was received is lost, without being dropped: this may be another thread than
-/// the one that the value may be dropped on. (crossbeam-channel leaves partner and room as they are.)
+/// Dropping an operation that was not completed panics, unless the thread is unwinding already. The
+/// operation is given up: a partner at a channel of capacity zero looks for another one, and room
+/// that was kept in a buffer is given back. A value that was received is lost without being
+/// dropped, because this thread may not be allowed to drop it. (crossbeam-channel leaves the
+/// partner and the room as they are.)
 #[must_use]
 pub struct SelectedOperation<'a> {
     case: Case<'a>,
     token: Token,
 }
 
-// As crossbeam-channel's: a panic elsewhere leaves nothing half done here.
+// As in crossbeam-channel: a panic elsewhere leaves no partial change here.
 impl UnwindSafe for SelectedOperation<'_> {}
 impl RefUnwindSafe for SelectedOperation<'_> {}
 
@@ -37,13 +38,14 @@ impl<'a> SelectedOperation<'a> {
         Self { case, token }
     }
 
-    /// The index of the operation: what `Select::send` or `Select::recv` gave when it was added.
+    /// Returns the index of the operation, as `Select::send` or `Select::recv` returned it when it
+    /// was added.
     pub fn index(&self) -> usize {
         self.case.index
     }
 
-    /// Completes a send. Does not block. (Except where the runtime of the receiver is dropped meanwhile: then it waits for
-    /// another.)
+    /// Completes a send. Does not block, except if the receiver's runtime is dropped meanwhile:
+    /// then it waits for another receiver.
     ///
     /// # Errors
     ///
@@ -51,20 +53,20 @@ impl<'a> SelectedOperation<'a> {
     ///
     /// # Panics
     ///
-    /// If `sender` is not the one that was selected: the very same, not a clone.
+    /// If `sender` is not the one that was selected. A clone of it is not accepted.
     #[track_caller]
     pub fn send<T>(self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
         assert!(is_same(sender, &self.case), "passed a sender that wasn't selected");
         let (mut value, site) = (Some(value), Location::caller());
-        // SAFETY: it is this sender's.
+        // SAFETY: the token is this sender's, by the assertion above.
         match self.finish(|token| unsafe { sender.complete(token, &mut value, site) }) {
             Ok(()) => Ok(()),
             Err(_) => Err(SendError(unsent(value))),
         }
     }
 
-    /// Completes a receive. Blocks only if the partner is a select that has not completed its send. If that gives up,
-    /// waits for another sender.
+    /// Completes a receive. Blocks only if the partner is a select that has not completed its send.
+    /// If that select gives up, waits for another sender.
     ///
     /// # Errors
     ///
@@ -72,14 +74,15 @@ impl<'a> SelectedOperation<'a> {
     ///
     /// # Panics
     ///
-    /// If `receiver` is not the one that was selected: the very same, not a clone.
+    /// If `receiver` is not the one that was selected. A clone of it is not accepted.
     #[track_caller]
     pub fn recv<T>(self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         assert!(is_same(receiver, &self.case), "passed a receiver that wasn't selected");
         let (mut place, site) = (MaybeUninit::uninit(), Location::caller());
-        // SAFETY: it is this receiver's.
+        // SAFETY: the token is this receiver's, by the assertion above.
         if self.finish(|token| unsafe { receiver.complete(token, &mut place, site) }) {
-            // SAFETY: the value was moved there.
+            // SAFETY: `complete` returned `true`, so it has moved the value to the place; it is
+            // read once.
             return Ok(unsafe { place.assume_init_read() });
         }
         Err(RecvError)
@@ -99,7 +102,7 @@ impl fmt::Debug for SelectedOperation<'_> {
 }
 
 impl SelectedOperation<'_> {
-    /// Gives the operation up. It is not used again.
+    /// Gives the operation up. It must not be used again.
     pub(super) fn give_up(&mut self) {
         self.case.arm.abandon(&mut self.token);
     }
@@ -114,7 +117,7 @@ impl Drop for SelectedOperation<'_> {
     }
 }
 
-/// What the macros select with: cases, and the token of the one selected, all in the user's frame.
+/// The state of a select macro: cases, and the token of the selected one, all in the user's frame.
 pub struct Selection<'a> {
     cases: &'a [Case<'a>],
     token: Token,
@@ -122,27 +125,27 @@ pub struct Selection<'a> {
 }
 
 impl<'a> Selection<'a> {
-    /// Of these cases, numbered from zero.
+    /// Creates a selection of these cases, numbered from zero.
     #[inline]
     pub fn new(cases: &'a [Case<'a>]) -> Self {
         Self { cases, token: Token::new(), selected: None }
     }
 
-    /// Selects a case, and gives its number.
+    /// Selects a case, and returns its number.
     #[inline]
     #[track_caller]
     pub fn select(&mut self, biased: bool) -> usize {
         self.run(Until::Never, biased, Location::caller()).expect("a select without end")
     }
 
-    /// Selects a case that is ready, if one is.
+    /// Selects a case that is ready, if there is one.
     #[inline]
     #[track_caller]
     pub fn try_select(&mut self, biased: bool) -> Option<usize> {
         self.run(Until::Now, biased, Location::caller())
     }
 
-    /// Selects a case, if one becomes ready in time.
+    /// Selects a case, if one becomes ready within the timeout.
     #[inline]
     #[track_caller]
     pub fn select_timeout(&mut self, timeout: Duration, biased: bool) -> Option<usize> {
@@ -158,8 +161,8 @@ impl<'a> Selection<'a> {
     ) -> Option<usize> {
         loop {
             let selected = run::select(self.cases, &mut self.token, until, biased, site)?;
-            // A value that was promised is waited for here, since what follows is to receive it; if it does not come the
-            // select goes on, with the time that is left.
+            // Waits here for a value that was promised, because the caller is about to receive it.
+            // If the value does not come, the select goes on with the time that is left.
             let is_awaited = self.token.kind == Kind::Awaited;
             if !is_awaited || self.cases[selected].arm.redeem(&mut self.token, site) {
                 self.selected = Some(selected);
@@ -174,7 +177,7 @@ impl<'a> Selection<'a> {
     pub fn send<T>(&mut self, sender: &Sender<T>, value: T) -> Result<(), SendError<T>> {
         self.assert_selected(sender);
         let mut value = Some(value);
-        // SAFETY: it is this sender's.
+        // SAFETY: the token is this sender's, by the assertion above.
         match unsafe { sender.complete(&mut self.token, &mut value, Location::caller()) } {
             Ok(()) => Ok(()),
             Err(_) => Err(SendError(unsent(value))),
@@ -187,9 +190,10 @@ impl<'a> Selection<'a> {
     pub fn recv<T>(&mut self, receiver: &Receiver<T>) -> Result<T, RecvError> {
         self.assert_selected(receiver);
         let mut place = MaybeUninit::uninit();
-        // SAFETY: it is this receiver's.
+        // SAFETY: the token is this receiver's, by the assertion above.
         if unsafe { receiver.complete(&mut self.token, &mut place, Location::caller()) } {
-            // SAFETY: the value was moved there.
+            // SAFETY: `complete` returned `true`, so it has moved the value to the place; it is
+            // read once.
             return Ok(unsafe { place.assume_init_read() });
         }
         Err(RecvError)
@@ -205,15 +209,15 @@ impl<'a> Selection<'a> {
 impl Drop for Selection<'_> {
     #[inline]
     fn drop(&mut self) {
-        // The message of a send panicked.
+        // If a case is still selected here, the message expression of a send has panicked.
         if let Some(selected) = self.selected {
             self.cases[selected].arm.abandon(&mut self.token);
         }
     }
 }
 
-/// Whether `end` is the very end of the case. Two ends at one address are of one type: that of the case
-/// is borrowed as long as the case lives.
+/// Returns `true` if `end` is the very end of the case. Two ends at one address have one type: the
+/// end of the case is borrowed for as long as the case lives.
 #[inline]
 fn is_same<E>(end: &E, case: &Case<'_>) -> bool {
     std::ptr::addr_eq(end, std::ptr::from_ref::<dyn Arm>(case.arm))

@@ -40,10 +40,12 @@ impl<T> End for Receiver<T> {
 
     fn abandon(&self, token: &mut Token) {
         if token.take_kind() == Kind::Awaited {
-            // SAFETY: just taken, and of this channel.
+            // SAFETY: the kind was taken just now and was `Awaited`, so this happens once; the
+            // token is of this channel.
             drop(unsafe { token.awaited::<T>() });
         }
-        // A value that was received is leaked, since this may be a thread that must not drop it: see `Select`.
+        // A value that was received is leaked, because this thread may not be allowed to drop it:
+        // see `Select`.
     }
 
     fn cannot_proceed(&self) -> Option<usize> {
@@ -59,7 +61,7 @@ impl<T> End for Receiver<T> {
 
     #[inline]
     fn proceed(&self, token: &mut Token) -> bool {
-        // A large value would be given a place on the heap in vain.
+        // Checked first for a large value, which would need a place on the heap.
         if !Packet::is_inline::<T>() && self.cannot_proceed().is_some() {
             return false;
         }
@@ -71,7 +73,7 @@ impl<T> End for Receiver<T> {
             Err(TryRecvError::Disconnected) => token.set_disconnected(),
             Err(TryRecvError::Empty) => {}
         }
-        // SAFETY: prepared above, and not written.
+        // SAFETY: prepared for a `T` above, not written, and not used again.
         unsafe { token.packet.discard::<T>() };
         token.kind == Kind::Disconnected
     }
@@ -83,7 +85,8 @@ impl<T> End for Receiver<T> {
         token: &mut Token,
         site: &'static Location<'static>,
     ) -> bool {
-        // SAFETY: of this channel. The token stays where it is until a promise has moved its place, below.
+        // SAFETY: the channel is one of `T`. The token stays where it is until a promise has moved
+        // its place, below.
         match unsafe { meeting.take(token.prepare::<T>().as_mut_ptr(), site) } {
             Taken::Value(wake) => {
                 drop(meeting);
@@ -92,17 +95,18 @@ impl<T> End for Receiver<T> {
                 return true;
             }
             Taken::Promise(promised, wake) => {
-                // SAFETY: of this channel.
+                // SAFETY: the promise is of this channel, so of `T`.
                 let awaited = unsafe { promised.move_place::<T>() };
                 drop(meeting);
                 handle::wake(wake);
                 match awaited {
                     Ok(awaited) => {
-                        // SAFETY: prepared above; nobody else has the place any more.
+                        // SAFETY: prepared for a `T` above, and not used again: the promise has a
+                        // place of its own now.
                         unsafe { token.packet.discard::<T>() };
                         token.set_awaited(awaited);
                     }
-                    // The sender was awake, and has been faster.
+                    // The sender was awake, and has already kept the promise.
                     Err(_) => token.set_value(),
                 }
                 return true;
@@ -113,7 +117,7 @@ impl<T> End for Receiver<T> {
                 violation.panic();
             }
         }
-        // SAFETY: prepared above, and not written.
+        // SAFETY: prepared for a `T` above, not written, and not used again.
         unsafe { token.packet.discard::<T>() };
         false
     }
@@ -122,9 +126,11 @@ impl<T> End for Receiver<T> {
     fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool {
         debug_assert_eq!(token.kind, Kind::Awaited);
         token.take_kind();
-        // SAFETY: just taken, and of this channel.
+        // SAFETY: the kind was taken just now and was `Awaited`, so this happens once; the token is
+        // of this channel.
         let Some(mut value) = unsafe { token.awaited::<T>() }.wait(site) else { return false };
-        // SAFETY: the promise was kept, so there is a value; the box has none any more when it goes.
+        // SAFETY: the promise was kept, so the box holds a value; it is copied out once, and the
+        // box does not drop it. The destination is a distinct place for a `T`.
         unsafe { value.as_mut_ptr().copy_to_nonoverlapping(token.prepare().as_mut_ptr(), 1) };
         token.set_value();
         true
@@ -132,21 +138,25 @@ impl<T> End for Receiver<T> {
 
     #[inline]
     unsafe fn prepare(&self, seat: NonNull<Seat>) {
-        // SAFETY: the caller's. The place is right for the values of this channel.
+        // SAFETY: the caller guarantees that the seat is written and is its alone, so a unique
+        // reference to it is valid.
         let seat = unsafe { &mut *seat.as_ptr() };
         seat.node.set_packet(seat.packet.prepare::<T>().cast());
     }
 
     #[inline]
     unsafe fn discard(&self, seat: NonNull<Seat>) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the seat was prepared, for the `T` of this channel,
+        // and is its alone; the packet is not used again.
         unsafe { (*seat.as_ptr()).packet.discard::<T>() };
     }
 
     #[inline]
     unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool {
-        // SAFETY: the caller's; the outcome tells what was left in the seat. The place in it is a promiser's until that has
-        // moved, or has been settled.
+        // SAFETY: the caller guarantees that the seat was prepared for the `T` of this channel, was
+        // claimed with `outcome`, and is its alone. With `PROMISED` the partner has left a raw
+        // promise in the node, which is used once. The packet is the promise's place until the
+        // promise has moved it or is settled, and is touched only after that.
         unsafe {
             let awaited = (outcome == PROMISED)
                 .then(|| Promised::from_raw((*seat.as_ptr()).node.promise()).move_place::<T>());
@@ -189,7 +199,8 @@ impl<T> Receiver<T> {
         }
         let has_value = token.take_kind() == Kind::Value;
         if has_value {
-            // SAFETY: the caller's: values of the channel are of type T, and this one was received.
+            // SAFETY: by the contract the token is of this channel, whose values are of type `T`.
+            // The kind was `Value`, so a value was written; it is taken once.
             unsafe { token.packet.take(place) };
         }
         has_value

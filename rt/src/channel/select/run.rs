@@ -1,20 +1,23 @@
-//! How a select runs: try and register the arms in turn, sleep, withdraw all, accept the one that was
-//! claimed.
+//! The algorithm of a select: try and register the arms in turn, sleep, withdraw all, and accept
+//! the arm that was claimed.
 //!
 //! Invariants:
-//! - All seats of one wait share one armed wait, so one claim wins, and tells which seat it was.
-//! - Seats are in this frame from registration until each is unregistered, under its channel's lock if
-//!   it was not the one claimed (that one was popped by the claimer); so no one else can reach a seat
-//!   when the frame ends.
-//! - After a wake, the arm that was claimed is tried before the others: on a buffered channel the wake
-//!   stands for a value or a free slot, which nobody else is woken for.
-//! - A value that was promised is waited for when all seats are withdrawn, since that is a wait of its own.
+//! - All seats of one wait share one armed wait. So one claim wins, and identifies its seat.
+//! - Seats stay in this frame from registration until each is unregistered. Every seat but the
+//!   claimed one is unregistered under its channel's lock; the claimed one was popped by the
+//!   claimer. So no other thread can reach a seat when the frame ends.
+//! - After a wake, the claimed arm is tried before the others. On a buffered channel the wake
+//!   stands for a value or a free slot, for which no other thread is woken.
+//! - A select waits for a promised value only once all seats are withdrawn, because that is a
+//!   separate wait.
 //!
-//! A select that finds nothing ready, and does not wait, must have found a moment at which none of its arms was. One look
-//! at each does not: a value may go from an arm that is still to be looked at to one that was. So it looks twice, and each
-//! arm gives a version that only counts up. If no arm was ready in either look and the sum is the same, then each version
-//! is, and between the two looks none was ever ready. (Else somebody else got on, and it looks again. A `collect` that is
-//! done twice is the textbook's atomic snapshot.)
+//! A select that finds no arm ready, and does not wait, must have found a moment at which none of
+//! its arms was ready. One look at each arm is not enough: a value may move from an arm that is
+//! still to be looked at to one that was. So the select looks twice, and each arm returns a version
+//! that only counts up. If no arm was ready in either look and the sum is the same, then each
+//! version is the same, and between the two looks no arm was ever ready. Otherwise another thread
+//! has made progress, and the select looks again. (A `collect` that is done twice is the textbook's
+//! atomic snapshot.)
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
@@ -31,17 +34,17 @@ use crate::util::backoff::Backoff;
 use crate::wait::park::may_suspend;
 use crate::wait::queue::{MAX_ARMS, arm_and_outcome};
 
-/// When a select gives up.
+/// The moment when a select gives up.
 #[derive(Clone, Copy)]
 pub(crate) enum Until {
-    /// At once.
+    /// Immediately.
     Now,
     Never,
     At(Instant),
 }
 
 impl Until {
-    /// A moment beyond what the clock can say is never.
+    /// Creates a deadline after `timeout`; `Never` if the clock cannot represent it.
     pub(crate) fn after(timeout: Duration) -> Self {
         Instant::now().checked_add(timeout).map_or(Self::Never, Self::At)
     }
@@ -62,15 +65,15 @@ impl Until {
     }
 }
 
-/// An arm, with its index among those that the user added.
+/// An arm, with its index among the arms that the user added.
 #[derive(Clone, Copy)]
 pub struct Case<'a> {
     pub(crate) arm: &'a dyn Arm,
     pub(crate) index: usize,
 }
 
-/// Selects one of the cases, the first that is ready in a random order, or in theirs if `biased`; and
-/// does its operation as far as it goes. Gives its place in `cases`.
+/// Selects one of the cases, and does its operation as far as possible. Chooses the first that is
+/// ready, in a random order, or in the order of `cases` if `biased`. Returns its place in `cases`.
 pub(crate) fn select(
     cases: &[Case<'_>],
     token: &mut Token,
@@ -80,7 +83,7 @@ pub(crate) fn select(
 ) -> Option<usize> {
     let order = order(cases.len(), until, biased, site)?;
     while !until.is_over() {
-        // SAFETY: as many places as cases.
+        // SAFETY: `with_seats` provides as many places as there are cases.
         let done = with_seats(cases.len(), |seats| unsafe {
             wait(cases, &order, seats, until, token, site)
         });
@@ -91,7 +94,8 @@ pub(crate) fn select(
     find(cases, &order, |arm| arm.try_select(token, site))
 }
 
-/// The first case that `get` gets, unless there was a moment at which none was ready.
+/// Returns the first case for which `get` succeeds, unless there was a moment at which none was
+/// ready.
 fn find(cases: &[Case<'_>], order: &Order, mut get: impl FnMut(&dyn Arm) -> bool) -> Option<usize> {
     let mut before = None;
     let mut patience = Backoff::new();
@@ -102,7 +106,7 @@ fn find(cases: &[Case<'_>], order: &Order, mut get: impl FnMut(&dyn Arm) -> bool
             match arm.not_ready() {
                 Some(version) => now = now.map(|sum| sum.wrapping_add(version)),
                 None if get(arm) => return Some(n),
-                // Somebody was faster.
+                // Another thread was faster.
                 None => now = None,
             }
         }
@@ -116,7 +120,8 @@ fn find(cases: &[Case<'_>], order: &Order, mut get: impl FnMut(&dyn Arm) -> bool
     }
 }
 
-/// Waits until one of the cases is ready, and does nothing. Gives its place in `cases`.
+/// Waits until one of the cases is ready, without doing its operation. Returns its place in
+/// `cases`.
 pub(crate) fn ready(
     cases: &[Case<'_>],
     until: Until,
@@ -132,14 +137,14 @@ pub(crate) fn ready(
         if until.is_over() {
             return find(cases, &order, |_| true);
         }
-        // SAFETY: as many places as cases.
+        // SAFETY: `with_seats` provides as many places as there are cases.
         with_seats(cases.len(), |seats| unsafe { watch(cases, seats, until, site) });
     }
 }
 
 /// The order in which cases are tried.
 enum Order {
-    /// As numbers of four bits, the first in the lowest: nothing in memory to move.
+    /// Numbers of four bits, the first in the lowest bits: no memory to move.
     Few(u64),
     Many(Box<[usize]>),
 }
@@ -148,13 +153,14 @@ impl Order {
     fn new(count: usize, biased: bool) -> Self {
         const NIBBLES: usize = 16;
         let mut random = if biased { 0 } else { random() };
-        // A number up to n, from the high half of a product; then the next random number.
+        // Returns a number from zero to n, from the high half of a product; then steps the
+        // generator.
         let mut up_to = |n: usize| {
             let number = ((random >> 32) * (n as u64 + 1)) >> 32;
             random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
             number as usize
         };
-        // Both by Fisher and Yates.
+        // Both branches are Fisher–Yates shuffles.
         if count <= NIBBLES {
             let mut order = 0xfedc_ba98_7654_3210_u64;
             if !biased {
@@ -187,7 +193,8 @@ impl Order {
     }
 }
 
-/// The order to try the cases in. None of none is ever ready: waits for that.
+/// Returns the order to try the cases in. With no cases, none is ever ready: waits until the
+/// deadline.
 fn order(
     count: usize,
     until: Until,
@@ -206,12 +213,12 @@ fn order(
     None
 }
 
-/// The earliest moment at which something is to be done without a wake.
+/// Returns the earliest moment at which the select has to act without a wake.
 fn deadline(cases: &[Case<'_>], until: Until) -> Option<Instant> {
     cases.iter().filter_map(|case| case.arm.deadline()).chain(until.deadline()).min()
 }
 
-/// Runs `f` with a place for each of `count` seats: in the frame for a few, on the heap for more.
+/// Runs `f` with places for `count` seats: in the frame for a few, on the heap for more.
 #[inline]
 fn with_seats<R>(count: usize, f: impl FnOnce(NonNull<Seat>) -> R) -> R {
     const FEW: usize = 4;
@@ -224,12 +231,12 @@ fn with_seats<R>(count: usize, f: impl FnOnce(NonNull<Seat>) -> R) -> R {
     }
 }
 
-/// Tries and registers the cases in turn, and waits if none was ready. Gives the case whose operation
-/// was done, if one was.
+/// Tries and registers the cases in turn, and waits if none was ready. Returns the case whose
+/// operation was done, if one was.
 ///
 /// # Safety
 ///
-/// There are as many places at `seats` as cases.
+/// `seats` has as many places as there are cases.
 #[cfg_attr(not(debug_assertions), inline(always))]
 unsafe fn wait(
     cases: &[Case<'_>],
@@ -240,15 +247,16 @@ unsafe fn wait(
     site: &'static Location<'static>,
 ) -> Option<usize> {
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
-    // SAFETY: there is a place for each. (What follows relies on this: seat n is registered with case
-    // n, and stays until it is unregistered, which is done for every registered one before this returns;
-    // it is claimed or unregistered when its content is looked at.)
+    // SAFETY: there is a place for each case, so the offset is in bounds. The blocks below rely on
+    // the following: seat n is registered with case n, and stays until it is unregistered; every
+    // registered seat is unregistered before this returns; and a seat's content is looked at only
+    // once it was claimed or unregistered.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut registered, mut done, mut claimed) = (cases.len(), None, None);
     let (mut step, mut timed_out) = (Step::Registered, None);
     for (nth, n) in order.iter(cases.len()).enumerate() {
-        // SAFETY: above.
+        // SAFETY: see `place`: the seat stays until it is unregistered below.
         step = unsafe { cases[n].arm.register(place(n), &mut round, token) };
         if step != Step::Registered {
             registered = nth + usize::from(step == Step::Ready);
@@ -270,22 +278,23 @@ unsafe fn wait(
     let claimed = claimed.map(arm_and_outcome);
     for n in order.iter(registered) {
         let was_claimed = claimed.is_some_and(|(arm, _)| arm == n);
-        // SAFETY: above.
+        // SAFETY: see `place`: the seat was registered with this case.
         unsafe { cases[n].arm.unregister(place(n).seat, was_claimed) };
     }
     round.end(timed_out);
     if let Some((n, outcome)) = claimed {
-        // SAFETY: above.
+        // SAFETY: see `place`: the seat was registered with this case and claimed with this
+        // outcome, and is unregistered.
         done = unsafe { cases[n].arm.accept(token, place(n).seat, outcome) }.then_some(n);
     }
     done
 }
 
-/// One wait with all cases watched.
+/// Waits once, with all cases watched.
 ///
 /// # Safety
 ///
-/// There are as many places at `seats` as cases.
+/// `seats` has as many places as there are cases.
 unsafe fn watch(
     cases: &[Case<'_>],
     seats: NonNull<Seat>,
@@ -293,13 +302,13 @@ unsafe fn watch(
     site: &'static Location<'static>,
 ) {
     assert!(cases.len() < MAX_ARMS, "too many operations in a select");
-    // SAFETY: as in `wait`.
+    // SAFETY: as in `wait`, with `watch` and `unwatch`.
     let place = |arm| Place { seat: unsafe { seats.add(arm) }, arm };
     let mut round = Round::new(site);
     let (mut watched, mut ready) = (0, false);
     for (n, case) in cases.iter().enumerate() {
         watched = n + 1;
-        // SAFETY: above.
+        // SAFETY: see `place`: the seat stays until it is unwatched below.
         ready = unsafe { case.arm.watch(place(n), &mut round) };
         if ready {
             break;
@@ -307,20 +316,21 @@ unsafe fn watch(
     }
     let mut timed_out = None;
     if ready {
-        // Whether or not somebody claimed it: nobody counts on a watcher.
+        // The result does not matter: a claim of a watcher carries nothing.
         round.stop();
     } else {
         let deadline = deadline(cases, until);
         timed_out = (round.park(deadline) == TIMED_OUT).then_some(deadline);
     }
     for (n, case) in cases[..watched].iter().enumerate() {
-        // SAFETY: above.
+        // SAFETY: see `place`: the seat was watched with this case.
         unsafe { case.arm.unwatch(place(n).seat) };
     }
     round.end(timed_out);
 }
 
-/// A random number: a worker has its own; other threads share one sequence (Weyl's, mixed).
+/// Returns a random number. Each worker has its own generator; other threads share one sequence (a
+/// Weyl sequence, mixed).
 fn random() -> u64 {
     static SHARED: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -338,7 +348,7 @@ mod models {
     use crate::channel::{Receiver, Select, Sender, bounded};
     use loom::thread;
 
-    // Biased, since a model must do the same each time.
+    // Biased, because a model must behave the same in each run.
 
     /// Selects a send, and completes it or gives up.
     fn select_and_send(tx: &Sender<usize>, value: Option<usize>) -> bool {
@@ -348,7 +358,7 @@ mod models {
         value.is_some_and(|value| selection.send(tx, value).is_ok())
     }
 
-    /// Receives by a select with a second arm, on which nothing comes.
+    /// Receives by a select with a second arm, which never becomes ready.
     fn select_and_receive(rx: &Receiver<usize>, other: &Receiver<usize>) -> Option<usize> {
         let cases = [recv(other, 0), recv(rx, 1)];
         let mut selection = Selection::new(&cases);
@@ -366,7 +376,7 @@ mod models {
         });
     }
 
-    /// The receiver looks for another, and finds the next, or that there is none.
+    /// The receiver looks for another sender, and finds the next one, or finds that there is none.
     #[test]
     fn a_promise_is_broken() {
         loom::model(|| {
@@ -398,7 +408,8 @@ mod models {
         });
     }
 
-    /// A value that was promised to a select that gives up is dropped by its sender, or was received.
+    /// A value that was promised to a select that gives up is dropped by its sender, or was
+    /// received.
     #[test]
     fn a_promise_is_declined() {
         loom::model(|| {
@@ -439,7 +450,7 @@ mod models {
             drop(selection);
             let given = sender.join().unwrap();
             let rest = b.try_recv().ok();
-            // Both are there if the end of the first channel was what it saw.
+            // Both values are there if the select saw the disconnection of the first channel.
             match got {
                 Ok(1) => assert!(given && rest == Some(2)),
                 Ok(_) => assert!(!given && rest.is_none()),

@@ -1,4 +1,5 @@
-//! The sending end as an arm. At a rendezvous its seat has no place for a value: it has none yet.
+//! The sending end as an arm. At a rendezvous its seat has no place for a value, because there is
+//! no value yet.
 
 use std::panic::Location;
 use std::ptr::NonNull;
@@ -28,7 +29,7 @@ impl<T> End for Sender<T> {
     fn abandon(&self, token: &mut Token) {
         match (token.take_kind(), &self.0) {
             (Kind::Permit, S::Bounded(channel)) => channel.give_up(Permit::of_token()),
-            // SAFETY: just taken.
+            // SAFETY: the kind was taken just now and was `Promiser`, so this happens once.
             (Kind::Promiser, _) => drop(unsafe { token.promiser() }),
             _ => {}
         }
@@ -42,7 +43,7 @@ impl<T> End for Sender<T> {
     }
 
     fn proceed(&self, token: &mut Token) -> bool {
-        // If the channel has no limit, whether it is disconnected turns out when the value is sent.
+        // For an unbounded channel, a disconnection is found when the value is sent.
         let S::Bounded(channel) = &self.0 else { return true };
         match channel.reserve() {
             // The token stands for the permit.
@@ -76,7 +77,8 @@ impl<T> End for Sender<T> {
 
     unsafe fn settle(&self, token: &mut Token, seat: NonNull<Seat>, outcome: WakeReason) -> bool {
         match outcome {
-            // SAFETY: the caller's: the seat is ours alone, and the receiver has left the promiser's side in it.
+            // SAFETY: the caller guarantees that the seat is this thread's alone, and by the
+            // outcome the receiver has left a raw promiser in it, which is used once.
             PROMISED => token.set_raw_promiser(unsafe { (*seat.as_ptr()).node.promise() }),
             _ => token.set_disconnected(),
         }
@@ -101,10 +103,11 @@ impl<T> Sender<T> {
             (Kind::Permit, S::Bounded(channel)) => channel.fill(Permit::of_token(), value),
             (Kind::Nothing, S::Unbounded(channel)) => channel.try_send(value),
             (Kind::Promiser, S::Zero(channel)) => {
-                // SAFETY: just taken; and the caller's: values of the channel are of type T.
+                // SAFETY: the kind was taken just now and was `Promiser`, so this happens once. By
+                // the contract the token is of this channel, whose values are of type `T`.
                 unsafe { token.promiser().keep(value) };
                 if value.is_some() {
-                    // The receiver took us for dead.
+                    // The receiver has withdrawn, taking this thread for dead.
                     return channel.send(value, None, site);
                 }
                 Ok(())

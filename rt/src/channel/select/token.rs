@@ -1,30 +1,30 @@
-//! What a selected operation has got so far.
+//! The intermediate result of a selected operation.
 
 use std::mem::{self, MaybeUninit};
 use std::ptr;
 
 use crate::channel::flavors::promise::{Awaited, Promiser};
 
-/// What a selected operation has got so far. Written and read in place: a value that is moved about in
-/// a larger whole than it was written in makes the processor wait for the store.
+/// The intermediate result of a selected operation. It is written and read in place: reading a
+/// value as part of a larger load than it was stored with makes the processor wait for the store.
 pub(crate) struct Token {
     pub(crate) kind: Kind,
     pub(super) packet: Packet,
 }
 
-/// What is in the packet.
+/// The contents of the packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Nothing,
-    /// The channel is disconnected.
+    /// The channel is disconnected; the packet is empty.
     Disconnected,
     /// A value was received.
     Value,
-    /// A permit to send is held.
+    /// A permit to send is held; the packet is empty.
     Permit,
-    /// A receiver waits for the value that it was promised: the promiser's side.
+    /// The promiser's side of a promise to a receiver that waits.
     Promiser,
-    /// A value was promised: the receiver's side.
+    /// The receiver's side of a promise, with its place.
     Awaited,
 }
 
@@ -33,14 +33,15 @@ impl Token {
         Self { kind: Kind::Nothing, packet: Packet::empty() }
     }
 
-    /// The place for a value, which must be written, or discarded.
+    /// Returns the place for a value, which must be written or discarded.
     #[inline]
     pub(super) fn prepare<T>(&mut self) -> &mut MaybeUninit<T> {
-        // SAFETY: the place was made for a `T`, and is the token's.
+        // SAFETY: the place was created for a `T`, is valid for writes, and is borrowed from the
+        // token.
         unsafe { &mut *self.packet.prepare::<T>().cast() }
     }
 
-    /// A value is in the place that was prepared.
+    /// Marks the value in the prepared place as received.
     #[inline]
     pub(super) fn set_value(&mut self) {
         self.kind = Kind::Value;
@@ -58,7 +59,7 @@ impl Token {
         self.set_raw_promiser(promiser.into_raw());
     }
 
-    /// One that was left for the owner of the token by [`Promiser::into_raw`].
+    /// Stores the promiser that a receiver has left with [`Promiser::into_raw`].
     pub(super) fn set_raw_promiser(&mut self, promiser: *const ()) {
         self.kind = Kind::Promiser;
         self.packet.set_pointers([promiser, ptr::null()]);
@@ -69,33 +70,40 @@ impl Token {
         self.packet.set_pointers(awaited.into_raw());
     }
 
-    /// What there is, of which the caller takes charge.
+    /// Returns the kind and resets it. The caller takes over what the token holds.
     pub(super) fn take_kind(&mut self) -> Kind {
         mem::replace(&mut self.kind, Kind::Nothing)
     }
 
+    /// Returns the promiser that the token held.
+    ///
     /// # Safety
     ///
-    /// The kind taken was `Promiser`, and this is done once.
+    /// The kind taken was `Promiser`, and this is called once.
     pub(super) unsafe fn promiser(&self) -> Promiser {
-        // SAFETY: the caller's.
+        // SAFETY: the kind was `Promiser`, so the first pointer is from `Promiser::into_raw`; the
+        // caller guarantees that it is used once.
         unsafe { Promiser::from_raw(self.packet.pointers()[0]) }
     }
 
+    /// Returns the receiver's side that the token held.
+    ///
     /// # Safety
     ///
-    /// The kind taken was `Awaited`, the token is of a channel of `T`, and this is done once.
+    /// The kind taken was `Awaited`, the token is of a channel of `T`, and this is called once.
     pub(super) unsafe fn awaited<T>(&self) -> Awaited<T> {
-        // SAFETY: the caller's.
+        // SAFETY: the kind was `Awaited`, so the pointers are from `Awaited::into_raw` of the same
+        // `T`; the caller guarantees that they are used once.
         unsafe { Awaited::from_raw(self.packet.pointers()) }
     }
 }
 
-/// A place for one value of a type that only the arm knows: here if it is small, else on the heap.
+/// A place for one value of a type that only the arm knows: inline if it is small, otherwise on the
+/// heap.
 pub(super) struct Packet(MaybeUninit<[usize; 4]>);
 
 impl Packet {
-    /// With nothing in it.
+    /// Creates an empty packet.
     pub(super) const fn empty() -> Self {
         Self(MaybeUninit::uninit())
     }
@@ -105,26 +113,28 @@ impl Packet {
     }
 
     fn set_pointers(&mut self, pointers: [*const (); 2]) {
-        // SAFETY: a packet has room for two pointers.
+        // SAFETY: a packet has room for two pointers, and is aligned for them.
         unsafe { self.0.as_mut_ptr().cast::<[*const (); 2]>().write(pointers) };
     }
 
+    /// Reads the two pointers.
+    ///
     /// # Safety
     ///
     /// They were set.
     unsafe fn pointers(&self) -> [*const (); 2] {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the two pointers were written.
         unsafe { self.0.as_ptr().cast::<[*const (); 2]>().read() }
     }
 
-    /// Makes the place for a `T`, without a value. It moves with the packet if it is small.
+    /// Prepares the place for a `T`, without a value. A small place moves with the packet.
     #[inline]
     pub(super) fn prepare<T>(&mut self) -> *mut T {
         if Self::is_inline::<T>() {
             self.0.as_mut_ptr().cast()
         } else {
             let place = Box::into_raw(Box::<T>::new_uninit()).cast::<T>();
-            // SAFETY: a packet has room for a pointer.
+            // SAFETY: a packet has room for a pointer, and is aligned for it.
             unsafe { self.0.as_mut_ptr().cast::<*mut T>().write(place) };
             place
         }
@@ -134,10 +144,12 @@ impl Packet {
     ///
     /// # Safety
     ///
-    /// It was prepared for a `T`, and the value was written; it is not used again.
+    /// The packet was prepared for a `T`, and the value was written. The packet is not used again.
     #[inline]
     pub(super) unsafe fn take<T>(&mut self, to: &mut MaybeUninit<T>) {
-        // SAFETY: the caller's; the box came from `prepare`.
+        // SAFETY: the caller guarantees that the packet was prepared for a `T` and holds a value,
+        // which is copied once. `to` is a distinct `&mut`. For a large `T` the packet holds the
+        // pointer from `prepare`, which is discarded once.
         unsafe {
             if Self::is_inline::<T>() {
                 self.0.as_ptr().cast::<T>().copy_to_nonoverlapping(to.as_mut_ptr(), 1);
@@ -157,7 +169,8 @@ impl Packet {
     #[inline]
     pub(super) unsafe fn pass<T>(&mut self, to: &mut Self) {
         let (from, to) = (self.0.as_ptr(), to.0.as_mut_ptr());
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the packet was prepared for a `T`, holds a value, and
+        // is not used again; so the value or the pointer is moved. `to` has room for either.
         unsafe {
             if Self::is_inline::<T>() {
                 to.cast::<T>().write(from.cast::<T>().read());
@@ -171,10 +184,11 @@ impl Packet {
     ///
     /// # Safety
     ///
-    /// It was prepared for a `T`, and is not used again.
+    /// The packet was prepared for a `T`, and is not used again.
     pub(super) unsafe fn discard<T>(&mut self) {
         if !Self::is_inline::<T>() {
-            // SAFETY: the caller's.
+            // SAFETY: the caller guarantees that the packet was prepared for a `T`, so it holds the
+            // pointer of the box that `prepare` leaked. It is freed once.
             drop(unsafe { Box::from_raw(self.0.as_ptr().cast::<*mut MaybeUninit<T>>().read()) });
         }
     }

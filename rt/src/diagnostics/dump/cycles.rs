@@ -5,17 +5,18 @@ use std::collections::HashMap;
 use crate::diagnostics::dump::{Dump, ThreadDump};
 
 impl Dump {
-    /// Every circle of green threads of which each waits for the next: none of them will ever run again.
-    /// Each circle once, beginning with its oldest thread.
+    /// Returns every cycle of green threads in which each waits for the next: none of them will
+    /// ever run again. Each cycle is returned once, beginning with its oldest thread.
     ///
-    /// Found from what is known exactly: who waits to join whom, and who waits for a lock that whom has (of
-    /// an `RwLock`, to write).
+    /// Found from exact knowledge only: a thread that waits to join another, or that waits for a
+    /// lock which another holds (an `RwLock` only if it is held for writing).
     pub fn cycles(&self) -> Vec<Vec<&ThreadDump>> {
         let by_id: HashMap<u64, &ThreadDump> = self.threads().map(|t| (t.id, t)).collect();
         let next = |thread: &ThreadDump| {
             thread.wait.and_then(|wait| wait.thread).and_then(|id| by_id.get(&id).copied())
         };
-        // Every thread waits for one other at most, so a walk along the waits ends or comes to a circle.
+        // Every thread waits for at most one other, so a walk along the waits ends or reaches a
+        // cycle.
         let mut walked: HashMap<u64, u64> = HashMap::new();
         let mut cycles = Vec::new();
         for start in self.threads() {
@@ -26,7 +27,7 @@ impl Dump {
                 path.push(thread);
                 place = next(thread);
             }
-            // On a walk of before, or on this one?
+            // The walk has stopped at a thread of an earlier walk or of this one.
             let Some(again) = place.filter(|thread| walked[&thread.id] == start.id) else {
                 continue;
             };

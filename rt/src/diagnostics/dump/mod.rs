@@ -1,6 +1,6 @@
-//! What a dump says: its data ([`Dump`] and below), its text, call stacks.
+//! The content of a dump: its data ([`Dump`] and below), its text, and call stacks.
 //!
-//! Where the data come from is the scheduler's matter (`sched/census.rs`); nothing here knows a task.
+//! The scheduler collects the data (`sched/census.rs`); nothing here knows a task.
 
 mod cycles;
 mod frames;
@@ -14,31 +14,33 @@ pub(crate) use crate::diagnostics::dump::quoted::Quoted;
 
 /// All green threads, as [`dump`](crate::diagnostics::dump) found them.
 ///
-/// Its `Display` is for people; what is alike (same place, same state, same call stack) is said once. With the
-/// feature `serde` it can be serialised, and so turned into JSON; the fields are what is serialised.
+/// Its `Display` is for people; threads that are alike (same location, same state, same call stack)
+/// are described once. With the feature `serde` it can be serialised, and so turned into JSON,
+/// field by field.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Dump {
-    /// The OS threads that wait in gthread, and are not blocked by a green thread that they run. In the order of their
-    /// [`os_id`](OsThreadDump::os_id)s.
+    /// The OS threads that wait in gthread, and are not blocked by a green thread that they run. In
+    /// the order of their [`os_id`](OsThreadDump::os_id)s.
     pub os_threads: Vec<OsThreadDump>,
-    /// One for each runtime, in the order in which they were started.
+    /// The runtimes, in the order in which they were started.
     pub runtimes: Vec<RuntimeDump>,
 }
 
-/// An OS thread in a [`Dump`]: one that waits in gthread, as main does in [`run`](crate::run), in a `join`, or for a message.
+/// An OS thread in a [`Dump`] that waits in gthread, like main in [`run`](crate::run), in a `join`,
+/// or for a message.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct OsThreadDump {
-    /// Its number in gthread: [`ThreadId`](crate::ThreadId) shows the same.
+    /// Its number in gthread, the same as in [`ThreadId`](crate::ThreadId).
     pub id: u64,
-    /// The system's number of it; zero where that is not known.
+    /// The system's number of the thread; zero if it is not known.
     pub os_id: u32,
     /// The name that it was started with; "main" for the main thread.
     pub name: Option<String>,
-    /// What it waits for.
+    /// The wait of the thread.
     pub wait: WaitDump,
 }
 
@@ -47,13 +49,14 @@ pub struct OsThreadDump {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RuntimeDump {
-    /// As given with [`RuntimeBuilder::name`](crate::RuntimeBuilder::name).
+    /// The name given with [`RuntimeBuilder::name`](crate::RuntimeBuilder::name).
     pub name: String,
-    /// Its workers, by number; those that replace blocked ones come last.
+    /// Its workers, by number; workers that replace blocked ones come last.
     pub workers: Vec<WorkerDump>,
     /// Its green threads that have not ended, the oldest first.
     pub threads: Vec<ThreadDump>,
-    /// Parked threads whose call stack was not taken: there were too many, or a worker did not stop.
+    /// The number of parked threads whose call stack was not taken: there were too many, or a
+    /// worker did not stop.
     pub without_backtrace: usize,
 }
 
@@ -62,13 +65,13 @@ pub struct RuntimeDump {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WorkerDump {
-    /// What it was doing.
+    /// The activity of the worker.
     pub state: WorkerState,
-    /// The green thread that it was in the middle of.
+    /// The green thread that it was running.
     pub thread: Option<u64>,
 }
 
-/// What a worker was doing.
+/// The activity of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
@@ -77,11 +80,11 @@ pub enum WorkerState {
     Awake,
     /// Without work.
     Asleep,
-    /// In a green thread that did not suspend within some 10 ms.
+    /// In a green thread that did not suspend within about 10 ms.
     Inside,
     /// In a green thread that blocks it, in [`blocking`](crate::blocking) or while it unwinds.
     Blocked,
-    /// It did not answer: its OS thread gets no processor, or is stopped.
+    /// It did not answer: its OS thread gets no processor time, or is stopped.
     Lost,
 }
 
@@ -90,32 +93,32 @@ pub enum WorkerState {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ThreadDump {
-    /// Its number: [`ThreadId`](crate::ThreadId) shows the same.
+    /// Its number, the same as in [`ThreadId`](crate::ThreadId).
     pub id: u64,
-    /// As given with [`Builder::name`](crate::Builder::name).
+    /// The name given with [`Builder::name`](crate::Builder::name).
     pub name: Option<String>,
-    /// Where it was spawned.
+    /// The location where it was spawned.
     pub spawned_at: Place,
-    /// What it was doing.
+    /// The state of the thread.
     pub state: ThreadState,
-    /// What it waits for, if it is parked, or blocks its worker in a wait of gthread's.
+    /// Its wait, if it is parked, or blocks its worker in one of gthread's waits.
     pub wait: Option<WaitDump>,
     /// The number of the worker that it runs on, or is pinned to.
     pub worker: Option<usize>,
     /// Its stack, if it is parked.
     pub stack: Option<StackDump>,
-    /// Its calls, the innermost first, if it is parked: from the call of gthread that it waits in, if the
-    /// feature `backtrace` is on.
+    /// Its calls, the innermost first, if it is parked and the feature `backtrace` is on. They
+    /// begin with the call of gthread in which it waits.
     pub backtrace: Vec<FrameDump>,
 }
 
-/// What a green thread was doing.
+/// The state of a green thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum ThreadState {
-    /// It runs. Nothing but its number and name is known of it then, and that only if it still ran when it
-    /// was asked for.
+    /// It runs. Only its number and name are known then, and only if it still ran when it was asked
+    /// for them.
     Running,
     /// It runs, and blocks its worker: in [`blocking`](crate::blocking), or while it unwinds.
     Blocked,
@@ -123,23 +126,23 @@ pub enum ThreadState {
     New,
     /// Suspended, and about to be resumed.
     Runnable,
-    /// Suspended until something happens.
+    /// Suspended until an event happens.
     Parked,
 }
 
-/// What a green thread waits for.
+/// The wait of a thread.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct WaitDump {
-    /// The operation that it waits in: "recv", "join", …
+    /// The operation in which it waits: "recv", "join", …
     pub reason: &'static str,
-    /// The call of gthread.
+    /// The location of the call of gthread.
     pub at: Place,
-    /// For how long, in milliseconds: some 10 too few at the most.
+    /// The duration of the wait so far, in milliseconds: at most about 10 too few.
     pub waited_ms: u64,
-    /// The number of the green thread that must do something first, if there is one and it is known: end, or
-    /// let go of the lock.
+    /// The number of the green thread that must end, or release the lock, first; if there is one
+    /// and it is known.
     pub thread: Option<u64>,
     /// The lock, if it waits for one.
     pub lock: Option<LockDump>,
@@ -152,10 +155,11 @@ pub struct WaitDump {
 pub struct LockDump {
     /// "Mutex" or "RwLock".
     pub kind: &'static str,
-    /// Its address, to tell it from others.
+    /// Its address, to distinguish it from others.
     pub address: usize,
-    /// Somebody has it, to write if it is an `RwLock`. If [`WaitDump::thread`] says nothing, that is an OS thread;
-    /// or a green thread that has locked it inside a [`with_stack`](crate::with_stack) and brought the guard out.
+    /// A thread holds the lock, for writing if it is an `RwLock`. If [`WaitDump::thread`] is
+    /// `None`, that is an OS thread, or a green thread that has locked it inside a
+    /// [`with_stack`](crate::with_stack) and has moved the guard out.
     pub held: bool,
 }
 
@@ -164,11 +168,11 @@ pub struct LockDump {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct StackDump {
-    /// Bytes that it may use.
+    /// The number of bytes that it may use.
     pub size: usize,
-    /// Bytes in use.
+    /// The number of bytes in use.
     pub used: usize,
-    /// It is the stack that [`with_stack`](crate::with_stack) gave it.
+    /// `true` if it is the temporary stack of a [`with_stack`](crate::with_stack).
     pub temporary: bool,
 }
 
@@ -177,26 +181,26 @@ pub struct StackDump {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct FrameDump {
-    /// The address that it returns to.
+    /// The address to which it returns.
     pub address: usize,
     /// The function, if the program has symbols.
     pub function: Option<String>,
     /// The source file, if the program has debug information.
     pub file: Option<String>,
-    /// The line in it.
+    /// The line in the file.
     pub line: Option<u32>,
 }
 
-/// A place in the source.
+/// A location in the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Place {
-    /// As the compiler was given it.
+    /// The file as it was passed to the compiler.
     pub file: &'static str,
-    /// From one on.
+    /// Counted from one.
     pub line: u32,
-    /// From one on.
+    /// Counted from one.
     pub column: u32,
 }
 
@@ -207,7 +211,7 @@ impl From<&'static Location<'static>> for Place {
 }
 
 impl Dump {
-    /// All threads of all runtimes.
+    /// Returns all threads of all runtimes.
     pub fn threads(&self) -> impl Iterator<Item = &ThreadDump> {
         self.runtimes.iter().flat_map(|runtime| &runtime.threads)
     }

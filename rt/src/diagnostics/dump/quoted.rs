@@ -1,8 +1,9 @@
-//! Names as texts have them.
+//! Names as they are written in texts.
 
 use std::fmt::{self, Display, Formatter};
 
-/// A thread's or a runtime's name, in quotes, and in one line whatever is in it. Allocates nothing.
+/// Displays a thread's or a runtime's name in quotes, and on one line whatever it contains.
+/// Allocates nothing.
 pub(crate) struct Quoted<'a>(pub(crate) &'a str);
 
 impl Display for Quoted<'_> {

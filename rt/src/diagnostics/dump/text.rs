@@ -8,7 +8,7 @@ use crate::diagnostics::dump::{
     WorkerDump, WorkerState,
 };
 
-/// Threads alike that are named one by one.
+/// The number of similar threads that are named one by one.
 const NAMED: usize = 5;
 
 impl Display for Dump {
@@ -53,7 +53,7 @@ impl Display for RuntimeDump {
 }
 
 impl RuntimeDump {
-    /// "2 running, 1 parked".
+    /// Returns a text like "2 running, 1 parked".
     fn states(&self) -> String {
         let states = [
             (ThreadState::Running, "running"),
@@ -81,7 +81,7 @@ impl RuntimeDump {
         }
     }
 
-    /// Threads that are alike, in the order of the oldest of each.
+    /// Returns the groups of similar threads, ordered by the oldest thread of each.
     fn groups(&self) -> Vec<Vec<&ThreadDump>> {
         let mut places: HashMap<_, usize> = HashMap::new();
         let mut groups: Vec<Vec<&ThreadDump>> = Vec::new();
@@ -197,7 +197,7 @@ fn write_cycle(f: &mut Formatter<'_>, cycle: &[&ThreadDump]) -> fmt::Result {
     writeln!(f)
 }
 
-/// "thread 5 'name'".
+/// Returns a text like "thread 5 'name'".
 fn title(thread: &ThreadDump) -> String {
     format!("thread {}", number(thread))
 }
@@ -240,7 +240,7 @@ impl Display for Place {
     }
 }
 
-/// A file of the standard library without the path that it had where that was built.
+/// Strips from a file of the standard library the path that it had where std was built.
 fn short(file: &str) -> &str {
     file.strip_prefix("/rustc/")
         .and_then(|file| file.split_once('/'))

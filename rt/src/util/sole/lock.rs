@@ -1,11 +1,11 @@
-//! A lock like [`SpinLock`](crate::util::spin_lock::SpinLock), that who is alone takes by entering.
+//! A lock like [`SpinLock`](crate::util::spin_lock::SpinLock). A thread that is alone takes it by entering.
 //!
 //! Invariants, besides those of [`Sole`]:
-//! - Who is alone takes `inside`, anybody else `user`: a bit of it says so, in all states but ENDING. While `user` is
-//!   taken only who has taken it changes it.
-//! - Who makes it SHARED has taken it.
-//! - A green thread may suspend while it has the lock, and its worker releases the word that was taken
-//!   ([`Held`](crate::util::spin_lock::Held)), on the same OS thread, before anything else runs there.
+//! - A thread that is alone takes `inside`, any other thread takes `user`: a bit of it says so, in
+//!   all states except ENDING. While `user` is taken, only the thread that has taken it changes it.
+//! - The thread that changes the state to SHARED has taken `user`.
+//! - A green thread may suspend while it has the lock. Its worker then releases the word that was
+//!   taken ([`Held`](crate::util::spin_lock::Held)), on the same OS thread, before anything else runs there.
 
 use std::cell::UnsafeCell;
 
@@ -14,23 +14,23 @@ use crate::util::backoff::Backoff;
 use crate::util::sole::{ALONE, ENDING, FIRST, SHARED, Sole, os_thread, regrets};
 use crate::util::spin_lock::{SpinGuard, TAKEN};
 
-/// The lock, and then what it is for: as much as possible in one line of cache. (Aligned to one, it would take an
-/// allocator hundreds of nanoseconds more to make a channel.)
+/// The lock, followed by the value: as much as possible in one cache line. (Not aligned to a cache
+/// line, which would make the allocation of a channel much slower.)
 #[repr(C)]
 pub(crate) struct SoleLock<T> {
     sole: Sole,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: with the lock goes the value, which is `Send`. (It knows its first user by a number, and stays sound where it is
-// sent: the new owner comes to it as another thread.)
+// SAFETY: the value is sent along with the lock, and is `Send`. The lock knows its first user by a
+// number, and stays sound when it is sent: the new owner visits it as another thread.
 unsafe impl<T: Send> Send for SoleLock<T> {}
-// SAFETY: another thread reaches the value by a guard alone, so one at a time, which may move it out and in. So it need
-// be `Send`, and no more.
+// SAFETY: another thread reaches the value only through a guard, so one thread at a time; that
+// thread may move it out and in. So the value must be `Send`, and need not be `Sync`.
 unsafe impl<T: Send> Sync for SoleLock<T> {}
 
 impl<T> SoleLock<T> {
-    /// The calling OS thread is its first user.
+    /// Creates the lock with the calling OS thread as its first user.
     pub(crate) fn new(value: T) -> Self {
         Self { sole: Sole::new(), value: UnsafeCell::new(value) }
     }
@@ -39,11 +39,12 @@ impl<T> SoleLock<T> {
     pub(crate) fn lock(&self) -> SpinGuard<'_, T> {
         let user = self.sole.user.load(Ordering::Relaxed);
         let word = self.try_lock(user).unwrap_or_else(|| self.lock_slowly());
-        // SAFETY: just taken.
+        // SAFETY: the word was taken just now on this thread's behalf, and only its holder writes
+        // it or uses the value.
         unsafe { SpinGuard::new(word, &self.value) }
     }
 
-    /// Gives the word that was taken, if the lock is to be had at once.
+    /// Takes the lock if that is possible at once. Returns the word that was taken.
     #[inline(always)]
     fn try_lock(&self, user: usize) -> Option<&AtomicUsize> {
         let Sole { user: word, inside } = &self.sole;
@@ -79,7 +80,7 @@ impl<T> SoleLock<T> {
         };
         let mut patience = Backoff::new();
         loop {
-            // Acquire: as `wait_until_outside` asks.
+            // Acquire, as `wait_until_outside` requires.
             let user = word.load(Ordering::Acquire);
             if let Some(taken) = self.try_lock(user) {
                 return taken;
@@ -98,7 +99,7 @@ impl<T> SoleLock<T> {
             } else if user & (ALONE | TAKEN) == ALONE && user != me | ALONE {
                 exchange(user, ENDING);
             } else {
-                // Taken, or it was until now, or it is no longer what it was.
+                // The lock is taken, or was until now, or its state has changed.
                 patience.wait();
             }
         }
@@ -112,7 +113,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// One that was first becomes alone and enters, while another comes.
+    /// The first user becomes alone and enters, while another thread visits.
     #[test]
     fn one_at_a_time_has_the_lock() {
         loom::model(|| {
@@ -127,7 +128,7 @@ mod models {
             };
             (0..3).for_each(|_| add(&lock));
             other.join().unwrap();
-            // SAFETY: as above.
+            // SAFETY: the lock is held; loom checks it.
             assert_eq!(lock.lock().with(|n| unsafe { *n }), 4);
         });
     }

@@ -1,36 +1,46 @@
-//! What one OS thread alone uses, it uses without an atomic read-modify-write.
+//! Access without atomic read-modify-writes to an object that only one OS thread uses (biased
+//! locking).
 //!
-//! A locked instruction may cost as much as all else that a channel does. As long as one OS thread alone comes to a
-//! channel, with whatever green threads it runs, loads and stores do. The first other OS thread that comes ends that
-//! for good, and pays for it with a heavy barrier.
+//! A locked instruction may cost as much as all other instructions of a channel operation. As long
+//! as only one OS thread uses a channel, with whatever green threads it runs, plain loads and
+//! stores are enough. The first other OS thread that uses it ends that for good, and pays for it
+//! with a heavy barrier.
+//!
+//! A thread *visits* an object by calling [`Sole::enter`], until it drops the entry. If it is
+//! alone, it *enters* during the visit: it is inside.
 //!
 //! ```text
-//!   FIRST(t)     t made it, and nobody else has come: t counts how often it comes
-//!   ALONE(t)     t has come often, and nobody else ever has: t enters
-//!   ENDING       somebody else has come, and waits until t is not inside
-//!   SHARED       everybody comes, and nobody enters
+//!   FIRST(t)     t created it, and no other thread has visited it: t's visits are counted
+//!   ALONE(t)     t has visited it often, and no other thread ever has: t enters
+//!   ENDING       another thread visits it, and waits until t is not inside
+//!   SHARED       all threads visit it, and none enters
 //!
 //!   FIRST -> ALONE -> ENDING -> SHARED,  FIRST -> SHARED
 //! ```
 //!
 //! Invariants:
-//! - `user` is changed by atomic read-modify-writes, in the order above. Only t makes ALONE(t) of FIRST(t), so nobody
-//!   else has come when it does.
-//! - `inside` is written by t alone, who sets it, passes the light side of an asymmetric barrier, and looks whether it
-//!   is still ALONE: else t steps back, and has not entered. Others make it ENDING, and whoever finds it so passes the
-//!   heavy side and waits until `inside` is not set. So once it is SHARED, t is outside, never enters again, and all that
-//!   it did inside has happened before.
-//! - Whoever comes and does not enter works as one of many, with atomic read-modify-writes: once it is SHARED, or if it
-//!   is t.
-//! - Whoever is about to sleep until something changes comes, after it has said so, and looks once more. So what t
-//!   changes inside needs no fence before it looks whether anyone sleeps: either the sleeper finds it, or t works as one
-//!   of many.
-//! - Inside are a few instructions, without user code. Who comes again from inside waits for itself, as with any lock.
-//! - The number of an OS thread that has ended may be another's later. What the one did has happened before the other,
-//!   which goes on in its name, but not if the one is still inside: in the child of a process that has forked.
+//! - `user` is changed by atomic read-modify-writes, in the order above. Only t changes FIRST(t) to
+//!   ALONE(t), so no other thread has visited when it does.
+//! - `inside` is written by t alone. t sets it, passes the light side of an asymmetric barrier, and
+//!   checks that the state is still ALONE. If it is not, t steps back, and has not entered. Another
+//!   thread changes ALONE to ENDING. Every thread that finds ENDING passes the heavy side and waits
+//!   until `inside` is not set. So once the state is SHARED, t is outside, never enters again, and
+//!   everything that it did inside has happened before.
+//! - A visitor that does not enter works as one of many, with atomic read-modify-writes: once the
+//!   state is SHARED, or if the visitor is t.
+//! - A thread that is about to sleep until a change announces that, then visits the object, and
+//!   looks once more. So changes that t makes inside need no fence before t checks whether a thread
+//!   sleeps: either the sleeper finds the change, or t works as one of many.
+//! - A thread is inside for a few instructions only, without user code. A thread that visits again
+//!   from inside waits for itself, as with any lock.
+//! - The number of an OS thread that has ended may be reused by a later thread. Everything that the
+//!   ended thread did has happened before the later thread, which continues under the same number.
+//!   That does not hold if the ended thread is still inside, which can be so in the child of a
+//!   `fork`.
 //!
-//! (Biased locking, as Java's monitors had it until it was found that most are shared. Hence the counting: what is shared
-//! early costs nobody a barrier, and after each that was shared late all have to be used twice as often.)
+//! (Java's monitors had biased locking, until it was found that most monitors are shared. Hence the
+//! counting. An object that is shared early costs no thread a barrier. After each object that was
+//! shared late, all objects must be used twice as often before their user enters.)
 
 mod lock;
 
@@ -46,8 +56,8 @@ const FIRST: usize = 2;
 const ALONE: usize = 4;
 const ENDING: usize = 8;
 
-/// So often, and each time as often again, its first user sees whether to enter from now on. Few enough times, where
-/// speed is not asked for, that every test has both.
+/// The number of visits after which, and after as many again each time, the first user checks
+/// whether to enter from now on. Small in debug builds, so that every test covers both states.
 const OFTEN: usize = if cfg!(loom) {
     2
 } else if cfg!(debug_assertions) {
@@ -59,7 +69,7 @@ const OFTEN: usize = if cfg!(loom) {
 #[cfg(all(target_os = "linux", not(loom)))]
 use gthread_arch::os_thread;
 
-/// Of one that is not SHARED, which there is only where there is an asymmetric barrier.
+/// Only called if the state is not SHARED, which requires an asymmetric barrier.
 #[cfg(not(any(target_os = "linux", loom)))]
 fn os_thread() -> usize {
     unreachable!("without an asymmetric barrier all are shared")
@@ -73,48 +83,51 @@ fn os_thread() -> usize {
     hasher.finish() as usize & !7
 }
 
-/// Whether something is used by one OS thread alone.
+/// Records whether an object is used by one OS thread alone.
 pub(crate) struct Sole {
     user: AtomicUsize,
-    /// If FIRST, twice how often t has come. If ALONE or ENDING, [`TAKEN`] while t is inside. Only t writes this.
+    /// If FIRST, twice the number of t's visits. If ALONE or ENDING, [`TAKEN`] while t is inside.
+    /// Written by t only.
     inside: AtomicUsize,
 }
 
-/// How whoever has come changes words.
+/// The way in which a visitor changes words.
 #[must_use = "who is alone is inside while this lives"]
 pub(crate) enum Entry<'a> {
     Alone(Inside<'a>),
     Among(Others),
 }
 
-/// Who is alone is inside while this lives.
+/// Exclusive access for the lifetime of this guard; the thread is inside.
 pub(crate) struct Inside<'a>(&'a AtomicUsize);
 
-/// One of many: t while it is not alone, or anybody once it is SHARED, or who has the object to itself otherwise.
+/// Access as one of many: for t while it is not alone, for any thread once the state is SHARED, or
+/// for a thread that has exclusive access for another reason.
 pub(crate) struct Others(());
 
 impl Others {
-    /// Who has the object to itself otherwise.
+    /// Creates it for a thread that has exclusive access for another reason.
     pub(crate) fn owner() -> Self {
         Self(())
     }
 }
 
-/// What the two do differently. Where it matters, code is compiled for each, and not for an [`Entry`] that is either.
+/// The operations that differ between the two kinds of visit. Where speed matters, code is compiled
+/// separately for each, and not for an [`Entry`] that may be either.
 pub(crate) trait Turn {
     fn is_alone(&self) -> bool;
 
-    /// Changes `word` from `old`, as it was read after this entry, to `new`, or gives what it is now. Sequentially
-    /// consistent, unless alone.
+    /// Changes `word` from `old`, which was read after this entry, to `new`. Returns the current
+    /// value as an error if that is different. Sequentially consistent, unless alone.
     fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize>;
 
-    /// Adds to `word`, and gives what it was.
+    /// Adds to `word`, and returns the previous value.
     fn add(&self, word: &AtomicUsize, n: usize) -> usize;
 }
 
 impl Sole {
-    /// The calling OS thread is its first user. Where the light barrier is a fence too, to enter costs what it saves, so
-    /// there it is SHARED.
+    /// Creates the state with the calling OS thread as the first user. Where the light barrier is a
+    /// real fence, entering costs as much as it saves, so the state is SHARED there.
     pub(crate) fn new() -> Self {
         let user = if barrier::pays() { os_thread() | FIRST } else { SHARED };
         Self { user: AtomicUsize::new(user), inside: AtomicUsize::new(FREE) }
@@ -125,7 +138,8 @@ impl Sole {
         Self { user: AtomicUsize::new(SHARED), inside: AtomicUsize::new(FREE) }
     }
 
-    /// Comes, and enters if alone. May wait for another OS thread's few instructions.
+    /// Begins a visit, and enters if alone. May wait for another OS thread to execute a few
+    /// instructions.
     #[inline]
     pub(crate) fn enter(&self) -> Entry<'_> {
         if let Some(entry) = self.enter_at_once() {
@@ -139,7 +153,7 @@ impl Sole {
         Entry::Among(Others(()))
     }
 
-    /// As [`Sole::enter`], if that takes a few instructions only.
+    /// Like [`Sole::enter`], if that takes only a few instructions.
     #[inline(always)]
     pub(crate) fn enter_at_once(&self) -> Option<Entry<'_>> {
         let user = self.user.load(Ordering::Acquire);
@@ -154,14 +168,15 @@ impl Sole {
         }
     }
 
-    /// By the user, that is ALONE by the look of it: true if it has entered.
+    /// Tries to enter, for the user t of a state that was just read as ALONE. Returns `true` if it
+    /// has entered.
     #[inline(always)]
     fn try_inside(&self, user: usize) -> bool {
         if self.inside.load(Ordering::Acquire) == TAKEN {
             return false;
         }
         self.inside.store(TAKEN, Ordering::Relaxed);
-        // Whoever has made it ALONE has seen that it pays.
+        // The thread that changed the state to ALONE has checked that the barrier pays.
         barrier::light_as_it_pays();
         let is_alone = self.user.load(Ordering::Relaxed) == user;
         if !is_alone {
@@ -170,7 +185,8 @@ impl Sole {
         is_alone
     }
 
-    /// By the first user: true if it is to see whether it had better be alone.
+    /// Counts a visit of the first user. Returns `true` if it is to check whether it should be
+    /// alone.
     #[inline(always)]
     fn count(&self) -> bool {
         let times = self.inside.load(Ordering::Relaxed) / 2 + 1;
@@ -178,7 +194,8 @@ impl Sole {
         times.is_multiple_of(OFTEN)
     }
 
-    /// By the first user: false, and nothing has changed, if [`Sole::count`] is going to say true.
+    /// Counts a visit of the first user, unless [`Sole::count`] would return `true`: then returns
+    /// `false` and changes nothing.
     #[inline(always)]
     fn count_unless_due(&self) -> bool {
         let times = self.inside.load(Ordering::Relaxed) / 2 + 1;
@@ -189,7 +206,8 @@ impl Sole {
         !is_due
     }
 
-    /// By the first user: whether it is to be alone from now on. Then nothing is counted any more.
+    /// Returns `true` if the first user is to be alone from now on; then visits are not counted any
+    /// more.
     fn may_be_alone(&self) -> bool {
         let may = regrets::allow(self.inside.load(Ordering::Relaxed) / 2);
         if may {
@@ -198,7 +216,7 @@ impl Sole {
         may
     }
 
-    /// Comes without entering.
+    /// Visits without entering.
     #[cold]
     fn come(&self, mut user: usize) {
         let me = os_thread();
@@ -225,12 +243,12 @@ impl Sole {
         }
     }
 
-    /// It is ENDING, as the caller has seen with acquire: t had seen that there is a heavy barrier, so the caller sees that
-    /// too.
+    /// Waits until t is outside. The state is ENDING, which the caller has read with acquire. t had
+    /// seen that there is a heavy barrier, so the caller sees it too.
     fn wait_until_outside(&self) {
         barrier::heavy();
         let mut patience = Backoff::new();
-        // Acquire: what was done inside.
+        // Acquire: everything that t did inside.
         while self.inside.load(Ordering::Acquire) == TAKEN {
             patience.wait();
         }
@@ -245,19 +263,21 @@ impl Drop for Sole {
     }
 }
 
-/// What became of those that were entered. (The barrier costs some microseconds, entering saves some nanoseconds.)
+/// A record of how biased objects have ended. (The barrier costs microseconds, and entering saves
+/// nanoseconds.)
 mod regrets {
     use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering::Relaxed;
 
     use crate::util::sole::OFTEN;
 
-    /// How many more were shared than remained with one user to the end; from zero to `MOST`.
+    /// The number of objects that were shared, less those that remained with one user to the end;
+    /// from zero to `MOST`.
     static REGRETS: AtomicU32 = AtomicU32::new(0);
-    /// So many ask for 65,536 times, which take a third of a millisecond: a barrier is a thirtieth of that.
+    /// With this many, 65,536 visits are required, which take much longer than a barrier.
     const MOST: u32 = 8;
 
-    /// Whether who has come so often, alone, may enter.
+    /// Returns `true` if a user that has visited this often, alone, may enter.
     pub(crate) fn allow(times: usize) -> bool {
         cfg!(any(loom, debug_assertions)) || times >> REGRETS.load(Relaxed) >= OFTEN
     }
@@ -304,7 +324,7 @@ impl Turn for Inside<'_> {
 
     #[inline(always)]
     fn exchange(&self, word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
-        debug_assert_eq!(word.load(Ordering::Relaxed), old, "nobody else changes it");
+        debug_assert_eq!(word.load(Ordering::Relaxed), old, "no other thread writes");
         word.store(new, Ordering::Release);
         Ok(())
     }
@@ -348,7 +368,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// One that was first becomes alone and enters, while another comes.
+    /// The first user becomes alone and enters, while another thread visits.
     #[test]
     fn what_is_done_alone_is_not_overwritten() {
         loom::model(|| {
@@ -366,8 +386,8 @@ mod models {
         });
     }
 
-    /// Who is not the one that ends it relies on what it finds. (Two that wait at once are beyond loom, which lets
-    /// them take turns for ever.)
+    /// A thread that did not end the state ALONE itself relies on what it reads. (Two threads that
+    /// wait at once are beyond loom, which lets them take turns for ever.)
     #[test]
     fn who_finds_it_shared_is_as_safe_as_who_waited() {
         loom::model(|| {
@@ -375,7 +395,7 @@ mod models {
             let (sole, n) = &*world;
             (0..2).for_each(|_| drop(sole.enter()));
             let read = |n: &Checked<usize>| {
-                // SAFETY: the first user has left; loom checks it.
+                // SAFETY: the first user has left, and no other thread writes; loom checks it.
                 n.with(|n| unsafe { *n })
             };
             let others = [true, false].map(|waits| {
@@ -392,7 +412,8 @@ mod models {
             });
             let entry = sole.enter();
             if entry.is_alone() {
-                // SAFETY: nobody else is here; loom checks it.
+                // SAFETY: the thread is alone, so no other thread accesses the number; loom checks
+                // it.
                 n.with_mut(|n| unsafe { *n += 1 });
             }
             drop(entry);
@@ -408,9 +429,9 @@ mod tests {
 
     use super::*;
 
-    /// True if it can be alone at all.
+    /// Returns `true` if the thread can be alone at all.
     fn come_until_alone(sole: &Sole) -> bool {
-        // So often that no regrets keep it.
+        // Often enough for any number of regrets.
         (0..1 << 20).any(|_| sole.enter().is_alone())
     }
 
@@ -435,7 +456,7 @@ mod tests {
         assert!(!sole.enter().is_alone());
     }
 
-    /// The second comes at any moment of the first one's being alone.
+    /// The second thread visits at any moment while the first one is alone.
     #[test]
     fn nothing_is_lost_when_another_comes() {
         barrier::init();
