@@ -18,16 +18,6 @@ pub(crate) fn light() {
     }
 }
 
-/// The frequent side, by whom has seen that it [`pays`].
-#[inline(always)]
-pub(crate) fn light_as_it_pays() {
-    if cfg!(loom) {
-        fence(Ordering::SeqCst);
-    } else {
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    }
-}
-
 /// The rare side: interrupts every core that runs a thread of this process. Never unwinds, so it may be passed in the
 /// middle of anything: where the kernel refuses it at last, the process ends.
 pub(crate) fn heavy() {

@@ -3,5 +3,4 @@
 pub(crate) mod backoff;
 pub(crate) mod barrier;
 pub(crate) mod biased_lock;
-pub(crate) mod sole;
 pub(crate) mod spin_lock;

@@ -1,5 +1,4 @@
-//! A lock for a few instructions: one atomic read-modify-write to take, a store to release. (`sole.rs` has one that
-//! whoever is alone with it takes by stores.)
+//! A lock for a few instructions: one atomic read-modify-write to take, a store to release.
 //!
 //! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
 //! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has

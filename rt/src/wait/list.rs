@@ -4,9 +4,7 @@
 //! This is the Dekker pattern. A waiting thread enters the queue, fences, and looks at the
 //! condition again. A thread that changes the condition does so with a sequentially consistent
 //! operation, and then checks with another one whether a thread waits. (The condition is read with
-//! sequentially consistent loads too. On x86 all of this is free except for the waiter's fence.) A
-//! condition may also be changed inside a [`Sole`](crate::util::sole::Sole), if the waiting threads call
-//! `enter` on it when they look again.
+//! sequentially consistent loads too. On x86 all of this is free except for the waiter's fence.)
 //!
 //! The models at the end of this file cover a condition and its list. The models of a wait's state
 //! machine are in `task/state.rs`.

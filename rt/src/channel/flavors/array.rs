@@ -17,14 +17,11 @@
 //! - As long as permits are held, the tail has the flag `RESERVED`. Pushes without the lock do not
 //!   match it: they fail, and take the lock of the permits. So under that lock the tail stands
 //!   still, except for its flag `CLOSED`.
-//! - A thread calls [`Sole::enter`] before it changes the head or the tail, or reads them in order
-//!   to sleep, and drops the entry afterwards. Unless the thread is alone, the head and the tail
-//!   move, and are read by a thread that is about to sleep, with sequentially consistent
-//!   operations, as `WaitList` needs.
+//! - The head and the tail move, and are read by a thread that is about to sleep, with sequentially
+//!   consistent operations, as `WaitList` needs.
 //!
-//! The usual case is a push where there is room, or a pop where there is a value. It is compiled
-//! separately for a thread that is alone and for other threads: a few instructions without a stack
-//! frame. All other cases are in separate functions.
+//! The usual case is a push where there is room, or a pop where there is a value: a few instructions
+//! without a stack frame. All other cases are in separate functions.
 
 use std::mem::MaybeUninit;
 
@@ -32,17 +29,15 @@ use crossbeam_channel::TryRecvError;
 use crossbeam_utils::CachePadded;
 
 use crate::channel::flavors::array_slots::{CLOSED, FILLED, FLAGS, Place, RESERVED, Slots};
-use crate::channel::flavors::buffer::{Buffer, NotReady, PushError};
+use crate::channel::flavors::buffer::{Buffer, NotReady, PushError, exchange};
 use crate::loom::{AtomicUsize, Ordering, fence};
 use crate::util::backoff::Backoff;
-use crate::util::sole::{Sole, Turn};
 use crate::util::spin_lock::{SpinGuard, SpinLock};
 
 pub(crate) struct Ring<T> {
     head: CachePadded<AtomicUsize>,
     tail: CachePadded<AtomicUsize>,
     slots: Slots<T>,
-    sole: Sole,
     /// The number of permits held. It is zero exactly if the tail is not `RESERVED`, unless the
     /// ring is closed.
     held: SpinLock<usize>,
@@ -63,11 +58,9 @@ impl Permit {
 
 /// Moves `end`, the tail or the head, past a place. Then its slot is the caller's.
 #[inline(always)]
-fn take<T>(turn: &impl Turn, end: &AtomicUsize, place: &Place<'_, T>) -> Result<(), usize> {
-    turn.exchange(end, place.position, place.next())?;
-    if !turn.is_alone() {
-        place.fetch_ahead();
-    }
+fn take<T>(end: &AtomicUsize, place: &Place<'_, T>) -> Result<(), usize> {
+    exchange(end, place.position, place.next())?;
+    place.fetch_ahead();
     Ok(())
 }
 
@@ -78,7 +71,6 @@ impl<T> Ring<T> {
             head: CachePadded::new(AtomicUsize::new(0)),
             tail: CachePadded::new(AtomicUsize::new(0)),
             slots: Slots::new(cap),
-            sole: Sole::new(),
             held: SpinLock::new(0),
             given_up: AtomicUsize::new(0),
         }
@@ -101,7 +93,6 @@ impl<T> Ring<T> {
 
     /// Takes a permit for a value that comes later, or never.
     pub(crate) fn reserve(&self) -> Result<Permit, PushError> {
-        let entry = self.sole.enter();
         let mut held = self.held.lock();
         let mut tail = self.tail.load(Ordering::SeqCst);
         loop {
@@ -112,7 +103,7 @@ impl<T> Ring<T> {
                 return Err(PushError::Full);
             }
             // If no permit is held yet, the tail may have moved meanwhile and used up the room.
-            match entry.exchange(&self.tail, tail, tail | RESERVED) {
+            match exchange(&self.tail, tail, tail | RESERVED) {
                 Ok(()) => {
                     *held += 1;
                     return Ok(Permit(()));
@@ -125,26 +116,24 @@ impl<T> Ring<T> {
     /// Sends a value with a permit. If the ring is closed the permit is given up, and the value
     /// stays where it is.
     pub(crate) fn fill(&self, _permit: Permit, value: &mut Option<T>) -> Result<(), PushError> {
-        let entry = self.sole.enter();
         let mut held = self.held.lock();
         *held -= 1;
-        self.push_under_lock(&entry, held, value)
+        self.push_under_lock(held, value)
     }
 
     /// Gives a permit up, which makes room for one value.
     pub(crate) fn give_up(&self, _permit: Permit) {
-        let entry = self.sole.enter();
         let mut held = self.held.lock();
         *held -= 1;
         self.given_up.fetch_add(1, Ordering::SeqCst);
         if *held == 0 {
             let mut tail = self.tail.load(Ordering::Relaxed);
             // Fails if the ring is closed meanwhile.
-            while let Err(now) = entry.exchange(&self.tail, tail, tail & !RESERVED) {
+            while let Err(now) = exchange(&self.tail, tail, tail & !RESERVED) {
                 tail = now;
             }
         }
-        drop((held, entry));
+        drop(held);
         // For a sender that is about to sleep, and has not seen this change.
         fence(Ordering::SeqCst);
     }
@@ -153,7 +142,6 @@ impl<T> Ring<T> {
     /// there is room.
     fn push_under_lock(
         &self,
-        turn: &impl Turn,
         held: SpinGuard<'_, usize>,
         value: &mut Option<T>,
     ) -> Result<(), PushError> {
@@ -165,7 +153,7 @@ impl<T> Ring<T> {
             debug_assert_ne!(tail & RESERVED, 0, "the tail stands still");
             let place = self.slots.place(tail & !FLAGS);
             let flag = if *held > 0 { RESERVED } else { 0 };
-            match turn.exchange(&self.tail, tail, place.next() | flag) {
+            match exchange(&self.tail, tail, place.next() | flag) {
                 Ok(()) => {
                     drop(held);
                     place.wait_until_free();
@@ -194,11 +182,7 @@ impl<T> Ring<T> {
     /// Does the work of [`Buffer::push_slowly`] when permits were held just now. Returns `None` if
     /// none is held any more.
     #[cold]
-    fn push_beside_permits(
-        &self,
-        turn: &impl Turn,
-        value: &mut Option<T>,
-    ) -> Option<Result<(), PushError>> {
+    fn push_beside_permits(&self, value: &mut Option<T>) -> Option<Result<(), PushError>> {
         let held = self.held.lock();
         let tail = self.tail.load(Ordering::SeqCst);
         if tail & RESERVED == 0 {
@@ -207,17 +191,13 @@ impl<T> Ring<T> {
         if tail & CLOSED == 0 && self.full_at(tail & !FLAGS, *held).is_some() {
             return Some(Err(PushError::Full));
         }
-        Some(self.push_under_lock(turn, held, value))
+        Some(self.push_under_lock(held, value))
     }
 }
 
 impl<T> Buffer<T> for Ring<T> {
-    fn sole(&self) -> &Sole {
-        &self.sole
-    }
-
     #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady> {
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
         let tail = self.tail.load(Ordering::Acquire);
         let place = self.slots.place(tail);
         // If the tail has a flag it equals no stamp, because the slot at the tail is not filled.
@@ -225,21 +205,21 @@ impl<T> Buffer<T> for Ring<T> {
             let is_full = self.slots.a_lap_after(self.head.load(Ordering::SeqCst)) == tail;
             return Err(if is_full { NotReady::Wait } else { NotReady::Unknown });
         }
-        take(&turn, &self.tail, &place).map_err(|_| NotReady::Unknown)?;
+        take(&self.tail, &place).map_err(|_| NotReady::Unknown)?;
         // SAFETY: `take` has just moved the tail past this place, and it is filled once.
         unsafe { place.fill(value) };
         Ok(())
     }
 
     #[inline(always)]
-    fn pop_in_turn(&self, turn: impl Turn, value: &mut MaybeUninit<T>) -> Result<(), NotReady> {
+    fn pop_at_once(&self, value: &mut MaybeUninit<T>) -> Result<(), NotReady> {
         let head = self.head.load(Ordering::Acquire);
         let place = self.slots.place(head);
         if place.stamp() != head | FILLED {
             let is_empty = self.tail.load(Ordering::SeqCst) & !RESERVED == head;
             return Err(if is_empty { NotReady::Wait } else { NotReady::Unknown });
         }
-        take(&turn, &self.head, &place).map_err(|_| NotReady::Unknown)?;
+        take(&self.head, &place).map_err(|_| NotReady::Unknown)?;
         // SAFETY: `take` has just moved the head past this place, and its stamp said that it is
         // filled.
         unsafe { place.empty(value) };
@@ -248,7 +228,6 @@ impl<T> Buffer<T> for Ring<T> {
 
     #[inline(never)]
     fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError> {
-        let entry = self.sole.enter();
         let mut patience = Backoff::new();
         let mut tail = self.tail.load(Ordering::Acquire);
         loop {
@@ -256,7 +235,7 @@ impl<T> Buffer<T> for Ring<T> {
                 return Err(PushError::Closed);
             }
             if tail & RESERVED != 0 {
-                if let Some(pushed) = self.push_beside_permits(&entry, value) {
+                if let Some(pushed) = self.push_beside_permits(value) {
                     return pushed;
                 }
                 tail = self.tail.load(Ordering::Acquire);
@@ -264,7 +243,7 @@ impl<T> Buffer<T> for Ring<T> {
             }
             let place = self.slots.place(tail);
             if place.stamp() == tail {
-                match take(&entry, &self.tail, &place) {
+                match take(&self.tail, &place) {
                     Ok(()) => {
                         // SAFETY: `take` has just moved the tail past this place, and it is filled
                         // once.
@@ -288,13 +267,12 @@ impl<T> Buffer<T> for Ring<T> {
 
     #[inline(never)]
     fn pop_slowly(&self, value: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
-        let entry = self.sole.enter();
         let mut head = self.head.load(Ordering::Acquire);
         let mut patience = Backoff::new();
         loop {
             let place = self.slots.place(head);
             if place.stamp() == head | FILLED {
-                match take(&entry, &self.head, &place) {
+                match take(&self.head, &place) {
                     Ok(()) => {
                         // SAFETY: `take` has just moved the head past this place, and its stamp
                         // said that it is filled.
@@ -322,7 +300,6 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn full(&self) -> Option<usize> {
-        let _entry = self.sole.enter();
         // Room is made in only two ways: the head moves, or a permit is given up. Both only count
         // up, so their sum is a version. `given_up` is read first, so that a permit given up after
         // that changes the version of the next look.
@@ -334,7 +311,6 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn empty(&self) -> Option<usize> {
-        let _entry = self.sole.enter();
         // The head is read first, so if the two are equal the ring was empty when the tail was
         // read. As long as the tail stays the same, no value has come.
         let head = self.head.load(Ordering::SeqCst);
@@ -343,7 +319,6 @@ impl<T> Buffer<T> for Ring<T> {
     }
 
     fn close(&self) -> bool {
-        let _entry = self.sole.enter();
         self.tail.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
     }
 
@@ -383,20 +358,8 @@ impl<T> Drop for Ring<T> {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::util::sole::Entry;
-    use crate::wait::list::sequentially_consistent;
     use loom::sync::Arc;
     use loom::thread;
-
-    impl<T> Ring<T> {
-        /// Creates a ring that is used by several OS threads, so that loom explores the lock-free
-        /// paths too.
-        pub(crate) fn shared(cap: usize) -> Self {
-            let mut ring = Self::new(cap);
-            ring.sole = Sole::shared();
-            ring
-        }
-    }
 
     fn push(ring: &Ring<usize>, value: usize) -> bool {
         ring.try_push(&mut Some(value)).is_ok()
@@ -434,7 +397,7 @@ mod models {
     /// done.
     fn a_permit_beside_a_sender(fills: bool) {
         loom::model(move || {
-            let ring = Arc::new(Ring::shared(2));
+            let ring = Arc::new(Ring::new(2));
             assert!(push(&ring, 1));
             let permit = ring.reserve().ok().unwrap();
             let sender = {
@@ -475,7 +438,7 @@ mod models {
     #[test]
     fn permits_are_no_more_than_the_room() {
         loom::model(|| {
-            let ring = Arc::new(Ring::shared(2));
+            let ring = Arc::new(Ring::new(2));
             assert!(push(&ring, 1));
             let send = |ring: &Ring<usize>, value| {
                 ring.reserve().is_ok_and(|permit| ring.fill(permit, &mut Some(value)).is_ok())
@@ -497,7 +460,7 @@ mod models {
     #[test]
     fn a_permit_is_void_after_the_end() {
         loom::model(|| {
-            let ring = Arc::new(Ring::shared(1));
+            let ring = Arc::new(Ring::new(1));
             let permit = ring.reserve().ok().unwrap();
             let closer = {
                 let ring = Arc::clone(&ring);
@@ -515,44 +478,12 @@ mod models {
         });
     }
 
-    /// A thread that is alone sends without a fence, while another is about to sleep. (Compare
-    /// `a_receiver_that_sleeps_…`.)
-    #[test]
-    fn one_that_comes_to_sleep_sees_what_was_sent_alone() {
-        loom::model(|| {
-            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
-            let (ring, waiting) = &*world;
-            assert!(push(ring, 1));
-            assert_eq!(pop(ring), Some(1));
-            let receiver = {
-                let world = Arc::clone(&world);
-                thread::spawn(move || {
-                    let (ring, waiting) = &*world;
-                    waiting.store(1, Ordering::Relaxed);
-                    fence(Ordering::SeqCst);
-                    ring.empty().is_some()
-                })
-            };
-            let value = &mut Some(2);
-            let alone = match ring.sole.enter() {
-                Entry::Alone(turn) => ring.push_in_turn(turn, value).map(|()| true),
-                Entry::Among(turn) => ring.push_in_turn(turn, value).map(|()| false),
-            };
-            if !alone.expect("there is room for the only sender") {
-                sequentially_consistent();
-            }
-            let seen = waiting.load(Ordering::SeqCst) > 0;
-            assert!(seen || !receiver.join().unwrap(), "the receiver sleeps unseen");
-            assert_eq!(pop(ring), Some(2));
-        });
-    }
-
     /// Closing against sending: a value that went in comes out before the disconnection is
     /// reported.
     #[test]
     fn nothing_is_sent_after_the_end() {
         loom::model(|| {
-            let ring = Arc::new(Ring::shared(2));
+            let ring = Arc::new(Ring::new(2));
             let sender = {
                 let ring = Arc::clone(&ring);
                 thread::spawn(move || push(&ring, 1))

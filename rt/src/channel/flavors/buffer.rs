@@ -5,7 +5,7 @@ use std::ptr;
 
 use crossbeam_channel::TryRecvError;
 
-use crate::util::sole::{Entry, Sole, Turn};
+use crate::loom::{AtomicUsize, Ordering};
 
 /// The reason why a push failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,12 @@ pub(crate) unsafe fn move_out<T>(from: &mut Option<T>, to: *mut T) {
     }
 }
 
+/// Changes `word` from `old` to `new`, sequentially consistent, or returns its value.
+#[inline(always)]
+pub(crate) fn exchange(word: &AtomicUsize, old: usize, new: usize) -> Result<(), usize> {
+    word.compare_exchange(old, new, Ordering::SeqCst, Ordering::Acquire).map(|_| ())
+}
+
 /// A FIFO queue of values, for any number of threads at both ends.
 ///
 /// Values are moved from the sender's `Option` to the receiver's place, and through no other place,
@@ -50,39 +56,16 @@ pub(crate) unsafe fn move_out<T>(from: &mut Option<T>, to: *mut T) {
 /// it is. A pop that succeeds has written the place.
 ///
 /// Changes, and the queries `full` and `empty`, are sequentially consistent with each other and
-/// with other such operations, as [`WaitList`](crate::wait::list::WaitList) needs. The exception: as long
-/// as only one OS thread uses the buffer ([`Sole`](crate::util::sole::Sole)), they are ordered for that
-/// thread only.
+/// with other such operations, as [`WaitList`](crate::wait::list::WaitList) needs.
 pub(crate) trait Buffer<T> {
-    fn sole(&self) -> &Sole;
     /// Adds a value at the tail, if that takes only a few instructions.
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady>;
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady>;
     /// Adds a value at the tail.
     fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError>;
     /// Takes the value at the head, if that takes only a few instructions.
-    fn pop_in_turn(&self, turn: impl Turn, place: &mut MaybeUninit<T>) -> Result<(), NotReady>;
+    fn pop_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady>;
     /// Takes the value at the head.
     fn pop_slowly(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError>;
-
-    /// Calls [`Sole::enter_at_once`], and adds a value like [`Buffer::push_in_turn`].
-    #[inline(always)]
-    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
-        match self.sole().enter_at_once() {
-            Some(Entry::Alone(turn)) => self.push_in_turn(turn, value),
-            Some(Entry::Among(turn)) => self.push_in_turn(turn, value),
-            None => Err(NotReady::Unknown),
-        }
-    }
-
-    /// Calls [`Sole::enter_at_once`], and takes the value like [`Buffer::pop_in_turn`].
-    #[inline(always)]
-    fn pop_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
-        match self.sole().enter_at_once() {
-            Some(Entry::Alone(turn)) => self.pop_in_turn(turn, place),
-            Some(Entry::Among(turn)) => self.pop_in_turn(turn, place),
-            None => Err(NotReady::Unknown),
-        }
-    }
 
     #[inline(always)]
     fn try_push(&self, value: &mut Option<T>) -> Result<(), PushError> {

@@ -7,8 +7,6 @@
 //! - A receiver enters the wait list, fences, and looks at the buffer once more before it sleeps. A
 //!   sender puts its value in and then looks at the list. Both use sequentially consistent
 //!   operations, so one of them sees the other.
-//! - If instead the sender is alone on the channel (`sole.rs`), the receiver's second look enters
-//!   the buffer as another thread, and finds everything that was done alone.
 //! - Each value wakes at most one receiver. A woken receiver always looks at the buffer before it
 //!   gives up, and a woken select looks at this channel before all others. So a value cannot stay
 //!   there while the receiver that was woken for it leaves.
@@ -227,7 +225,7 @@ mod models {
     use loom::thread;
 
     fn channel(cap: usize) -> Arc<Bounded<usize>> {
-        Arc::new(Buffered::new(Ring::shared(cap)))
+        Arc::new(Buffered::new(Ring::new(cap)))
     }
 
     #[track_caller]
@@ -248,7 +246,7 @@ mod models {
     #[test]
     fn a_receiver_that_sleeps_is_seen_by_the_sender() {
         loom::model(|| {
-            let world = Arc::new((Ring::shared(1), AtomicUsize::new(0)));
+            let world = Arc::new((Ring::new(1), AtomicUsize::new(0)));
             let sender = {
                 let world = Arc::clone(&world);
                 thread::spawn(move || {

@@ -16,9 +16,7 @@
 //!   and the thread that counts last frees it.
 //! - `next` is set before the last slot is marked, so every thread that has seen the mark also sees
 //!   `next`.
-//! - A thread calls [`Sole::enter`] before it changes the head or the tail, or reads them in order
-//!   to sleep, and drops the entry afterwards. Unless the thread is alone, the head and the tail
-//!   move with sequentially consistent operations, as `WaitList` needs.
+//! - The head and the tail move with sequentially consistent operations, as `WaitList` needs.
 
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
@@ -27,10 +25,9 @@ use std::ptr;
 use crossbeam_channel::TryRecvError;
 use crossbeam_utils::CachePadded;
 
-use crate::channel::flavors::buffer::{Buffer, NotReady, PushError, move_out};
+use crate::channel::flavors::buffer::{Buffer, NotReady, PushError, exchange, move_out};
 use crate::loom::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use crate::util::backoff::Backoff;
-use crate::util::sole::{Entry, Others, Sole, Turn};
 
 /// The number of slots of a block.
 const SLOTS: usize = if cfg!(loom) { 2 } else { 31 };
@@ -46,7 +43,6 @@ const ONE: usize = 2;
 pub(crate) struct List<T> {
     head: CachePadded<End<T>>,
     tail: CachePadded<End<T>>,
-    sole: Sole,
 }
 
 /// One end: a position, and its block. The block belongs to the position unless the position is the
@@ -88,8 +84,7 @@ impl<T> Block<T> {
         block
     }
 
-    /// Frees a block. This takes long compared to the operations around it, so it is not called
-    /// inside [`Sole`].
+    /// Frees a block.
     ///
     /// # Safety
     ///
@@ -149,7 +144,7 @@ impl<T> List<T> {
                 block: AtomicPtr::new(ptr::null_mut()),
             })
         };
-        Self { head: end(), tail: end(), sole: Sole::new() }
+        Self { head: end(), tail: end() }
     }
 
     /// Makes `new` the first block. Returns the tail's block, and `new` or null: the block that is
@@ -167,7 +162,7 @@ impl<T> List<T> {
     }
 
     #[inline(never)]
-    fn pop(&self, entry: Entry<'_>, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
+    fn pop(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
         let mut patience = Backoff::new();
         let mut position = self.head.position.load(Ordering::Acquire);
         loop {
@@ -194,7 +189,7 @@ impl<T> List<T> {
                 continue;
             }
             let head = &self.head.position;
-            match entry.exchange(head, position, next_position) {
+            match exchange(head, position, next_position) {
                 Ok(()) => {
                     // SAFETY: as in `push_slowly`, the block belongs to the position and stays
                     // until this thread has counted its value. The slot is this thread's, because
@@ -212,8 +207,7 @@ impl<T> List<T> {
                         head.store(first | if more { MORE } else { 0 }, Ordering::SeqCst);
                     }
                     // SAFETY: the block stays until this addition.
-                    let taken = entry.add(unsafe { &(*block).taken }, 1) + 1;
-                    drop(entry);
+                    let taken = unsafe { &(*block).taken }.fetch_add(1, Ordering::AcqRel) + 1;
                     if taken == SLOTS {
                         // SAFETY: this was the last value, so no other thread reaches the block any
                         // more.
@@ -231,19 +225,15 @@ impl<T> List<T> {
 }
 
 impl<T> Buffer<T> for List<T> {
-    fn sole(&self) -> &Sole {
-        &self.sole
-    }
-
     #[inline(always)]
-    fn push_in_turn(&self, turn: impl Turn, value: &mut Option<T>) -> Result<(), NotReady> {
+    fn push_at_once(&self, value: &mut Option<T>) -> Result<(), NotReady> {
         let position = self.tail.position.load(Ordering::Acquire);
         let block = self.tail.block.load(Ordering::Acquire);
         let index = slot_of(position);
         if position & CLOSED != 0
             || index + 1 >= SLOTS
             || block.is_null()
-            || turn.exchange(&self.tail.position, position, position + ONE).is_err()
+            || exchange(&self.tail.position, position, position + ONE).is_err()
         {
             return Err(NotReady::Unknown);
         }
@@ -253,7 +243,7 @@ impl<T> Buffer<T> for List<T> {
     }
 
     #[inline(always)]
-    fn pop_in_turn(&self, turn: impl Turn, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
+    fn pop_at_once(&self, place: &mut MaybeUninit<T>) -> Result<(), NotReady> {
         let position = self.head.position.load(Ordering::Acquire);
         let block = self.head.block.load(Ordering::Acquire);
         if position & MORE == 0 {
@@ -269,17 +259,15 @@ impl<T> Buffer<T> for List<T> {
         let index = slot_of(position);
         if index + 1 >= SLOTS
             || block.is_null()
-            || turn.exchange(&self.head.position, position, position + ONE).is_err()
+            || exchange(&self.head.position, position, position + ONE).is_err()
         {
             return Err(NotReady::Unknown);
         }
         // SAFETY: the head was moved from this slot just now; the block stays as in `pop`.
         unsafe { (*block).slots[index].empty(place) };
         // SAFETY: as in `pop`, the block stays until this addition.
-        let taken = turn.add(unsafe { &(*block).taken }, 1) + 1;
-        // A thread that is alone takes values in order, and the block's last slot goes through the
-        // slow path. So the last value is not counted here.
-        if !turn.is_alone() && taken == SLOTS {
+        let taken = unsafe { &(*block).taken }.fetch_add(1, Ordering::AcqRel) + 1;
+        if taken == SLOTS {
             // SAFETY: as in `pop`, no other thread reaches the block.
             unsafe { Block::free(block) };
         }
@@ -288,7 +276,6 @@ impl<T> Buffer<T> for List<T> {
 
     #[inline(never)]
     fn push_slowly(&self, value: &mut Option<T>) -> Result<(), PushError> {
-        let mut entry = self.sole.enter();
         let mut patience = Backoff::new();
         let mut position = self.tail.position.load(Ordering::Acquire);
         let mut next: *mut Block<T> = ptr::null_mut();
@@ -304,11 +291,8 @@ impl<T> Buffer<T> for List<T> {
                 continue;
             }
             if next.is_null() && (block.is_null() || index + 1 == SLOTS) {
-                // Allocated before the tail stands at the end, where other threads wait, and
-                // outside `Sole`, because it may take long.
-                drop(entry);
+                // Allocated before the tail stands at the end, where other threads wait.
                 next = Block::new();
-                entry = self.sole.enter();
                 position = self.tail.position.load(Ordering::Acquire);
                 continue;
             }
@@ -316,7 +300,7 @@ impl<T> Buffer<T> for List<T> {
                 (block, next) = self.first_block(next);
             }
             let tail = &self.tail.position;
-            match entry.exchange(tail, position, position + ONE) {
+            match exchange(tail, position, position + ONE) {
                 Ok(()) => {
                     // SAFETY: the tail's block belongs to any position before the block's end, and
                     // does not change while the position stays the same. It is not freed before
@@ -340,7 +324,6 @@ impl<T> Buffer<T> for List<T> {
                 }
             }
         };
-        drop(entry);
         if !next.is_null() {
             // SAFETY: allocated above by `Block::new`, and never linked.
             unsafe { Block::free(next) };
@@ -349,7 +332,7 @@ impl<T> Buffer<T> for List<T> {
     }
 
     fn pop_slowly(&self, place: &mut MaybeUninit<T>) -> Result<(), TryRecvError> {
-        self.pop(self.sole.enter(), place)
+        self.pop(place)
     }
 
     fn full(&self) -> Option<usize> {
@@ -357,7 +340,6 @@ impl<T> Buffer<T> for List<T> {
     }
 
     fn empty(&self) -> Option<usize> {
-        let _entry = self.sole.enter();
         // As in `Ring::empty`: the head is read first.
         let head = self.head.position.load(Ordering::SeqCst) & !MORE;
         let tail = self.tail.position.load(Ordering::SeqCst);
@@ -365,7 +347,6 @@ impl<T> Buffer<T> for List<T> {
     }
 
     fn close(&self) -> bool {
-        let _entry = self.sole.enter();
         self.tail.position.fetch_or(CLOSED, Ordering::SeqCst) & CLOSED == 0
     }
 
@@ -397,7 +378,7 @@ impl<T> Drop for List<T> {
         impl<T> Drop for FreeBlocks<'_, T> {
             fn drop(&mut self) {
                 let mut place = MaybeUninit::uninit();
-                while self.0.pop(Entry::Among(Others::owner()), &mut place).is_ok() {}
+                while self.0.pop(&mut place).is_ok() {}
                 let block = self.0.head.block.load(Ordering::Relaxed);
                 if !block.is_null() {
                     // SAFETY: `&mut self` in `drop`, so no other thread is left. All blocks before
@@ -409,7 +390,7 @@ impl<T> Drop for List<T> {
         }
         let blocks = FreeBlocks(self);
         let mut place = MaybeUninit::uninit();
-        while blocks.0.pop(Entry::Among(Others::owner()), &mut place).is_ok() {
+        while blocks.0.pop(&mut place).is_ok() {
             // SAFETY: the pop succeeded, so it has written the place.
             unsafe { place.assume_init_drop() };
         }

@@ -22,8 +22,7 @@ use std::ptr::NonNull;
 use crate::channel::flavors::promise::{Promised, Promiser, promise};
 use crate::runtime::{context, handle};
 use crate::task::header::{Waiter, Wake};
-use crate::util::sole::SoleLock;
-use crate::util::spin_lock::SpinGuard;
+use crate::util::spin_lock::{SpinGuard, SpinLock};
 use crate::wait::no_switch::Violation;
 use crate::wait::park::cannot_wait;
 use crate::wait::queue::{DISCONNECTED, Node, PROMISED, Queue, WOKEN};
@@ -31,7 +30,7 @@ use crate::wait::queue::{DISCONNECTED, Node, PROMISED, Queue, WOKEN};
 /// The queues of one channel. They are independent of the values' type, except while two threads
 /// pair up.
 pub(crate) struct Rendezvous {
-    meeting: SoleLock<Meeting>,
+    meeting: SpinLock<Meeting>,
 }
 
 /// The threads that wait for a partner. Both main queues come right behind the lock.
@@ -268,7 +267,7 @@ unsafe fn promise_to(mut node: NonNull<Node>) -> Option<(Promiser, Wake)> {
 impl Rendezvous {
     pub(crate) fn new() -> Self {
         Self {
-            meeting: SoleLock::new(Meeting {
+            meeting: SpinLock::new(Meeting {
                 senders: Queue::new(),
                 receivers: Queue::new(),
                 disconnected: false,
