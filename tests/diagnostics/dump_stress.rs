@@ -158,9 +158,11 @@ fn check(dump: &gthread::Dump) {
             assert!(thread.id > last, "{dump}");
             last = thread.id;
             assert!(thread.spawned_at.file.ends_with(".rs"), "{dump}");
-            // Other tests have threads too.
-            let ours = thread.spawned_at.file == file!();
-            if let Some(name) = thread.name.as_ref().filter(|_| ours) {
+            if thread.spawned_at.file != file!() {
+                // Another test's.
+                continue;
+            }
+            if let Some(name) = &thread.name {
                 assert!(name.starts_with("child "), "{dump}");
             }
             let parked = thread.state == ThreadState::Parked;
