@@ -1,4 +1,6 @@
 //! A green thread that keeps its OS thread, blocked or busy, does not stop the others.
+//!
+//! Apart from other tests, which would wait for the processors that these keep busy.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};

@@ -1,4 +1,7 @@
 //! Green threads that are left when their runtime goes are reported, unless that is not wanted.
+//!
+//! Apart from other tests: whether everybody waits for ever is asked of all threads of a process, and if so the waits of all
+//! are interrupted.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -87,7 +90,7 @@ fn what_is_printed_says_who_and_where() {
         drop(tx);
         return;
     }
-    let output = rerun("what_is_printed_says_who_and_where", &[]);
+    let output = rerun!("what_is_printed_says_who_and_where", &[]);
     assert_passed(&output);
     let text = stderr(&output);
     assert!(text.contains("runtime 'leaky' was dropped before 1 of its green threads"), "{text}");
@@ -104,15 +107,15 @@ fn the_environment_asks_for_it() {
     }
     let name = "the_environment_asks_for_it";
     let said = "was dropped before 1 of its green threads had ended";
-    let unset = rerun(name, &[]);
+    let unset = rerun!(name, &[]);
     assert_passed(&unset);
     assert!(stderr(&unset).contains(said), "{}", stderr(&unset));
-    let quiet = rerun(name, &[("GTHREAD_LEAKS", "ignore")]);
+    let quiet = rerun!(name, &[("GTHREAD_LEAKS", "ignore")]);
     assert_passed(&quiet);
     assert!(!stderr(&quiet).contains(said));
-    let strict = rerun(name, &[("GTHREAD_LEAKS", "panic")]);
+    let strict = rerun!(name, &[("GTHREAD_LEAKS", "panic")]);
     assert!(!strict.status.success());
-    let wrong = rerun(name, &[("GTHREAD_LEAKS", "nonsense")]);
+    let wrong = rerun!(name, &[("GTHREAD_LEAKS", "nonsense")]);
     assert!(
         stderr(&wrong).contains("GTHREAD_LEAKS must be print or panic or ignore"),
         "{}",

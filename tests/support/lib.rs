@@ -238,7 +238,7 @@ impl Drop for Token {
 
 // ---- chance -----------------------------------------------------------------------------------
 
-/// The seed in use, for the watchdog's report.
+/// The latest seed, for the watchdog's report.
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// A new seed, printed; `GTHREAD_TEST_SEED` if that is set.
@@ -265,8 +265,11 @@ pub fn stress_time() -> Duration {
 /// Runs `round` with runtimes of 1, 2 and 8 workers in turn (`GTHREAD_STRESS_WORKERS`: with that many
 /// alone), until the time is over.
 pub fn stress(mut round: impl FnMut(&Runtime, &mut Random)) {
-    let mut random = Random::new(seed());
-    let _watchdog = Watchdog::new(LIMIT + stress_time(), "did not end");
+    let seed = seed();
+    let mut random = Random::new(seed);
+    // Other tests have seeds too.
+    let what = format_args!("did not end; its seed: GTHREAD_TEST_SEED={seed}");
+    let _watchdog = Watchdog::new(LIMIT + stress_time(), what);
     let end = Instant::now() + stress_time();
     let runtimes: Vec<_> = match std::env::var("GTHREAD_STRESS_WORKERS") {
         Ok(workers) => vec![runtime(workers.parse().expect("a number of workers"))],
@@ -325,22 +328,56 @@ impl Random {
 
 const CHILD: &str = "GTHREAD_TEST_CHILD";
 
-/// Whether this is the subprocess that [`rerun`] started.
+/// Whether this is the subprocess that [`test_command`] started.
 pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs the test `name` of this test binary in a subprocess, with these environment variables and no
-/// other of gthread's; there [`is_child`] is true.
-pub fn rerun(name: &str, variables: &[(&str, &str)]) -> Output {
+/// The name of a test of the calling module as libtest knows it: with the modules that it is in.
+#[macro_export]
+macro_rules! test_path {
+    ($name:expr) => {
+        $crate::test_path(module_path!(), $name)
+    };
+}
+
+/// The name of a test of `module` as libtest knows it. See [`test_path!`](crate::test_path!).
+pub fn test_path(module: &str, name: &str) -> String {
+    // Without the crate.
+    let modules = module.split_once("::").map_or(String::new(), |(_, rest)| format!("{rest}::"));
+    modules + name
+}
+
+/// The command that runs one test of this test binary in a subprocess, where [`is_child`] is true.
+pub fn test_command(path: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args([name, "--exact", "--nocapture", "--test-threads=1"]);
+    command.args([path, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    command
+}
+
+/// Runs the test `name` of the calling module in a subprocess, with these environment variables and no
+/// other of gthread's.
+#[macro_export]
+macro_rules! rerun {
+    ($name:expr, $variables:expr $(,)?) => {
+        $crate::rerun(&$crate::test_path!($name), $variables)
+    };
+}
+
+/// Runs a test of this test binary in a subprocess. See [`rerun!`](crate::rerun!).
+pub fn rerun(path: &str, variables: &[(&str, &str)]) -> Output {
+    let mut command = test_command(path);
     for (variable, _) in std::env::vars_os() {
-        if variable.to_string_lossy().starts_with("GTHREAD_") {
+        let ours = variable.to_string_lossy().starts_with("GTHREAD_");
+        if ours && variable != CHILD {
             command.env_remove(variable);
         }
     }
-    command.env(CHILD, "1").envs(variables.iter().copied()).output().unwrap()
+    let output = command.envs(variables.iter().copied()).output().unwrap();
+    // Also of a test that is to fail.
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(stdout.contains("running 1 test"), "no test {path}: {stdout}");
+    output
 }
 
 /// What a process wrote to stderr.

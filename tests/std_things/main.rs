@@ -1,0 +1,6 @@
+//! Programs and things of std on green threads.
+
+mod std_mutex;
+mod std_thread;
+mod things;
+mod thread_locals;
