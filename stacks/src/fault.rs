@@ -123,9 +123,10 @@ unsafe fn pass_on(
     let handler = before.sa_sigaction;
     if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
         // When the handler returns, the faulting instruction runs again, and this time the process
-        // ends. That does not repeat a signal that was sent by a process, so it is raised once
-        // more. SAFETY: to set the default action and to raise a signal have no preconditions, and
-        // both are async-signal-safe. `info` is valid, as the caller says.
+        // ends. That does not repeat a signal that was sent by a process, so it is raised again.
+        //
+        // SAFETY: to set the default action and to raise a signal have no preconditions, and both
+        // are async-signal-safe. `info` is valid, as the caller says.
         unsafe {
             libc::signal(signal, libc::SIG_DFL);
             if (*info).si_code <= 0 {

@@ -274,7 +274,7 @@ impl Pool {
         let mut surplus = all.min(MAX_DECOMMITTED_PER_TRIM);
         let acted = surplus > 0;
         while surplus > 0 {
-            // This is no scrutinee, because a match would keep its temporaries, and so the lock.
+            // The match would keep the temporaries of its scrutinee, and so the lock.
             let taken = lock(class_pool).take_surplus(surplus);
             match taken {
                 None => break,

@@ -33,7 +33,8 @@ const MAX_AHEAD_SLOT_SIZE: usize = 256 << 10;
 const AHEAD_BATCH: usize = 16;
 /// The number of ready slots at which no more are prepared ahead of a burst.
 const MAX_READY_AHEAD: usize = 64;
-/// The number of ready slots whose lines that a small thread touches exceed a second-level cache.
+/// The number of ready slots from which on the lines that small threads touch in them exceed a
+/// second-level cache.
 const CACHE_COLD: usize = 4096;
 
 /// The slots of one size class that a pool has.
