@@ -149,11 +149,11 @@ def name_of(words, place):
 
 
 def stack_pointer(words, slots, fiber, size, bottom, block):
-    """The stack pointer that a fiber has saved, None while it runs; and whether it has ever run.
+    """Returns the stack pointer that a fiber has saved, None while it runs; and whether the fiber has ever run.
 
-    On x86_64 a fiber is two words: that stack pointer, and its link, below which it began (`switch_x86_64.rs`).
-    Elsewhere it is corosensei's: of its words that point into stacks, one is the stack's bottom, one its base, one
-    the stack pointer that it began with, and one the stack pointer now, unless it runs.
+    With the feature `fast-switch` on x86_64 a fiber is two words: the stack pointer, and its link, below which it began
+    (`switch_x86_64.rs`). Otherwise it is a coroutine of corosensei's. Of its words that point into stacks, one is the
+    stack's bottom, one its base, one the initial stack pointer, and one the current stack pointer, unless it runs.
     """
     if size == 2 * WORD:
         saved, link = words.read(fiber, 2)

@@ -1,42 +1,48 @@
-//! aarch64: what the switch needs of the processor.
+//! Instructions that gthread needs on aarch64, apart from the switch.
 
-/// The stack pointer of the caller, to find out which stack it runs on.
+/// Returns the stack pointer of the caller, which tells on which stack the caller runs.
 #[inline(always)]
 pub fn stack_pointer() -> usize {
     let sp: usize;
-    // SAFETY: reads one register and touches neither memory nor flags.
+    // SAFETY: the instruction reads one register, and touches neither memory nor flags.
     unsafe {
         std::arch::asm!("mov {}, sp", out(reg) sp, options(nomem, nostack, preserves_flags));
     }
     sp
 }
 
-/// Says that the cache line at `address` will be needed soon. Any address will do.
+/// Tells the processor that the cache line at `address` will be needed soon. Any address is
+/// allowed.
 #[inline(always)]
 pub fn prefetch(address: *const u8) {
-    // SAFETY: a hint without effects that a program can see.
+    // SAFETY: the instruction is a hint, without effects that a program can see, at any address.
     unsafe {
         std::arch::asm!("prfm pldl1keep, [{}]", in(reg) address, options(readonly, nostack, preserves_flags));
     }
 }
 
-/// [`prefetch`], of a line that will be written: others' copies of it are given up already.
+/// Tells the processor that the cache line at `address` will soon be written.
+///
+/// Like [`prefetch`], but the other processors give up their copies of the line already.
 #[inline(always)]
 pub fn prefetch_to_write(address: *const u8) {
-    // SAFETY: a hint without effects that a program can see.
+    // SAFETY: the instruction is a hint, without effects that a program can see, at any address.
     unsafe {
         std::arch::asm!("prfm pstl1keep, [{}]", in(reg) address, options(readonly, nostack, preserves_flags));
     }
 }
 
-/// A number that no other running OS thread of this process has, and that takes no call to get: the address
-/// that its thread-locals are found by. Divisible by eight. Of the OS thread that runs, whatever has been switched
-/// before: the compiler keeps no copy.
+/// Returns a number that identifies the calling OS thread among the running ones of this process.
+///
+/// It is the address by which the OS thread finds its thread-locals, so no call is needed to get
+/// it. It is divisible by eight. It belongs to the OS thread that runs at that moment, whatever
+/// fibers have been switched before: the compiler keeps no copy.
 #[cfg(target_os = "linux")]
 #[inline(always)]
 pub fn os_thread() -> usize {
     let thread: usize;
-    // SAFETY: reads a register that every program may read. Not `pure`, so it is read where it stands.
+    // SAFETY: the instruction reads a register that every program may read. The block is not
+    // `pure`, so the register is read at this place.
     unsafe {
         std::arch::asm!("mrs {}, tpidr_el0", out(reg) thread, options(nomem, nostack, preserves_flags));
     }

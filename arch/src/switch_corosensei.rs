@@ -1,4 +1,6 @@
-//! The switch by corosensei: on every processor that it knows, and known to AddressSanitizer.
+//! The switch by corosensei, the default.
+//!
+//! It supports every architecture that gthread supports, and AddressSanitizer.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -9,18 +11,20 @@ use crate::fiber::{Entry, Switch};
 use crate::{FiberStack, fiber};
 
 pub(crate) struct Fiber<C: 'static> {
+    /// Not dropped with the fiber: corosensei would unwind a coroutine that has not finished.
     coroutine: ManuallyDrop<Coroutine<(), C, (), FiberStack>>,
 }
 
 impl<C: Copy> Fiber<C> {
     /// # Safety
     ///
-    /// As [`fiber::Fiber::new`].
+    /// The same as that of [`fiber::Fiber::new`].
     #[inline]
     pub(crate) unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
         let coroutine = Coroutine::with_stack(stack, move |yielder: &Yielder<(), C>, ()| {
             let suspender = fiber::Suspender(Suspender(NonNull::from(yielder)));
-            // SAFETY: the caller of `new` vouches for entry and data.
+            // SAFETY: a coroutine calls its closure once, and on its own stack. The suspender is
+            // made of the coroutine's yielder. `data` is the pointer that `new` was given.
             unsafe { E::run(suspender, data) }
         });
         Self { coroutine: ManuallyDrop::new(coroutine) }
@@ -40,7 +44,8 @@ impl<C: Copy> Fiber<C> {
 
     #[inline]
     pub(crate) fn retire(self) {
-        // Not left to corosensei: on the way out of its panic it would unwind the fiber.
+        // `into_stack` asserts the same, but its panic would drop the coroutine, and so unwind the
+        // fiber.
         assert!(self.coroutine.done(), "a fiber that has not finished has frames");
         let _stack = ManuallyDrop::into_inner(self.coroutine).into_stack();
     }
@@ -58,10 +63,11 @@ pub(crate) struct Suspender<C: Copy + 'static>(NonNull<Yielder<(), C>>);
 impl<C: Copy> Suspender<C> {
     /// # Safety
     ///
-    /// As [`fiber::Suspender::suspend`].
+    /// The same as that of [`fiber::Suspender::suspend`].
     #[inline(always)]
     pub(crate) unsafe fn suspend(self, command: C) {
-        // SAFETY: the yielder lives at the base of the stack that the caller is running on.
+        // SAFETY: the yielder lives at the base of the stack that the caller runs on, until the
+        // entry function returns.
         unsafe { self.0.as_ref() }.suspend(command);
     }
 }

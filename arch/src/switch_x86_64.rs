@@ -1,31 +1,43 @@
-//! The switch on x86_64: by jumps.
+//! The switch by jumps, for x86_64 with the feature `fast-switch`.
 //!
-//! A processor predicts where a `ret` goes by the `call`s that came before it. corosensei resumes by a `call` and suspends
-//! by a `ret`, which match if the coroutine returns from nothing and is in no new call when it suspends again: as a
-//! generator is, but not a thread. That was resumed in the `recv` that it had called, returns from that, and suspends in the
-//! next: both `ret`s are predicted wrongly, and what the processor would have done meanwhile, it begins 20 cycles later,
-//! each time; in a ring of 503 threads that was more than half of the time (docs/decisions, 61). Here no switch calls or
-//! returns, so the predictor sees the program's own calls and returns alone. Those of threads that do the same match
-//! whoever of them runs; and where a jump goes is predicted by what came before it.
+//! A processor predicts the target of a `ret` by the `call`s before it. corosensei resumes by a
+//! `call` and suspends by a `ret`. These match if the coroutine has returned from no call since it
+//! was resumed, and is in no new call when it suspends again. A generator is like that. A thread is
+//! not: it was resumed in the `recv` that it had called, returns from it, and suspends in the next
+//! one. Both `ret`s are predicted wrongly, and the work that the processor would have begun
+//! meanwhile is delayed by each.
 //!
-//! What is where, with lower addresses below:
+//! The switch here neither calls nor returns, so the predictor sees the program's own calls and
+//! returns only. The calls and returns of threads that do the same match, whichever of these
+//! threads runs. The target of a jump is predicted by the branches before it. Decision 61 in
+//! docs/decisions has the experiment.
+//!
+//! # Layout
+//!
+//! Lower addresses are below:
 //!
 //! ```text
 //!   a fiber's stack                      the resumer's, while the fiber runs
 //!     | link, at the base  |               | ...               |
 //!     | ...                |               | rbx               |
 //!     | rbp                |               | rbp               |
-//!     | rbx                |               | where it goes on  | <- link.resumer
-//!     | where it goes on   | <- sp
+//!     | rbx                |               | resume address    | <- link.resumer
+//!     | resume address     | <- sp
 //! ```
 //!
-//! One that has not begun is laid out as if it had suspended itself on the way into [`begin`].
+//! The stack of a fiber that has not begun looks as if the fiber had suspended itself on the way
+//! into [`begin`].
 //!
-//! Invariants:
-//! - `sp` is where a fiber has been left. There is none after it has finished, and while it runs only a debugger looks.
-//! - The link stays where it is, and belongs to whoever runs: written as the fiber is resumed, read as it suspends.
-//! - `rbx` and `rbp`, which the compiler keeps to itself, are pushed and popped; all other registers are given up.
-//! - What is at the bottom of the calls is a return address of zero, and a frame pointer of zero, where backtraces end.
+//! # Invariants
+//!
+//! - `sp` is the stack pointer at which a fiber was left. It is `None` after the fiber has
+//!   finished. While the fiber runs, only a debugger reads it.
+//! - The link stays at its place, and belongs to the running side: it is written when the fiber is
+//!   resumed, and read when the fiber suspends.
+//! - `rbx` and `rbp`, which the compiler reserves for itself, are pushed and popped. All other
+//!   registers are declared as clobbered.
+//! - At the bottom of the calls are a return address of zero and a frame pointer of zero, where
+//!   backtraces end.
 
 use std::arch::asm;
 use std::marker::PhantomData;
@@ -35,30 +47,30 @@ use std::ptr::{self, NonNull};
 use crate::fiber::{Entry, Switch};
 use crate::{FiberStack, STACK_ALIGN, fiber};
 
-/// At the base of a fiber's stack.
+/// The words at the base of a fiber's stack.
 #[repr(C, align(16))]
 struct Link {
-    /// The stack pointer of whoever resumed it last.
+    /// The stack pointer of the last resumer.
     resumer: *mut u8,
-    /// For the entry.
+    /// The argument of the entry.
     data: *mut (),
 }
 
 const _: () = assert!(align_of::<Link>() == STACK_ALIGN);
-// What is pushed and stored is so large.
+// The assembly pushes and stores words of eight bytes.
 const _: () = assert!(size_of::<usize>() == 8, "gthread does not know the ABI x32");
 
-/// What is below the link of a fiber that has not begun.
+/// The words below the link of a fiber that has not begun.
 #[repr(C)]
 struct Start {
-    goes_on: unsafe extern "sysv64" fn(NonNull<Link>) -> !,
+    resume_address: unsafe extern "sysv64" fn(NonNull<Link>) -> !,
     rbx: usize,
     rbp: usize,
-    /// Of [`begin`], which does not return. It finds the stack as after a call.
-    returns: usize,
+    /// The return address of [`begin`], which finds its stack as after a call, and never returns.
+    return_address: usize,
 }
 
-/// (In this order for `tools/gdb-gthread.py`.)
+/// `tools/gdb-gthread.py` relies on the order of the fields.
 #[repr(C)]
 pub(crate) struct Fiber<C: Copy + 'static> {
     sp: Option<NonNull<u8>>,
@@ -69,23 +81,27 @@ pub(crate) struct Fiber<C: Copy + 'static> {
 impl<C: Copy> Fiber<C> {
     /// # Safety
     ///
-    /// As [`fiber::Fiber::new`].
+    /// The same as that of [`fiber::Fiber::new`].
     #[inline]
     pub(crate) unsafe fn new<E: Entry<C>>(stack: FiberStack, data: *mut ()) -> Self {
-        // SAFETY: the stack is ours, aligned, and much larger than both.
+        // SAFETY: nothing else uses the stack, by the contract of `FiberStack::new`. Its base is
+        // aligned like a `Link`, and so is the place of the `Start` below. Both are much smaller
+        // than the stack.
         unsafe {
             let link = stack.base.cast::<Link>().sub(1);
             link.write(Link { resumer: ptr::null_mut(), data });
             let start = link.cast::<Start>().sub(1);
-            start.write(Start { goes_on: begin::<C, E>, rbx: 0, rbp: 0, returns: 0 });
+            start.write(Start { resume_address: begin::<C, E>, rbx: 0, rbp: 0, return_address: 0 });
             Self { sp: Some(start.cast()), link, commands: PhantomData }
         }
     }
 
-    /// The stack pointer of one that has not begun. Of none that has: calls keep stacks aligned to 16, and `suspend` pushes
-    /// 24 bytes more, where `Start` has 32.
+    /// Returns the stack pointer of a fiber that has not begun.
+    ///
+    /// No fiber that has begun is left at this stack pointer: calls keep a stack aligned to 16
+    /// bytes, and `suspend` pushes 24 bytes more, while `Start` has 32.
     fn start(&self) -> NonNull<u8> {
-        // SAFETY: `new` has put it there.
+        // SAFETY: `new` has put a `Start` there, so the address is in the stack.
         unsafe { self.link.cast::<Start>().sub(1) }.cast()
     }
 
@@ -93,8 +109,10 @@ impl<C: Copy> Fiber<C> {
     pub(crate) fn resume(&mut self) -> Switch<C> {
         let sp = self.sp.take().expect("a fiber that has finished is not resumed");
         let (command, left): (MaybeUninit<usize>, *mut u8);
-        // SAFETY: the fiber has been left there, by `suspend` or `new`. It comes back to 2, by `suspend` or `begin`, with
-        // the stack as it was and `rbx` and `rbp` restored. What else a fiber changes is said to be.
+        // SAFETY: `suspend` or `new` left the fiber at `sp`, with the words above it that are
+        // popped here. `suspend` or `begin` comes back to label 2, with the stack as it was, and
+        // with `rbx` and `rbp` restored. All other registers that a fiber may change are declared
+        // as outputs or clobbers.
         unsafe {
             asm!(
                 "push rbx",
@@ -120,7 +138,8 @@ impl<C: Copy> Fiber<C> {
         }
         self.sp = NonNull::new(left);
         match self.sp {
-            // SAFETY: it is what `suspend` was given.
+            // SAFETY: the register holds the command that `suspend` was given: the fiber did not
+            // finish.
             Some(_) => Switch::Suspended(unsafe { Word { word: command }.command }),
             None => Switch::Finished,
         }
@@ -140,7 +159,7 @@ impl<C: Copy> Fiber<C> {
     }
 }
 
-/// A command as it is in a register, of which it may leave some unused.
+/// A command in a register, parts of which may stay unused.
 #[derive(Clone, Copy)]
 #[repr(C)]
 union Word<C: Copy> {
@@ -148,10 +167,14 @@ union Word<C: Copy> {
     command: C,
 }
 
-/// Where a fiber begins. `resume` leaves the link where a first argument is.
+/// Runs the entry of a fiber, and switches to the resumer for the last time.
+///
+/// `resume` jumps here, with the link in the register of the first argument.
 unsafe extern "sysv64" fn begin<C: Copy + 'static, E: Entry<C>>(link: NonNull<Link>) -> ! {
-    // SAFETY: the caller of `new` vouches for entry and data. Afterwards nothing of this stack is needed, and the
-    // resumer, which has left its stack as `resume` says, learns from the zero that it was the last time.
+    // SAFETY: a fiber begins once, with the suspender of its own link, and with the data that `new`
+    // was given. `resume` left the stack of the resumer at `link.resumer`, with the words that are
+    // popped here. Nothing on this stack is needed after the entry has returned, and the zero in
+    // `rdx` tells the resumer that the fiber has finished.
     unsafe {
         let suspender = fiber::Suspender(Suspender { link, commands: PhantomData });
         E::run(suspender, (*link.as_ptr()).data);
@@ -176,16 +199,18 @@ pub(crate) struct Suspender<C: Copy + 'static> {
 }
 
 impl<C: Copy> Suspender<C> {
-    // Inlined: not to return from anything but what the program has called.
+    // Inlined, so that the processor sees no return except those of the program's own calls.
     /// # Safety
     ///
-    /// As [`fiber::Suspender::suspend`].
+    /// The same as that of [`fiber::Suspender::suspend`].
     #[inline(always)]
     pub(crate) unsafe fn suspend(self, command: C) {
         let mut word = Word { word: MaybeUninit::uninit() };
         word.command = command;
-        // SAFETY: this is the fiber, and its resumer has left its stack as `resume` says. The fiber comes back to 2, by
-        // `resume`, with the stack as it was and `rbx` and `rbp` restored. What else changes meanwhile is said to.
+        // SAFETY: this code runs on the fiber of `link`, as the caller says. `resume` left the
+        // stack of the resumer at `link.resumer`, with the words that are popped here. `resume`
+        // comes back to label 2, with the stack as it was, and with `rbx` and `rbp` restored. All
+        // other registers that change meanwhile are declared as outputs or clobbers.
         unsafe {
             asm!(
                 "push rbp",

@@ -1,4 +1,4 @@
-//! Size classes: every slot is a power of two of address space, and a page that keeps it apart from the next.
+//! Size classes: each slot is a power of two of address space, with a page between it and the next.
 
 use crate::{StackError, page_size};
 
@@ -11,13 +11,14 @@ impl SizeClass {
     const MIN_LOG2: u8 = 14;
     /// log2 of the largest slot: 2 GiB, so that 1 GiB of usable stack has a class.
     const MAX_LOG2: u8 = 31;
-    /// How many classes there are.
+    /// The number of classes.
     pub(crate) const COUNT: usize = (Self::MAX_LOG2 - Self::MIN_LOG2 + 1) as usize;
 
     /// The largest usable stack, in bytes, that any class offers.
     pub const MAX_USABLE: usize = 1 << 30;
 
-    /// The smallest class whose slots are at least `bytes` of address space, guard included.
+    /// Returns the smallest class whose slots are at least `bytes` of address space, guard
+    /// included.
     ///
     /// # Errors
     ///
@@ -33,11 +34,12 @@ impl SizeClass {
         }
     }
 
-    /// The smallest class with at least `bytes` of stack between a guard of `guard` bytes and its top.
+    /// Returns the smallest class with at least `bytes` of stack above a guard of `guard` bytes.
     ///
     /// # Errors
     ///
-    /// [`StackError::TooLarge`] if `bytes` is more than [`SizeClass::MAX_USABLE`], or no class is large enough for both.
+    /// [`StackError::TooLarge`] if `bytes` is more than [`SizeClass::MAX_USABLE`], or no class is
+    /// large enough for both.
     pub fn of_usable(bytes: usize, guard: usize) -> Result<Self, StackError> {
         if bytes > Self::MAX_USABLE {
             return Err(StackError::TooLarge { asked: bytes });
@@ -45,30 +47,34 @@ impl SizeClass {
         Self::of_size(bytes.saturating_add(guard))
     }
 
-    /// Bytes of address space of a slot of this class.
+    /// Returns the size of a slot of this class in bytes of address space.
     #[inline]
     pub fn size(self) -> usize {
         1 << self.0
     }
 
-    /// From one slot of this class to the next: a page more than it has. At a distance that is a power of two the pages that
-    /// are used, the highest of each slot, would all be in a few sets of the processor's TLB.
+    /// Returns the distance between neighbouring slots of this class in bytes.
+    ///
+    /// It is a page more than the size. At a distance that is a power of two, the top pages of all
+    /// slots, which are those in use, would compete for a few sets of the processor's TLB.
     #[inline]
     pub(crate) fn stride(self) -> usize {
         self.size() + page_size()
     }
 
+    /// Returns log2 of the size.
     #[inline]
     pub(crate) fn log2(self) -> u8 {
         self.0
     }
 
+    /// Returns the position among the classes, from the smallest.
     #[inline]
     pub(crate) fn index(self) -> usize {
         usize::from(self.0 - Self::MIN_LOG2)
     }
 
-    /// The inverse of [`SizeClass::index`].
+    /// Returns the class with this [index](SizeClass::index).
     #[inline]
     pub(crate) fn from_index(index: usize) -> Self {
         debug_assert!(index < Self::COUNT);

@@ -1,44 +1,44 @@
-//! What can go wrong with stack memory, said so that a user can act on it.
+//! Errors of stack memory, with messages that name the remedy.
 
 use std::{fmt, io};
 
-/// Why a stack could not be had.
+/// The reason why a stack could not be had.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StackError {
-    /// The stack or guard asked for is larger than any.
+    /// The requested stack or guard is larger than the maximum.
     TooLarge {
-        /// Bytes asked for.
+        /// The number of bytes that were requested.
         asked: usize,
     },
-    /// Slots of this size are not larger than the pool's guards.
+    /// A slot of this size has no room for a stack above the pool's guard.
     NoRoom {
-        /// Bytes of the slot.
+        /// The size of the slot in bytes.
         slot: usize,
-        /// Bytes of the guard.
+        /// The size of the guard in bytes.
         guard: usize,
     },
     /// The kernel refused to reserve address space.
     Reserve {
-        /// Bytes the reservation was for.
+        /// The size of the reservation in bytes.
         bytes: usize,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The kernel refused to install a guard.
     Guard {
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// Guards take memory maps here, and there are no more.
+    /// Guards take memory maps on this kernel, and no more maps are left.
     Maps {
-        /// Stacks of the pool that are guarded in this way.
+        /// The number of the pool's stacks that are guarded by memory maps.
         guarded: usize,
-        /// How many maps stacks may take.
+        /// The number of maps that stacks may take.
         limit: usize,
-        /// How many the whole process may have, if that is known.
+        /// The number of maps that the process may have, if that is known.
         of: Option<usize>,
-        /// What the kernel said, if it was asked.
+        /// The kernel's error, if the kernel was asked.
         source: Option<io::Error>,
     },
 }

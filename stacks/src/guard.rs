@@ -1,9 +1,10 @@
-//! Guards: what makes a stack overflow a fault instead of a corruption.
+//! Guards: memory below a stack that turns an overflow into a fault.
 //!
-//! Linux 6.13 has `MADV_GUARD_INSTALL`, which marks pages as faulting in the page tables alone: a
-//! guard costs no memory map. Older kernels get `mprotect(PROT_NONE)`, which splits the map in two,
-//! and so runs into `vm.max_map_count` at about 32,700 stacks. A part of that limit is left to the rest
-//! of the process, which would die of it: an allocator that gets no more maps cannot say so.
+//! Linux 6.13 has `MADV_GUARD_INSTALL`, which marks pages as faulting in the page tables alone, so
+//! a guard takes no memory map. On older kernels a guard is made by `mprotect(PROT_NONE)`, which
+//! splits the map in two, and so reaches the default `vm.max_map_count` at about 32,700 stacks. A
+//! part of that limit is left to the rest of the process: an allocator that gets no more maps
+//! cannot report it, and the process dies.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
@@ -11,7 +12,7 @@ use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering::Relaxed};
 use crate::slot::MAX_GUARD;
 use crate::{StackError, advise, page_size};
 
-/// How the guards of a pool are made.
+/// The way in which the guards of a pool are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GuardKind {
     /// `MADV_GUARD_INSTALL` where the kernel has it, else [`GuardKind::Mprotect`].
@@ -20,31 +21,34 @@ pub enum GuardKind {
     Mprotect,
 }
 
-/// What guards a pool is to make.
+/// The configuration of the guards of a pool.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct GuardConfig {
-    /// How they are made.
+    /// The way in which the guards are made.
     pub kind: GuardKind,
-    /// Bytes of each.
+    /// The size of each guard in bytes.
     size: usize,
-    /// How many memory maps they may take, where they take any; if not given, 15 of every 16 that the
-    /// kernel allows the process.
+    /// The number of memory maps that the guards may take, if they take any.
+    ///
+    /// `None` stands for 15 of every 16 maps that the kernel allows the process.
     pub max_maps: Option<usize>,
 }
 
-/// What compilers expect to lie below a stack: code with a larger frame touches it page by page, in
-/// steps of this many bytes, so that it cannot step over the guard. Rust's probes step by 4 KiB
-/// everywhere; C compilers' (`-fstack-clash-protection`) by 4 KiB on x86_64, by 64 KiB on AArch64.
+/// The size in bytes of the guard that compilers expect below a stack.
+///
+/// Code with a larger frame touches the frame in steps of this many bytes (*stack probes*), so that
+/// it cannot step over the guard. Rust's probes step by 4 KiB on every architecture. Those of C
+/// compilers (`-fstack-clash-protection`) step by 4 KiB on x86_64, and by 64 KiB on AArch64.
 const PROBE_STEP: usize = if cfg!(target_arch = "aarch64") { 64 << 10 } else { 4 << 10 };
 
 impl GuardConfig {
-    /// Guards of this kind, as large as compilers' stack probes need.
+    /// Creates a configuration of guards as large as compilers' stack probes need.
     pub fn new(kind: GuardKind) -> Self {
         Self { kind, size: PROBE_STEP.next_multiple_of(page_size()), max_maps: None }
     }
 
-    /// Guards of at least `bytes`.
+    /// Makes the guards at least `bytes` large.
     ///
     /// # Errors
     ///
@@ -59,42 +63,45 @@ impl GuardConfig {
         Ok(self)
     }
 
-    /// Bytes of each guard.
+    /// Returns the size of each guard in bytes.
     pub fn size(&self) -> usize {
         self.size
     }
 }
 
-/// Installs guards, remembering whether the kernel knows the cheap way.
+/// Installs guards, and remembers whether the kernel supports `MADV_GUARD_INSTALL`.
 #[derive(Debug)]
 pub(crate) struct Guards {
     config: GuardConfig,
+    /// [`UNKNOWN`], [`MADVISE`], or [`MPROTECT`].
     state: AtomicU8,
-    /// Guards that take memory maps.
+    /// The number of guards that take memory maps.
     mapped: AtomicUsize,
 }
 
-/// Not tried yet.
+/// The state while no guard was installed yet.
 const UNKNOWN: u8 = 0;
-/// `MADV_GUARD_INSTALL` worked once.
+/// The state after `MADV_GUARD_INSTALL` has succeeded once.
 const MADVISE: u8 = 1;
-/// The kernel lacks it, or it was forbidden.
+/// The state if the kernel lacks `MADV_GUARD_INSTALL`, or the configuration forbids it.
 const MPROTECT: u8 = 2;
 
-/// Maps that a guard takes: its own, and that of the stack which it cuts off from the next.
+/// The number of maps that a guard takes: its own, and that of the stack that it separates from the
+/// next.
 const MAPS_EACH: usize = 2;
 
-/// How far [`Guards::install`] came.
+/// The result of [`Guards::install`].
 pub(crate) struct Installed {
-    /// How many places are guarded, from the first.
+    /// The number of places that are guarded, from the first.
     pub(crate) guarded: usize,
-    /// How many of those take memory maps.
+    /// The number of those places whose guards take memory maps.
     pub(crate) mapped: usize,
-    /// Why no more.
+    /// The reason why no more places are guarded.
     pub(crate) result: Result<(), StackError>,
 }
 
 impl Guards {
+    /// Creates the state for a configuration, without any guard.
     pub(crate) fn new(config: GuardConfig) -> Self {
         let state = match config.kind {
             GuardKind::Auto => UNKNOWN,
@@ -103,11 +110,12 @@ impl Guards {
         Self { config, state: AtomicU8::new(state), mapped: AtomicUsize::new(0) }
     }
 
+    /// Returns the size of each guard in bytes.
     pub(crate) fn size(&self) -> usize {
         self.config.size
     }
 
-    /// Whether guards take no memory maps, of which some might be wanted for something else.
+    /// Returns `true` if guards take no memory maps, which other parts of the process might need.
     pub(crate) fn are_cheap(&self) -> bool {
         self.state.load(Relaxed) == MADVISE
     }
@@ -116,14 +124,15 @@ impl Guards {
     ///
     /// # Safety
     ///
-    /// Each is a page-aligned address from which on so many bytes are mapped private and anonymous, and
-    /// not in use.
+    /// Each place is a page-aligned address. The bytes to guard are mapped private and anonymous,
+    /// and are not in use.
     pub(crate) unsafe fn install(&self, places: &[*mut u8]) -> Installed {
         let mut guarded = 0;
         if self.state.load(Relaxed) != MPROTECT {
             let ranges: Vec<_> =
                 places.iter().map(|&place| advise::range(place, self.size())).collect();
-            // SAFETY: the caller gives mapped ranges that nobody uses.
+            // SAFETY: the ranges are mapped private and anonymous, and not in use, as the caller
+            // says, so it is sound to discard their bytes and take away access.
             let (done, result) = unsafe { advise::each(&ranges, advise::GUARD_INSTALL) };
             guarded = done;
             match result {
@@ -131,9 +140,9 @@ impl Guards {
                     self.state.store(MADVISE, Relaxed);
                     return Installed { guarded, mapped: 0, result: Ok(()) };
                 }
-                // An old kernel, or memory that this advice does not apply to (locked): both are
-                // served by mprotect. Once it has worked, an old kernel is out of the question, and
-                // these ranges alone fall back.
+                // The kernel is old, or the advice does not apply to this memory, because it is
+                // locked. In both cases mprotect works. If the advice has succeeded before, the
+                // kernel is not old, and only these ranges fall back.
                 Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                     if self.state.load(Relaxed) == UNKNOWN && done == 0 {
                         self.state.store(MPROTECT, Relaxed);
@@ -150,7 +159,7 @@ impl Guards {
         }
         let mut mapped = 0;
         let result = places[guarded..].iter().try_for_each(|&place| {
-            // SAFETY: the caller's.
+            // SAFETY: the place is page-aligned, mapped and not in use, as the caller says.
             unsafe { self.protect(place) }?;
             mapped += 1;
             Ok(())
@@ -159,13 +168,18 @@ impl Guards {
     }
 
     /// Guards one place at the cost of memory maps.
+    ///
+    /// # Safety
+    ///
+    /// The same as that of [`Guards::install`], for this place.
     unsafe fn protect(&self, place: *mut u8) -> Result<(), StackError> {
         let guarded = self.mapped.fetch_add(1, Relaxed);
         let limit = self.config.max_maps.or_else(fair_share).unwrap_or(usize::MAX);
         let refused = if (guarded + 1).saturating_mul(MAPS_EACH) > limit {
             StackError::Maps { guarded, limit, of: max_map_count(), source: None }
         } else {
-            // SAFETY: no live object is in the range, so taking its access away harms none.
+            // SAFETY: the range is page-aligned and mapped, and no value in it is in use, as the
+            // caller says. So it is sound to take access away.
             match unsafe { libc::mprotect(place.cast(), self.size(), libc::PROT_NONE) } {
                 0 => return Ok(()),
                 _ => {
@@ -178,18 +192,20 @@ impl Guards {
         Err(refused)
     }
 
-    /// So many guards that took memory maps are gone.
+    /// Subtracts guards that are gone from the number of those that take memory maps.
     pub(crate) fn forget(&self, mapped: usize) {
         self.mapped.fetch_sub(mapped, Relaxed);
     }
 }
 
-/// The kernel's limit on memory maps per process, where it can be read.
+/// Returns the kernel's limit on memory maps per process, if it can be read.
 fn max_map_count() -> Option<usize> {
     std::fs::read_to_string("/proc/sys/vm/max_map_count").ok()?.trim().parse().ok()
 }
 
-/// What of that stacks may take. Read once: it is asked for with every guard.
+/// Returns the number of memory maps that stacks may take.
+///
+/// The limit is read once, because this function is called for every guard.
 fn fair_share() -> Option<usize> {
     static SHARE: std::sync::OnceLock<Option<usize>> = std::sync::OnceLock::new();
     *SHARE.get_or_init(|| max_map_count().map(|all| all - all / 16))

@@ -1,9 +1,9 @@
 //! Guard-paged stack memory for green threads.
 //!
-//! A [`Slot`] is one stack: a run of address space whose lowest page is a guard, so that running off
-//! the end faults instead of overwriting a neighbour. Slots are cut from large reservations
-//! (arenas), come in power-of-two [`SizeClass`]es, and live in a [`Pool`] that never gives a slot
-//! to two owners. A [`Cache`] in front of the pool serves one thread without locks.
+//! A [`Slot`] is one stack: a range of address space that begins with a guard, so that an overflow
+//! faults instead of overwriting a neighbour. Slots are cut from large reservations (chunks), and
+//! come in power-of-two [`SizeClass`]es. A [`Pool`] never gives a slot to two owners. A [`Cache`]
+//! in front of the pool serves one thread without locks.
 //!
 //! ```text
 //!   bottom                                                              top
@@ -12,7 +12,7 @@
 //!      faults            grows down  <----------------------------  starts here
 //! ```
 //!
-//! This crate knows memory; it knows no tasks, no switches and no threads.
+//! This crate manages memory only. It has no tasks, no switches, and no threads.
 
 mod advise;
 mod cache;
@@ -23,7 +23,7 @@ mod fault;
 mod guard;
 mod map;
 mod pool;
-mod shelf;
+mod size_class_pool;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -39,7 +39,7 @@ pub use slot::thread_high_water;
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Size in bytes of a page on this machine.
+/// Returns the size of a page on this machine in bytes.
 ///
 /// Guards and slots are multiples of it. It is at most 64 KiB on the supported architectures.
 #[inline]
@@ -50,12 +50,13 @@ pub fn page_size() -> usize {
     }
 }
 
-/// Zero until asked for.
+/// The page size, or zero until the kernel was asked.
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 
+/// Asks the kernel for the page size, and stores it.
 #[cold]
 fn ask_page_size() -> usize {
-    // SAFETY: sysconf has no preconditions; it reads a constant of the running kernel.
+    // SAFETY: sysconf has no preconditions. It reads a constant of the running kernel.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     let page = usize::try_from(page).expect("the kernel reports a page size");
     PAGE.store(page, Relaxed);

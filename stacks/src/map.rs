@@ -1,25 +1,26 @@
-//! Where the stacks are, for a debugger to read: `tools/gdb-gthread.py`.
+//! A table of the chunks, for a debugger: `tools/gdb-gthread.py` reads it.
 //!
-//! A plain table under a name that is in every binary. Nothing in the process reads it.
+//! It is a plain table with a symbol name that is in every binary. Nothing in the process reads it.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Chunks that find a place; of more, a debugger does not know.
+/// The number of chunks that the table has room for. A debugger does not see more.
 const PLACES: usize = 8192;
 
-/// One reservation.
+/// The entry of one chunk.
 #[repr(C)]
 struct Place {
-    /// Zero if the place is free.
+    /// The address of the chunk, or zero if the entry is free.
     start: AtomicUsize,
+    /// The size of the chunk in bytes.
     bytes: AtomicUsize,
-    /// Bytes of each slot in it.
+    /// The size of each slot in bytes.
     slot: AtomicUsize,
-    /// Bytes from one to the next.
+    /// The distance between neighbouring slots in bytes.
     stride: AtomicUsize,
 }
 
-/// What the debugger looks for. The first word is how many places there are.
+/// The table that the debugger reads. The first word is the number of entries.
 #[repr(C)]
 struct Map {
     count: AtomicUsize,
@@ -40,7 +41,7 @@ static GTHREAD_STACKS: Map = Map {
     }; PLACES],
 };
 
-/// Enters a reservation.
+/// Adds a chunk to the table.
 pub(crate) fn enter(start: *const u8, bytes: usize, slot: usize, stride: usize) {
     for place in &GTHREAD_STACKS.places {
         let free = place.start.load(Relaxed) == 0;
@@ -53,7 +54,7 @@ pub(crate) fn enter(start: *const u8, bytes: usize, slot: usize, stride: usize) 
     }
 }
 
-/// Takes one out that is about to be unmapped.
+/// Removes a chunk that is about to be unmapped.
 pub(crate) fn leave(start: *const u8) {
     let entered = |place: &&Place| place.start.load(Relaxed) == start.addr();
     if let Some(place) = GTHREAD_STACKS.places.iter().find(entered) {

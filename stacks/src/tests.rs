@@ -1,4 +1,4 @@
-//! Tests of pool, cache and guards together.
+//! Tests of pools, caches, guards and alternate stacks.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ fn take(cache: &mut Cache, pool: &Pool, class: SizeClass) -> Slot {
 fn write_and_read(slot: &Slot) {
     let top = slot.top().as_ptr();
     for offset in [1, slot.usable()] {
-        // SAFETY: the slot is ours and `offset` is within its usable part.
+        // SAFETY: the slot is owned by the caller, and `offset` is within its usable part.
         unsafe {
             top.sub(offset).write(42);
             assert_eq!(top.sub(offset).read(), 42);
@@ -28,7 +28,8 @@ fn write_and_read(slot: &Slot) {
     }
 }
 
-/// At an even number of pages from each other, their top pages would compete for half of the TLB, or less.
+/// At a distance of an even number of pages, the top pages would compete for half of the TLB, or
+/// less.
 #[test]
 fn neighbours_are_an_odd_number_of_pages_apart() {
     for log2 in [14, 16, 18, 20, 26] {
@@ -59,20 +60,20 @@ fn slots_are_distinct_writable_and_reused() {
 }
 
 #[test]
-fn who_takes_many_sees_what_comes() {
+fn taking_a_slot_predicts_a_later_one() {
     let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
     let slots: Vec<_> = (0..100).map(|_| pool.take(class()).unwrap()).collect();
     slots.into_iter().for_each(|slot| pool.put(slot));
     let taken: Vec<_> = (0..100).map(|_| pool.take_and_look_ahead(class()).unwrap()).collect();
     let top = |slot: &Slot| slot.top().as_ptr().wrapping_sub(slot.colour());
-    let ahead = taken.iter().position(|(slot, _)| Some(top(slot)) == seen(&taken[0]));
-    let ahead = ahead.expect("the first sees one that comes");
+    let ahead = taken.iter().position(|(slot, _)| Some(top(slot)) == predicted(&taken[0]));
+    let ahead = ahead.expect("the first take predicts a later one");
     for (now, later) in taken.iter().zip(&taken[ahead..]) {
-        assert_eq!(seen(now), Some(top(&later.0)));
+        assert_eq!(predicted(now), Some(top(&later.0)));
     }
     taken.into_iter().for_each(|(slot, _)| pool.put(slot));
 
-    fn seen(taken: &(Slot, Option<NonNull<u8>>)) -> Option<*mut u8> {
+    fn predicted(taken: &(Slot, Option<NonNull<u8>>)) -> Option<*mut u8> {
         taken.1.map(NonNull::as_ptr)
     }
 }
@@ -81,7 +82,7 @@ fn who_takes_many_sees_what_comes() {
 fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
     let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
     let (mut taker, mut giver) = (Cache::new(class()), Cache::new(class()));
-    // One side only takes, the other only gives: the pool must feed one from the other.
+    // One cache only takes, the other only gives, so the pool must supply one from the other.
     for _ in 0..10_000 {
         let slot = take(&mut taker, &pool, class());
         giver.put(&pool, slot);
@@ -98,26 +99,26 @@ fn a_cache_takes_and_gives_in_batches_and_loses_nothing() {
 }
 
 #[test]
-fn a_cache_tells_of_what_comes_from_the_pool_and_is_about_to_be_taken() {
+fn a_cache_announces_slots_from_the_pool_before_they_are_taken() {
     let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
-    // So many that they are not expected to be in the processor's caches.
+    // There are so many that they are not expected to be in the processor's caches.
     let slots: Vec<_> = (0..4096 + 96).map(|_| pool.take(class()).unwrap()).collect();
     slots.into_iter().for_each(|slot| pool.put(slot));
 
     let mut cache = Cache::new(class());
-    let (mut told, mut taken) = (Vec::new(), Vec::new());
+    let (mut announced, mut taken) = (Vec::new(), Vec::new());
     for _ in 0..80 {
         taken.push(take(&mut cache, &pool, class()));
-        told.extend(cache.coming().iter().rev().map(Slot::bottom));
+        announced.extend(cache.coming().iter().rev().map(Slot::bottom));
         assert!(cache.coming().is_empty());
     }
-    // The first of a batch is taken at once.
+    // The first slot of a batch is taken at once, and so not announced.
     let coming = taken.iter().enumerate().filter(|(index, _)| index % 32 > 0);
     let coming: Vec<_> = coming.map(|(_, slot)| slot.bottom()).collect();
-    assert_eq!(told[..coming.len()], coming);
-    assert_eq!(told.len(), coming.len() + 3, "and those that are taken next");
+    assert_eq!(announced[..coming.len()], coming);
+    assert_eq!(announced.len(), coming.len() + 3, "and the slots that are taken next");
 
-    // Of what comes back it does not tell.
+    // Slots that came back from users are not announced.
     for slot in taken.drain(75..) {
         cache.put(&pool, slot);
     }
@@ -130,7 +131,7 @@ fn a_cache_tells_of_what_comes_from_the_pool_and_is_about_to_be_taken() {
     assert_eq!(pool.outstanding(), 0);
 }
 
-/// The guard faults: in a child process, because the fault kills.
+/// The guards are touched in child processes, because the fault kills the process.
 #[test]
 fn touching_a_guard_kills_the_process() {
     for kind in [GuardKind::Auto, GuardKind::Mprotect] {
@@ -144,12 +145,13 @@ fn touching_a_guard_kills_the_process() {
 
 #[track_caller]
 fn assert_faults(place: *mut u8) {
-    // SAFETY: the child only writes one byte and exits: nothing it calls takes a lock or
+    // SAFETY: the child only writes one byte and exits. No function that it calls takes a lock or
     // allocates.
     let child = unsafe { libc::fork() };
     if child == 0 {
-        // SAFETY: the write is meant to fault. Were it to succeed, it would hit memory of
-        // the child, which uses none any more; `_exit` has no preconditions.
+        // SAFETY: to set the default action has no preconditions. The write is meant to fault. If
+        // it succeeds, it hits memory that the child does not use any more. `_exit` has no
+        // preconditions.
         unsafe {
             libc::signal(libc::SIGSEGV, libc::SIG_DFL);
             place.write_volatile(1);
@@ -157,15 +159,15 @@ fn assert_faults(place: *mut u8) {
         }
     }
     let mut status = 0;
-    // SAFETY: `child` is our child and `status` is a local.
+    // SAFETY: `child` is a child of this process, and `status` is a local.
     assert_eq!(unsafe { libc::waitpid(child, &mut status, 0) }, child);
     assert!(libc::WIFSIGNALED(status), "no fault");
     assert_eq!(libc::WTERMSIG(status), libc::SIGSEGV);
 }
 
-/// The calling thread's.
+/// Returns the alternate stack of the calling thread.
 fn alternate_stack() -> libc::stack_t {
-    // SAFETY: all zeros is a valid stack_t, and asking changes nothing.
+    // SAFETY: all zeros are a valid stack_t. The query changes nothing, and writes to a local.
     unsafe {
         let mut now: libc::stack_t = std::mem::zeroed();
         assert_eq!(libc::sigaltstack(std::ptr::null(), &mut now), 0);
@@ -174,13 +176,13 @@ fn alternate_stack() -> libc::stack_t {
 }
 
 #[test]
-fn stacks_are_prepared_ahead_of_a_crowd_and_of_no_one_else() {
+fn slots_are_prepared_ahead_of_a_burst_only() {
     let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
     let mut slots: Vec<_> = (0..50).map(|_| pool.take(class()).unwrap()).collect();
-    assert!(!pool.is_growing() && !pool.prepare_ahead(), "a few are no crowd");
+    assert!(!pool.is_growing() && !pool.prepare_ahead(), "a few are no burst");
     slots.extend((0..450).map(|_| pool.take(class()).unwrap()));
     if !pool.is_growing() {
-        // A kernel whose guards take maps: see the next test.
+        // The guards of this kernel take maps: see the next test.
         return slots.into_iter().for_each(|slot| pool.put(slot));
     }
     let more = (0..1_000).take_while(|_| pool.prepare_ahead()).count();
@@ -188,7 +190,7 @@ fn stacks_are_prepared_ahead_of_a_crowd_and_of_no_one_else() {
     assert!(!pool.is_growing(), "enough for now");
     assert_eq!(pool.outstanding(), 500);
     slots.extend((0..500).map(|_| pool.take(class()).unwrap()));
-    assert!(pool.is_growing(), "a crowd still");
+    assert!(pool.is_growing(), "the burst goes on");
     slots.iter().for_each(write_and_read);
     let mut bottoms: Vec<_> = slots.iter().map(|slot| slot.bottom()).collect();
     bottoms.sort();
@@ -207,36 +209,37 @@ fn guards_that_take_maps_are_not_made_ahead() {
 }
 
 #[test]
-fn memory_is_kept_for_ten_trims_in_which_nobody_needs_it() {
-    const CROWD: usize = 1000;
+fn memory_is_kept_for_ten_trims_in_which_it_is_not_needed() {
+    const BURST: usize = 1000;
     let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
-    // A crowd that comes, of which so many have stacks on which somebody was before; and goes.
-    let crowd = || {
-        let slots: Vec<_> = (0..CROWD).map(|_| pool.take(class()).unwrap()).collect();
+    // Takes many slots and gives them back. Returns the number of those that had a user before.
+    let burst = || {
+        let slots: Vec<_> = (0..BURST).map(|_| pool.take(class()).unwrap()).collect();
         let is_used = |slot: &&Slot| {
             let mark = slot.top().as_ptr().wrapping_sub(1);
-            // SAFETY: the slot is ours, and the byte the first of it.
+            // SAFETY: the slot is owned here, and the byte is its highest.
             unsafe { mark.replace(42) == 42 }
         };
         let used = slots.iter().filter(is_used).count();
         slots.into_iter().for_each(|slot| pool.put(slot));
         used
     };
-    assert_eq!(crowd(), 0);
-    // In the midst of those ten, too.
+    assert_eq!(burst(), 0);
+    // The slots are needed again after fewer than ten trims, and after ten.
     for trims in [4, 10, 10] {
         for _ in 0..trims {
             assert_eq!(pool.trim(), Trim::Later);
         }
-        // Some were prepared at the end of the first crowd, and nobody was there.
-        assert!(crowd() > CROWD - 64);
+        // Some slots were prepared at the end of the first burst, and had no user.
+        assert!(burst() > BURST - 64);
     }
     let trims = (1..).find(|_| pool.trim() == Trim::Done).unwrap();
     assert!((11..=12).contains(&trims), "{trims}");
-    assert!(crowd() <= 64);
+    assert!(burst() <= 64);
 }
 
-/// What a caller with safe code does must not have a pool give out, or give back to the kernel, what is not its own.
+/// Safe code must not be able to make a pool hand out memory of another pool, or give it to the
+/// kernel.
 #[test]
 fn a_slot_of_another_pool_is_refused() {
     let new = || Pool::new(GuardConfig::new(GuardKind::Auto));
@@ -247,17 +250,18 @@ fn a_slot_of_another_pool_is_refused() {
         assert!(text.contains("a pool that it was not taken from"), "{text}");
     };
     let mine = own.take(class()).unwrap();
-    // A pool that has no reservation with its number, and one that has.
+    // A pool without a chunk of that number refuses the slot, and so does a pool with one.
     refused(&mut || new().put(other.take(class()).unwrap()));
     refused(&mut || own.put(other.take(class()).unwrap()));
-    // One whose pool is gone, with its address space left.
+    // The pool of this slot is gone, and its address space is left.
     let orphan = new().take(class()).unwrap();
     write_and_read(&orphan);
     let mut orphan = Some(orphan);
     refused(&mut || own.put(orphan.take().unwrap()));
     assert_eq!(own.outstanding(), 1);
 
-    // A cache has taken it in. It is in nobody else's hands, and comes to no pool but its own.
+    // A cache takes the slot of another pool. The slot has no other owner, and reaches no pool
+    // except its own.
     let mut cache = Cache::new(class());
     cache.put(&own, mine);
     cache.put(&own, other.take(class()).unwrap());
@@ -270,7 +274,7 @@ fn a_slot_of_another_pool_is_refused() {
     other.put(theirs);
     assert_eq!((own.outstanding(), other.outstanding()), (0, 2));
 
-    // Nor when a full cache gives some away: those are lost.
+    // The same is true when a full cache gives slots to the pool. Those slots are lost.
     cache.put(&own, other.take(class()).unwrap());
     refused(&mut || (0..64).for_each(|_| cache.put(&own, own.take(class()).unwrap())));
     while cache.take(class()).is_some() {}
@@ -298,12 +302,13 @@ fn a_guard_that_leaves_nothing_of_a_slot_is_an_error() {
     }
 }
 
-/// Whatever the order in which they go: as long as a thread may come to use one, or has it, it is mapped.
+/// In whichever order alternate stacks are dropped, one that a thread has or may get back stays
+/// mapped.
 #[test]
 fn an_alternate_stack_that_is_in_use_is_not_unmapped() {
     fn is_mapped(stack: &libc::stack_t) -> bool {
         let mut states = [0_u8; 64];
-        // SAFETY: it writes a byte for each page, of which there are fewer.
+        // SAFETY: mincore writes one byte for each page, and `states` has room for more.
         unsafe { libc::mincore(stack.ss_sp, stack.ss_size, states.as_mut_ptr()) == 0 }
     }
     let before = alternate_stack();
@@ -319,19 +324,20 @@ fn an_alternate_stack_that_is_in_use_is_not_unmapped() {
     assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
     assert!(is_mapped(&alternate_stack()));
 
-    // In order, all is as before.
+    // If alternate stacks are dropped in order, the previous one is installed again.
     drop(AlternateStack::install().unwrap());
     assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
 
-    // On a thread that it was not made on, as when a fiber has it.
+    // The alternate stack is dropped on another thread than it was created on, as a fiber could do.
     let stolen = std::thread::scope(|scope| {
-        struct Moved(#[expect(dead_code, reason = "which is dropped")] AlternateStack);
-        // SAFETY: for the sake of this test. The other thread has ended when it is dropped, so nobody uses it.
+        struct Moved(#[expect(dead_code, reason = "it is only dropped")] AlternateStack);
+        // SAFETY: the thread that created the alternate stack has ended before it is dropped, so no
+        // thread uses it.
         unsafe impl Send for Moved {}
         scope.spawn(|| Moved(AlternateStack::install().unwrap())).join().unwrap()
     });
     drop(stolen);
     assert_eq!(alternate_stack().ss_sp, with_first.ss_sp);
-    // SAFETY: it was installed when this thread began.
+    // SAFETY: this alternate stack was installed when the test began, and is still mapped.
     assert_eq!(unsafe { libc::sigaltstack(&raw const before, std::ptr::null_mut()) }, 0);
 }
