@@ -132,7 +132,7 @@ fn spread() {
             used / rounds as u32,
             per(|m| m.wakes),
             per(|m| m.steals),
-            per(|m| m.rescues),
+            per(|m| m.takeovers),
             per(|m| m.searches)
         );
     }
@@ -156,7 +156,7 @@ fn spawn() {
         let per = |of| since(&after, &before, of, 700);
         println!(
             "{workers:7} | {time:?} | {:.2} | {:.2} | {:.2}",
-            per(|m| m.offers),
+            per(|m| m.publications),
             per(|m| m.wakes),
             per(|m| m.searches)
         );

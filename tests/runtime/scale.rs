@@ -28,7 +28,7 @@ fn until_all_asleep(runtime: &Runtime) {
     let mut before = (0, 0);
     let asleep = || {
         let metrics = runtime.metrics();
-        (metrics.picks, metrics.sleeps)
+        (metrics.task_switches, metrics.sleeps)
     };
     until(|| runtime.metrics().per_worker.iter().all(|worker| worker.sleeps > 0));
     loop {

@@ -12,7 +12,7 @@ fn assert_adds_up(metrics: &Metrics) {
     let sum =
         |of: fn(&gthread::WorkerMetrics) -> u64| metrics.per_worker.iter().map(of).sum::<u64>();
     assert_eq!(metrics.per_worker.len(), metrics.workers + metrics.spare_workers);
-    assert_eq!(metrics.picks, sum(|worker| worker.picks));
+    assert_eq!(metrics.task_switches, sum(|worker| worker.task_switches));
     assert!(metrics.steals >= sum(|worker| worker.steals));
     assert_eq!(metrics.sleeps, sum(|worker| worker.sleeps));
 }
@@ -24,9 +24,9 @@ fn one_worker_shares_nothing() {
         runtime.metrics()
     });
     assert_adds_up(&metrics);
-    assert!(metrics.picks >= 1000, "{metrics:?}");
-    assert!(metrics.fair_picks >= metrics.picks / 61, "{metrics:?}");
-    assert_eq!((metrics.steals, metrics.rescues, metrics.offers), (0, 0, 0), "{metrics:?}");
+    assert!(metrics.task_switches >= 1000, "{metrics:?}");
+    assert!(metrics.ticks >= metrics.task_switches / 61, "{metrics:?}");
+    assert_eq!((metrics.steals, metrics.takeovers, metrics.publications), (0, 0, 0), "{metrics:?}");
     // The one that `run` started.
     assert_eq!(metrics.injected, 1, "{metrics:?}");
 }
@@ -85,7 +85,7 @@ fn whom_one_wakes_that_goes_on_is_run_by_another_at_once() {
         assert_adds_up(&metrics);
         assert!(metrics.wakes >= ROUNDS / 2, "{metrics:?}");
         // Otherwise it would take one to find each of them in the hands of the worker that goes on.
-        assert!(metrics.rescues < ROUNDS / 2, "{metrics:?}");
+        assert!(metrics.takeovers < ROUNDS / 2, "{metrics:?}");
     });
 }
 

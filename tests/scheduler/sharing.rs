@@ -42,7 +42,7 @@ fn threads_that_soon_wait_for_each_other_stay_together() {
 
 /// How many picks each worker has made.
 fn picks(runtime: &Runtime) -> Vec<u64> {
-    runtime.metrics().per_worker.iter().map(|worker| worker.picks).collect()
+    runtime.metrics().per_worker.iter().map(|worker| worker.task_switches).collect()
 }
 
 #[test]

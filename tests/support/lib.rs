@@ -145,10 +145,10 @@ pub fn unhelped<T>(body: impl Fn(&Runtime) -> T) -> T {
         let runtime = runtime(1);
         let result = body(&runtime);
         let metrics = runtime.metrics();
-        if metrics.rescues == 0 && metrics.spare_workers == 0 {
+        if metrics.takeovers == 0 && metrics.spare_workers == 0 {
             return result;
         }
-        println!("helped: {} rescues, {} spares", metrics.rescues, metrics.spare_workers);
+        println!("helped: {} rescues, {} spares", metrics.takeovers, metrics.spare_workers);
     }
 }
 

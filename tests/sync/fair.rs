@@ -150,7 +150,7 @@ fn a_waiter_is_passed_over_a_few_times() {
                 for round in 0..200 {
                     on.until(|| mutex.try_lock().is_err());
                     let counts =
-                        || (turns.load(Ordering::Relaxed), watched.metrics().fair_picks as usize);
+                        || (turns.load(Ordering::Relaxed), watched.metrics().ticks as usize);
                     let (turns_before, fair_before) = counts();
                     drop(mutex.lock().unwrap());
                     let (turns, fair) = counts();

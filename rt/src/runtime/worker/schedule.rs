@@ -7,7 +7,7 @@ use crate::task::header::TaskRef;
 use crate::util::barrier;
 
 impl Worker {
-    /// RunQueue the continuation of a task whose child runs next.
+    /// Queues the continuation of a task whose child runs next.
     #[inline]
     pub(crate) fn push_fork(&self, task: TaskRef) {
         self.core.queues.push_fork(task);
@@ -16,20 +16,20 @@ impl Worker {
         }
     }
 
-    /// RunQueue a task that was woken by the running one: it runs next, or beside it.
+    /// Queues a task that was woken by the running one: it runs next, or beside it.
     #[inline]
     pub(crate) fn push_woken(&self, task: TaskRef) {
         if self.wakes_beside() { self.push_apart(task) } else { self.push_next(task) }
     }
 
-    /// RunQueue a task that was woken by the running one, which goes on, but for a moment only.
+    /// Queues a task that was woken by the running one, which goes on, but for a moment only.
     pub(crate) fn push_beside(&self, task: TaskRef) {
         // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds, else the
         // monitor does.
         if self.shared.idle.has_room() { self.push_apart(task) } else { self.push_next(task) }
     }
 
-    /// RunQueue a task that was woken by the running one, to run next.
+    /// Queues a task that was woken by the running one, to run next.
     pub(crate) fn push_next(&self, task: TaskRef) {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
@@ -55,12 +55,12 @@ impl Worker {
         self.core.remote.own.status.state() != NORMAL
     }
 
-    /// RunQueue a task for this or any other worker.
+    /// Queues a task for this or any other worker.
     pub(crate) fn push_ready(&self, task: TaskRef) {
         self.push_for_others(task, Self::shares);
     }
 
-    /// RunQueue a task that another worker is to run beside the running one.
+    /// Queues a task that another worker is to run beside the running one.
     pub(crate) fn push_apart(&self, task: TaskRef) {
         self.push_for_others(task, |_| true);
     }
