@@ -164,7 +164,8 @@ impl<E: Send> ErrGroup<E> {
         true
     }
 
-    /// Like [`go`](Self::go), with a member that may borrow from outside a [`scope`](crate::thread::scope).
+    /// Like [`go`](Self::go), with a member that may borrow from outside a
+    /// [`scope`](crate::thread::scope).
     ///
     /// # Panics
     ///

@@ -1,4 +1,5 @@
-//! What disconnects a channel without values: [`Context::done`](crate::context::Context::done) gives out such channels.
+//! The signal that disconnects a channel without values.
+//! [`Context::done`](crate::context::Context::done) returns such a channel.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! A call that is to be made once a context has ended.
+//! Calls that are made once a context has ended.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};

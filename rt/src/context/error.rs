@@ -1,4 +1,4 @@
-//! Why a context has ended.
+//! The reasons why a context has ended.
 
 use std::fmt;
 use std::sync::Arc;

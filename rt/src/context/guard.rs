@@ -28,8 +28,8 @@ impl CancelGuard {
         self.end(Ended { error: Error::Canceled, cause: None });
     }
 
-    /// Like [`cancel`](Self::cancel), and sets the [`cause`](crate::context::Context::cause): an error, or a
-    /// value that converts to one, such as a text.
+    /// Like [`cancel`](Self::cancel), and sets the [`cause`](crate::context::Context::cause): an
+    /// error, or a value that converts to one, such as a text.
     ///
     /// # Examples
     ///

@@ -1,5 +1,5 @@
-//! The lock of an [`RwLock`](crate::sync::RwLock): its holders, its waiters, and the choice of the next
-//! holder.
+//! The lock of an [`RwLock`](crate::sync::RwLock): its holders, its waiters, and the choice of the
+//! next holder.
 //!
 //! ```text
 //!   state    63       62      61        60     59    31  30     0
@@ -346,16 +346,14 @@ impl RawRwLock {
 
 // ---- which waiter is next ----
 //
-// The choice of the next holder among the threads that wait for an
-// [`RwLock`](crate::sync::RwLock).
+// The choice of the next holder among the threads that wait for an [`RwLock`](crate::sync::RwLock).
 //
 // When the lock is free, the first in the queue gets it:
 // - If it is a reader, all readers at the front of the queue get the lock together, and no other
 //   thread can be quicker (`FAIR`).
 // - If it is a writer, it is woken to try to take the lock (`CALLED`). Any other thread may be
 //   quicker, as with a mutex, and for the same reasons (`raw_mutex.rs`). Once the writer has lost
-//   [`PATIENCE`] times, no other thread may be quicker (`FAIR`), and the lock is handed over to
-//   it.
+//   [`PATIENCE`] times, no other thread may be quicker (`FAIR`), and the lock is handed over to it.
 //
 // So a reader waits for the writers before it in the queue, and a writer for readers and writers
 // before it, each of which makes a bounded number of tries. Neither readers nor writers starve the

@@ -1,24 +1,25 @@
-//! When a mutex may be unlocked without a fence: when it is *steady*.
+//! The steady state of a mutex, in which it may be unlocked without a fence.
 //!
-//! A fence costs as much as all the rest of an unlock. A lock that was unlocked [`STEADY`] times in a
-//! row with no waiter is steady: its unlock passes the light side of an asymmetric barrier, which
-//! costs nothing, and a thread that is about to wait passes the heavy side, which takes some
-//! microseconds. The count is high enough for those microseconds to be small beside the turns.
+//! A fence costs as much as all the rest of an unlock. A lock that was unlocked [`STEADY`] times in
+//! a row with no waiter is steady: its unlock passes the light side of an asymmetric barrier, which
+//! costs nothing. A thread that is about to wait passes the heavy side, which takes a few
+//! microseconds. The count is high enough for those microseconds to matter little.
 //!
 //! Invariants:
 //! - The count is written by the holder of the lock alone.
-//! - It becomes `STEADY` by a store and then a compare-and-swap of the queue's word for itself, which
-//!   succeeds only if the word is free and every waiter is covered (`raw_mutex.rs`). A thread that takes
-//!   the word later sees `STEADY`, and passes the heavy barrier before it looks at the holder. (If the
-//!   compare-and-swap fails, `STEADY` was visible for a moment, which costs a waiter a barrier.)
-//! - To end the steady state costs a fence and nothing else, so the holder may end it at any time.
+//! - It becomes `STEADY` by a store, followed by a compare-and-swap of the queue's word to its own
+//!   value. That succeeds only if the word is free and every waiter is covered (`raw_mutex.rs`). A
+//!   thread that takes the word later sees `STEADY`, and passes the heavy barrier before it looks
+//!   at the holder. (If the compare-and-swap fails, `STEADY` was visible for a moment, which costs
+//!   a waiter a barrier.)
+//! - Leaving the steady state costs a fence and nothing else, so the holder may do it at any time.
 
 use crate::loom::{AtomicU16, Ordering, const_unless_loom, fence};
 use crate::sync::word::{Glance, QueueWord};
 use crate::util::barrier;
 
-/// Unlocks without a waiter after which a lock is steady. Few in debug builds, where speed is not asked
-/// for, so that every test has both kinds.
+/// The number of unlocks without a waiter after which a lock is steady. Small in debug builds, so
+/// that every test covers both states.
 const STEADY: u16 = if cfg!(loom) {
     1
 } else if cfg!(debug_assertions) {
@@ -64,8 +65,8 @@ impl Steadiness {
         }
     }
 
-    /// Counts an unlock without a waiter to wake, before the release. `queue` is the word as the holder
-    /// found it. Returns the barrier to pass after the release.
+    /// Counts an unlock without a waiter to wake, before the release. `queue` is the word as the
+    /// holder found it. Returns the barrier to pass after the release.
     #[inline(always)]
     pub(super) fn count(&self, word: &QueueWord, queue: Glance) -> Fence {
         let turns = self.turns.load(Ordering::Relaxed);
@@ -89,7 +90,7 @@ impl Steadiness {
         }
     }
 
-    /// Ends the steady state, or begins to count anew. Only the holder of the lock calls this.
+    /// Ends the steady state, or restarts the count. Only the holder of the lock calls this.
     #[inline(always)]
     pub(super) fn reset(&self) {
         #[cfg(all(test, loom))]
@@ -97,8 +98,8 @@ impl Steadiness {
         self.turns.store(0, Ordering::Release);
     }
 
-    /// Orders what an unlock did before a look at the holder, for a thread that has taken the queue's
-    /// word and is the first in the queue, or is to look in the name of the first (`is_first`).
+    /// Orders the effects of an unlock before a look at the holder. For a thread that has taken the
+    /// queue's word and is the first in the queue, or looks on behalf of the first (`is_first`).
     pub(super) fn order_look(&self, is_first: bool) {
         let is_steady = is_first && self.turns.load(Ordering::Acquire) == STEADY;
         if is_steady {
@@ -108,7 +109,7 @@ impl Steadiness {
         self.seen.wait(is_first, is_steady);
     }
 
-    /// For models: the first waiter was called, or has the lock, or there is none.
+    /// Records for models that the first waiter was called, or has the lock, or that there is none.
     #[inline(always)]
     pub(super) fn note_covered(&self) {
         #[cfg(all(test, loom))]
@@ -121,9 +122,9 @@ mod models {
     use std::sync::atomic::AtomicBool;
     use std::sync::atomic::Ordering::Relaxed;
 
-    /// Both sides of the barrier are fences in a model, so a missing one does no harm there. It is seen
-    /// all the same: an unlock without a fence and a wait without the heavy barrier must each know that
-    /// the other is over.
+    /// In a model both sides of the barrier are fences, so a missing one does no harm. This records
+    /// it instead: an unlock without a fence and a wait without the heavy barrier must each know
+    /// that the other is over.
     #[derive(Debug, Default)]
     pub(super) struct Seen {
         no_fence: AtomicBool,
@@ -147,12 +148,12 @@ mod models {
             }
         }
 
-        /// The holder knows of all unlocks before.
+        /// The holder knows of all earlier unlocks.
         pub(super) fn unsettled(&self) {
             self.no_fence.store(false, Relaxed);
         }
 
-        /// No waiter is first, except one that was called, or has the lock.
+        /// The first waiter, if there is one, was called or has the lock.
         pub(super) fn covered(&self) {
             self.no_heavy_barrier.store(false, Relaxed);
         }

@@ -100,8 +100,8 @@ where
 
 /// A caller's frame. Other threads use it as the deferred second half.
 ///
-/// Invariant: the owner of the [`StackJobRef`] has exclusive access to the frame. From `take_back` on,
-/// that is the caller.
+/// Invariant: the owner of the [`StackJobRef`] has exclusive access to the frame. From `take_back`
+/// on, that is the caller.
 #[repr(C)]
 struct Frame<B, RB> {
     /// First, so that its address is the frame's.

@@ -17,11 +17,11 @@ use crate::task::locals::Key;
 ///   the expression it is evaluated at compile time.
 /// - It is dropped when the thread ends, by the green thread itself, on its own stack. The drop may
 ///   do everything that the thread may do, including blocking and starting threads. It happens
-///   before a joining thread gets the result, and before the end of its [`scope`](crate::thread::scope),
-///   but perhaps after a [`WaitGroup`](crate::sync::WaitGroup) that counts the thread. The value
-///   that was initialized last is dropped first (std promises no order). A panic in such a drop
-///   aborts the process. For green threads that never end (they wait when the process exits, or
-///   their [`Runtime`](crate::Runtime) is dropped) nothing is dropped.
+///   before a joining thread gets the result, and before the end of its
+///   [`scope`](crate::thread::scope), but perhaps after a [`WaitGroup`](crate::sync::WaitGroup)
+///   that counts the thread. The value that was initialized last is dropped first (std promises no
+///   order). A panic in such a drop aborts the process. For green threads that never end (they wait
+///   when the process exits, or their [`Runtime`](crate::Runtime) is dropped) nothing is dropped.
 /// - A value that is initialized meanwhile is dropped too. A value that is dropped already is not
 ///   accessible any more: [`try_with`](LocalKey::try_with) returns an error.
 ///

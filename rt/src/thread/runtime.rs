@@ -415,8 +415,8 @@ impl RuntimeBuilder {
     /// So with two or more workers a green thread comes back from most suspensions on another OS
     /// thread. `go!` continues with the child or with the parent. In builds with debug assertions a
     /// green thread is also suspended at random where it could be but need not be, for example by a
-    /// `recv` that finds a message. Inside [`no_switch`](crate::wait::no_switch) such places panic at
-    /// random instead.
+    /// `recv` that finds a message. Inside [`no_switch`](crate::wait::no_switch) such places panic
+    /// at random instead.
     ///
     /// All choices follow from `seed`. But the set of choices depends on timing, and so does the
     /// course of a run. A seed from the environment is printed on stderr, once. Programs run about

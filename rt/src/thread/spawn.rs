@@ -143,7 +143,7 @@ impl Builder {
         self
     }
 
-    /// RunQueue the green thread: it is made runnable while its spawner continues, which is Go's and
+    /// Queues the green thread: it is made runnable while its spawner continues, which is Go's and
     /// tokio's order. `spawn` is then not a suspension point.
     pub fn queued(mut self, queued: bool) -> Self {
         self.queued = queued;

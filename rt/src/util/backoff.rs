@@ -1,10 +1,10 @@
-//! Waiting for a few instructions of another OS thread.
+//! Backoff for waiting for another OS thread to execute a few instructions.
 
 use crate::sys::fork;
 
-/// Waiting for another OS thread to get on by a few instructions: spins first, then gives the
-/// processor away, and in the end sleeps, because the other may have been preempted by this very
-/// thread.
+/// Backoff for waiting for another OS thread to execute a few instructions. It spins first, then
+/// yields the processor, and in the end sleeps, because the other thread may have been preempted by
+/// this very thread.
 pub(crate) struct Backoff {
     #[cfg(not(loom))]
     backoff: crossbeam_utils::Backoff,
@@ -21,7 +21,7 @@ impl Backoff {
         Self { backoff: crossbeam_utils::Backoff::new(), naps: 0 }
     }
 
-    /// After losing a race, in which the winner got on: a pause, so as not to disturb it.
+    /// Pauses after losing a race, in which the winner made progress, so as not to disturb it.
     pub(crate) fn lost(&mut self) {
         self.backoff.spin();
     }

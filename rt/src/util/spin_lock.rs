@@ -1,15 +1,15 @@
 //! A lock for a few instructions: one atomic read-modify-write to take, a store to release.
 //!
-//! For what is held shortly and never across user code: wait queues. Who finds it taken spins, then
-//! lets other OS threads run, then sleeps for a little while, so that a holder that the kernel has
-//! preempted gets its time even from a waiter of higher priority. There is no queue, so no fairness
-//! but chance.
+//! For data that is locked briefly, and never across user code: wait queues. A thread that finds
+//! the lock taken spins, then lets other OS threads run, then sleeps for short times. So a holder
+//! that the kernel has preempted gets processor time even from a waiter of higher priority. There
+//! is no queue, and fairness is left to chance.
 //!
 //! A green thread may suspend while it holds the lock; its worker releases it after the switch
-//! ([`Guard::into_held`]). That is how a thread becomes visible as parked only once it is.
+//! ([`Guard::into_held`]). That is how a thread becomes visible as parked only once it is parked.
 //!
-//! The lock is one bit of a word, and only its holder writes that word while it is taken: the other bits may mean
-//! something (`sync::word` keeps a queue there).
+//! The lock is one bit of a word. While it is taken, only its holder writes that word. The other
+//! bits may have a meaning of their own (`sync::word` keeps a queue there).
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -24,18 +24,20 @@ pub(crate) const FREE: usize = 0;
 /// The bit that is set while the lock is taken.
 pub(crate) const TAKEN: usize = 1;
 
-/// Invariant: whoever changed `state` from `FREE` to `TAKEN` has `value` to itself until it stores
-/// `FREE`, or someone does in its name.
+/// A spin lock around a value.
+///
+/// Invariant: the thread that has changed `state` from `FREE` to `TAKEN` has exclusive access to
+/// `value` until it stores `FREE`, or another thread does on its behalf.
 pub(crate) struct SpinLock<T> {
     state: AtomicUsize,
     value: UnsafeCell<T>,
 }
 
-// SAFETY: with the lock goes the value, which is `Send`.
+// SAFETY: the value is sent along with the lock, and is `Send`.
 unsafe impl<T: Send> Send for SpinLock<T> {}
 
-// SAFETY: another thread reaches the value by a guard alone, so one at a time, which may move it out and in. So it need
-// be `Send`, and no more.
+// SAFETY: another thread reaches the value only through a guard, so one thread at a time; that
+// thread may move it out and in. So the value must be `Send`, and need not be `Sync`.
 unsafe impl<T: Send> Sync for SpinLock<T> {}
 
 impl<T> SpinLock<T> {
@@ -50,7 +52,8 @@ impl<T> SpinLock<T> {
         if !self.try_take() {
             self.lock_contended();
         }
-        // SAFETY: just taken.
+        // SAFETY: the lock was taken just now on this thread's behalf, and only its holder uses the
+        // value.
         unsafe { SpinGuard::new(&self.state, &self.value) }
     }
 
@@ -77,23 +80,26 @@ impl<T> fmt::Debug for SpinLock<T> {
     }
 }
 
-/// The right to use the value of a lock, of which one bit of a word is [`TAKEN`].
+/// The right to use the value of a lock, whose bit [`TAKEN`] in a word is set.
 pub(crate) struct SpinGuard<'a, T> {
     word: &'a AtomicUsize,
     value: &'a UnsafeCell<T>,
 }
 
 impl<'a, T> SpinGuard<'a, T> {
+    /// Creates a guard.
+    ///
     /// # Safety
     ///
-    /// The word is [`TAKEN`], in the caller's name; until it is not, nobody else writes it or has the value.
+    /// The word is [`TAKEN`], on the caller's behalf. As long as it is, no other thread writes the
+    /// word or uses the value.
     #[inline]
     pub(crate) unsafe fn new(word: &'a AtomicUsize, value: &'a UnsafeCell<T>) -> Self {
         Self { word, value }
     }
 }
 
-/// A guard whose lock may stay taken without it.
+/// A guard whose lock may stay taken without the guard.
 pub(crate) trait Guard {
     /// Keeps the lock taken, for [`Held::release`] to release.
     fn into_held(self) -> Held;
@@ -112,7 +118,7 @@ impl<T> Deref for SpinGuard<'_, T> {
     type Target = T;
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the guard's owner has the value to itself.
+        // SAFETY: the guard's owner has exclusive access to the value, by the contract of `new`.
         unsafe { &*self.value.get() }
     }
 }
@@ -120,7 +126,7 @@ impl<T> Deref for SpinGuard<'_, T> {
 impl<T> DerefMut for SpinGuard<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: as for `deref`.
+        // SAFETY: as in `deref`, and the guard is borrowed exclusively here.
         unsafe { &mut *self.value.get() }
     }
 }
@@ -128,7 +134,8 @@ impl<T> DerefMut for SpinGuard<'_, T> {
 impl<T> Drop for SpinGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the guard's; and it borrows the lock.
+        // SAFETY: the lock is alive, because the guard borrows it; the guard's owner has taken it,
+        // and releases it once.
         unsafe { Held::new(self.word).release() };
     }
 }
@@ -139,35 +146,39 @@ impl<T> Drop for SpinGuard<'_, T> {
 pub(crate) struct Held(NonNull<AtomicUsize>);
 
 impl Held {
-    /// Of a word whose bit [`TAKEN`] the caller has set.
+    /// Creates it from a word whose bit [`TAKEN`] the caller has set.
     #[inline]
     pub(crate) fn new(word: &AtomicUsize) -> Self {
         Self(NonNull::from(word))
     }
 
-    /// A number that stands for it: not null, its two lowest bits zero.
+    /// Turns it into a number that owns it: not null, with the two lowest bits zero.
     #[inline]
     pub(crate) fn into_raw(self) -> usize {
         self.0.as_ptr() as usize
     }
 
+    /// Turns the number back.
+    ///
     /// # Safety
     ///
     /// `raw` comes from [`Held::into_raw`], and is used once.
     #[inline]
     pub(crate) unsafe fn from_raw(raw: usize) -> Self {
-        // SAFETY: the caller's: it was made from a reference.
+        // SAFETY: `raw` is from `into_raw`, so it is the address of a reference and not null.
         Self(unsafe { NonNull::new_unchecked(raw as *mut AtomicUsize) })
     }
 
+    /// Releases the lock.
+    ///
     /// # Safety
     ///
-    /// The lock is still there. Once this has stored, it may be gone.
+    /// The lock is still alive. Once this has stored, it may be freed.
     #[inline]
     pub(crate) unsafe fn release(self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the lock is alive.
         let word = unsafe { self.0.as_ref() };
-        // Nobody else writes it while it is taken.
+        // No other thread writes the word while it is taken, so a load and a store are enough.
         word.store(word.load(Ordering::Relaxed) & !TAKEN, Ordering::Release);
     }
 }
@@ -193,7 +204,7 @@ mod models {
             };
             add(&lock);
             other.join().unwrap();
-            // SAFETY: as above.
+            // SAFETY: the lock is held; loom checks it.
             assert_eq!(lock.lock().with(|n| unsafe { *n }), 2);
         });
     }

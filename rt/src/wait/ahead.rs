@@ -16,7 +16,7 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     const NODES: usize = 8;
-    /// Bytes of a node.
+    /// The number of bytes of a node.
     const NODE: usize = 64;
     const PAGE: usize = 4 << 10;
     /// Neighbouring nodes are no further apart than this.

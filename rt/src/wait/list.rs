@@ -44,8 +44,8 @@ impl WaitList {
     }
 
     /// Blocks until notified or until `deadline`, unless `ready` returns `true` already. The caller
-    /// has tried for a moment before ([`Retry`](crate::wait::park::Retry)), and checks its condition
-    /// again whatever the outcome. `ready` is called with a lock held.
+    /// has tried for a moment before ([`Retry`](crate::wait::park::Retry)), and checks its
+    /// condition again whatever the outcome. `ready` is called with a lock held.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn wait(
         &self,

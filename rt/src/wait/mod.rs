@@ -1,4 +1,4 @@
-//! Waiting: the one blocking primitive and what stands on it.
+//! Waiting: the only blocking primitive, and the queues and latches that use it.
 
 pub(crate) mod ahead;
 pub(crate) mod latch;

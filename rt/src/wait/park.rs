@@ -38,8 +38,8 @@
 //! be a panic (`sched/deadlock.rs`). The caller leaves the queue in the same way, and then calls
 //! [`interrupted`].
 //!
-//! Inside [`no_switch`](crate::wait::no_switch) a green thread's wait panics when it is armed. Nothing is
-//! registered by then, and a lock that passes through is released first.
+//! Inside [`no_switch`](crate::wait::no_switch) a green thread's wait panics when it is armed.
+//! Nothing is registered by then, and a lock that passes through is released first.
 
 use std::hint;
 use std::marker::PhantomData;
@@ -477,7 +477,7 @@ impl Spin {
     /// microseconds. (Loom needs fewer looks to explore all interleavings.)
     const MOST: u32 = if cfg!(loom) { 3 } else { 7 };
 
-    /// Creates the spins of the calling thread.
+    /// Creates the retries of the calling thread.
     pub(crate) fn new() -> Self {
         Self { looks: 0 }
     }

@@ -1,4 +1,4 @@
-//! RunQueue of waiting threads, for all operations that block: channels, locks, latches.
+//! Queues of waiting threads, for all operations that block: channels, locks, latches.
 //!
 //! A queue is a list through nodes that live in the frames of the waiting threads. So waiting
 //! allocates nothing, and leaving costs the same wherever the node is. (For a condition that
@@ -289,7 +289,7 @@ impl Queue {
         let mut ahead = Ahead::new();
         while wakes.len() < TURN && *left > 0 {
             let Some(first) = self.first() else { break };
-            // SAFETY: nodes in the queue are alive.
+            // SAFETY: nodes in the queue are alive, so the node can be read.
             let task = unsafe { first.as_ref() }.task();
             ahead.look(first.cast(), task.map(TaskRef::as_ptr));
             *left -= 1;

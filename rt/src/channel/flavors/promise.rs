@@ -175,7 +175,7 @@ impl Drop for Promised {
 }
 
 impl Promised {
-    /// Turns this side into a raw pointer that owns it.
+    /// Turns the promiser into a raw pointer that owns it.
     pub(crate) fn into_raw(self) -> *const () {
         // SAFETY: `self` is forgotten below, so the reference count passes to the copy and with it
         // to the caller.

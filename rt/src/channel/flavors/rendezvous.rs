@@ -11,8 +11,8 @@
 //!   may let it run at once. If the claim fails, the partner has timed out or was selected
 //!   elsewhere; then the copy that was made is forgotten. So exactly one of the two copies of the
 //!   value lives on in every case.
-//! - If one of the two is a select that sends, it makes a [promise](crate::channel::promise): the other one
-//!   is claimed with `PROMISED`, and waits for the value with its place.
+//! - If one of the two is a select that sends, it makes a [promise](crate::channel::promise): the
+//!   other one is claimed with `PROMISED`, and waits for the value with its place.
 //! - A thread that cannot wait, because it is in `no_switch`, is not promised anything: it panics
 //!   before it has claimed a partner.
 
@@ -109,7 +109,7 @@ impl Meeting {
         queues.into_iter().flat_map(|queue| queue.claim_some(DISCONNECTED, &mut all)).collect()
     }
 
-    /// RunQueue a node, and wakes the selects that watch for it.
+    /// Queues a node, and wakes the selects that watch for it.
     ///
     /// # Safety
     ///
@@ -335,7 +335,7 @@ impl Rendezvous {
         nobody.then(|| meeting.entered[side.other() as usize])
     }
 
-    /// RunQueue a node of a thread of `side`, to be woken when a partner waits. Returns `true`,
+    /// Queues a node of a thread of `side`, to be woken when a partner waits. Returns `true`,
     /// without queueing it, if a partner waits already or none will come any more.
     ///
     /// # Safety

@@ -11,8 +11,8 @@ use crate::channel::select::token::{Kind, Token};
 use crate::channel::sender::unsent;
 use crate::channel::{Receiver, RecvError, SendError, Sender};
 
-/// An operation that [`Select`](crate::channel::select::Select) has chosen. It must be completed, by
-/// [`send`](Self::send) or [`recv`](Self::recv) with the end of the channel that was added.
+/// An operation that [`Select`](crate::channel::select::Select) has chosen. It must be completed,
+/// by [`send`](Self::send) or [`recv`](Self::recv) with the end of the channel that was added.
 ///
 /// The other side may be waiting for that, so complete it soon.
 ///

@@ -126,8 +126,8 @@ impl<T> End for Receiver<T> {
     fn redeem(&self, token: &mut Token, site: &'static Location<'static>) -> bool {
         debug_assert_eq!(token.kind, Kind::Awaited);
         token.take_kind();
-        // SAFETY: the kind was taken just now and was `Awaited`, so this happens once; the token is
-        // of this channel.
+        // SAFETY: the kind was taken just now and was `Awaited`, so this happens once; the
+        // token is of this channel.
         let Some(mut value) = unsafe { token.awaited::<T>() }.wait(site) else { return false };
         // SAFETY: the promise was kept, so the box holds a value; it is copied out once, and the
         // box does not drop it. The destination is a distinct place for a `T`.

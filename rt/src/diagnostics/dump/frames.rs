@@ -1,7 +1,7 @@
-//! Call stacks: captured as addresses on a thread's own behalf, named later.
+//! Call stacks: captured as addresses on behalf of a thread, and named later.
 //!
-//! Capturing happens while the world is stopped, naming after. Both run on a stack of the dump's own: the
-//! thread that is walked may have no room, and so may the one that dumps.
+//! Capturing happens while the world is stopped, naming afterwards. Both run on a separate stack of
+//! the dump: the thread that is walked may have too little room, and so may the thread that dumps.
 
 use std::ptr::NonNull;
 
@@ -11,28 +11,28 @@ use gthread_arch::{FiberStack, on_stack, stack_pointer};
 use crate::diagnostics::dump::FrameDump;
 use crate::task::remote_call::RemoteCall;
 
-/// Naming reads the program's debug information, which takes some.
+/// Naming reads the program's debug information, which needs much stack.
 const SCRATCH: usize = 2 << 20;
 
 /// A stack for a dump to work on.
 pub(crate) struct Scratch {
-    /// Given back when this is dropped.
+    /// Returned to the pool when this is dropped.
     slot: Option<Slot>,
     pool: Pool,
 }
 
 impl Scratch {
-    /// None if the system has no memory for it.
+    /// Returns `None` if the system has no memory for it.
     pub(crate) fn new() -> Option<Self> {
         let pool = Pool::new(GuardConfig::new(GuardKind::Auto));
         let slot = pool.take(SizeClass::of_size(SCRATCH).ok()?).ok()?;
         Some(Self { slot: Some(slot), pool })
     }
 
-    /// Calls `f` on it.
+    /// Calls `f` on this stack.
     pub(crate) fn call<R>(&mut self, f: impl FnOnce() -> R) -> R {
         let slot = self.slot.as_ref().expect("it is taken when dropped");
-        // SAFETY: the slot is ours, out of its pool, and borrowed mutably by this one call.
+        // SAFETY: the slot is owned here, out of its pool, and borrowed mutably by this one call.
         on_stack(unsafe { FiberStack::new(slot, 0) }, f)
     }
 }
@@ -43,43 +43,47 @@ impl Drop for Scratch {
     }
 }
 
-/// A look at a suspended thread from inside: where its stack ends, and who called whom.
+/// A look at a suspended thread from inside: the end of its stack, and its calls.
 pub(crate) struct Walk<'a> {
-    /// Where to unwind; nowhere if the frames are not wanted.
+    /// The stack to unwind on; `None` if the frames are not wanted.
     scratch: Option<&'a mut Scratch>,
-    /// Its stack pointer, where it is suspended.
+    /// The thread's stack pointer, where it is suspended.
     pub(crate) stack_pointer: usize,
-    /// Return addresses with the stack pointers of the frames, the innermost first. Includes those of the
-    /// walk and of whoever has the thread walk.
+    /// Return addresses with the stack pointers of the frames, the innermost first. Includes the
+    /// frames of the walk, and of the code that has the thread walk.
     frames: Vec<(usize, usize)>,
 }
 
 impl<'a> Walk<'a> {
-    /// To be sent to a thread with [`Walk::errand`].
+    /// Creates a walk, to be sent to a thread with [`Walk::errand`].
     pub(crate) fn new(scratch: Option<&'a mut Scratch>) -> Self {
         Self { scratch, stack_pointer: 0, frames: Vec::new() }
     }
 
+    /// Returns the call that a thread has to make.
+    ///
     /// # Safety
     ///
-    /// The walk stays where it is until the errand is done.
+    /// The walk stays where it is until the call is made.
     pub(crate) unsafe fn errand(&mut self) -> RemoteCall {
-        // SAFETY: `walk` is called once with this walk, which is there. It neither suspends nor unwinds:
-        // what could panic in it is a failed allocation, which aborts.
+        // SAFETY: `walk` is called once with this walk, which exists until then. It neither
+        // suspends nor unwinds: only a failed allocation could panic in it, and that aborts.
         unsafe { RemoteCall::new(walk, NonNull::from(self).cast()) }
     }
 
-    /// The return addresses of the frames on stacks for which `on_stack` is true.
+    /// Returns the return addresses of the frames on stacks for which `on_stack` returns `true`.
     pub(crate) fn addresses(&self, on_stack: impl Fn(usize) -> bool) -> Vec<usize> {
         self.frames.iter().filter(|&&(_, sp)| on_stack(sp)).map(|&(address, _)| address).collect()
     }
 }
 
+/// Captures the frames.
+///
 /// # Safety
 ///
-/// `data` is a `Walk` that nobody else uses.
+/// `data` is a `Walk` that no other thread uses.
 unsafe fn walk(data: NonNull<()>) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller guarantees that `data` is a `Walk` and used by this thread only.
     let walk = unsafe { data.cast::<Walk<'_>>().as_mut() };
     walk.stack_pointer = stack_pointer();
     let frames = &mut walk.frames;
@@ -88,27 +92,28 @@ unsafe fn walk(data: NonNull<()>) {
     }
 }
 
-/// More calls than anyone reads.
+/// More calls than a reader needs.
 #[cfg(feature = "backtrace")]
 const MAX_FRAMES: usize = 256;
 
 #[cfg(feature = "backtrace")]
 fn capture(frames: &mut Vec<(usize, usize)>) {
     let take = |frame: &backtrace::Frame| {
-        // The end of the calls is a frame, too.
+        // The end of the call stack is a frame, too.
         if !frame.ip().is_null() {
             frames.push((frame.ip() as usize, frame.sp() as usize));
         }
         frames.len() < MAX_FRAMES
     };
-    // SAFETY: what must be synchronised is the debug library of Windows, which gthread does not run on.
+    // SAFETY: only the debug library of Windows needs synchronization, and gthread does not run on
+    // Windows.
     unsafe { backtrace::trace_unsynchronized(take) };
 }
 
 #[cfg(not(feature = "backtrace"))]
 fn capture(_: &mut Vec<(usize, usize)>) {}
 
-/// What is known of addresses.
+/// The names of addresses that were looked up.
 #[derive(Default)]
 pub(crate) struct Names {
     #[cfg(feature = "backtrace")]
@@ -117,7 +122,8 @@ pub(crate) struct Names {
 
 #[cfg(feature = "backtrace")]
 impl Names {
-    /// The calls that return addresses stand for, without what gthread itself does below and above them.
+    /// Returns the calls that the return addresses stand for, without gthread's own calls below and
+    /// above them.
     pub(crate) fn resolve(&mut self, addresses: &[usize]) -> Vec<FrameDump> {
         let mut frames = Vec::new();
         for &address in addresses {
@@ -136,7 +142,8 @@ impl Names {
     }
 }
 
-/// The function that returns to `address`, preceded by those that were inlined into it there.
+/// Returns the function that returns to `address`, preceded by the functions that were inlined into
+/// it there.
 #[cfg(feature = "backtrace")]
 fn name(address: usize) -> Vec<FrameDump> {
     let mut calls = Vec::new();
@@ -155,8 +162,9 @@ fn name(address: usize) -> Vec<FrameDump> {
     calls
 }
 
-/// Leaves out what a reader did not write: below the thread's closure everything, and of calls into gthread,
-/// and what it calls to do its work, all but the call that the program made.
+/// Leaves out calls that the reader did not write. These are all calls below the thread's closure.
+/// Of each run of calls into gthread, including the calls that gthread makes, only the one that the
+/// program made is kept.
 #[cfg(feature = "backtrace")]
 fn trim(frames: &mut Vec<FrameDump>) {
     if let Some(entry) = frames.iter().rposition(origin::is_entry) {
@@ -164,7 +172,8 @@ fn trim(frames: &mut Vec<FrameDump>) {
         let closure = frames.iter().rposition(|frame| !origin::is_std(frame));
         frames.truncate(closure.map_or(0, |at| at + 1));
     }
-    // From the outside in: a run of plumbing is dropped from the first frame of ours inwards.
+    // From the outside in: a run of internal frames is dropped, except its outermost frame of
+    // gthread.
     let mut inside = false;
     let mut kept = Vec::with_capacity(frames.len());
     for frame in frames.drain(..).rev() {
@@ -179,8 +188,8 @@ fn trim(frames: &mut Vec<FrameDump>) {
     *frames = kept;
 }
 
-/// Whose code a frame is. By the name, if that is a path; by the file, if the debug information has line
-/// tables only, in which names are short.
+/// The origin of a frame's code. It is recognised by the function's name if that is a path, and
+/// otherwise by the file: with line tables only, the names in the debug information are short.
 #[cfg(feature = "backtrace")]
 mod origin {
     use crate::diagnostics::dump::FrameDump;
@@ -200,7 +209,7 @@ mod origin {
             || frame.file.as_deref().is_some_and(|file| file.starts_with("/rustc/"))
     }
 
-    /// Whether it is the function that every thread begins in.
+    /// Returns `true` if this is the function in which every thread begins.
     pub(crate) fn is_entry(frame: &FrameDump) -> bool {
         let file = frame.file.as_deref().unwrap_or_default();
         is_named(frame, &["gthread::task::entry::"])
@@ -213,14 +222,15 @@ mod origin {
         starts.iter().any(|start| path.starts_with(start))
     }
 
-    /// Whether its file is in a directory, which the compiler may have been given relative to another.
+    /// Returns `true` if the frame's file is in a directory. The compiler may have been given the
+    /// directory relative to another one.
     fn is_in(frame: &FrameDump, directory: &str) -> bool {
         let file = frame.file.as_deref().unwrap_or_default();
         let place = file.find(directory).filter(|_| !directory.is_empty());
         place.is_some_and(|at| at == 0 || file[..at].ends_with('/'))
     }
 
-    /// Where the sources of this crate are.
+    /// Returns the directory of this crate's sources.
     fn sources() -> &'static str {
         file!().strip_suffix("dump/frames.rs").unwrap_or_default()
     }
