@@ -14,17 +14,15 @@ check:
 test *args:
     cargo test --locked "$@"
 
-# Format, clippy, layering, the index of unsafe code.
+# Format, clippy, layering.
 lint:
     cargo fmt --all --check
     cargo clippy --locked --workspace --all-targets -- -D warnings
     tools/layering
-    tools/unsafe-index --check
 
-# Formats, and writes docs/unsafe.md anew.
+# Formats.
 fix:
     cargo fmt --all
-    tools/unsafe-index
 
 # The API documentation.
 docs:

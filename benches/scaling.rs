@@ -101,7 +101,7 @@ fn wake() {
 /// As many threads as workers, each of which holds its OS thread until all run.
 fn spread() {
     println!(
-        "workers | until all run (median) | CPU | wakes | steals | rescues | searches per round"
+        "workers | until all run (median) | CPU | wakes | steals | takeovers | searches per round"
     );
     for workers in WORKERS {
         let runtime = runtime(workers);
@@ -140,7 +140,7 @@ fn spread() {
 
 /// One thread that spawns and joins, alone among sleeping workers: all of them are hungry for ever.
 fn spawn() {
-    println!("workers | spawn+join | offers | wakes | searches per thousand");
+    println!("workers | spawn+join | publications | wakes | searches per thousand");
     for workers in WORKERS {
         let runtime = runtime(workers);
         let pass = || {

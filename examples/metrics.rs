@@ -20,14 +20,14 @@ fn main() -> ExitCode {
         }
     };
     println!(
-        "{:28} {:>9} {:>10} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "{:28} {:>9} {:>10} {:>8} {:>8} {:>9} {:>12} {:>8} {:>8} {:>8}",
         "program",
         "time",
-        "picks",
+        "switches",
         "searches",
         "steals",
-        "rescues",
-        "offers",
+        "takeovers",
+        "publications",
         "sleeps",
         "wakes",
         "injected"
@@ -69,9 +69,19 @@ fn main() -> ExitCode {
 
 fn show(name: &str, time: Duration, metrics: &Metrics) {
     let time = format!("{:.1} ms", time.as_secs_f64() * 1e3);
-    let Metrics { picks, searches, steals, rescues, offers, sleeps, wakes, injected, .. } = metrics;
+    let Metrics {
+        task_switches,
+        searches,
+        steals,
+        takeovers,
+        publications,
+        sleeps,
+        wakes,
+        injected,
+        ..
+    } = metrics;
     println!(
-        "{name:28} {time:>9} {picks:10} {searches:8} {steals:8} {rescues:8} {offers:8} {sleeps:8} {wakes:8} {injected:8}"
+        "{name:28} {time:>9} {task_switches:10} {searches:8} {steals:8} {takeovers:9} {publications:12} {sleeps:8} {wakes:8} {injected:8}"
     );
 }
 

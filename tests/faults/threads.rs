@@ -141,11 +141,12 @@ fn short_slices_are_refused() {
     alone("threads::short_slices_are_refused", &[], || {
         for call in [Call::Filter, Call::ReadSlice, Call::Slice] {
             let _refused = refuse(call, libc::EPERM);
-            gthread_tests::for_workers(|runtime| {
+            for workers in [1, 2, 8] {
+                let runtime = short_slices(workers);
                 let sum: i32 =
                     runtime.run(|| (0..100).map(|n| go!(move || n).join().unwrap()).sum());
                 assert_eq!(sum, 99 * 50);
-            });
+            }
         }
     });
 }
@@ -155,8 +156,13 @@ fn short_slices_are_refused() {
 fn filtered_short_slices_are_not_asked_for() {
     alone("threads::filtered_short_slices_are_not_asked_for", &[], || {
         filter(libc::SYS_sched_setattr, None, libc::SECCOMP_RET_KILL_PROCESS, Filtered::Thread);
-        assert_eq!(gthread_tests::runtime(1).run(|| go!(|| 42).join().unwrap()), 42);
+        assert_eq!(short_slices(1).run(|| go!(|| 42).join().unwrap()), 42);
     });
+}
+
+/// A runtime that asks for short slices.
+fn short_slices(workers: usize) -> gthread::Runtime {
+    gthread::Runtime::builder().workers(workers).short_slices(true).build().unwrap()
 }
 
 /// Whose system calls are filtered.

@@ -148,7 +148,7 @@ pub fn unhelped<T>(body: impl Fn(&Runtime) -> T) -> T {
         if metrics.takeovers == 0 && metrics.spare_workers == 0 {
             return result;
         }
-        println!("helped: {} rescues, {} spares", metrics.takeovers, metrics.spare_workers);
+        println!("helped: {} takeovers, {} spares", metrics.takeovers, metrics.spare_workers);
     }
 }
 
