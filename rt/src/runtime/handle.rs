@@ -22,7 +22,7 @@ pub(crate) fn insert_timer(shared: &Shared, deadline: Instant, waiter: Waiter) -
         debug_assert!(worker.serves(shared));
         let (handle, first) = worker.core.remote.timers.insert(when, waiter);
         if first && worker.unannounced.get() == Unannounced::Nothing {
-            worker.unannounced.set(Unannounced::Published);
+            worker.unannounced.set(Unannounced::Own);
         }
         TimerKey { worker: worker.index(), handle }
     })

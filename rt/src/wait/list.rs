@@ -26,11 +26,11 @@ use crate::wait::queue::{Node, Queue, WOKEN};
 pub(crate) struct WaitList {
     /// The number of nodes, to be read without the lock.
     waiting: AtomicUsize,
-    queues: SpinLock<RunQueue>,
+    queues: SpinLock<Queues>,
 }
 
 #[derive(Debug)]
-struct RunQueue {
+struct Queues {
     /// Threads that will act on the change: one is woken for each change.
     takers: Queue,
     /// Threads that only observe the change: all are woken.
@@ -39,7 +39,7 @@ struct RunQueue {
 
 impl WaitList {
     pub(crate) fn new() -> Self {
-        let queues = RunQueue { takers: Queue::new(), watchers: Queue::new() };
+        let queues = Queues { takers: Queue::new(), watchers: Queue::new() };
         Self { waiting: AtomicUsize::new(0), queues: SpinLock::new(queues) }
     }
 
@@ -160,7 +160,7 @@ impl WaitList {
         }
     }
 
-    fn count(&self, queues: &RunQueue) {
+    fn count(&self, queues: &Queues) {
         self.waiting.store(queues.takers.len() + queues.watchers.len(), Ordering::Relaxed);
     }
 }

@@ -121,7 +121,7 @@ impl Timers {
 pub(crate) enum Unannounced {
     Nothing,
     /// Its own.
-    Published,
+    Own,
     /// Those that it has kept: all.
     All,
 }

@@ -150,7 +150,7 @@ mod tests {
                     gone.push(handle);
                 }
                 _ => {
-                    // StackJob of them like their owners, which come late.
+                    // Half of them like their owners, which come late.
                     while let Some(handle) = gone.pop() {
                         if below(2) == 0 { queue.release(handle) } else { queue.remove(handle) }
                     }

@@ -37,7 +37,7 @@ impl Worker {
     pub(crate) fn tell(&self) {
         let when = match self.unannounced.replace(Unannounced::Nothing) {
             Unannounced::Nothing => NEVER,
-            Unannounced::Published => self.core.remote.timers.earliest(),
+            Unannounced::Own => self.core.remote.timers.earliest(),
             Unannounced::All => self.shared.earliest(),
         };
         if when == NEVER {
