@@ -70,6 +70,7 @@ pub(crate) fn waits(measured: &[&Measured], workers: usize) -> String {
 fn colour(peer: &Peer) -> RGBColor {
     match peer.name {
         "gthread" => RGBColor(213, 94, 0),
+        "gthread-fast" => RGBColor(240, 180, 140),
         "go" => RGBColor(0, 114, 178),
         "jdk" => RGBColor(204, 121, 167),
         "tokio" => RGBColor(0, 158, 115),

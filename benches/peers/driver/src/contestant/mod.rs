@@ -30,6 +30,12 @@ impl Peer {
     /// All of them, in the order of the page.
     pub(crate) const ALL: &[Self] = &[
         Self { name: "gthread", title: "gthread", workers_count: true, build: rust::build },
+        Self {
+            name: "gthread-fast",
+            title: "gthread, `fast-switch`",
+            workers_count: true,
+            build: rust::build,
+        },
         Self { name: "go", title: "Go", workers_count: true, build: go::build },
         Self { name: "jdk", title: "JDK", workers_count: true, build: jdk::build },
         Self { name: "tokio", title: "tokio", workers_count: true, build: rust::build },

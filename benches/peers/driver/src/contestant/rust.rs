@@ -14,7 +14,7 @@ fn packages(name: &str) -> &'static [&'static str] {
         "std" => &["crossbeam-channel"],
         "tokio" => &["tokio", "async-channel"],
         "floor" => &["corosensei", "crossbeam-deque", "memmap2"],
-        "gthread" => &["gthread"],
+        "gthread" | "gthread-fast" => &["gthread"],
         "may" => &["may"],
         "rayon" => &["rayon"],
         "parking_lot" => &["parking_lot"],
@@ -32,7 +32,7 @@ pub(super) fn build(name: &str, directories: &Directories) -> Result<Built, Stri
 
     let rustc = run::output(Command::new("rustc").arg("--version"), LIST_LIMIT)?;
     let mut version = versions(&directories.sources, packages(name))?;
-    if name == "gthread" {
+    if name.starts_with("gthread") {
         version.extend(revision(&directories.sources));
     }
     // `rustc 1.95.0 (…)` without the brackets.
