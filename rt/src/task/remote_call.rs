@@ -1,8 +1,9 @@
-//! Something that a suspended thread does on its own stack, before it is suspended again where it was.
+//! A call that a suspended thread makes on its own stack, before it is suspended again in the same
+//! place.
 
 use std::ptr::NonNull;
 
-/// A call for another thread to make: for looking at it from inside.
+/// A call for another thread to make, so that its stack can be inspected from inside.
 #[derive(Debug)]
 pub(crate) struct RemoteCall {
     run: unsafe fn(NonNull<()>),
@@ -10,19 +11,23 @@ pub(crate) struct RemoteCall {
 }
 
 impl RemoteCall {
+    /// Creates the call of `run(data)`.
+    ///
     /// # Safety
     ///
-    /// `run(data)` may be called, once, on the stack of the thread that the errand is for. It does not
-    /// unwind, and does not suspend the thread.
+    /// `run(data)` may be called once, on the stack of the target thread. It neither unwinds nor
+    /// suspends the thread.
     pub(crate) unsafe fn new(run: unsafe fn(NonNull<()>), data: NonNull<()>) -> Self {
         Self { run, data }
     }
 
+    /// Makes the call.
+    ///
     /// # Safety
     ///
-    /// Once, on the stack of the thread that it is for.
+    /// Called once, on the stack of the target thread.
     pub(crate) unsafe fn run(&self) {
-        // SAFETY: the caller's, and that of `new`.
+        // SAFETY: the caller calls once, on the target's stack; `new` allows that call.
         unsafe { (self.run)(self.data) };
     }
 }
