@@ -19,8 +19,8 @@ const HOOKS: Hooks = Hooks { report_leaks, watch: deadlock::watch };
 ///
 /// # Errors
 ///
-/// If the OS refuses a thread, or another handler of SIGQUIT is in the way. In the child of a `fork`, see
-/// [`fork::check`].
+/// If the OS refuses a thread, or the program has another handler for SIGQUIT. For the child of a
+/// `fork`, see [`fork::check`].
 pub(crate) fn start(config: Config) -> io::Result<Arc<Shared>> {
     fork::check()?;
     explain_overflows();
@@ -38,7 +38,7 @@ pub(crate) fn start(config: Config) -> io::Result<Arc<Shared>> {
 ///
 /// # Errors
 ///
-/// If a variable of the environment has an invalid value, or the OS refuses threads.
+/// If an environment variable has an invalid value, or the OS refuses threads.
 pub(crate) fn default_runtime() -> io::Result<&'static Arc<Shared>> {
     static DEFAULT: OnceLock<Arc<Shared>> = OnceLock::new();
     static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
