@@ -9,8 +9,8 @@ use crate::diagnostics::snapshot::Snapshot;
 use crate::runtime::config::Leaks;
 use crate::runtime::shared::Shared;
 
-/// Reports the green threads that are left, now that nothing runs any more. Panics if `leaks` says
-/// so.
+/// Reports the green threads that are left, now that nothing runs any more. Then panics if `leaks`
+/// says so, unless the thread panics already.
 pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
     if leaks == Leaks::Ignore || shared.pool.outstanding() == 0 {
         return;
