@@ -5,7 +5,7 @@
 //! A green thread is made runnable only by an OS thread of this process that is awake. (A signal
 //! handler may not call gthread.) So there is a deadlock if there was one moment, the *rest*, at
 //! which nothing was runnable, no timer was set, and every OS thread that the kernel lists slept
-//! *until woken by another of them*. These are:
+//! *until woken by another of them*. The threads that sleep like this are:
 //!
 //! - A worker in the list of sleepers. Not a spare that sleeps for a time: it ends then, and runs
 //!   the destructors of thread-locals, which may drop a sender.
@@ -18,8 +18,8 @@
 //!
 //! All others are *unknown threads*, and count as awake, whatever they do. They may be about to
 //! wake another, they may hold senders and locks, and they may start threads. While there is an
-//! unknown thread there is no deadlock, but a warning after a while. A thread that has just been
-//! made, or is ending, is also unknown. So are the OS threads of a runtime that is starting or
+//! unknown thread, no deadlock is reported, only a warning after a while. A thread that has just
+//! been made, or is ending, is also unknown. So are the OS threads of a runtime that is starting or
 //! stopping, because it is not in the list of live runtimes. If a runtime has detection switched
 //! off, or has a worker that runs, every look fails.
 //!

@@ -21,7 +21,7 @@ pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
         _ => Snapshot::take_briefly(this),
     };
     let mut dump = census.into_dump();
-    let dump = dump.runtimes.pop().expect("one scheduler, one dump");
+    let dump = dump.runtimes.pop().expect("one runtime, one dump");
     let count = dump.threads.len();
     if count == 0 {
         return;

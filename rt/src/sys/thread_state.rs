@@ -71,7 +71,7 @@ mod tests {
         let before = of_this();
         let end = Instant::now() + LIMIT;
         while of_this() < before + Duration::from_millis(1) {
-            assert!(Instant::now() < end, "it stands still");
+            assert!(Instant::now() < end, "the clock stands still");
         }
         let seen = thread::spawn(of_this).join().unwrap();
         assert!(seen >= before && own_time() >= seen);
@@ -90,7 +90,7 @@ mod tests {
         let number = told.recv().unwrap();
         let end = Instant::now() + LIMIT;
         while is_asleep(number) != Some(true) {
-            assert!(Instant::now() < end, "it does not fall asleep");
+            assert!(Instant::now() < end, "the thread does not fall asleep");
         }
         assert_eq!(is_asleep(os_thread_number()), Some(false));
         drop(wake);

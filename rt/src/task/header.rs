@@ -1,4 +1,4 @@
-//! The control block of a green thread, and the states it goes through.
+//! The control block of a green thread: its layout, and which thread may access which field.
 //!
 //! A task lives at the top of its own stack slot, with its closure (later its result) just below it
 //! and its stack below that, so that a small parked thread touches one page:

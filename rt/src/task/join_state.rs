@@ -10,8 +10,8 @@
 //!   the `JoinHandle`.
 //! - So a task is alive (has not finished) while there are references and no `DONE`. The word tells
 //!   this for any slot at any time, also for a slot that has no task or is just being given one:
-//!   every access to the word is atomic, from [`JoinState::begin`] on, and a slot without a task
-//!   has a word that is zero or `DONE`.
+//!   every access to the word is atomic, from [`JoinState::begin`] on, and the word of a slot without
+//!   a task is zero or has `DONE`.
 //! - `JOINER` is set at most once, by the holder of the `JoinHandle`, after it wrote the joiner's
 //!   waiter. The finisher reads the waiter only if `JOINER` was set before `DONE`.
 //! - `TIMED` is set by the holder of the `JoinHandle` after it has noted a joiner with a deadline
@@ -298,7 +298,7 @@ mod models {
             };
             let wakes = task.finish();
             let waits = joiner.join().unwrap();
-            assert_eq!(wakes, waits, "a joiner that waits must be woken, and only such a one");
+            assert_eq!(wakes, waits, "a joiner is woken if and only if it waits");
             assert!(task.word.is_done() && task.word.is_unique());
             task.settle_result();
             task.release();

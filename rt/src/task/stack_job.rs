@@ -33,7 +33,8 @@ impl StackJob {
     ///
     /// # Safety
     ///
-    /// `start` may be called once with a pointer to the frame that this becomes part of, on any thread.
+    /// `start` may be called once, on any thread, with a pointer to the frame of which this becomes a
+    /// part.
     pub(crate) unsafe fn new(
         start: unsafe fn(NonNull<StackJob>, Owner, Slot, NonZeroU64) -> TaskRef,
     ) -> Self {

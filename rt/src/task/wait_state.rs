@@ -372,7 +372,7 @@ mod models {
         /// scheduled if and only if it slept.
         fn assert_awake(&self, committed: Commit) {
             let scheduled = self.scheduled.load(Ordering::Relaxed);
-            assert!(self.cell.selected().is_some(), "nobody ended the wait");
+            assert!(self.cell.selected().is_some(), "no waker ended the wait");
             assert_eq!(scheduled, usize::from(committed == Commit::Parked), "lost or doubled wake");
         }
     }
@@ -481,7 +481,7 @@ mod models {
             let interrupted = interrupter.join().unwrap();
             let claimed = interrupted.is_some_and(|(_, claimed)| claimed);
             let ended = ends.iter().flatten().count();
-            assert_eq!(ended, usize::from(claimed), "of two waits, or of none");
+            assert_eq!(ended, usize::from(claimed), "an interrupt ends one wait");
             for (op, mark) in ends.into_iter().flatten() {
                 assert_eq!(op, TIMED_OUT);
                 // Unless it was interrupted before it looked at its own mark.
@@ -600,7 +600,7 @@ mod models {
                     assert_eq!(frames, 1);
                     assert_eq!(world.cell.selected(), Some(7));
                 }
-                None => assert!(*world.queue.lock(), "found by nobody, and gone"),
+                None => assert!(*world.queue.lock(), "gone from the queue, but not found"),
             }
         });
     }

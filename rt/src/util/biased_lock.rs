@@ -180,7 +180,7 @@ mod models {
             unsafe { private.with(|n| add(n)) };
             barrier::light();
             if covered.load(Ordering::Relaxed) {
-                // SAFETY: as above.
+                // SAFETY: this thread alone is the owner.
                 unsafe { private.with(|n| n.with_mut(|n| *n = 0)) };
             }
             monitor.join().unwrap();
