@@ -33,8 +33,8 @@ pub(crate) fn start(config: Config) -> io::Result<Arc<Shared>> {
     lifecycle::start(config, HOOKS)
 }
 
-/// Returns the runtime of green threads that are started outside any runtime. It starts at the first
-/// use and never ends.
+/// Returns the runtime of green threads that are started outside any runtime. It starts at the
+/// first use and never ends.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub(crate) fn default_runtime() -> io::Result<&'static Arc<Shared>> {
     if let Some(shared) = DEFAULT.get() {
         return Ok(shared);
     }
-    // One caller starts the runtime while the others wait. If it fails, the next caller tries again.
+    // One caller starts the runtime while others wait. If it fails, the next caller tries again.
     let _starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match DEFAULT.get() {
         Some(shared) => Ok(shared),

@@ -10,8 +10,8 @@
 //!   the `JoinHandle`.
 //! - So a task is alive (has not finished) while there are references and no `DONE`. The word tells
 //!   this for any slot at any time, also for a slot that has no task or is just being given one:
-//!   every access to the word is atomic, from [`JoinState::begin`] on, and the word of a slot without
-//!   a task is zero or has `DONE`.
+//!   every access to the word is atomic, from [`JoinState::begin`] on, and the word of a slot
+//!   without a task is zero or has `DONE`.
 //! - `JOINER` is set at most once, by the holder of the `JoinHandle`, after it wrote the joiner's
 //!   waiter. The finisher reads the waiter only if `JOINER` was set before `DONE`.
 //! - `TIMED` is set by the holder of the `JoinHandle` after it has noted a joiner with a deadline

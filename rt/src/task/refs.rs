@@ -160,7 +160,8 @@ impl TaskRef {
     ///
     /// # Safety
     ///
-    /// The caller is the finisher, and saw that a joiner is registered, which has not been woken yet.
+    /// The caller is the finisher, and saw the joiner registered. The joiner has not been woken
+    /// yet.
     pub(crate) unsafe fn joiner(self) -> Waiter {
         // SAFETY: the joiner is registered, so the field belongs to the finisher, the caller. A
         // joiner that was not woken has not left.

@@ -33,8 +33,8 @@ impl StackJob {
     ///
     /// # Safety
     ///
-    /// `start` may be called once, on any thread, with a pointer to the frame of which this becomes a
-    /// part.
+    /// `start` may be called once, on any thread, with a pointer to the frame of which this becomes
+    /// a part.
     pub(crate) unsafe fn new(
         start: unsafe fn(NonNull<StackJob>, Owner, Slot, NonZeroU64) -> TaskRef,
     ) -> Self {
