@@ -19,8 +19,8 @@ const HOOKS: Hooks = Hooks { report_leaks, watch: deadlock::watch };
 ///
 /// # Errors
 ///
-/// If the OS refuses a thread, or another handler of SIGQUIT is in the way. In the child of a `fork`, see
-/// [`fork::check`].
+/// If the OS refuses a thread, or the program has another handler for SIGQUIT. For the child of a
+/// `fork`, see [`fork::check`].
 pub(crate) fn start(config: Config) -> io::Result<Arc<Shared>> {
     fork::check()?;
     explain_overflows();
@@ -33,19 +33,19 @@ pub(crate) fn start(config: Config) -> io::Result<Arc<Shared>> {
     lifecycle::start(config, HOOKS)
 }
 
-/// Returns the runtime of green threads that are started outside any runtime. It starts at the first use and never
-/// ends.
+/// Returns the runtime of green threads that are started outside any runtime. It starts at the
+/// first use and never ends.
 ///
 /// # Errors
 ///
-/// If a variable of the environment has an invalid value, or the OS refuses threads.
+/// If an environment variable has an invalid value, or the OS refuses threads.
 pub(crate) fn default_runtime() -> io::Result<&'static Arc<Shared>> {
     static DEFAULT: OnceLock<Arc<Shared>> = OnceLock::new();
     static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     if let Some(shared) = DEFAULT.get() {
         return Ok(shared);
     }
-    // One caller starts it while the others wait. If it fails, the next caller tries again.
+    // One caller starts the runtime while others wait. If it fails, the next caller tries again.
     let _starting = STARTING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     match DEFAULT.get() {
         Some(shared) => Ok(shared),

@@ -1,12 +1,12 @@
 //! `std::thread`, but green: ordinary blocking Rust, a million threads.
 //!
-//! [`go!`](crate::go)`(closure)` starts a *green thread*: a closure on a stack of its own, which the
-//! runtime runs on one of a few OS threads (*workers*) and parks, instead of blocking the OS thread,
-//! whenever it blocks on something of this crate: a [`channel`], a [`JoinHandle`], [`sleep`], … Code
-//! stays plain and synchronous.
+//! [`go!`](crate::go)`(closure)` starts a *green thread*: a closure with a stack of its own. The
+//! runtime runs it on one of a few OS threads (*workers*). When it blocks on an object of this
+//! crate (a [`channel`], a [`JoinHandle`], [`sleep`], …), the runtime parks it instead of blocking
+//! the OS thread. Code stays plain and synchronous.
 //!
-//! Everything here works in green threads and on ordinary OS threads alike, and both kinds may wait for
-//! each other. The names and rules are std's, crossbeam-channel's and Go's.
+//! Everything here works in green threads and on ordinary OS threads alike, and both kinds may wait
+//! for each other. The names and rules are those of std, crossbeam-channel and Go.
 //!
 //! ```
 //! use gthread::{channel, go};
@@ -23,26 +23,29 @@
 //! # Scheduling
 //!
 //! Child first: `go!` in a green thread runs the child at once, and an idle worker may steal the
-//! caller's continuation. There is no preemption: a green thread runs until it blocks, yields, forks or
-//! ends. One that does not for long does not stop the others, because the runtime then runs them on
-//! another OS thread; [`blocking`] announces such a call, and makes the hand-over immediate.
+//! caller's continuation. There is no preemption: a green thread runs until it blocks, yields,
+//! forks or ends. A green thread that runs for long does not stall the others, because the runtime
+//! then runs them on another OS thread. [`blocking`] announces a call that blocks, and makes that
+//! hand-over immediate.
 //!
 //! # Soundness
 //!
-//! A green thread may continue on another OS thread after any suspension point: `go!`, and whatever
-//! blocks. The compiler does not know that. Two things follow that the type system does not catch:
+//! A green thread may continue on another OS thread after any suspension point: `go!`, and every
+//! call that blocks. The compiler does not know that. The type system does not catch two
+//! consequences:
 //!
-//! - A reference into a `thread_local!` must not be held across a suspension point (`with` closures
-//!   that call `go!` or block), nor may two accesses in one function with a suspension point between
-//!   them be relied on to reach the same, or the right, OS thread's variable: the optimiser may compute
-//!   its address once.
-//! - A value that is tied to the identity of its OS thread must not be kept across one.
+//! - A reference into a `thread_local!` must not be held across a suspension point (as in `with`
+//!   closures that call `go!` or block). Two accesses in one function, with a suspension point
+//!   between them, need not reach the same variable, nor that of the right OS thread: the optimiser
+//!   may compute the address once.
+//! - A value that is tied to the identity of its OS thread must not be kept across a suspension
+//!   point.
 //!
-//! [`green_local!`](crate::green_local!) declares variables of green threads instead, which are free of the first;
-//! [`Builder::pinned`] starts a green thread that never leaves its OS thread and is free of both.
-//! [`no_switch`] panics where code that must not be suspended would be; `GTHREAD_CHAOS`
-//! ([`RuntimeBuilder::chaos`]) makes rare moves usual. `docs/soundness.md` in the repository goes through
-//! std and common crates one by one, and says what the compiler does.
+//! [`green_local!`](crate::green_local!) declares variables of green threads instead, which avoid
+//! the first problem. [`Builder::pinned`] starts a green thread that never leaves its OS thread,
+//! and avoids both. [`no_switch`] panics if code that must not be suspended would be suspended.
+//! `GTHREAD_CHAOS` ([`RuntimeBuilder::chaos`]) makes rare moves frequent. `docs/soundness.md` in
+//! the repository reviews std and common crates one by one, and describes what the compiler does.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
 

@@ -1,5 +1,5 @@
-//! Atomics and locks: std's, or loom's under `--cfg loom`, so that the state machines of this crate can be
-//! model-checked as they are. Imports nothing of this crate.
+//! Atomics and locks: std's, or loom's under `--cfg loom`, so that loom can model-check the state
+//! machines of this crate unchanged. Imports nothing of this crate.
 
 #[cfg(loom)]
 pub(crate) use loom::sync::{
@@ -16,21 +16,21 @@ pub(crate) use std::sync::{
     },
 };
 
-/// OS threads, as far as one parks.
+/// The part of OS threads that is needed for parking.
 pub(crate) mod os_thread {
     #[cfg(loom)]
     pub(crate) use loom::thread::{Thread, current, park};
     #[cfg(not(loom))]
     pub(crate) use std::thread::{Thread, current, park, park_timeout};
 
-    /// Time stands still in a model.
+    /// Parks without a timeout: time stands still in a model.
     #[cfg(loom)]
     pub(crate) fn park_timeout(_: std::time::Duration) {
         park();
     }
 }
 
-/// Makes a function `const`, but not under loom, whose atomics cannot be made in constants.
+/// Makes a function `const`, except under loom, whose atomics cannot be made in constants.
 macro_rules! const_unless_loom {
     ($(#[$attribute:meta])* $visibility:vis const fn $($rest:tt)*) => {
         #[cfg(not(loom))]
@@ -43,8 +43,8 @@ macro_rules! const_unless_loom {
 }
 pub(crate) use const_unless_loom;
 
-/// Locks, whether or not a panic left the lock poisoned: no critical section of this crate runs
-/// user code, so none can be left half done.
+/// Locks the mutex, even if a panic has poisoned it. No critical section of this crate runs user
+/// code, so a panic cannot leave data half changed.
 #[inline]
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

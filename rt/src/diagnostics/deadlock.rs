@@ -1,72 +1,88 @@
-//! Finding out that nobody will ever wake anybody again.
+//! Deadlock detection: finding out that no thread will ever wake another again.
 //!
-//! # Who could
+//! # Which threads could wake another
 //!
-//! A green thread is made runnable by an OS thread of this process that is awake, and by nobody else. (A signal
-//! handler may not call gthread.) So there is a deadlock if there was one moment, the *rest*, at which nothing was
-//! runnable, no timer was set, and every OS thread that the kernel lists slept *until woken by another of them*:
+//! A green thread is made runnable only by an OS thread of this process that is awake. (A signal
+//! handler may not call gthread.) So there is a deadlock if there was one moment, the *rest*, at
+//! which nothing was runnable, no timer was set, and every OS thread that the kernel lists slept
+//! *until woken by another of them*. The threads that sleep like this are:
 //!
-//! - a worker in the list of sleepers. Not a spare that sleeps for a time: it ends then, and runs the destructors of
-//!   thread-locals, which may drop a sender;
-//! - a monitor that is dormant. It may wake up to trim stacks, and to look for this; by itself it wakes others for
-//!   timers, for spares that were asked for and for work, of which there is none;
-//! - any OS thread, a blocked worker too, that waits in gthread without a deadline (`OsThread`);
-//! - the thread that dumps on SIGQUIT: it wakes nobody.
+//! - A worker in the list of sleepers. Not a spare that sleeps for a time: it ends then, and runs
+//!   the destructors of thread-locals, which may drop a sender.
+//! - A dormant sysmon. It may wake up to trim stacks, and to look for deadlocks. By itself it wakes
+//!   others only for timers, for spares that were asked for and for work, and there is none of
+//!   these.
+//! - Any OS thread, including a blocked worker, that waits in gthread without a deadline
+//!   (`OsThread`).
+//! - The thread that dumps on SIGQUIT: it wakes no other.
 //!
-//! All others are *strangers*: awake, whatever they do. They may be about to wake somebody, they may hold senders and
-//! locks, and they may start threads. While there is one there is no deadlock, but a warning after a while. Also a
-//! thread that has just been made, or is ending, is a stranger. A scheduler that is starting or stopping has its OS
-//! threads among them, because it is not in the list of those that live; one that does not want to be looked at, or
-//! has a worker that runs, makes any look fail.
+//! All others are *unknown threads*, and count as awake, whatever they do. They may be about to
+//! wake another, they may hold senders and locks, and they may start threads. While there is an
+//! unknown thread, no deadlock is reported, only a warning after a while. A thread that has just
+//! been made, or is ending, is also unknown. So are the OS threads of a runtime that is starting or
+//! stopping, because it is not in the list of live runtimes. If a runtime has detection switched
+//! off, or has a worker that runs, every look fails.
 //!
 //! # Why two looks find such a moment
 //!
-//! Everybody cannot be looked at at once. So each who sleeps has a *mark*, which no other sleep of any thread has: who
-//! it is, and how often it has slept ([`Mark`]). [`is_at_rest`] looks at everybody, passes a heavy barrier at a moment
-//! *t*, and looks at everybody again. What was done before *t* the second look sees, what is done after *t* the first
-//! does not. If both looks find no stranger, nothing runnable, no timer, and the same sleepers with the same marks,
-//! then all slept at *t*:
+//! All threads cannot be looked at at once. So each sleeping thread has a *mark*, which no other
+//! sleep of any thread has: its identity, and how often it has slept ([`Mark`]). [`is_at_rest`]
+//! looks at all threads, passes a heavy barrier at a moment *t*, and looks at all threads again.
+//! The second look sees everything that was done before *t*. The first look sees nothing that is
+//! done after *t*. Suppose that both looks find no unknown thread, nothing runnable, no timer, and
+//! the same sleepers with the same marks. Then all threads slept at *t*:
 //!
-//! 1. Suppose that thread A was awake at *t*, or at any time between its being looked at in the first look and *t*. If
-//!    the first look saw it asleep, it was woken since, and the second look sees it awake, with another mark, or not at
-//!    all. (A number that the kernel gave to another thread meanwhile comes with another mark.) So the first look did
-//!    not list A: it was made after, or had ended before.
-//! 2. If it was made after, follow it back to the first that was: its maker was listed, and was awake after that. That
-//!    is case 1 for the maker.
-//! 3. If A had ended before it could be listed, then long before *t*. Whom it woke after the first look had seen them
-//!    asleep is case 1 too; what it made runnable is seen by the second look, or somebody who was woken for it.
-//! 4. A monitor has no mark. It can be awake at *t*, and be about to wake somebody, only for a timer that was set
-//!    or work that was there; then it is not dormant, or has done so by the second look, which sees it as in 3.
-//!    A timer that was set when the first look had seen all asleep was seen by it: those that sleep set none.
+//! 1. Suppose that thread A was awake at *t*, or at any time between the first look at it and *t*.
+//!    If the first look saw it asleep, it was woken since. Then the second look sees it awake, with
+//!    another mark, or not at all. (If the kernel gave its number to another thread meanwhile, the
+//!    mark is another.) So the first look did not list A: A was made after the list, or had ended
+//!    before.
+//! 2. If A was made after the list, follow its makers back to the first thread that was made after
+//!    the list. The maker of that thread was listed, and was awake after that. That is case 1 for
+//!    the maker.
+//! 3. If A had ended before it could be listed, that was long before *t*. A thread that A woke
+//!    after the first look had seen it asleep is case 1 too. If A made something runnable, the
+//!    second look sees that, or a thread that was woken for it.
+//! 4. A sysmon has no mark. It can be awake at *t*, and about to wake another thread, only for a
+//!    timer that was set or work that was there. Then it is not dormant, or it has done so by the
+//!    second look, which sees that as in case 3. A timer that was set when the first look had seen
+//!    all threads asleep was seen by that look, because sleeping threads set none.
 //!
-//! After *t*, then, nothing happens: what the second look found of queues and timers is all there is, and
-//! remains so.
+//! So nothing happens after *t*: the queues and timers that the second look found are all there is,
+//! and they stay as they are.
 //!
-//! With one look only A wakes B after B was looked at and ends before it is looked at itself: the models below fail.
+//! With one look only, A could wake B after the look at B, and end before the look at A: the models
+//! below fail then.
 //!
-//! # What is done then
+//! # The reaction
 //!
-//! The report is printed and the process ends with status 2, like Go's. Nothing is unwound. An OS thread that waits in `run`
-//! or for a scope has lent its frames, and the borrowers are still there: green threads, and OS threads that a green thread
-//! has scoped. An unwinding thread would free what it has lent and drop senders, which wakes a borrower: that reads freed
-//! memory. To let no green thread run again is not enough, because OS threads sleep in gthread too.
+//! The report is printed and the process ends with status 2, like Go's. Nothing is unwound. An OS
+//! thread that waits in `run` or for a scope has lent its frames, and the borrowers still exist:
+//! green threads, and OS threads that a green thread has scoped. If that thread unwound, it would
+//! free what it has lent and drop senders. That wakes a borrower, which reads freed memory. Keeping
+//! all green threads from running again would not be enough, because OS threads sleep in gthread
+//! too.
 //!
-//! `GTHREAD_DEADLOCK=panic` and `testing::check_leaks` keep the process, for the other tests in it. The waits of all
-//! threads, green and not, are *interrupted*: each thread leaves its queues, like one that has timed out, and panics in
-//! its own frames. Nothing that was lent goes before its borrower has ended: `run` and scopes are not interrupted, they wait
-//! for their threads, which end now. A `join` is not interrupted either, because the joined thread is; nor is the wait for a
-//! lock, because a holder that unwinds lets go. If no wait can be interrupted, as in a circle of locks, the process ends.
+//! `GTHREAD_DEADLOCK=panic` and `testing::check_leaks` keep the process, for the other tests in it.
+//! They *interrupt* the waits of all threads, green or not: each thread leaves its queues, like a
+//! thread that has timed out, and panics in its own frames. Nothing that was lent goes before its
+//! borrower has ended: `run` and scopes are not interrupted; they wait for their threads, which end
+//! now. Nor is a `join` interrupted, because the joined thread is; nor the wait for a lock, because
+//! a holder that unwinds releases it. If no wait can be interrupted, as in a cycle of locks, the
+//! process ends.
 //!
-//! A test has strangers, libtest's main thread at least, so a panic takes less certainty. If every stranger sleeps in
-//! a futex without a timeout, it waits for another thread of the process (or a signal handler), and the argument above holds
-//! for it, with the kernel's count of its turns as the mark. The main thread may have a timeout: libtest's has. If a stranger
-//! does anything else, the process must have hardly used the processor for [`IDLE`]; then a deadlock is only likely, and
-//! nothing worse than panics comes of it.
+//! A test has unknown threads, at least libtest's main thread, so a panic takes less certainty. If
+//! every unknown thread sleeps in a futex without a timeout, it waits for another thread of the
+//! process (or a signal handler). Then the argument above holds for it, with the kernel's count of
+//! its runs as the mark. The main thread may have a timeout, because libtest's has one. If an
+//! unknown thread does anything else, the process must have hardly used the processor for [`IDLE`].
+//! A deadlock is then only likely, and the consequence is no worse than panics.
 //!
-//! # When it is looked for
+//! # When the looks are taken
 //!
-//! By the monitor, when its own scheduler is quiet and has no timers, after 50 ms, 100 ms, 200 ms and so on:
-//! while a program waits for the outside world the looks become ever rarer. Nothing else pays for it.
+//! Sysmon looks when its own runtime is quiet and has no timers, after 50 ms, 100 ms, 200 ms and so
+//! on: while a program waits for the outside world, the looks become ever rarer. No other thread
+//! pays for them.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -87,38 +103,39 @@ use crate::task::header::Wake;
 use crate::task::os_thread::{OsAsleep, OsThread};
 use crate::util::barrier;
 
-/// Until the first look. Doubles with each.
+/// The time until the first look. It doubles with each look.
 const FIRST_LOOK: Duration = Duration::from_millis(50);
 
-/// When there is a warning, if there is no certainty.
+/// The time until the warning, if there is no certainty.
 const WARN_AFTER: Duration = Duration::from_secs(5);
 
-/// Where a deadlock is a panic: how long a scheduler is quiet first, if strangers wait for other threads. Also the longest
-/// time between looks.
+/// How long a runtime must be quiet before a deadlock becomes a panic, if unknown threads wait for
+/// other threads. Where deadlocks become panics, also the longest time between looks.
 const PANIC_AFTER: Duration = Duration::from_secs(1);
 
-/// Where a deadlock is a panic: how long the process is idle first, if strangers may wait for the world outside.
+/// How long the process must be idle before a deadlock becomes a panic, if unknown threads may wait
+/// for the outside world.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// An idle process uses less than this part of a processor, as a divisor.
 const HARDLY: u32 = 100;
 
-/// The exit status of a process in a deadlock. Go's.
+/// The exit status of a process in a deadlock, which is the same as Go's.
 const STATUS: i32 = 2;
 
 const REPORT: &str = "all green threads are asleep - deadlock!";
 
-/// What a monitor remembers of the time that its scheduler is quiet.
+/// A sysmon's memory of the time in which its runtime has been quiet.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     quiet: Option<Quiet>,
-    /// It is said once.
+    /// Whether the warning was printed, which happens once.
     warned: bool,
 }
 
 #[derive(Debug)]
 struct Quiet {
-    /// Of all workers, when it became quiet.
+    /// The task switches of all workers, when the runtime became quiet.
     task_switches: u64,
     since: Instant,
     next: Instant,
@@ -126,7 +143,8 @@ struct Quiet {
     idle: Idle,
 }
 
-/// Since when the process has hardly used the processor, and how much it had used then.
+/// The start of the time in which the process has hardly used the processor, and the processor time
+/// at that start.
 #[derive(Debug)]
 struct Idle {
     since: Instant,
@@ -138,7 +156,7 @@ impl Idle {
         Self { since: now, used: processor_time() }
     }
 
-    /// For how long.
+    /// Returns how long the process has been idle.
     fn time(&mut self, now: Instant) -> Duration {
         let time = now - self.since;
         if processor_time().saturating_sub(self.used) > time / HARDLY {
@@ -148,15 +166,15 @@ impl Idle {
     }
 }
 
-/// Creates what a runtime's sysmon calls while the runtime is quiet.
+/// Creates the function that a runtime's sysmon calls while the runtime is quiet.
 pub(crate) fn watch() -> shared::Watch {
     let mut watch = Watch::default();
     Box::new(move |shared| watch.watch(shared))
 }
 
 impl Watch {
-    /// The scheduler is quiet, and its monitor, which calls, is dormant: looks if it is time to. When to call
-    /// again.
+    /// Looks for a deadlock, if it is time to. Called by sysmon, dormant, while the runtime is
+    /// quiet. Returns the time of the next call.
     pub(crate) fn watch(&mut self, shared: &Arc<Shared>) -> Option<Instant> {
         let first = match shared.config.detection {
             Detection::On | Detection::Panic => FIRST_LOOK,
@@ -203,20 +221,20 @@ impl Watch {
     }
 }
 
-/// What came of a look.
+/// The outcome of a look.
 enum Acted {
     Nothing,
-    /// All green threads sleep, and so do all OS threads but these.
+    /// All green threads sleep, and so do all OS threads except these.
     Perhaps(Vec<i32>),
-    /// Threads that waited are about to panic.
+    /// Waiting threads are about to panic.
     Interrupted,
 }
 
-/// Looks, and does what is to be done if there is a deadlock. The scheduler has been quiet for `quiet`, and the process idle
-/// for `idle`.
+/// Looks, and reacts if there is a deadlock. The runtime has been quiet for `quiet`, and the
+/// process idle for `idle`.
 fn look_and_act(shared: &Shared, quiet: Duration, idle: Duration) -> Acted {
     static LOOKING: Mutex<()> = Mutex::new(());
-    // Of two monitors the second looks when the first has acted.
+    // If two sysmons come at once, the second looks after the first has acted.
     let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
     let scheds = live_runtimes();
     let Some(look) = is_at_rest(|| look(&scheds)) else { return Acted::Nothing };
@@ -248,7 +266,8 @@ fn interrupt_or_end(scheds: &[Arc<Shared>]) {
     }
 }
 
-/// Interrupts all waits, with the report: false, and nothing is said, if there is none to interrupt.
+/// Interrupts all waits, and prints the report. Returns `false`, and prints nothing, if there is no
+/// wait to interrupt.
 fn interrupt(scheds: &[Arc<Shared>]) -> bool {
     let census = Snapshot::take(scheds);
     let wakes = end_waits(scheds);
@@ -266,7 +285,7 @@ fn interrupt(scheds: &[Arc<Shared>]) -> bool {
     true
 }
 
-/// Ends all waits that may be interrupted. Each thread panics once it is woken.
+/// Ends all waits that may be interrupted. Each of the threads panics once it is woken.
 fn end_waits(scheds: &[Arc<Shared>]) -> Vec<Wake> {
     let interrupt = scheds.iter().filter(|shared| shared.interrupts());
     let tasks = interrupt.flat_map(|shared| interrupt_sleepers(shared)).map(Wake::Green);
@@ -274,42 +293,42 @@ fn end_waits(scheds: &[Arc<Shared>]) -> Vec<Wake> {
     tasks.chain(threads.iter().filter_map(OsAsleep::interrupt).map(Wake::Os)).collect()
 }
 
-/// The OS threads that wait in gthread without a deadline.
+/// Returns the OS threads that wait in gthread without a deadline.
 fn asleep_for_ever() -> impl Iterator<Item = OsAsleep> {
     OsThread::all_asleep().into_iter().filter(|thread| !thread.has_deadline())
 }
 
-/// What no other sleep of any thread has.
+/// The mark of a sleep, which no other sleep of any thread has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Mark {
-    /// The worker's scheduler and number, and its picks: it picks after every sleep. (While it sleeps its scheduler
-    /// is not freed.)
+    /// The worker's runtime, its number, and its count of task switches: it takes a task after
+    /// every sleep. While it sleeps its runtime is not freed.
     Worker(*const Shared, usize, u64),
-    /// None is needed.
+    /// A sysmon needs no mark of its sleep.
     Sysmon(*const Shared),
-    /// The thread's id and its word of waiting, generation and all.
+    /// The thread's id and the word of its wait state, with the generation.
     Outside(NonZeroU64, u64),
     Ignored,
 }
 
-/// By the system's number of the OS thread.
+/// Marks by the system's number of the OS thread.
 type Marks = HashMap<i32, Mark>;
 
-/// Everybody who sleeps, and all others.
+/// The sleeping threads with their marks, and all others, which are unknown.
 #[derive(PartialEq, Eq)]
 struct Look {
     asleep: Vec<(i32, Mark)>,
     strangers: Vec<i32>,
 }
 
-/// What two looks in a row see if they see the same, and none sees somebody awake.
+/// Looks twice. Returns the second look if both see the same, and neither sees a thread awake.
 fn is_at_rest<L: PartialEq>(look: impl Fn() -> Option<L>) -> Option<L> {
     let first = look()?;
     barrier::heavy();
     look().filter(|second| *second == first)
 }
 
-/// One look at everybody; none if some scheduler is not at rest.
+/// Looks at all threads once. Returns `None` if some runtime is not at rest.
 fn look(scheds: &[Arc<Shared>]) -> Option<Look> {
     let outside = |thread: OsAsleep| (thread.number(), Mark::Outside(thread.id(), thread.mark));
     let mut marks: Marks = asleep_for_ever().map(outside).collect();
@@ -327,19 +346,20 @@ fn look(scheds: &[Arc<Shared>]) -> Option<Look> {
     Some(look)
 }
 
-/// A look for which strangers that wait for other threads are asleep, with their marks; none if one may do anything else.
+/// Looks once, counting as asleep the unknown threads that wait for other threads, with their
+/// marks. Returns `None` if an unknown thread may do anything else.
 fn look_closely(scheds: &[Arc<Shared>]) -> Option<(Look, Vec<String>)> {
     let look = look(scheds)?;
     if OsThread::all_asleep().iter().any(OsAsleep::has_deadline) {
-        // A stranger that comes back by itself.
+        // An unknown thread that comes back by itself.
         return None;
     }
     let marks: Option<_> = look.strangers.iter().map(|&thread| waits_for_others(thread)).collect();
     Some((look, marks?))
 }
 
-/// The mark of an OS thread that sleeps in a futex without a timeout, or with one if it is the main thread: its call, and how
-/// often it has run.
+/// Returns the mark of an OS thread that sleeps in a futex without a timeout, or with one if it is
+/// the main thread. The mark is its system call, and how often it has run.
 #[cfg(target_os = "linux")]
 fn waits_for_others(thread: i32) -> Option<String> {
     let read = |file| std::fs::read_to_string(format!("/proc/self/task/{thread}/{file}")).ok();
@@ -357,18 +377,20 @@ fn waits_for_others(_: i32) -> Option<String> {
     None
 }
 
-/// What the process has used of the processor so far.
+/// Returns the processor time that the process has used so far.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the place is ours; the clock is there on all Unix systems. If it fails, nothing is said.
+    // SAFETY: the place is ours, and the clock exists on all Unix systems. If the call fails, the
+    // time stays zero.
     unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// An OS thread of gthread's own that never wakes a green thread; zero, which none has, if there is none.
+/// The number of gthread's own OS thread that never wakes a green thread, or zero, which no thread
+/// has, if there is none.
 static IGNORED: AtomicI32 = AtomicI32::new(0);
 
-/// While it lives, the OS thread that made it is ignored.
+/// A guard: the OS thread that made it is ignored for the guard's lifetime.
 pub(crate) struct Ignored(i32);
 
 impl Ignored {
@@ -381,19 +403,22 @@ impl Ignored {
 
 impl Drop for Ignored {
     fn drop(&mut self) {
-        // The system will give the number to another. If a later one is ignored instead by now, so be it.
+        // The system will give the number to another thread. If another thread is ignored instead
+        // by now, its number stays.
         let _ = IGNORED.compare_exchange(self.0, 0, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 
-/// The numbers of all OS threads of the process, if the system says. Where a thread ends meanwhile the kernel may
-/// pass over others, but only if it has listed that one: then the two looks differ.
+/// Returns the numbers of all OS threads of the process, if the system says. If a thread ends
+/// meanwhile, the kernel may skip others, but only if it has listed that thread: then the two looks
+/// differ.
 fn os_threads() -> Option<Vec<i32>> {
     let threads = std::fs::read_dir("/proc/self/task").ok()?;
     threads.map(|thread| thread.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// Adds the marks of its own OS threads that sleep; none if something is awake or to be done.
+/// Adds the marks of the runtime's own sleeping OS threads. Returns `None` if a thread is awake or
+/// there is work.
 fn mark(shared: &Shared, marks: &mut Marks) -> Option<()> {
     let looks = shared.config.detection != Detection::Off && !shared.is_stopped();
     if !looks || !shared.sysmon.is_dormant() || !shared.idle.is_at_rest() {
@@ -402,7 +427,7 @@ fn mark(shared: &Shared, marks: &mut Marks) -> Option<()> {
     marks.insert(shared.sysmon.thread_id(), Mark::Sysmon(shared));
     for (index, remote) in shared.workers().enumerate() {
         match remote.own.status.state() {
-            // A number of zero: it has ended, or was never there.
+            // A number of zero: the thread has ended, or never existed.
             SLEEPING if remote.parker.thread_id() == 0 => {}
             // It will end by itself.
             SLEEPING if remote.is_spare(index, shared.config.workers) => return None,
@@ -410,7 +435,7 @@ fn mark(shared: &Shared, marks: &mut Marks) -> Option<()> {
                 let mark = Mark::Worker(shared, index, remote.own.counters.task_switches.get());
                 marks.insert(remote.parker.thread_id(), mark);
             }
-            // As any OS thread.
+            // It counts like any OS thread.
             BLOCKING | RETAKEN => {}
             _ => return None,
         }
@@ -424,20 +449,21 @@ fn mark(shared: &Shared, marks: &mut Marks) -> Option<()> {
     idle.then_some(())
 }
 
-/// Ends the process, with the report.
+/// Prints the report and ends the process.
 fn end(why: &str, dump: &Dump) -> ! {
     say(&format!("\nfatal: {REPORT}{why}\n\n{dump}"));
     std::process::exit(STATUS)
 }
 
-/// Says that there may be a deadlock, if an OS thread waits for it: true if so.
+/// Warns that there may be a deadlock, if an OS thread waits for a green one. Returns `true` if it
+/// did.
 fn warn(shared: &Arc<Shared>, time: Duration, strangers: &[i32]) -> bool {
     if !(shared.is_waited_for() || does_main_wait()) || !shared.all_workers_sleep() {
         return false;
     }
     let names = strangers.iter().filter_map(|thread| {
         let name = std::fs::read(format!("/proc/self/task/{thread}/comm")).ok()?;
-        // The system cuts names off, be it in the middle of a character.
+        // The system cuts names off, perhaps in the middle of a character.
         Some(format!("{} ({thread})", String::from_utf8_lossy(&name).trim().escape_debug()))
     });
     let names = names.collect::<Vec<_>>().join(", ");
@@ -451,13 +477,13 @@ fn warn(shared: &Arc<Shared>, time: Duration, strangers: &[i32]) -> bool {
     true
 }
 
-/// Whether the main thread waits in gthread, and not for a time.
+/// Returns `true` if the main thread waits in gthread without a deadline.
 fn does_main_wait() -> bool {
     asleep_for_ever().any(|thread| thread.number() as u32 == std::process::id())
 }
 
 fn say(text: &str) {
-    // Nothing can be done if nobody reads it.
+    // If the write fails, nothing can be done.
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
@@ -468,7 +494,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A thread: its mark is odd while it is awake.
+    /// A thread, whose mark is odd while it is awake.
     struct Thread {
         mark: AtomicUsize,
         listed: AtomicBool,
@@ -483,12 +509,14 @@ mod models {
             Some(self.mark.load(Ordering::Acquire)).filter(|mark| mark % 2 == 0)
         }
 
-        /// From asleep to awake, by another; from awake to asleep, by itself.
+        /// Goes from asleep to awake, called by another thread; or from awake to asleep, called by
+        /// the thread itself.
         fn turn(&self) {
             self.mark.fetch_add(1, Ordering::AcqRel);
         }
 
-        /// The kernel's list has a lock.
+        /// Returns `true` if the thread is in the kernel's list. Acquire, like the lock of that
+        /// list.
         fn is_listed(&self) -> bool {
             self.listed.load(Ordering::Acquire)
         }
@@ -498,7 +526,7 @@ mod models {
         }
     }
 
-    /// Two threads, the first awake, and a look at both. There is no moment of rest.
+    /// Runs two threads, the first awake, and a look at both. There is no moment of rest.
     fn model(acts: fn(&[Thread; 2]), is_at_rest: fn(&[Thread; 2]) -> bool) {
         loom::model(move || {
             let both = Arc::new([Thread::new(1), Thread::new(0)]);
@@ -511,7 +539,8 @@ mod models {
         });
     }
 
-    /// Each wakes the other and sleeps, in turn. (One thread of the model acts for both: they never act at once.)
+    /// The threads wake each other and sleep, in turn. One thread of the model acts for both,
+    /// because they never act at once.
     fn take_turns(both: &[Thread; 2]) {
         for _ in 0..2 {
             both[1].turn();
@@ -521,13 +550,13 @@ mod models {
         }
     }
 
-    /// The first wakes the second, and ends.
+    /// The first thread wakes the second, and ends.
     fn wake_and_end(both: &[Thread; 2]) {
         both[1].turn();
         both[0].end();
     }
 
-    /// Looks first at the one that is woken first, and last at which of them there are.
+    /// Looks first at the thread that is woken first, and last at the list of threads.
     fn look(both: &[Thread; 2]) -> Option<Vec<(usize, usize)>> {
         let marks = [1, 0].map(|n: usize| (n, both[n].mark()));
         let listed = marks.into_iter().filter(|&(n, _)| both[n].is_listed());
@@ -552,7 +581,7 @@ mod models {
         model(wake_and_end, |both| look(both).is_some());
     }
 
-    /// Nor do two looks that do not compare the sleeps.
+    /// Two looks that do not compare the marks find a rest where there is none.
     #[test]
     #[should_panic(expected = "at rest")]
     fn two_looks_do_without_marks() {

@@ -9,7 +9,8 @@ use crate::diagnostics::snapshot::Snapshot;
 use crate::runtime::config::Leaks;
 use crate::runtime::shared::Shared;
 
-/// Says who is left, now that nothing runs any more.
+/// Reports the green threads that are left, now that nothing runs any more. Then panics if `leaks`
+/// says so, unless the thread panics already.
 pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
     if leaks == Leaks::Ignore || shared.pool.outstanding() == 0 {
         return;
@@ -20,7 +21,7 @@ pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
         _ => Snapshot::take_briefly(this),
     };
     let mut dump = census.into_dump();
-    let dump = dump.runtimes.pop().expect("one scheduler, one dump");
+    let dump = dump.runtimes.pop().expect("one runtime, one dump");
     let count = dump.threads.len();
     if count == 0 {
         return;
@@ -29,7 +30,7 @@ pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
         "runtime {} was dropped before {count} of its green threads had ended",
         Quoted(&dump.name)
     );
-    // Nothing can be done if nobody reads it, and a drop should not panic for that.
+    // If the write fails, nothing can be done, and a drop should not panic for that.
     let _ = writeln!(io::stderr(), "\nleak: {what}\n\n{}", dump.to_string().trim_end());
     if leaks == Leaks::Panic && !thread::panicking() {
         panic!("{what} (stderr says which)");

@@ -1,4 +1,5 @@
-//! What looks at a runtime from above: dumps, deadlocks, leaks, stack overflows, names in panics.
+//! Diagnostics, which look at a runtime from above: dumps, reports on deadlocks, leaks and stack
+//! overflows, and thread names in panic messages.
 
 pub(crate) mod deadlock;
 pub(crate) mod dump;

@@ -1,8 +1,9 @@
 //! Panic messages that name the green thread.
 //!
-//! std's hook prints the name of the OS thread, which says nothing here. So the first runtime wraps the hook
-//! that it finds: a line that names the green thread, then whatever that hook prints. A program that sets
-//! a hook of its own later replaces both, and is not wrapped again.
+//! std's hook prints the name of the OS thread, which does not identify the green thread. So the
+//! first runtime wraps the hook that it finds: the new hook prints a line that names the green
+//! thread, then calls the old one. If the program later sets its own hook, that replaces both, and
+//! is not wrapped again.
 
 use std::panic::{Location, PanicHookInfo, set_hook, take_hook};
 use std::sync::Once;
@@ -13,10 +14,11 @@ use crate::runtime::context;
 use crate::sys::stderr;
 use crate::task::header::TaskRef;
 
-/// Has panics of green threads named from now on, whoever calls it and how often.
+/// Makes the panic messages of green threads name them from now on. May be called by any thread,
+/// any number of times.
 pub(crate) fn name_panics() {
     static ONCE: Once = Once::new();
-    // The hook cannot be changed by a thread that unwinds. The next runtime tries again.
+    // A thread that unwinds cannot change the hook. The next runtime tries again.
     if !thread::panicking() {
         ONCE.call_once(wrap_hook);
     }
@@ -32,7 +34,7 @@ fn wrap_hook() {
     }));
 }
 
-/// What is said of a green thread that panics.
+/// The line about a green thread that panics.
 struct Panicked<'a> {
     task: TaskRef,
     location: Option<&'a Location<'a>>,

@@ -1,8 +1,9 @@
-//! Who is there: all green threads of some schedulers, with the world stopped.
+//! Snapshots: all green threads of some runtimes, found with the world stopped.
 //!
-//! Threads are found where they live, in the slots of the pool (`TaskRef::at_top`). What may be done with one
-//! that was found is argued at the head of `world.rs`: unless a worker may be inside of it, it is
-//! suspended or has not started, and stays so, so that it may be read, and walk its own stack.
+//! Threads are found where they live, in the slots of the pool (`TaskRef::at_top`). The head of
+//! `stop_world.rs` argues what may be done with a thread that was found: unless a worker may be
+//! inside of it, it is suspended or has not started, and stays so. So it may be read, and may walk
+//! its own stack.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -24,54 +25,58 @@ use crate::task::os_thread::{OsAsleep, OsThread};
 use crate::task::wait_info::Reason;
 use crate::task::wait_note::Target;
 
-/// Call stacks that a dump takes of one runtime. Each takes some 10 µs, during which nothing runs.
+/// The most call stacks that a dump takes of one runtime. Each takes about 10 µs, during which the
+/// runtime runs nothing.
 const MAX_WALKS: usize = 4096;
 
-/// A thread as it was found.
+/// A thread record: a thread as it was found.
 struct Person {
     thread: ThreadDump,
-    /// The task, and the one that it waits to join: to be compared, no longer to be read.
+    /// The task, and the task that it waits to join. Only compared: they must no longer be read.
     task: TaskRef,
     joins: Option<TaskRef>,
-    /// The number of who has the lock that it waits for; and the addresses of its own
-    /// stacks, by which it may be known as one that has a lock.
+    /// The number of the holder of the lock for which the thread waits; and the addresses of the
+    /// thread's own stacks, by which it may be recognized as the holder of a lock.
     holder: u32,
     stacks: Vec<Range<usize>>,
     calls: Vec<usize>,
 }
 
-/// A scheduler as it was found.
+/// A runtime as it was found.
 struct Found {
     dump: RuntimeDump,
     threads: Vec<Person>,
-    /// By number of the worker: the system's number of its OS thread.
+    /// The system's numbers of the workers' OS threads, by the worker's number.
     os_threads: Vec<i32>,
 }
 
-/// Ends the waits of all tasks that sleep for no time, where that can be. The caller makes them runnable.
+/// Ends the waits without a deadline of all sleeping tasks, where that is possible. Returns these
+/// tasks, which the caller makes runnable.
 pub(crate) fn interrupt_sleepers(shared: &Shared) -> Vec<TaskRef> {
     let stopped = stop_world(shared);
     let mut tasks = suspended_tasks(shared, &stopped);
-    // SAFETY: the world is stopped, and no worker may be inside of them.
+    // SAFETY: the world is stopped, and no worker may be inside of these tasks. So they are
+    // suspended or have not started, and no worker can make them run meanwhile.
     tasks.retain(|task| unsafe { task.interrupt() });
     tasks
 }
 
-/// What was found in some schedulers, with calls as addresses.
+/// The state of some runtimes at one moment, with calls as addresses.
 pub(crate) struct Snapshot {
     found: Vec<Found>,
-    /// Those that wait in gthread.
+    /// The OS threads that wait in gthread.
     os_threads: Vec<OsAsleep>,
     scratch: Option<Scratch>,
 }
 
 impl Snapshot {
-    /// Looks at all that is in the given schedulers at one moment. The worlds are stopped meanwhile.
+    /// Takes a snapshot of the given runtimes at one moment. Their worlds are stopped meanwhile.
     pub(crate) fn take(scheds: &[Arc<Shared>]) -> Self {
         Self::take_with(scheds, Scratch::new())
     }
 
-    /// As [`Snapshot::take`], without calls: less to read, and it takes only a fraction of the time.
+    /// Takes a snapshot like [`Snapshot::take`], without calls: it reads less, and takes a fraction
+    /// of the time.
     pub(crate) fn take_briefly(scheds: &[Arc<Shared>]) -> Self {
         let mut brief = Self::take_with(scheds, None);
         brief.found.iter_mut().for_each(|found| found.dump.without_backtrace = 0);
@@ -88,7 +93,7 @@ impl Snapshot {
         Self { found, os_threads: OsThread::all_asleep(), scratch }
     }
 
-    /// Finds names for everything. Takes long, and need not be done with the worlds stopped.
+    /// Finds names for everything. Takes long, and does not need stopped worlds.
     pub(crate) fn into_dump(self) -> Dump {
         match self.scratch {
             Some(mut scratch) => scratch.call(|| name_all(self.found, self.os_threads)),
@@ -97,12 +102,13 @@ impl Snapshot {
     }
 }
 
-/// The tasks that no worker may be inside of: they are suspended or have not started, and stay so while the world is stopped.
-/// None if some worker was not found.
+/// Returns the tasks that no worker may be inside of: they are suspended or have not started, and
+/// stay so while the world is stopped. Returns no task if the state of some worker is unknown.
 fn suspended_tasks(shared: &Shared, stopped: &Stopped<'_>) -> Vec<TaskRef> {
     let mut tasks = Vec::new();
     shared.pool.for_each_in_use(|top| {
-        // SAFETY: the pool's own slots. What is found is looked at only if it cannot finish.
+        // SAFETY: these are the tops of the pool's own slots, mapped now. A task is used only if it
+        // cannot finish.
         let task = unsafe { TaskRef::at_top(top) };
         tasks.extend(task.filter(|&task| stopped.is_whole() && !stopped.may_run(task)));
     });
@@ -120,7 +126,8 @@ fn look_into(shared: &Shared, stopped: &Stopped<'_>, mut scratch: Option<&mut Sc
         .map(|task| {
             let scratch = scratch.as_deref_mut().filter(|_| walks < MAX_WALKS);
             let walked = scratch.is_some();
-            // SAFETY: the world is stopped, and no worker may be inside of it.
+            // SAFETY: the world is stopped, and no worker may be inside of the task. So it is
+            // suspended or has not started, and stays so.
             let found = unsafe { look_at(task, now, scratch) };
             if found.thread.state == ThreadState::Parked {
                 walks += usize::from(walked);
@@ -154,7 +161,7 @@ fn look_into(shared: &Shared, stopped: &Stopped<'_>, mut scratch: Option<&mut Sc
     Found { dump, threads, os_threads }
 }
 
-/// A task that a worker is inside of, from a copy of its control block.
+/// Describes a task that a worker is inside of, from a copy of its control block.
 fn describe_running(
     copy: &Task,
     name: Option<String>,
@@ -190,18 +197,19 @@ fn describe_running(
 ///
 /// # Safety
 ///
-/// So it is, and it stays so.
+/// The task is suspended or has not started, and stays so.
 unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Person {
-    // Asked once: it may be woken meanwhile, though not run.
+    // Read once: the task may be woken meanwhile, although not run.
     let asleep = task.wait.is_asleep();
     let mut walk = Walk::new(scratch);
     if asleep {
-        // SAFETY: it is asleep, and nobody else has the fiber, says the caller; the walk stays here meanwhile.
+        // SAFETY: the task is asleep. The caller guarantees that it stays suspended, so nothing
+        // else has the fiber. The walk stays in place during the call.
         unsafe { task.send(&walk.errand()) };
     }
     let state = match asleep {
         true => ThreadState::Parked,
-        // SAFETY: the caller's.
+        // SAFETY: the task does not run, says the caller, so nothing else has the fiber.
         false if unsafe { task.has_started() } => ThreadState::Runnable,
         false => ThreadState::New,
     };
@@ -211,10 +219,11 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Per
         None => {}
         Some((_, Target::Task(task))) => joins = Some(task),
         Some((reason, Target::Lock(awaited))) => {
-            // SAFETY: it is asleep in its wait, and stays there, so the note is in its frame.
+            // SAFETY: the task is asleep in its wait, and stays there, so the note is in its frame.
             let awaited = unsafe { awaited.read() };
-            // SAFETY: the lock is there, since the task borrows it in that frame, and no frame goes before what borrows
-            // from it has ended (`deadlock`).
+            // SAFETY: the task waits for the lock. The lock exists, because the task borrows it in
+            // that frame, and a frame never goes before all that borrows from it has ended
+            // (`deadlock.rs`).
             holder = unsafe { awaited.holder() };
             let kind = if reason == Reason::Lock { "Mutex" } else { "RwLock" };
             lock = Some(LockDump { kind, address: awaited.address(), held: holder != FREE });
@@ -245,20 +254,20 @@ fn addresses_of(slot: &Slot) -> Range<usize> {
     slot.bottom().as_ptr() as usize..slot.top().as_ptr() as usize
 }
 
-/// The stack of a suspended task that `stack_pointer` is in.
+/// Returns the stack of a suspended task that contains `stack_pointer`.
 fn stack_of(task: TaskRef, stack_pointer: usize) -> StackDump {
-    // SAFETY: in a frame of the task's, which is suspended.
+    // SAFETY: the temporary stack is in a frame of the task, which is suspended.
     let temporary = unsafe { task.temporary.get().as_ref() };
     let slot = temporary.map_or_else(|| task.slot(), |temporary| &temporary.slot);
     let used = (slot.top().as_ptr() as usize).saturating_sub(stack_pointer);
     StackDump { size: slot.usable(), used, temporary: temporary.is_some() }
 }
 
-/// The stack of a suspended task, and those that it has for a while.
+/// Returns the stack of a suspended task, and its temporary stacks.
 fn stacks_of(task: TaskRef) -> Vec<Range<usize>> {
     let mut stacks = vec![addresses_of(task.slot())];
     let mut temporary = task.temporary.get();
-    // SAFETY: in frames of the task's, which is suspended.
+    // SAFETY: temporary stacks are in frames of the task, which is suspended.
     while let Some(stack) = unsafe { temporary.as_ref() } {
         stacks.push(addresses_of(&stack.slot));
         temporary = stack.below;
@@ -266,7 +275,7 @@ fn stacks_of(task: TaskRef) -> Vec<Range<usize>> {
     stacks
 }
 
-/// Who has which stacks, to find the holders of locks.
+/// The stacks of all threads, to find the holders of locks.
 struct Holders {
     /// In the order of the numbers.
     stacks: Vec<(Numbers, u64)>,
@@ -283,17 +292,17 @@ impl Holders {
         Self { stacks }
     }
 
-    /// The green thread with this number, if there is one.
+    /// Returns the green thread with this number, if there is one.
     fn find(&self, number: u32) -> Option<u64> {
         let after = self.stacks.partition_point(|(numbers, _)| !numbers.begin_after(number));
-        // The last one may go on at the first numbers.
+        // The numbers of the last stack may wrap around to the lowest numbers.
         let last = after.checked_sub(1).or(self.stacks.len().checked_sub(1))?;
         let (numbers, id) = self.stacks[last];
         numbers.contain(number).then_some(id)
     }
 }
 
-/// What an OS thread waits for.
+/// Describes the wait of an OS thread.
 fn wait_of(thread: &OsAsleep) -> WaitDump {
     WaitDump {
         reason: thread.wait.reason.text(),
@@ -304,7 +313,8 @@ fn wait_of(thread: &OsAsleep) -> WaitDump {
     }
 }
 
-/// Tells those OS threads that wait as green threads, which block them, from the others.
+/// Finds the workers' OS threads that are blocked because a green thread waits like an OS thread.
+/// Notes each such wait in the green thread's record, and returns the other OS threads.
 fn sort_out(found: &mut [Found], os_threads: Vec<OsAsleep>) -> Vec<OsThreadDump> {
     let mut others = Vec::new();
     for thread in os_threads {
@@ -328,7 +338,7 @@ fn sort_out(found: &mut [Found], os_threads: Vec<OsAsleep>) -> Vec<OsThreadDump>
     others
 }
 
-/// Names the calls, and the threads that others wait for. With the worlds going on.
+/// Names the calls, and the threads that others wait for. The worlds may go on meanwhile.
 fn name_all(mut found: Vec<Found>, os_threads: Vec<OsAsleep>) -> Dump {
     let os_threads = sort_out(&mut found, os_threads);
     let everybody = || found.iter().flat_map(|found| &found.threads);

@@ -1,7 +1,7 @@
-//! What is said of a green thread that has run off the end of its stack, before the process ends.
+//! The report on a green thread that has run off the end of its stack, before the process ends.
 //!
-//! Runs in a signal handler, on the worker's alternate stack, while the thread hangs in the middle of any
-//! instruction: nothing here allocates, locks, or calls what might.
+//! Runs in a signal handler, on the worker's alternate stack, while the thread hangs in the middle
+//! of any instruction. So nothing here allocates, locks, or calls a function that might.
 
 use std::fmt::{self, Write as _};
 use std::io;
@@ -15,13 +15,14 @@ use crate::diagnostics::dump::Quoted;
 use crate::runtime::context;
 use crate::task::header::TaskRef;
 
-/// Where the program's code begins in memory: what addresses in it are counted from.
+/// The start of the program's code in memory, which offsets of code addresses are relative to.
 static CODE: AtomicUsize = AtomicUsize::new(0);
 
-/// Has overflows explained from now on, whoever calls it and how often.
+/// Makes the process explain stack overflows from now on. May be called by any thread, any number
+/// of times.
 ///
-/// A program that has its own way with signals is not refused anything for it: stacks are guarded all the
-/// same, only an overflow is not explained.
+/// A program that handles signals in its own way is not refused anything: its stacks have guards
+/// all the same, and only the explanation is missing.
 pub(crate) fn explain_overflows() {
     static ONCE: Once = Once::new();
     ONCE.call_once(install);
@@ -32,17 +33,18 @@ fn install() {
     let here = install as *const ();
     // SAFETY: dladdr writes the struct if it finds the object that contains the address.
     if unsafe { libc::dladdr(here.cast(), info.as_mut_ptr()) } != 0 {
-        // SAFETY: as above.
+        // SAFETY: dladdr has succeeded, so it has written the struct.
         CODE.store(unsafe { info.assume_init() }.dli_fbase as usize, Relaxed);
     }
-    // SAFETY: `explain` writes a text in its frame, and aborts: it allocates, locks and unwinds nothing.
+    // SAFETY: `explain` writes text in its own frame, and aborts. It neither allocates, locks nor
+    // unwinds.
     let _ = unsafe { on_fault(explain) };
 }
 
-/// Ends the process with an explanation if the fault is the running thread's, in the guard of its stack.
+/// Ends the process with an explanation if the running thread faulted in the guard of its stack.
 fn explain(address: usize, instruction: usize) {
     let task = context::running();
-    // SAFETY: the temporary stack is in a frame of the thread that we have interrupted.
+    // SAFETY: the temporary stack is in a frame of the thread that the signal has interrupted.
     if let Some(temporary) = unsafe { context::temporary().as_ref() } {
         if is_guard(&temporary.slot, address) {
             report(task, &temporary.slot, true, instruction);
@@ -62,7 +64,7 @@ fn is_guard(slot: &Slot, address: usize) -> bool {
 
 fn report(task: Option<TaskRef>, slot: &Slot, temporary: bool, instruction: usize) -> ! {
     let mut text = Text::new();
-    // A text that is too long is cut off.
+    // Text that is too long is cut off.
     let _ = describe(&mut text, task, slot, temporary, instruction);
     text.print();
     // SAFETY: abort is async-signal-safe.
@@ -119,11 +121,11 @@ impl Text {
         Self { bytes: [0; 2048], len: 0 }
     }
 
-    /// To the standard error stream.
+    /// Writes the text to standard error.
     fn print(&self) {
         let mut rest = &self.bytes[..self.len];
         while !rest.is_empty() {
-            // SAFETY: the bytes are initialised and ours.
+            // SAFETY: the bytes are initialized and alive during the call.
             let written =
                 unsafe { libc::write(libc::STDERR_FILENO, rest.as_ptr().cast(), rest.len()) };
             match usize::try_from(written) {

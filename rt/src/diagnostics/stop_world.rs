@@ -1,45 +1,48 @@
-//! Stopping the world: no worker picks a task up while a dump looks at them all.
+//! Stopping the world: no worker starts or resumes a task while a dump looks at all tasks.
 //!
-//! # Who waits for whom
+//! # How the workers stop
 //!
-//! Whoever dumps asks every worker to stop, and shuts the gate. A worker looks at its status before it picks
-//! or goes on with a task (`Worker::tick`), and if asked waits at the gate. The dumper waits until
-//! each worker is one of
+//! The dumping thread asks every worker to stop, and shuts the gate. A worker checks its status
+//! before it takes a task or goes on with one (`Worker::tick`). If asked, it waits at the gate. The
+//! dumping thread waits until each worker is in one of these states:
 //!
 //! - *held*: at the gate;
 //! - *asleep*: its state is `SLEEPING`, and it passes the gate before it runs anything;
-//! - *inside*: it says that it runs task T (`Published::current`). It is given a moment to come out.
+//! - *inside*: it says that it runs task T (`Published::current`). It gets a moment to come out.
 //!
 //! # Why nothing else runs
 //!
-//! A worker announces what it runs next, or that it runs nothing, before the task that it ran is another's to
-//! run or to free, and before it looks whether it is asked:
+//! A worker announces which task it runs next, or that it runs none. It does so before any other
+//! thread may run or free the previous task, and before it checks whether it is asked:
 //!
 //! ```text
-//!     worker                               dumper
+//!     worker                               dumping thread
 //!     W1  current = nothing, or the next   D1  ask
 //!     W2  light barrier (`is_plain`)       D2  heavy barrier
 //!     W3  asked? then wait at the gate     D3  read current
-//!     W4  current = what was picked
+//!     W4  current = the task taken
 //!     W5  run it
 //! ```
 //!
-//! If W3 does not see D1, then D3 sees W1 or something later, by the barriers: not the task that the worker
-//! ran *before*. So when D3 reads T, the worker runs T, or is about to, or has just stopped running it, and the
-//! next time that it gets to W3 it is held. It runs nothing but T meanwhile. If D3 reads that it runs nothing,
-//! the worker is between W1 and W4; it runs no user code there, so the dumper waits until it is through.
+//! If W3 does not see D1, then D3 sees W1 or a later write, by the barriers, and not the task that
+//! the worker ran *before*. So when D3 reads T, the worker runs T, is about to run it, or has just
+//! stopped running it. It is held the next time that it gets to W3, and runs only T meanwhile. If
+//! D3 reads that the worker runs nothing, the worker is between W1 and W4. It runs no user code
+//! there, so the dumping thread waits until it is through.
 //!
-//! What a worker did before W1 or W4 happened before D3's reading (release and acquire), and so before the
-//! dump. Therefore each task, except the one T of every worker that is inside, is suspended or has not started,
-//! and what it wrote is seen; and it stays so, because to run it must be picked. It may be claimed meanwhile
-//! and put into a queue. It cannot be freed, because it has not finished. New tasks may be made, by T's and OS
-//! threads; they are not started.
+//! A worker's writes before W1 or W4 happen before D3's read (release and acquire), and so before
+//! the dump. Therefore each task, except the one T of every worker that is inside, is suspended or
+//! has not started, and its writes are visible. It stays so, because a worker must take it to run
+//! it. It may be claimed meanwhile and put into a queue. It cannot be freed, because it has not
+//! finished. New tasks may be made, by the tasks T and by OS threads, but they are not started.
 //!
-//! Workers that come later: a spare is started by the monitor, which takes the world's lock to make its
-//! shared side; one whose shared side was there is asked with the others, and held when it starts.
+//! Workers that come later: sysmon starts a spare. To create the spare's shared side, sysmon takes
+//! the lock that the dump holds (`shared_sides`). If the shared side existed already, the spare was
+//! asked with the others, and is held when it starts.
 //!
-//! The dumper itself may be a task or an OS thread of any kind, or the monitor. It takes no lock that a held
-//! worker may have (it is held in its loop, where it has none), and suspends nowhere.
+//! The dumping thread may be a task, an OS thread of any kind, or sysmon. It takes no lock that a
+//! held worker may have: a worker is held in its loop, where it has none. And it never suspends
+//! meanwhile.
 
 use std::time::{Duration, Instant};
 
@@ -53,35 +56,36 @@ use crate::task::header::TaskRef;
 use crate::util::backoff::Backoff;
 use crate::util::barrier;
 
-/// How long a worker is given to come out of its task.
+/// How long a worker gets to come out of its task.
 const GRACE: Duration = Duration::from_millis(10);
 
-/// How long one is waited for that runs none: it has lost the processor, or a debugger has it.
+/// How long a worker that runs no task is waited for: it has lost the processor, or a debugger has
+/// stopped it.
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// A worker as a dump finds it.
+/// The state in which a dump finds a worker.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Found<T = TaskRef> {
-    /// Held, and would go on at once.
+    /// At the gate. It would go on at once.
     Held,
     Asleep,
-    /// In this task, or just out of it.
+    /// Inside of this task, or just out of it.
     Inside(T),
-    /// In this task, which said that it blocks.
+    /// Inside of this task, which has said that it blocks.
     Blocking(T),
-    /// Not found: it did not stop within the time.
+    /// Unknown: the worker did not stop in time.
     Lost,
 }
 
-/// While it lives no worker picks a task up.
+/// A stopped world: no worker starts or resumes a task for the lifetime of this guard.
 pub(crate) struct Stopped<'a> {
     shared: &'a Shared,
-    /// By number.
+    /// By the worker's number.
     pub(crate) workers: Vec<Found>,
     _shared_sides: MutexGuard<'a, ()>,
 }
 
-/// Stops the world. Not for two of one scheduler at once on one thread.
+/// Stops the world. One thread must not stop the world of one runtime twice at once.
 pub(crate) fn stop_world(shared: &Shared) -> Stopped<'_> {
     let shared_sides = lock(&shared.world.shared_sides);
     shared.world.gate.shut();
@@ -94,7 +98,8 @@ pub(crate) fn stop_world(shared: &Shared) -> Stopped<'_> {
     let start = Instant::now();
     for (index, remote) in stopped.remotes().enumerate() {
         let found = if own == Some(index) {
-            // In the task that dumps, or else between tasks, which it does not do.
+            // Inside of the dumping task. A worker between tasks makes no dump, so `Held` is not
+            // expected.
             remote.current().map_or(Found::Held, Found::Inside)
         } else {
             wait_for(remote, start)
@@ -107,7 +112,7 @@ pub(crate) fn stop_world(shared: &Shared) -> Stopped<'_> {
 /// Waits for one worker to stop.
 fn wait_for(remote: &Remote, start: Instant) -> Found {
     if fork::is_child() {
-        // What it was at when its process was forked, nobody can say.
+        // The worker was lost in the fork, in a state that is unknown.
         return Found::Lost;
     }
     let mut patience = Backoff::new();
@@ -123,7 +128,8 @@ fn wait_for(remote: &Remote, start: Instant) -> Found {
     }
 }
 
-/// Where a worker is that was asked, after a heavy barrier; none while it is between tasks.
+/// Returns the state of a worker that was asked, after a heavy barrier. Returns `None` while the
+/// worker is between tasks.
 fn look_at<T>(status: &Status, current: impl FnOnce() -> Option<T>) -> Option<Found<T>> {
     if status.is_held() {
         return Some(Found::Held);
@@ -140,12 +146,13 @@ impl<'a> Stopped<'a> {
         self.shared.workers().map(|worker| &**worker)
     }
 
-    /// The system's numbers of the workers' OS threads, by number of the worker; zero for one that has none.
+    /// Returns the system's numbers of the workers' OS threads, by the worker's number. Zero for a
+    /// worker without one.
     pub(crate) fn os_threads(&self) -> impl Iterator<Item = i32> + use<'a> {
         self.remotes().map(|remote| remote.parker.thread_id())
     }
 
-    /// Whether a worker may be running this task, or be just done with it.
+    /// Returns `true` if a worker may be running this task, or may just have stopped running it.
     pub(crate) fn may_run(&self, task: TaskRef) -> bool {
         self.workers.iter().any(|found| match found {
             Found::Inside(running) | Found::Blocking(running) => *running == task,
@@ -153,15 +160,16 @@ impl<'a> Stopped<'a> {
         })
     }
 
-    /// Whether tasks that `may_run` excludes are known to stay where they are.
+    /// Returns `true` if the tasks that `may_run` excludes are known to stay where they are.
     pub(crate) fn is_whole(&self) -> bool {
         !self.workers.iter().any(|found| matches!(found, Found::Lost))
     }
 
-    /// Whether worker `index` is still inside of `task`. If so, what was read of the task before this call was
-    /// read while it ran.
+    /// Returns `true` if worker `index` is still inside of `task`. Then all reads of the task
+    /// before this call were made while it ran.
     pub(crate) fn is_inside(&self, index: usize, task: TaskRef) -> bool {
-        // With the light barrier (or more) that a worker passes when it has taken back `current`.
+        // Pairs with the light barrier (or a stronger one) that a worker passes after it has
+        // withdrawn `current`.
         barrier::heavy();
         self.remotes().nth(index).and_then(Remote::current) == Some(task)
     }
@@ -185,17 +193,17 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// One worker with two tasks, reduced to what a dump sees of it.
+    /// One worker with two tasks, reduced to the parts that a dump sees.
     struct Worker {
         gate: Gate,
         status: Status,
-        /// Zero for none.
+        /// The running task, or zero for none.
         current: AtomicUsize,
         tasks: [Checked<usize>; 2],
     }
 
     impl Worker {
-        /// As `Worker::run`: each task once, then sleep.
+        /// Runs each task once like `Worker::run`, then sleeps.
         fn run(&self, announces_first: bool) {
             self.status.enter(NORMAL);
             for task in 1..=2 {
@@ -206,14 +214,14 @@ mod models {
                     self.gate.pass(&self.status);
                 }
                 self.current.store(task, Ordering::Release);
-                // SAFETY: the worker runs it; loom checks that nobody looks.
+                // SAFETY: the worker runs the task. Loom checks that no other thread looks at it.
                 self.tasks[task - 1].with_mut(|frames| unsafe { *frames += 1 });
             }
             self.current.store(0, Ordering::Release);
             self.status.enter(SLEEPING);
         }
 
-        /// As `Shared::stop_world`, and a look at every task but the one that may run.
+        /// Stops the worker like `stop_world`, and looks at every task except the one that may run.
         fn dump(&self) {
             self.gate.shut();
             self.status.ask();
@@ -228,7 +236,7 @@ mod models {
                 }
             };
             for task in (1..=2).filter(|&task| task != running) {
-                // SAFETY: it is not running; loom checks that.
+                // SAFETY: the task is not running. Loom checks that.
                 self.tasks[task - 1].with(|frames| unsafe { *frames });
             }
             self.status.unask();
@@ -258,7 +266,8 @@ mod models {
         model(true);
     }
 
-    /// The check on the model: a worker that still names its last task when it looks whether it is asked.
+    /// Checks the model itself, with a worker that still names its last task when it checks whether
+    /// it is asked.
     #[test]
     #[should_panic]
     fn a_stale_name_lets_a_dump_look_at_what_runs() {

@@ -1,12 +1,13 @@
-//! Processes that were forked from one with a runtime.
+//! Detection of `fork`: processes that were forked from a process with a runtime.
 //!
-//! The child of a `fork` has one OS thread, a copy of the one that called. None of the runtime's is there, so what
-//! waits for them would wait for ever. Here is whether this process is such a child, and what it is told:
-//! whatever is about to wait panics, whatever starts green threads or a runtime fails. The flag is asked only where a
-//! thread is about to wait anyway; what green threads do on their way costs nothing, because the one that has
-//! forked is one that may not suspend (`runtime/worker/fork_child.rs`).
+//! The child of a `fork` has one OS thread, a copy of the caller. It has none of the runtime's OS
+//! threads, so a thread that waited for them would wait for ever. This file records whether the
+//! process is such a child, and has the error for it. In a child, every operation that is about to
+//! wait panics, and starting a green thread or a runtime fails. The flag is read only where a
+//! thread is about to wait anyway. The fast paths of green threads pay nothing, because the green
+//! thread that has forked may not suspend (`runtime/worker/fork_child.rs`).
 //!
-//! A process whose runtimes have all ended has nothing that a child would lack.
+//! If all runtimes of the process have ended, a child lacks nothing.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -14,10 +15,10 @@ use std::{fmt, io, mem, ptr};
 
 static IS_CHILD: AtomicBool = AtomicBool::new(false);
 
-/// Runtimes that may have OS threads.
+/// The number of runtimes that may have OS threads.
 static RUNTIMES: AtomicUsize = AtomicUsize::new(0);
 
-/// Cause and remedy.
+/// The cause and the remedy, for messages.
 pub(crate) const WHY: &str = "this process was forked from one that had a gthread runtime, of whose OS threads it has \
     none. Call exec in the child of a fork, or fork before the first use of gthread";
 
@@ -27,18 +28,20 @@ pub(crate) fn is_child() -> bool {
     IS_CHILD.load(Ordering::Relaxed)
 }
 
-/// What to call in a child, as function pointers; null where there is room.
+/// Functions to call in a child, as function pointers; null where there is room.
 static HOOKS: [AtomicPtr<()>; 4] = [const { AtomicPtr::new(ptr::null_mut()) }; 4];
 
-/// Has children of this process find out that they are. Where memory is too short for it, children are left to hang.
+/// Makes children of this process find out that they are children. If memory is too short for that,
+/// children hang.
 pub(crate) fn watch() {
     static ONCE: Once = Once::new();
-    // SAFETY: the function is of the right type, and does what may be done in a child.
+    // SAFETY: the function is of the right type, and does only what is allowed in a child.
     ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(None, None, Some(in_child)) });
 }
 
-/// Has `hook` called in a child, before `fork` returns, when it is known whether this is a child that lacks a runtime. It
-/// may do what a signal handler may. Each hook is called once, however often it is given.
+/// Has `hook` called in a child before `fork` returns, when the child knows whether it lacks a
+/// runtime. The hook may do what a signal handler may. Each hook is called once, however often it
+/// is passed here.
 pub(crate) fn on_child(hook: fn()) {
     let new = hook as *mut ();
     let is_there = HOOKS.iter().any(|place| {
@@ -64,33 +67,35 @@ extern "C" fn in_child() {
     }
 }
 
-/// A runtime is about to start OS threads.
+/// Counts a runtime that is about to start OS threads.
 pub(crate) fn count_runtime() {
     RUNTIMES.fetch_add(1, Ordering::Relaxed);
 }
 
-/// All of its OS threads have ended.
+/// Uncounts a runtime whose OS threads have all ended.
 pub(crate) fn forget_runtime() {
     RUNTIMES.fetch_sub(1, Ordering::Relaxed);
 }
 
-/// An error if this process is such a child.
+/// Returns an error if this process is the child of one that had a runtime.
 pub(crate) fn check() -> io::Result<()> {
     if is_child() { Err(error()) } else { Ok(()) }
 }
 
-/// What starts something there gets this.
+/// Creates the error for starting something in such a child.
 #[cold]
 pub(crate) fn error() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, WHY)
 }
 
-/// A thread of the runtime's, or one in the middle of its code, cannot go on: ends the process.
+/// Ends the process, because a thread of the runtime, or one in the middle of its code, cannot go
+/// on.
 #[cold]
 pub(crate) fn end(what: fmt::Arguments<'_>) -> ! {
-    // Not with the macro: a vanished thread may have its lock. Nothing can be done if nobody reads it.
+    // Not with the macro: a vanished thread may hold its lock. If the write fails, nothing can be
+    // done.
     let text = format!("fatal: {what}: {WHY}\n");
-    // SAFETY: the bytes are there. To exit so runs nothing of the parent's.
+    // SAFETY: the bytes are alive during the call. `_exit` runs no code of the parent.
     unsafe {
         libc::write(libc::STDERR_FILENO, text.as_ptr().cast(), text.len());
         libc::_exit(1)

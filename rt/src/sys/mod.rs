@@ -1,4 +1,5 @@
-//! What the runtime asks the operating system for: sleeping, forked processes, stderr, facts of OS threads.
+//! Services of the operating system: sleeping, forked processes, stderr, and facts about OS
+//! threads.
 
 pub(crate) mod fork;
 pub(crate) mod parker;

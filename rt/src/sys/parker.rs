@@ -1,4 +1,4 @@
-//! How a thread of the runtime's own sleeps in the kernel.
+//! The parker: how a thread of the runtime sleeps in the kernel.
 
 use std::sync::atomic::AtomicI32;
 use std::thread::{self, Thread};
@@ -7,12 +7,13 @@ use std::time::Instant;
 use crate::loom::{AtomicBool, Mutex, Ordering, lock};
 use crate::sys::tid::os_thread_number;
 
-/// A flag that one thread sleeps for. Wakes do not add up; one that comes first is kept.
+/// A flag for which one thread sleeps. Wakes do not add up. A wake that comes before the sleep is
+/// kept.
 #[derive(Debug)]
 pub(crate) struct Parker {
     woken: AtomicBool,
     thread: Mutex<Option<Thread>>,
-    /// The system's number of the thread; zero while there is none.
+    /// The system's number of the thread, or zero while there is none.
     number: AtomicI32,
 }
 
@@ -22,23 +23,25 @@ impl Parker {
         Self { woken: AtomicBool::new(false), thread: Mutex::new(None), number }
     }
 
-    /// Makes the calling thread the one that sleeps here.
+    /// Makes the calling thread the sleeper of this parker.
     pub(crate) fn adopt(&self) {
         *lock(&self.thread) = Some(thread::current());
         self.number.store(os_thread_number(), Ordering::Relaxed);
     }
 
-    /// The calling thread sleeps here no more, and is about to end: the system will give its number to another.
+    /// Removes the calling thread, which is about to end: the system will give its number to
+    /// another thread.
     pub(crate) fn disown(&self) {
         self.number.store(0, Ordering::Release);
     }
 
-    /// The system's number of the thread that sleeps here; zero if none does.
+    /// Returns the system's number of the sleeper, or zero if there is none.
     pub(crate) fn thread_id(&self) -> i32 {
         self.number.load(Ordering::Relaxed)
     }
 
-    /// Sleeps until woken or until `deadline`: true if woken. Only the adopted thread.
+    /// Sleeps until woken or until `deadline`. Returns `true` if woken. Called only by the adopted
+    /// thread.
     pub(crate) fn park(&self, deadline: Option<Instant>) -> bool {
         loop {
             if self.woken.swap(false, Ordering::SeqCst) {
@@ -59,7 +62,7 @@ impl Parker {
 
     pub(crate) fn unpark(&self) {
         self.woken.store(true, Ordering::SeqCst);
-        // Taken after the flag was set: a thread adopted later sees the flag before it sleeps.
+        // Locked after the flag was set: a thread adopted later sees the flag before it sleeps.
         if let Some(thread) = &*lock(&self.thread) {
             thread.unpark();
         }

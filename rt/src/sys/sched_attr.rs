@@ -1,52 +1,55 @@
-//! How long the kernel lets a worker run at a time, where others want its processor.
+//! Scheduling attributes: the length of the time slices that the kernel gives to a worker.
 //!
-//! Whom the kernel wakes has its turn before whoever runs on that processor only if its slice would end earlier
-//! (EEVDF). Who wakes a worker is often alone on a processor, and the worker last ran just there; with slices of
-//! one length it is a toss-up whether it runs at once or when the other next sleeps. A worker and the monitor run for
-//! microseconds when they are woken, so they ask for shorter slices than others have. It is an order of turns that
-//! they ask for, not a larger share: no right is needed, and who computes all the time has what it had.
+//! When the kernel (EEVDF) wakes a thread on a busy processor, the thread preempts the running one
+//! only if its own slice would end earlier. The thread that wakes a worker is often the only one on
+//! its processor, and the worker last ran on that same processor. With slices of equal length, it
+//! is a toss-up whether the worker runs at once or only when its waker next sleeps. A woken worker,
+//! like sysmon, runs for microseconds. So both ask for shorter slices than others have. That asks
+//! for another order of turns, not for a larger share: it needs no privilege, and a thread that
+//! computes all the time keeps its share.
 
 use std::mem;
 
-/// Shorter than what Linux gives to anybody who asks for nothing: 0.7 ms with one processor, and more with each
-/// doubling of them. Not much shorter, since a worker that computes beside other programs also has its turns by it.
+/// Shorter than Linux's default: 0.7 ms with one processor, and more with each doubling of them.
+/// Not much shorter, because the turns of a worker that computes beside other programs have this
+/// length too.
 const SLICE_NANOS: u64 = 500_000;
 
 const USUAL: u32 = libc::SCHED_OTHER as u32;
 
-/// A thread that this one starts is not the runtime's, nor is a process: they are to have slices as usual. The price:
-/// without `CAP_SYS_NICE` nobody can give this thread another policy.
+/// Threads and processes that this thread starts get default slices: they are not the runtime's.
+/// The price: without `CAP_SYS_NICE` this thread's policy can no longer be changed.
 const RESET_ON_FORK: u64 = libc::SCHED_FLAG_RESET_ON_FORK as u64;
 
-/// For the calling OS thread, if it is scheduled as usual, by a kernel that has slices to ask for (6.12 and later). One
-/// that refuses leaves everything as it was.
+/// Shortens the slices of the calling OS thread, if it has the default policy and the kernel lets a
+/// thread choose its slice (6.12 and later). If the kernel refuses, nothing changes.
 pub(crate) fn shorten() {
     if is_filtered() {
         return;
     }
     let Some(mut attr) = read() else { return };
-    // An older kernel says zero.
+    // An older kernel reports zero.
     if attr.sched_policy != USUAL || attr.sched_runtime <= SLICE_NANOS {
         return;
     }
     attr.sched_runtime = SLICE_NANOS;
-    // It would also reset a negative nice value, which those that it starts are to inherit.
+    // The flag would also reset a negative nice value, which started threads must inherit.
     if attr.sched_nice >= 0 {
         attr.sched_flags |= RESET_ON_FORK;
     }
-    // SAFETY: the kernel reads as many bytes as `size` says, which is what the kernel has said that it wrote.
+    // SAFETY: the kernel reads `size` bytes of `attr`: the number that it reported to have written.
     unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attr, 0) };
 }
 
-/// Whether system calls are filtered, or one cannot say. A filter may end the process for this one, which services are
-/// often not allowed (systemd's `@resources`).
+/// Returns `true` if system calls are filtered, or if that is unknown. A filter may end the process
+/// for `sched_setattr`, which services are often not allowed to call (systemd's `@resources`).
 fn is_filtered() -> bool {
-    // SAFETY: it takes nothing else.
+    // SAFETY: this operation of prctl takes no pointers.
     unsafe { libc::syscall(libc::SYS_prctl, libc::PR_GET_SECCOMP, 0, 0, 0, 0) != 0 }
 }
 
 fn read() -> Option<libc::sched_attr> {
-    // SAFETY: numbers only.
+    // SAFETY: all fields are numbers, for which zero is a value.
     let mut attr: libc::sched_attr = unsafe { mem::zeroed() };
     let size = mem::size_of_val(&attr);
     // SAFETY: the kernel writes no more than `size` bytes.

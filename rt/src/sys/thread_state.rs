@@ -1,22 +1,23 @@
-//! What the kernel says of an OS thread of this process: how much processor time it has used, and whether it sleeps.
+//! Facts from the kernel about an OS thread of this process: its processor time, and whether it
+//! sleeps.
 
 use std::fs::File;
 use std::io::Read;
 use std::time::Duration;
 
-/// The processor time that the calling OS thread has used.
+/// Returns the processor time that the calling OS thread has used.
 pub(crate) fn own_time() -> Duration {
     read_clock(libc::CLOCK_THREAD_CPUTIME_ID).unwrap_or_default()
 }
 
-/// The processor time that the thread with the system's number `thread` has used; none if it has ended, or the system
-/// does not say.
+/// Returns the processor time that the thread with the system's number `thread` has used, or `None`
+/// if it has ended or the system does not say.
 pub(crate) fn time_used(thread: i32) -> Option<Duration> {
     if cfg!(target_os = "linux") { read_clock(clock_of(thread)) } else { None }
 }
 
-/// Whether a thread sleeps in the kernel, so that it competes for no processor: not if it runs, or waits for one. None
-/// if the system does not say. Takes some ten microseconds.
+/// Returns `true` if a thread sleeps in the kernel, so that it competes for no processor: it
+/// neither runs nor waits for one. Returns `None` if the system does not say. Takes about 10 µs.
 pub(crate) fn is_asleep(thread: i32) -> Option<bool> {
     if !cfg!(target_os = "linux") {
         return None;
@@ -26,24 +27,26 @@ pub(crate) fn is_asleep(thread: i32) -> Option<bool> {
     Some(state(&text[..length])? != b'R')
 }
 
-/// The letter for the state of a thread in its `stat`: behind its name, which stands in parentheses and may hold some.
+/// Returns the letter of the state in a thread's `stat`: it is after the name, which is in
+/// parentheses and may contain parentheses itself.
 fn state(stat: &[u8]) -> Option<u8> {
     let name_ends = stat.iter().rposition(|&byte| byte == b')')?;
     stat.get(name_ends + 2).copied()
 }
 
-/// Linux's number for the processor clock of a thread of this process, as `pthread_getcpuclockid` makes it. That one must
-/// not be asked about a thread that has ended; the kernel may.
+/// Returns Linux's number of the processor clock of a thread of this process, like
+/// `pthread_getcpuclockid`. That function must not be asked about a thread that has ended; the
+/// kernel may be.
 const fn clock_of(thread: i32) -> libc::clockid_t {
     const PER_THREAD: libc::clockid_t = 6;
     (!thread << 3) | PER_THREAD
 }
 
-/// What such a clock shows; none if there is no such thread.
+/// Reads a clock. Returns `None` if there is no such thread.
 fn read_clock(clock: libc::clockid_t) -> Option<Duration> {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: the call writes to `time` only, which is a timespec and lives until it returns. Any number is a valid
-    // argument for the clock: one that names none is an error.
+    // SAFETY: the call writes only to `time`, a timespec that lives until it returns. Any number is
+    // a valid clock argument: a number of no clock is an error.
     let failed = unsafe { libc::clock_gettime(clock, &raw mut time) } != 0;
     (!failed).then(|| Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
 }
@@ -57,7 +60,7 @@ mod tests {
     use super::*;
     use crate::sys::tid::os_thread_number;
 
-    /// Linux numbers no thread so high.
+    /// A number that no thread has: Linux's numbers are smaller.
     const NONE: i32 = 1 << 22;
     const LIMIT: Duration = Duration::from_secs(10);
 
@@ -68,7 +71,7 @@ mod tests {
         let before = of_this();
         let end = Instant::now() + LIMIT;
         while of_this() < before + Duration::from_millis(1) {
-            assert!(Instant::now() < end, "it stands still");
+            assert!(Instant::now() < end, "the clock stands still");
         }
         let seen = thread::spawn(of_this).join().unwrap();
         assert!(seen >= before && own_time() >= seen);
@@ -79,7 +82,7 @@ mod tests {
     fn a_thread_that_sleeps_is_told_from_one_that_runs() {
         let (tell, told) = mpsc::channel();
         let (wake, woken) = mpsc::channel::<()>();
-        // A name that looks like what stands behind a name.
+        // The name contains text that looks like the fields after it.
         let thread = thread::Builder::new().name("a) R (b".into()).spawn(move || {
             tell.send(os_thread_number()).unwrap();
             let _ = woken.recv();
@@ -87,7 +90,7 @@ mod tests {
         let number = told.recv().unwrap();
         let end = Instant::now() + LIMIT;
         while is_asleep(number) != Some(true) {
-            assert!(Instant::now() < end, "it does not fall asleep");
+            assert!(Instant::now() < end, "the thread does not fall asleep");
         }
         assert_eq!(is_asleep(os_thread_number()), Some(false));
         drop(wake);

@@ -1,6 +1,7 @@
 //! The operating system's numbers of threads.
 
-/// The system's number of the calling OS thread; zero, which none has, where it does not say.
+/// Returns the system's number of the calling OS thread, or zero, which no thread has, if the
+/// system does not say.
 pub(crate) fn os_thread_number() -> i32 {
     #[cfg(target_os = "linux")]
     // SAFETY: gettid has no preconditions.

@@ -1,15 +1,18 @@
-//! What is to be done after a task has finished.
+//! A callback that runs after a task has finished.
 
 use std::ptr::NonNull;
 
-/// Something to do once a task has finished and its result is handed over or dropped: runs when this
-/// is dropped, on the worker's stack, and must not block.
+/// A callback to run once a task has finished and its result is handed over or dropped.
+///
+/// Dropping this value makes the call, on the worker's stack. The callback must not block.
 pub(crate) struct After {
     run: unsafe fn(NonNull<()>),
     data: NonNull<()>,
 }
 
 impl After {
+    /// Creates the callback that calls `run(data)`.
+    ///
     /// # Safety
     ///
     /// `run(data)` may be called once, on any thread.
@@ -20,7 +23,8 @@ impl After {
 
 impl Drop for After {
     fn drop(&mut self) {
-        // SAFETY: `new` allows one call, and a value is dropped once.
+        // SAFETY: `new` requires that `run(data)` may be called once, on any thread. A value is
+        // dropped once, so this is the only call.
         unsafe { (self.run)(self.data) };
     }
 }

@@ -1,4 +1,4 @@
-//! The closure of a task, and then its result, in the same place.
+//! The task cell: a task's closure, and later its result, in the same place.
 
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -8,7 +8,8 @@ use gthread_arch::{Fiber, FiberStack};
 
 use crate::task::switch_request::SwitchRequest;
 
-/// A closure until the task starts, its result once it has ended. `repr(C)`: both start at the start.
+/// A closure until the task starts, its result once the task has ended. `repr(C)`: both are at
+/// offset zero.
 #[repr(C)]
 pub(crate) union Content<F, T> {
     pub(crate) closure: ManuallyDrop<F>,
@@ -19,32 +20,34 @@ impl<F, T> Content<F, T> {
     pub(crate) const INLINE: bool =
         size_of::<Self>() <= INLINE_SIZE && align_of::<Self>() <= INLINE_ALIGN;
 
-    /// Bytes that inline content takes, rounded so that its start is aligned as strictly as any.
+    /// The size of inline content, rounded up to a multiple of its alignment and of 16. A start
+    /// this far below an aligned limit is aligned.
     pub(crate) const BYTES: usize = {
         let align = if align_of::<Self>() < 16 { 16 } else { align_of::<Self>() };
         size_of::<Self>().next_multiple_of(align)
     };
 }
 
-/// What can be done with a packet whose types are forgotten.
+/// The operations on a cell whose types are erased.
 pub(crate) struct VTable {
     /// Drops the stored result.
     pub(crate) drop_result: unsafe fn(NonNull<()>),
-    /// Makes a fiber that winds the task up once more.
+    /// Creates a fiber that winds the task up once more.
     pub(crate) wind_up: unsafe fn(FiberStack, *mut ()) -> Fiber<SwitchRequest>,
-    /// Frees the packet's memory, if it is on the heap.
+    /// Frees the content's memory, if it is on the heap.
     pub(crate) free: Option<unsafe fn(NonNull<()>)>,
 }
 
-/// A packet larger than this, or aligned more strictly, goes to the heap: it would crowd the stack.
+/// The largest inline content in bytes. Larger or more strictly aligned content goes to the heap:
+/// it would take too much of the stack.
 const INLINE_SIZE: usize = 1024;
 
 const INLINE_ALIGN: usize = 64;
 
-/// Bytes that a packet may take at the top of a slot.
+/// The most bytes that a cell takes at the top of a slot.
 pub(crate) const MAX_INLINE: usize = INLINE_SIZE + INLINE_ALIGN;
 
-/// Where the content of a task's packet is, and what it is.
+/// The place of a task's content, and its type's operations.
 pub(crate) struct TaskCell {
     pub(crate) content: NonNull<()>,
     pub(crate) vtable: &'static VTable,
@@ -55,15 +58,18 @@ impl TaskCell {
     ///
     /// # Safety
     ///
-    /// At least `INLINE_SIZE + INLINE_ALIGN` bytes below `limit` are the caller's, unused, and stay so
-    /// until the packet is freed. `limit` is aligned to `INLINE_ALIGN`. `vtable` is of the same types.
+    /// The caller owns at least `INLINE_SIZE + INLINE_ALIGN` unused bytes below `limit`, and they
+    /// stay so until the cell is freed. `limit` is aligned to `INLINE_ALIGN`. `vtable` is of the
+    /// same types.
     #[inline]
     pub(crate) unsafe fn new<F, T>(limit: NonNull<u8>, f: F, vtable: &'static VTable) -> Self {
         let content = Content::<F, T> { closure: ManuallyDrop::new(f) };
         let place = if Content::<F, T>::INLINE {
-            // SAFETY: `Content::BYTES` is at most INLINE_SIZE rounded up to the alignment.
+            // SAFETY: `Content::BYTES` is at most `INLINE_SIZE` rounded up to the alignment, so the
+            // place is in the caller's bytes.
             let place = unsafe { limit.sub(Content::<F, T>::BYTES) }.cast::<Content<F, T>>();
-            // SAFETY: the bytes are ours, and aligned because limit and BYTES are.
+            // SAFETY: the bytes are the caller's, unused, and aligned because `limit` and `BYTES`
+            // are.
             unsafe { place.write(content) };
             place
         } else {
@@ -81,7 +87,7 @@ impl TaskCell {
         self.content
     }
 
-    /// The lowest address in use by the packet, given the limit it was made with.
+    /// Returns the lowest address that the cell uses, given the limit with which it was made.
     #[inline]
     pub(crate) fn lowest(&self, limit: usize) -> usize {
         match self.vtable.free {
@@ -94,23 +100,25 @@ impl TaskCell {
     ///
     /// # Safety
     ///
-    /// `T` is the type the packet was made with, the entry has run to its end, and the result was
-    /// neither taken nor dropped.
+    /// `T` is the type with which the cell was made. The entry has run to its end, and the result
+    /// was neither taken nor dropped.
     #[inline]
     pub(crate) unsafe fn take_result<T>(&self) -> thread::Result<T> {
-        // SAFETY: the result is at the start of the union whatever the closure's type was.
+        // SAFETY: the cell has a result of type `T`, which is read once, says the caller. It is at
+        // the start of the union, independent of the closure's type.
         unsafe { self.content.cast::<thread::Result<T>>().read() }
     }
 
-    /// Frees the memory; the content is gone already.
+    /// Frees the memory. The content is gone already.
     ///
     /// # Safety
     ///
-    /// Once, last.
+    /// Called once, as the last use of the cell.
     #[inline]
     pub(crate) unsafe fn free(&mut self) {
         if let Some(free) = self.vtable.free {
-            // SAFETY: the content is on the heap and nobody uses it any more.
+            // SAFETY: the content was boxed with the vtable's types, since these have a `free`. It
+            // is gone, and nothing uses its memory any more.
             unsafe { free(self.content) };
         }
     }

@@ -1,17 +1,17 @@
-//! Whether a task computes for long without a pause.
+//! Whether a task is CPU-bound: whether it computes for long without suspending.
 
-/// What the scheduler knows of a task. Belongs to whoever has it as runnable.
+/// What the scheduler knows about a task. Belongs to the holder of the task as runnable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CpuBound {
     No,
-    /// It stays so for so many short turns.
+    /// Known to be CPU-bound, for this many more short turns.
     Known(u8),
-    /// It has waited for its turn, and was let in.
+    /// CPU-bound, and admitted after a wait in the admission queue.
     Admitted(u8),
 }
 
 impl CpuBound {
-    /// For how many short turns it stays known.
+    /// Returns the number of short turns for which the task stays known as CPU-bound.
     pub(crate) fn credit(self) -> u8 {
         match self {
             Self::No => 0,
@@ -19,7 +19,7 @@ impl CpuBound {
         }
     }
 
-    /// One that has used up its credit is none.
+    /// Creates the state for this credit: a task without credit is not CPU-bound.
     pub(crate) fn known(credit: u8) -> Self {
         if credit == 0 { Self::No } else { Self::Known(credit) }
     }

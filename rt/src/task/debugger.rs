@@ -1,28 +1,29 @@
-//! Where a debugger finds what in a control block: `tools/gdb-gthread.py`.
+//! The layout of control blocks, for debuggers (`tools/gdb-gthread.py`).
 //!
-//! A plain table under a name that is in every binary, so that a program need not have debug information of
-//! gthread's types. Nothing in the process reads it. Where a task's stack pointer is in its fiber the script knows for
-//! the switch of our own; of corosensei's, it finds it among the fiber's words.
+//! A plain table under a symbol that every binary has, so that a program needs no debug information
+//! for gthread's types. Nothing in the process reads it. For this crate's own context switch, the
+//! script knows where a fiber keeps the task's stack pointer. For corosensei's, it searches the
+//! fiber's words.
 
 use std::mem::offset_of;
 
 use crate::task::header::{Body, Task};
 
-/// All in words: the script reads them in this order.
+/// The table. Every field is a word, and the script reads them in this order.
 #[repr(C)]
 struct Layout {
-    /// Of this table.
+    /// The version of this table.
     version: usize,
-    /// Bytes of a control block, which ends where the colour of its slot begins.
+    /// Bytes of a control block, which ends where the slot's colour begins.
     size: usize,
-    /// Offsets in it, and the size of the fiber.
+    /// Offsets in the control block, and the size of the fiber.
     join: usize,
     wait: usize,
     fiber: usize,
     fiber_size: usize,
     id: usize,
     name: usize,
-    /// How slots are coloured: so many colours, a step of so many bytes.
+    /// Slot colouring: the number of colours, and the step between them in bytes.
     colours: usize,
     colour_step: usize,
 }

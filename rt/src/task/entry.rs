@@ -1,4 +1,4 @@
-//! How a task is made, and where it begins to run.
+//! How a task is made, where it begins to run, and how it winds up on its own stack.
 
 use std::cell::{Cell, UnsafeCell};
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -23,10 +23,10 @@ impl TaskRef {
     /// # Safety
     ///
     /// - The owner outlives the task.
-    /// - `F` and `T` may be sent to another thread, and outlive the task: either they are `'static`,
-    ///   or the caller waits for the task.
-    // Inlined whatever its size: the attributes of a plain spawn are constants then. Passed through
-    // memory they cost a fifth of the spawn (narrow stores, wide loads, no store forwarding).
+    /// - `F` and `T` may be sent to another thread. Both outlive the task: either they are
+    ///   `'static`, or the caller waits for the task.
+    // Always inlined: the attributes of a plain spawn are constants then. Passed through memory,
+    // they would be written by narrow stores and read by wide loads, without store forwarding.
     #[inline(always)]
     pub(crate) unsafe fn new<F, T>(
         owner: Owner,
@@ -37,15 +37,18 @@ impl TaskRef {
     where
         F: FnOnce() -> T,
     {
-        // SAFETY: slots are at least 16 KiB and page-aligned, so the control block fits below the top,
-        // aligned to its 64 bytes because its size and the colour are multiples of that.
+        // SAFETY: slots are at least 16 KiB, so the control block fits below the top. The top is
+        // page-aligned, and the block's size and the colour are multiples of 64, so the block is
+        // aligned to its 64 bytes.
         let place = unsafe { slot.top().sub(control_block_of(&slot)) }.cast::<Task>();
-        // SAFETY: the bytes below the control block are the slot's, unused.
+        // SAFETY: the bytes below the control block belong to the slot and are unused. The slot has
+        // room for `MAX_INLINE` of them, and the fiber's stack begins below the cell. The control
+        // block's address is aligned. `VTABLE` is of the same types.
         let packet = unsafe { TaskCell::new::<F, T>(place.cast(), f, &Types::<F, T>::VTABLE) };
-        // SAFETY: the slot is kept in the task until it is freed, and the fiber uses what is below
-        // control block and packet.
+        // SAFETY: the task keeps the slot until it is freed. Only the fiber uses the part below the
+        // control block and the task cell.
         let stack = unsafe { Self::stack_in(&slot, place, &packet) };
-        // SAFETY: the entry catches panics; it expects the task, which outlives its fiber.
+        // SAFETY: the entry catches panics. It expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new::<Types<F, T>>(stack, place.as_ptr().cast()) };
         let plain = attributes.pinned.is_none() && attributes.after.is_none();
         let body = Body {
@@ -74,8 +77,8 @@ impl TaskRef {
             temporary: Cell::new(std::ptr::null()),
             locals: Locals::new(),
         };
-        // SAFETY: `place` is ours and large enough. The join word is there before: zero, or as the last
-        // task in this slot has left it.
+        // SAFETY: `place` is ours and large enough. The join state is initialized already: it is
+        // zero, or as the slot's last task left it.
         unsafe {
             (&raw mut (*place.as_ptr()).body).write(body);
             (*place.as_ptr()).join.begin();
@@ -84,7 +87,8 @@ impl TaskRef {
     }
 }
 
-/// The types of a task's closure and result: the fiber's entry, and what else is compiled for them.
+/// The types of a task's closure and result. Carries the fiber's entry and the other code that is
+/// compiled for them.
 pub(crate) struct Types<F, T>(F, T);
 
 impl<F, T> Types<F, T>
@@ -97,79 +101,94 @@ where
         free: if Content::<F, T>::INLINE { None } else { Some(Self::free) },
     };
 
-    /// Drops what is to be dropped before the task is done, on its own stack, so that this is green code too.
+    /// Drops the locals, and the result of a detached task, before the task is done. Runs on the
+    /// task's own stack, so that these drops are green code too. Aborts the process if one panics.
     ///
     /// # Safety
     ///
-    /// `task` is the calling task and has run its closure. `result` is the place of its result, which is not shared yet.
+    /// `task` is the calling task and has run its closure. `result` is the place of its result,
+    /// which is not shared yet.
     #[cold]
     #[inline(never)]
     unsafe fn wind_up(task: &Task, result: NonNull<thread::Result<T>>) {
         loop {
             if task.join.is_detached() && !task.result_dropped.replace(true) {
-                // SAFETY: the caller's; it has not been dropped before.
+                // SAFETY: the caller guarantees that the result is there and not shared. The flag
+                // shows that it has not been dropped before.
                 abort_on_panic("result", || unsafe { result.drop_in_place() });
             }
             if task.locals.is_empty() {
                 break;
             }
-            // Their drops may take long, and detach the task meanwhile; and its result's may use them again.
-            // SAFETY: the caller's: the closure is gone, and with it all that could use them.
+            // The drops of locals may take long, and the task may be detached meanwhile. The
+            // result's drop may use locals again. So both are checked in a loop.
+            // SAFETY: this is the task itself. Its closure is gone, and with it everything that
+            // could use the locals.
             abort_on_panic("green_local", || unsafe { task.locals.end() });
         }
     }
 
+    /// Creates a fiber that winds the task up.
+    ///
     /// # Safety
     ///
-    /// The stack is the task's, which has run its closure and is suspended nowhere; `task` is a [`Task`].
+    /// The stack is that of `task`, a [`Task`] that has run its closure and is suspended nowhere.
     unsafe fn wind_up_on(stack: FiberStack, task: *mut ()) -> Fiber<SwitchRequest> {
-        // SAFETY: the entry does not unwind, and expects the task.
+        // SAFETY: the entry does not unwind. It expects the task, which the caller passes.
         unsafe { Fiber::new::<WindUp<F, T>>(stack, task) }
     }
 
+    /// Drops the result. Aborts the process if that panics.
+    ///
     /// # Safety
     ///
-    /// The content is a result, which is not used again.
+    /// The content is a result of type `T`, which is not used again.
     unsafe fn drop_result(content: NonNull<()>) {
         let result = content.cast::<thread::Result<T>>();
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the content is a result and not used again.
         abort_on_panic("result", || unsafe { result.drop_in_place() });
     }
 
+    /// Frees the memory of content on the heap.
+    ///
     /// # Safety
     ///
-    /// The content was boxed by `TaskCell::new` with these types, and is gone.
+    /// `TaskCell::new` boxed the content with these types, and the content itself is gone.
     unsafe fn free(content: NonNull<()>) {
-        // SAFETY: the caller's; a union of `ManuallyDrop`s drops nothing but its memory.
+        // SAFETY: the pointer is from a box of this type, says the caller. Dropping a union of
+        // `ManuallyDrop`s only frees the memory.
         drop(unsafe { Box::from_raw(content.cast::<Content<F, T>>().as_ptr()) });
     }
 }
 
-/// Runs the closure and stores its result. What it is given is the task whose packet has these types.
+/// Runs the closure and stores its result. The argument is the task whose cell has these types.
 impl<F, T> Entry<SwitchRequest> for Types<F, T>
 where
     F: FnOnce() -> T,
 {
-    // By its name dumps know where a thread's calls begin.
+    // Dumps recognize the start of a thread's calls by this function's name.
     #[inline(never)]
     unsafe fn run(suspender: Suspender<SwitchRequest>, task: *mut ()) {
-        // SAFETY: the caller's.
+        // SAFETY: `TaskRef::new` passed the task, which outlives its fiber.
         let task = unsafe { &*task.cast::<Task>() };
         task.suspender.set(MaybeUninit::new(suspender));
         let content = task.packet.content.cast::<Content<F, T>>();
-        // SAFETY: the packet holds the closure, which is read once.
+        // SAFETY: the cell holds the closure, which is read once.
         let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
         let result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
-        // SAFETY: the place is ours until the task is done; the result lies at the union's start.
+        // SAFETY: the place is ours until the task is done. The result is at the start of the
+        // union.
         unsafe { content.cast::<thread::Result<T>>().write(result) };
         if task.join.is_detached() || !task.locals.is_empty() {
-            // SAFETY: we are the task, and the result is there; the closure is gone.
+            // SAFETY: this is the calling task. Its closure has run and is gone, and its result is
+            // there and not shared.
             unsafe { Self::wind_up(task, content.cast()) };
         }
     }
 }
 
-/// Winds up a task that was detached when it had done so before.
+/// The entry of a fiber that winds a task up again, because the task was detached after it had
+/// wound up.
 struct WindUp<F, T>(F, T);
 
 impl<F, T> Entry<SwitchRequest> for WindUp<F, T>
@@ -178,15 +197,17 @@ where
 {
     #[inline(never)]
     unsafe fn run(suspender: Suspender<SwitchRequest>, task: *mut ()) {
-        // SAFETY: the caller's.
+        // SAFETY: `wind_up_on` passed the task.
         let task = unsafe { &*task.cast::<Task>() };
         task.suspender.set(MaybeUninit::new(suspender));
-        // SAFETY: we are the task, and its closure is gone.
+        // SAFETY: this is the calling task. Its closure is gone, and its result is there and not
+        // shared.
         unsafe { Types::<F, T>::wind_up(task, task.packet.content.cast()) };
     }
 }
 
-/// As std: what panics in its drop after the thread's end has nobody to report to.
+/// Calls `f`, and aborts the process if it panics. Like std: a panic in a drop after the thread's
+/// end has nowhere to be reported.
 fn abort_on_panic(what: &str, f: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(f)).is_err() {
         eprintln!("fatal: a green thread's {what} panicked while it was dropped");

@@ -1,10 +1,11 @@
-//! Ids of threads.
+//! Allocation of thread ids.
 
 use std::num::NonZeroU64;
 
 use crate::loom::Ordering;
 
-/// Reserves `count` ids of threads, green or not: the first of them. Ids are never reused.
+/// Reserves `count` consecutive ids of threads, green or not. Returns the first. Ids are never
+/// reused.
 pub(crate) fn next_ids(count: u64) -> NonZeroU64 {
     static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
     let first = NEXT.fetch_add(count, Ordering::Relaxed);

@@ -1,23 +1,27 @@
-//! The join word: who still needs a task's control block, and whether its result is there.
+//! The join state: the references to a task's control block, and whether its result is there.
 //!
 //! Invariants:
-//! - The word counts references: one for the running task until it is done, one for its `JoinHandle`,
-//!   one for each `Thread` handle. Whoever takes the count to zero frees the slot.
-//! - `DONE` is set once, by the worker, after the last switch away from the task's stack, in the same
-//!   step that gives up the task's own reference. Before it the result is the task's, which drops it if the
-//!   `JoinHandle` is gone (`DETACHED`); after it, the holder of the `JoinHandle` owns it.
-//! - So a task is alive, that is, not finished, while there are references and no `DONE`. The word says so
-//!   of any slot at any time, also of one that has no task or is just being given one: every access to it
-//!   is atomic, from [`JoinState::begin`] on, and a slot without a task has a word that is zero or `DONE`.
+//! - The word counts references: one for the running task until it is done, one for its
+//!   `JoinHandle`, one for each `Thread` handle. The thread that takes the count to zero frees the
+//!   slot.
+//! - `DONE` is set once, by the worker, after the last switch away from the task's stack. The same
+//!   step gives up the task's own reference. Before `DONE` the result belongs to the task, which
+//!   drops it if the `JoinHandle` is gone (`DETACHED`). After `DONE` it belongs to the holder of
+//!   the `JoinHandle`.
+//! - So a task is alive (has not finished) while there are references and no `DONE`. The word tells
+//!   this for any slot at any time, also for a slot that has no task or is just being given one:
+//!   every access to the word is atomic, from [`JoinState::begin`] on, and the word of a slot
+//!   without a task is zero or has `DONE`.
 //! - `JOINER` is set at most once, by the holder of the `JoinHandle`, after it wrote the joiner's
-//!   waiter. Finishing reads the waiter only if `JOINER` was set before `DONE`.
-//! - `TIMED` is set by the holder of the `JoinHandle` after it has noted a joiner with a deadline elsewhere
-//!   (`sched/timed_joiners.rs`), and stays. Such a joiner may leave before the task ends, so its waiter is not left in
-//!   the task, which finishing must not touch after `DONE`.
+//!   waiter. The finisher reads the waiter only if `JOINER` was set before `DONE`.
+//! - `TIMED` is set by the holder of the `JoinHandle` after it has noted a joiner with a deadline
+//!   elsewhere (`runtime/timed_joiners.rs`). It is never cleared. Such a joiner may leave before
+//!   the task ends, so its waiter is not left in the task, which the finisher must not touch after
+//!   `DONE`.
 
 use crate::loom::{AtomicUsize, Ordering, fence};
 
-/// The task has finished and its result, if not taken, is in its packet.
+/// The task has finished. Its result, if not taken, is in its cell.
 const DONE: usize = 1;
 
 /// A joiner has registered.
@@ -32,11 +36,12 @@ const TIMED: usize = 1 << 3;
 /// One reference.
 const REF: usize = 1 << 4;
 
-/// What the worker of a finishing task must do.
+/// The duty of the worker of a finishing task.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finish {
-    /// Nobody will take the result: nothing has changed. The task drops it, if it has not, and is then [ended](JoinState::end).
+    /// Detached: no handle will take the result, and nothing has changed. The task drops the
+    /// result, if it has not, and is then [ended](JoinState::end).
     Detached,
     /// The result is handed over and the reference given up.
     Handed {
@@ -49,11 +54,11 @@ pub(crate) enum Finish {
     },
 }
 
-/// What the dropped handle of a task must do.
+/// The duty of a task's dropped handle.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detach {
-    /// The task is still to finish, and drops its result itself. The reference is gone.
+    /// The task has not finished, and drops its result itself. The reference is given up.
     Running,
     /// The task has finished: drop the result, then give up the reference.
     Done,
@@ -64,14 +69,14 @@ pub(crate) enum Detach {
 pub(crate) struct JoinState(AtomicUsize);
 
 impl JoinState {
-    /// Two references: the task's own and its handle's. The task is complete, and from here on anyone
-    /// may find it.
+    /// Starts with two references: the task's own and its handle's. The task is complete, and any
+    /// thread may find it from here on.
     #[inline(always)]
     pub(crate) fn begin(&self) {
         self.0.store(2 * REF, Ordering::Release);
     }
 
-    /// For models of who waits for a task.
+    /// Creates a state that has begun, for models.
     #[cfg(all(test, loom))]
     pub(crate) fn begun() -> Self {
         let word = Self(AtomicUsize::new(0));
@@ -79,13 +84,13 @@ impl JoinState {
         word
     }
 
-    /// Whether there is a task here that has not finished.
+    /// Returns `true` if there is a task here that has not finished.
     pub(crate) fn is_alive(&self) -> bool {
         let word = self.0.load(Ordering::Acquire);
         word & DONE == 0 && word / REF > 0
     }
 
-    /// One more reference, by a holder of one.
+    /// Adds a reference. The caller holds one.
     pub(crate) fn retain(&self) {
         let before = self.0.fetch_add(REF, Ordering::Relaxed);
         // A leak in a loop must not wrap around to a count that frees.
@@ -94,7 +99,7 @@ impl JoinState {
         }
     }
 
-    /// Gives up one reference: true if it was the last.
+    /// Gives up one reference. Returns `true` if it was the last.
     #[must_use]
     pub(crate) fn release(&self) -> bool {
         let before = self.0.fetch_sub(REF, Ordering::Release);
@@ -105,7 +110,8 @@ impl JoinState {
         false
     }
 
-    /// Marks a task done whose result nobody took, and gives up its reference: true if it was the last.
+    /// Marks a task done whose result no handle took, and gives up its reference. Returns `true` if
+    /// it was the last.
     #[must_use]
     pub(crate) fn end(&self) -> bool {
         let before = self.0.fetch_add(DONE.wrapping_sub(REF), Ordering::AcqRel);
@@ -113,7 +119,7 @@ impl JoinState {
         before / REF == 1
     }
 
-    /// Whether the caller, who holds a reference, holds the only one.
+    /// Returns `true` if the caller, which holds a reference, holds the only one.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
         self.0.load(Ordering::Acquire) / REF == 1
@@ -128,8 +134,9 @@ impl JoinState {
         self.0.load(Ordering::Acquire) & DETACHED != 0
     }
 
-    /// Marks the task done and gives up its reference, unless nobody will take its result. After
-    /// `Handed` the task must not be touched, but to wake its joiner or to free it if it was the last.
+    /// Marks the task done and gives up its reference, unless it is detached. After `Handed` the
+    /// task must not be touched, except to wake its joiner, or to free it if the reference was the
+    /// last.
     pub(crate) fn finish(&self) -> Finish {
         let mut word = self.0.load(Ordering::Acquire);
         loop {
@@ -148,16 +155,16 @@ impl JoinState {
         }
     }
 
-    /// [`finish`](Self::finish) with a plain store, for a task of which nobody but its handle's holder
-    /// has a reference, while that holder cannot run: true if it was one, and is now done, with its
-    /// handle alive and no joiner.
+    /// Does the same as [`finish`](Self::finish) with a plain store, for a task to which only its
+    /// handle's holder has a reference, while that holder cannot run. Returns `true` if the task
+    /// was in that state: it is now done, with its handle alive and no joiner.
     ///
-    /// The caller guarantees that whoever holds the `JoinHandle` does not run.
+    /// The caller guarantees that the holder of the `JoinHandle` does not run.
     #[must_use]
     #[inline]
     pub(crate) fn finish_alone(&self) -> bool {
-        // Only a holder of a reference changes the word. These two are the task's own, ours, and the
-        // handle's.
+        // Only a holder of a reference changes the word. These two references are the task's own,
+        // which is ours, and the handle's.
         let alone = self.0.load(Ordering::Acquire) == 2 * REF;
         if alone {
             self.0.store(REF | DONE, Ordering::Release);
@@ -165,21 +172,23 @@ impl JoinState {
         alone
     }
 
-    /// Announces the joiner: false if the task is done and there is nothing to wait for.
+    /// Announces the joiner. Returns `false` if the task is done, so that there is nothing to wait
+    /// for.
     #[must_use]
     pub(crate) fn register_joiner(&self) -> bool {
-        // Release: the waiter written before. Acquire: the result, if done.
+        // Release: publishes the waiter that was written before. Acquire: the result, if done.
         self.0.fetch_or(JOINER, Ordering::AcqRel) & DONE == 0
     }
 
-    /// Announces a joiner with a deadline, which was noted: false if the task is done.
+    /// Announces a joiner with a deadline, which was noted before. Returns `false` if the task is
+    /// done.
     #[must_use]
     pub(crate) fn announce_timed(&self) -> bool {
-        // As above; what was noted before passes on through the lock of the place, too.
+        // As in `register_joiner`. The note is also passed on by the lock of its place.
         self.0.fetch_or(TIMED, Ordering::AcqRel) & DONE == 0
     }
 
-    /// The `JoinHandle` goes without joining.
+    /// Gives up the `JoinHandle` without joining.
     pub(crate) fn detach(&self) -> Detach {
         let mut word = self.0.load(Ordering::Acquire);
         while word & DONE == 0 {
@@ -203,7 +212,8 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A task reduced to its join word: who dropped or took the result, and who freed the slot.
+    /// A task reduced to its join state. Counts how often the result was dropped or taken, and how
+    /// often the slot was freed.
     struct Ended {
         word: JoinState,
         results: AtomicUsize,
@@ -230,7 +240,7 @@ mod models {
             }
         }
 
-        /// As the worker does: true if the joiner is to be woken.
+        /// Finishes like the worker. Returns `true` if the joiner must be woken.
         fn finish(&self) -> bool {
             match self.word.finish() {
                 Finish::Detached => {
@@ -249,7 +259,7 @@ mod models {
             }
         }
 
-        /// As the `JoinHandle` does.
+        /// Drops the handle like `JoinHandle`.
         fn drop_handle(&self) {
             if self.word.detach() == Detach::Done {
                 self.settle_result();
@@ -288,7 +298,7 @@ mod models {
             };
             let wakes = task.finish();
             let waits = joiner.join().unwrap();
-            assert_eq!(wakes, waits, "a joiner that waits must be woken, and only such a one");
+            assert_eq!(wakes, waits, "a joiner is woken if and only if it waits");
             assert!(task.word.is_done() && task.word.is_unique());
             task.settle_result();
             task.release();
@@ -296,7 +306,7 @@ mod models {
         });
     }
 
-    /// The plain store of `finish_alone` must not undo what the holder of a `Thread` handle does.
+    /// The plain store of `finish_alone` must not undo a change by the holder of a `Thread` handle.
     #[test]
     fn finishing_alone_minds_thread_handles() {
         loom::model(|| {

@@ -1,19 +1,20 @@
-//! What a thread keeps in its `green_local!`s: a list of values, each with its key. One word while there
-//! are none.
+//! The values that a thread keeps in its `green_local!`s: a list of values, each with its key. The
+//! list is one word while it is empty.
 //!
 //! Invariants:
-//! - Only the thread itself touches its list, and the values, which stay where they are, on the heap, from
-//!   their initialization until the thread ends them all, the last that it does.
-//! - For a key there is one node at most. That of a value that was dropped stays until all have been, so
-//!   that whoever asks for it meanwhile, in another's drop, learns that it is gone.
+//! - Only the thread itself touches its list and the values. A value stays in place on the heap
+//!   from its initialization until the thread ends all values, which is the last that it does.
+//! - A key has at most one node. The node of a dropped value stays until all values are dropped, so
+//!   that the drop of another value that asks for it meanwhile learns that it is gone.
 //! - A value has the type of its key, and a key has one type.
 
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 
-/// Tells variables apart: the address of something that is there for ever, and so of one type for ever. It must
-/// not be a constant, nor of size zero: the compiler may put equal ones of those, of other types, in one place.
+/// The identity of a variable: the address of an object that exists for ever, and so has one type
+/// for ever. It must be neither a constant nor of size zero: the compiler may put equal ones of
+/// these, of different types, in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(*const ());
 
@@ -32,11 +33,11 @@ pub(crate) struct Locals {
     newest: Cell<Option<NonNull<Head>>>,
 }
 
-/// The beginning of a node, whatever its value.
+/// The beginning of a node, independent of the value's type.
 struct Head {
     key: Key,
     older: Option<NonNull<Head>>,
-    /// The value has not been dropped.
+    /// Whether the value has not been dropped yet.
     alive: Cell<bool>,
     drop_value: unsafe fn(NonNull<Head>),
     free: unsafe fn(NonNull<Head>),
@@ -49,19 +50,25 @@ struct Node<T> {
 }
 
 impl<T> Node<T> {
+    /// Drops the value.
+    ///
     /// # Safety
     ///
     /// The node has a value of this type, which is not used again.
     unsafe fn drop_value(head: NonNull<Head>) {
-        // SAFETY: the caller's. The head is otherwise left as it is: the value's drop may look at it.
+        // SAFETY: the caller guarantees that the value has this type and is not used again. The
+        // rest of the node stays as it is, because the value's drop may look at it.
         unsafe { ManuallyDrop::drop(&mut (*head.cast::<Self>().as_ptr()).value) };
     }
 
+    /// Frees the node.
+    ///
     /// # Safety
     ///
     /// The node was made with this type, and is not used again.
     unsafe fn free(head: NonNull<Head>) {
-        // SAFETY: the caller's; nodes come from `Box::leak`.
+        // SAFETY: the node has this type and is not used again, says the caller. Nodes come from
+        // `Box::leak`.
         drop(unsafe { Box::from_raw(head.cast::<Self>().as_ptr()) });
     }
 }
@@ -76,10 +83,11 @@ impl Locals {
         self.newest.get().is_none()
     }
 
-    /// The value of `key`, which is initialized with `init` if it is not there. If it is there once `init` has
-    /// run, because that has asked for it too, that one is it.
+    /// Returns the value of `key`, initializing it with `init` if it is missing. If `init` itself
+    /// has asked for the value and so initialized it, that value is returned.
     ///
-    /// The value is valid until [`end`](Self::end) drops it.
+    /// The value is valid until [`end`](Self::end) drops it. `init` may panic, and may use the
+    /// list.
     ///
     /// # Safety
     ///
@@ -99,7 +107,8 @@ impl Locals {
                 }
             }
         };
-        // SAFETY: nodes in the list are there; that of this key has a `T`.
+        // SAFETY: nodes in the list exist. The node of this key has a `T`. Its value's address is
+        // not null.
         unsafe {
             if !node.as_ref().alive.get() {
                 return Err(Gone);
@@ -112,7 +121,7 @@ impl Locals {
     fn find(&self, key: Key) -> Option<NonNull<Head>> {
         let mut place = self.newest.get();
         while let Some(node) = place {
-            // SAFETY: nodes in the list are there.
+            // SAFETY: nodes in the list exist.
             let head = unsafe { node.as_ref() };
             if head.key == key {
                 break;
@@ -136,8 +145,9 @@ impl Locals {
         node
     }
 
-    /// Drops all values, the newest first; those too that are initialized meanwhile. To be called where their
-    /// drops may do what they like, except panic. Others may be initialized afterwards.
+    /// Drops all values, the newest first, including values that are initialized meanwhile. The
+    /// drops may do anything except panic, so the place of the call must allow that. Other values
+    /// may be initialized afterwards.
     ///
     /// # Safety
     ///
@@ -146,7 +156,8 @@ impl Locals {
         let mut newest = self.newest.get();
         let mut next = newest;
         while let Some(node) = next {
-            // SAFETY: nodes in the list are there. A value is dropped once, and is nobody's by then.
+            // SAFETY: nodes in the list exist. The flag makes sure that a value is dropped once. No
+            // value is in use, says the caller.
             unsafe {
                 if node.as_ref().alive.replace(false) {
                     (node.as_ref().drop_value)(node);
@@ -161,17 +172,18 @@ impl Locals {
         }
     }
 
-    /// [`drop_values`](Self::drop_values), and forgets that there were any.
+    /// Drops all values like [`drop_values`](Self::drop_values), then empties the list.
     ///
     /// # Safety
     ///
-    /// As for that.
+    /// Same as [`drop_values`](Self::drop_values).
     pub(crate) unsafe fn end(&self) {
-        // SAFETY: the caller's.
+        // SAFETY: the caller is the thread that owns the list, and no value is in use.
         unsafe { self.drop_values() };
         let mut place = self.newest.take();
         while let Some(node) = place {
-            // SAFETY: nodes in the list are there, and their values are gone; nobody looks at the list while it is taken apart.
+            // SAFETY: nodes in the list exist, and each is freed once. Their values are gone, and
+            // nothing looks at the list while it is taken apart.
             unsafe {
                 place = node.as_ref().older;
                 (node.as_ref().free)(node);

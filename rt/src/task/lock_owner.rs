@@ -1,54 +1,57 @@
-//! Who holds a lock, in a number that costs nothing to have.
+//! The owner of a lock, as a number that costs nothing to obtain.
 //!
-//! The compiler knows where the stack is: no thread-local need be read to take a lock. So a lock notes the
-//! page of the stack that it was locked on. Every thread has a stack to itself, and a guard does not leave
-//! its thread, so for a report on who waits for whom the page names the holder: it is the green thread whose
-//! slot the page is in, and an OS thread if it is in no slot.
+//! The compiler knows the address of the stack, so a lock is taken without reading a thread-local.
+//! A lock notes the page of the stack on which it was locked. Every thread has a stack to itself,
+//! and a guard does not leave its thread. So the page identifies the holder for reports on waits:
+//! the green thread in whose slot the page is, or an OS thread if the page is in no slot.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
 
-/// Nobody.
+/// The number of a lock without an owner.
 pub(crate) const FREE: u32 = 0;
 
-/// Set in every other number, since the page alone might be zero.
+/// A bit that every other number has, because the page alone might be zero.
 const SOMEBODY: u32 = 1 << 31;
 
-/// What counts of a number: an [`RwLock`](crate::sync::RwLock) has room for no more. The other bits are anything.
+/// The number of significant bits: an [`RwLock`](crate::sync::RwLock) has room for no more. The
+/// other bits are arbitrary.
 pub(crate) const BITS: u32 = 29;
 
 pub(crate) const PAGE: u32 = (1 << BITS) - 1;
 
-/// No page is smaller.
+/// The smallest page size of any supported system, as a shift.
 const PAGE_SHIFT: u32 = 12;
 
-/// The number of the calling thread.
+/// Returns the number of the calling thread.
 #[inline(always)]
 pub(crate) fn here() -> u32 {
     let here = MaybeUninit::<u8>::uninit();
     of(&raw const here)
 }
 
-/// The number of the thread on whose stack this is. Of the address of the page [`BITS`] count: two stacks
-/// that are less than 2 TiB apart have different numbers.
+/// Returns the number of the thread whose stack contains this address. [`BITS`] bits of the page's
+/// address count, so two stacks that are less than 2 TiB apart have different numbers.
 #[inline(always)]
 pub(crate) fn of<T>(on_stack: *const T) -> u32 {
     (on_stack.addr() >> PAGE_SHIFT) as u32 | SOMEBODY
 }
 
-/// A lock that a thread waits for, for dumps.
+/// A lock that a thread waits for. For dumps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AwaitedLock {
     lock: NonNull<()>,
-    /// The number of its holder.
+    /// Returns the number of the lock's holder.
     holder: unsafe fn(NonNull<()>) -> u32,
 }
 
 impl AwaitedLock {
+    /// Creates the description of `lock`.
+    ///
     /// # Safety
     ///
-    /// `holder(lock)` may be called, on any thread, as long as somebody waits for the lock.
+    /// `holder(lock)` may be called on any thread as long as a thread waits for the lock.
     pub(crate) unsafe fn new(lock: NonNull<()>, holder: unsafe fn(NonNull<()>) -> u32) -> Self {
         Self { lock, holder }
     }
@@ -57,16 +60,18 @@ impl AwaitedLock {
         self.lock.as_ptr() as usize
     }
 
+    /// Returns the number of the lock's holder.
+    ///
     /// # Safety
     ///
-    /// Somebody waits for the lock.
+    /// A thread waits for the lock.
     pub(crate) unsafe fn holder(self) -> u32 {
-        // SAFETY: the caller's.
+        // SAFETY: a thread waits for the lock, says the caller, and then `new` allows the call.
         unsafe { (self.holder)(self.lock) }
     }
 }
 
-/// The numbers of whoever runs on a stack.
+/// The numbers of a thread that runs on a given stack.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Numbers {
     pub(crate) first: u32,
@@ -74,18 +79,18 @@ pub(crate) struct Numbers {
 }
 
 impl Numbers {
-    /// Of a stack with these addresses.
+    /// Returns the numbers for a stack with these addresses.
     pub(crate) fn on(stack: Range<usize>) -> Self {
         let first = (stack.start >> PAGE_SHIFT) as u32 & PAGE;
         Self { first, pages: ((stack.end - stack.start) >> PAGE_SHIFT) as u32 }
     }
 
-    /// Whether the first of them is greater.
+    /// Returns `true` if the first of the numbers is greater than `number`.
     pub(crate) fn begin_after(self, number: u32) -> bool {
         self.first > number & PAGE
     }
 
-    /// Whether it is one of them.
+    /// Returns `true` if `number` is one of the numbers.
     pub(crate) fn contain(self, number: u32) -> bool {
         number != FREE && (number.wrapping_sub(self.first) & PAGE) < self.pages
     }

@@ -1,4 +1,5 @@
-//! The control block of a green thread, and the states it goes through.
+//! Tasks, the control blocks of green threads: creation, states, references and waits. Nothing here
+//! knows the runtime.
 
 pub(crate) mod after;
 pub(crate) mod cell;

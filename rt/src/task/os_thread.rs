@@ -1,11 +1,13 @@
-//! OS threads as waiters: what a green thread has in its control block, an OS thread has here.
-//! The very end of an OS thread: after all its thread-locals.
+//! OS threads as waiters. An OS thread keeps here what a green thread has in its control block.
+//! Also the very end of an OS thread: code that runs after all its thread-locals are gone.
 //!
-//! A thread-local with a destructor cannot own what is to be there until then. Destructors of thread-locals run one after
-//! the other, in an order that depends on which variable was touched first, and those that run later may still ask for
-//! it. The destructors of POSIX thread-specific data run after all of them, and in rounds: one that finds its value set
-//! again is called in the next round. Every system has four at least, so the last of them comes after the first
-//! three rounds of everybody else's. std lets go of `std::thread::current()` in the same way.
+//! A thread-local with a destructor cannot own data that must exist until the very end. The
+//! destructors of thread-locals run one after the other, in an order that depends on which variable
+//! was touched first, and later ones may still ask for the data. The destructors of POSIX
+//! thread-specific data run after all of them, in rounds: a destructor that finds its value set
+//! again is called in the next round. Every system has at least four rounds, so the last one comes
+//! after the first three rounds of all other keys. std drops `std::thread::current()` in the same
+//! way.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -23,20 +25,24 @@ use crate::task::locals::Locals;
 use crate::task::wait_info::{OsWait, Reason};
 use crate::task::wait_state::{Commit, TIMED_OUT, WaitState, WakeReason};
 
-/// One OS thread that has waited, or been asked for by `current()`.
+/// An OS thread that has waited, or for which `current()` was called.
 #[derive(Debug)]
 pub(crate) struct OsThread {
     pub(crate) wait: WaitState,
     pub(crate) thread: Thread,
     pub(crate) id: NonZeroU64,
-    /// The system's number of it.
+    /// The system's number of the thread.
     number: i32,
-    /// What it waits for, and since when. Written by itself, before it sleeps.
+    /// The wait that the thread is in, and its start. Written by the thread itself, before it
+    /// sleeps.
     note: Mutex<Option<(OsWait, Instant)>>,
-    /// In how many waits from now on it does not look first, and how often in a row that was in vain. Its own.
+    /// The number of waits from now on in which the thread does not linger. Used only by the thread
+    /// itself.
     skip: AtomicU32,
+    /// The number of times in a row that lingering was in vain. Used only by the thread itself.
     failures: AtomicU32,
-    /// The thread that it waits to join, if that is what it waits for. As above.
+    /// The thread that it waits to join, if its wait is for that. Written by the thread itself,
+    /// before it sleeps.
     joins: Mutex<Option<NonZeroU64>>,
 }
 
@@ -44,7 +50,7 @@ pub(crate) struct OsThread {
 #[derive(Debug)]
 pub(crate) struct OsAsleep {
     thread: Arc<OsThread>,
-    /// What no other sleep of this thread has.
+    /// A number that no other sleep of this thread has.
     pub(crate) mark: u64,
     pub(crate) wait: OsWait,
     pub(crate) since: Instant,
@@ -53,7 +59,7 @@ pub(crate) struct OsAsleep {
 }
 
 impl OsAsleep {
-    /// The system's number of the thread.
+    /// Returns the system's number of the thread.
     pub(crate) fn number(&self) -> i32 {
         self.thread.number
     }
@@ -70,7 +76,8 @@ impl OsAsleep {
         self.wait.deadline.is_some()
     }
 
-    /// Ends this wait, if it has no deadline, may be interrupted, and is not over: then the caller wakes the thread.
+    /// Ends this wait, if it has no deadline, may be interrupted, and is not over. Returns the
+    /// thread then, which the caller wakes.
     #[must_use]
     pub(crate) fn interrupt(&self) -> Option<Thread> {
         let endless = !self.has_deadline() && self.wait.interruptible;
@@ -79,24 +86,27 @@ impl OsAsleep {
     }
 }
 
-/// All that have waited, to find out whether they all sleep. Those that have ended go when others come.
+/// All OS threads that have waited, to find out whether they all sleep. Entries of ended threads
+/// are removed when the list would grow.
 static ALL: Mutex<Vec<Weak<OsThread>>> = Mutex::new(Vec::new());
 
 thread_local! {
-    /// The calling OS thread's, which owns a count of it; null until it is asked for. Without a destructor, and so
-    /// there as long as the thread runs anything. `end_thread` gives the count back.
+    /// The calling OS thread's record, of which the thread owns a count. Null until it is asked
+    /// for. It has no destructor, so it exists as long as the thread runs anything. `end_thread`
+    /// gives the count back.
     static CURRENT: Cell<*const OsThread> = const { Cell::new(ptr::null()) };
 }
 
 impl OsThread {
-    /// The calling OS thread's: one from its first call to its end, so that its token, its id, and what a `Once`
-    /// remembers of its runner, are its own in the destructors of its thread-locals too.
+    /// Returns the calling OS thread's record. It is the same from the first call to the thread's
+    /// end. So its token, its id, and the runner that a `Once` remembers also remain its own in the
+    /// destructors of its thread-locals.
     ///
-    /// Not inlined, and gives out an owned handle: nothing of the thread-local's address remains in
-    /// the caller, which may be a green thread about to move.
+    /// Not inlined, and returns an owned handle: no address of the thread-local remains in the
+    /// caller, which may be a green thread about to move.
     #[inline(never)]
     pub(crate) fn current() -> Arc<Self> {
-        // Loom runs all threads of a model on one: there each wait has its own.
+        // Loom runs all threads of a model on one OS thread, so each wait gets a record of its own.
         if cfg!(loom) {
             return Self::new();
         }
@@ -106,7 +116,8 @@ impl OsThread {
             CURRENT.set(this);
             arrange();
         }
-        // SAFETY: the pointer is from `into_raw`, and the thread owns a count of it as long as `CURRENT` has it.
+        // SAFETY: the pointer is from `into_raw`, and the thread owns a count of it as long as it
+        // is in `CURRENT`. The increment makes the second count, which `from_raw` takes.
         unsafe {
             Arc::increment_strong_count(this);
             Arc::from_raw(this)
@@ -132,9 +143,9 @@ impl OsThread {
         new
     }
 
-    /// The OS threads that wait in gthread.
+    /// Returns the OS threads that wait in gthread.
     pub(crate) fn all_asleep() -> Vec<OsAsleep> {
-        // What ends last with a thread is not dropped under the lock.
+        // Collected first, so that the last count of an ended thread is not dropped under the lock.
         let all: Vec<_> = {
             let all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
             all.iter().filter_map(Weak::upgrade).collect()
@@ -146,18 +157,19 @@ impl OsThread {
         let mark = self.wait.asleep_mark()?;
         let (wait, since) = (*lock(&self.note))?;
         let joins = lock(&self.joins).filter(|_| matches!(wait.reason, Reason::Join | Reason::Run));
-        // If this is the note of its next wait, the first was over before that was written, which the lock passes on.
+        // If the note is of a later wait, the first wait was over before the note was written. The
+        // note's lock makes that visible here.
         let same = self.wait.asleep_mark() == Some(mark);
         same.then_some(OsAsleep { thread: self, mark, wait, since, joins })
     }
 
-    /// Notes before a wait to join which thread that is for.
+    /// Notes which thread the next wait joins. Called before that wait.
     pub(crate) fn note_joined(&self, thread: NonZeroU64) {
         *lock(&self.joins) = Some(thread);
     }
 
-    /// Blocks the calling OS thread in its armed wait until it is claimed or its deadline has passed. It may look for a
-    /// moment first whether it is claimed.
+    /// Blocks the calling OS thread in its armed wait until the wait is claimed or its deadline has
+    /// passed. If `looks`, the thread may first spin for a moment for the claim.
     #[inline(never)]
     pub(crate) fn sleep(&self, wait: OsWait, looks: bool) -> WakeReason {
         let deadline = wait.deadline;
@@ -181,25 +193,26 @@ impl OsThread {
                     break;
                 }
             }
-            // std's token serves us and the user's own `std::thread::park` alike, and we may have
-            // taken one that was the user's. Leave one: a spurious return from `park` is allowed, a
-            // lost wake is not.
+            // std's token serves gthread and the user's own `std::thread::park` alike, and this
+            // loop may have taken a token that was the user's. So leave one: a spurious return from
+            // `park` is allowed, a lost wakeup is not.
             self.thread.unpark();
         }
-        // Not claimed: the deadline has passed.
+        // `None`: not claimed, so the deadline has passed.
         self.wait.cancel().unwrap_or(TIMED_OUT)
     }
 }
 
-/// The most waits in a row in which a thread does not look, as a power of two.
+/// The limit of `failures`: at most 2^9 - 1 waits in a row go without lingering.
 const MOST_FAILURES: u32 = 9;
 
 impl OsThread {
-    /// Looks for some microseconds whether the wait is claimed: a wake often follows within the time that going to sleep would
-    /// take. It does where two threads on two processors pass messages to and fro. Elsewhere it is in vain, and costs others the
-    /// processor; so after each time that it was, twice as many waits go by until the next.
+    /// Spins for a few microseconds for the claim. A wake often follows within the time that going
+    /// to sleep would take, as when two threads on two processors pass messages to and fro.
+    /// Elsewhere spinning is in vain, and takes the processor from others. So after each failure in
+    /// a row, twice as many waits go by until the next attempt.
     ///
-    /// Not for a lock, nor where the caller has looked before.
+    /// Not for locks, nor for callers that have spun already.
     fn linger(&self) -> Option<WakeReason> {
         if cfg!(loom) {
             return None;
@@ -209,7 +222,7 @@ impl OsThread {
             self.skip.store(skip - 1, Ordering::Relaxed);
             return None;
         }
-        // Without yields: those that one gets on by running others in between are not worth it.
+        // Without yields: a wake that comes only after others have run in between is not worth it.
         let backoff = Backoff::new();
         for _ in 0..8 {
             if let op @ Some(_) = self.wait.selected() {
@@ -230,23 +243,26 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 thread_local! {
-    /// What the calling OS thread keeps in its `green_local!`s. Without a destructor, as `CURRENT`: one that has a
-    /// drop cannot be asked for while that runs.
+    /// The calling OS thread's `green_local!`s. Like `CURRENT`, it has no destructor: a
+    /// thread-local with a destructor cannot be accessed while that runs.
     static LOCALS: Locals = const { Locals::new() };
 }
 
-/// The values that the calling OS thread keeps in its `green_local!`s. Valid as long as the OS thread.
+/// Returns the values that the calling OS thread keeps in its `green_local!`s. Valid as long as the
+/// OS thread.
 ///
-/// They are dropped with its thread-locals, also those that are initialized in the destructors of those. What is initialized
-/// in a third round of these is dropped at the very end, where std's `current` and `park` are no more.
+/// They are dropped with the thread's thread-locals, including values that are initialized in the
+/// destructors of thread-locals. Values that are initialized in a third round are dropped at the
+/// very end, where std's `current` and `park` no longer work.
 ///
-/// Not inlined, as [`OsThread::current`].
+/// Not inlined, like [`OsThread::current`].
 #[inline(never)]
 pub(crate) fn os_locals() -> NonNull<Locals> {
     struct AtExit;
 
-    // One that is being dropped, or was, cannot be used again. Values that are initialized then are the next one's, as
-    // long as there is one: so they are dropped while std's thread-locals are still there.
+    // A thread-local that is being dropped, or was, cannot be used again. Values that are
+    // initialized then belong to the next of these, as long as there is one. So they are dropped
+    // while std's thread-locals still exist.
     thread_local! {
         static FIRST: AtExit = const { AtExit };
         static SECOND: AtExit = const { AtExit };
@@ -256,8 +272,8 @@ pub(crate) fn os_locals() -> NonNull<Locals> {
     impl Drop for AtExit {
         fn drop(&mut self) {
             arrange();
-            // SAFETY: this is the thread's, and all frames that could use a value have ended. A panic aborts
-            // the process, as std's thread-locals do.
+            // SAFETY: this is the list of the calling thread, and all frames that could use a value
+            // have ended. A panic aborts the process, as in std's thread-locals.
             LOCALS.with(|locals| unsafe { locals.drop_values() });
         }
     }
@@ -269,29 +285,31 @@ pub(crate) fn os_locals() -> NonNull<Locals> {
     LOCALS.with(|locals| NonNull::from(locals))
 }
 
-/// Ends what is the calling OS thread's until its very end. By `os_end`.
+/// Frees what the calling OS thread keeps until its very end. Called by [`end`].
 pub(crate) fn end_thread() {
-    // SAFETY: this is the thread's, of which nothing else runs any more. A panic aborts the process.
+    // SAFETY: this is the list of the calling thread, which runs nothing else any more. A panic
+    // aborts the process.
     LOCALS.with(|locals| unsafe { locals.end() });
     let this = CURRENT.replace(ptr::null());
     if !this.is_null() {
-        // SAFETY: the pointer is from the `into_raw` in `current`, whose count is the thread's; nobody finds it any more.
+        // SAFETY: the pointer is from the `into_raw` in `current`, whose count belongs to the
+        // thread. It is no longer in `CURRENT`, so the count is dropped once.
         drop(unsafe { Arc::from_raw(this) });
     }
 }
 
-/// `_POSIX_THREAD_DESTRUCTOR_ITERATIONS`: what every system grants. One fewer for `tools/tsan`: ThreadSanitizer
-/// forgets the thread in the last round.
+/// `_POSIX_THREAD_DESTRUCTOR_ITERATIONS`: the number of rounds that every system grants. One fewer
+/// for `tools/tsan`: ThreadSanitizer forgets the thread in the last round.
 const ROUNDS: usize = if cfg!(tsan) { 3 } else { 4 };
 
-/// Arranges for [`crate::task::os_thread::end_thread`] to be called when the calling OS thread ends.
+/// Arranges for [`end_thread`] to be called when the calling OS thread ends.
 ///
-/// It is not called, and what it would free stays, once for an OS thread: where the system has no key left or no memory
-/// for its value, on a main thread that returns from `main`, and if the first call comes from another key's
-/// destructor, when some rounds are over.
+/// In some cases the call is not made, and the memory leaks, once for an OS thread: if the system
+/// has no key left or no memory for its value; on a main thread that returns from `main`; if the
+/// first call of this function comes from another key's destructor, after some rounds.
 pub(crate) fn arrange() {
     if let Some(key) = key() {
-        // SAFETY: the key was made, and is never deleted.
+        // SAFETY: the key was created, and is never deleted.
         if unsafe { libc::pthread_getspecific(key) }.is_null() {
             set(key, 1);
         }
@@ -308,9 +326,9 @@ fn key() -> Option<libc::pthread_key_t> {
     })
 }
 
-/// Has the destructor called, and told the round: whether that is possible.
+/// Has the destructor called with this round's number. Returns `false` if that is not possible.
 fn set(key: libc::pthread_key_t, round: usize) -> bool {
-    // SAFETY: the key was made, and is never deleted. Its values are numbers, not pointers.
+    // SAFETY: the key was created, and is never deleted. Its values are numbers, not pointers.
     unsafe { libc::pthread_setspecific(key, ptr::without_provenance(round)) == 0 }
 }
 

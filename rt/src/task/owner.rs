@@ -1,4 +1,4 @@
-//! The owner of a task: its runtime, which the task does not know.
+//! The owner of a task: an opaque pointer to its runtime, whose type the task does not know.
 
 use std::ptr::NonNull;
 
@@ -11,12 +11,14 @@ impl Owner {
         Self(NonNull::from(owner).cast())
     }
 
+    /// Returns the runtime.
+    ///
     /// # Safety
     ///
-    /// It was made of a `T`, which is alive as long as the result is used.
+    /// The owner was made from a `T`, which is alive as long as the result is used.
     #[inline]
     pub(crate) unsafe fn get<'a, T>(self) -> &'a T {
-        // SAFETY: the caller's.
+        // SAFETY: the caller guarantees that the pointer is to a live `T`.
         unsafe { self.0.cast().as_ref() }
     }
 }

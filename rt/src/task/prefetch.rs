@@ -1,8 +1,9 @@
-//! Prefetching of control blocks and the tops of their stacks.
+//! Prefetching of control blocks and of the stacks below them.
 //!
-//! Each green thread's stack is on pages of its own, so the first access to one that another processor
-//! has written last, or that no cache has, takes a cache miss and a walk through the page tables. Where
-//! many threads come in a row, the next are fetched while the processor is busy with the current one.
+//! Each green thread's stack is on pages of its own. So the first access to a stack that another
+//! processor wrote last, or that no cache has, costs a cache miss and a page-table walk. Where many
+//! threads run one after the other, the next ones are fetched while the processor is busy with the
+//! current one.
 
 use std::ptr::NonNull;
 
@@ -11,24 +12,25 @@ use gthread_arch::stacks::Slot;
 use crate::task::header::{Task, TaskRef, control_block_of};
 
 impl TaskRef {
-    /// Has the processor fetch what it takes to resume a small task, and to finish it.
+    /// Prefetches the lines that are needed to resume a small task, and to finish it.
     #[inline]
     pub(crate) fn prefetch(self) {
-        /// Of the stack, which ends where the control block begins.
+        /// Lines of the stack, which ends where the control block begins.
         const FRAMES: usize = 6;
         Self::fetch(self.as_ptr().cast(), FRAMES, gthread_arch::prefetch);
     }
 
-    /// Has the processor fetch what it takes to make a task in a slot with such a top, less its colour, to write it.
+    /// Prefetches, for writing, the lines that are needed to make a task in the slot with this top
+    /// (less its colour).
     #[inline]
     pub(crate) fn prefetch_to_make(top: NonNull<u8>) {
-        /// A small closure, and what the fiber begins with.
+        /// Lines for a small closure and the fiber's first frame.
         const BELOW: usize = 2;
         let place = top.as_ptr().wrapping_sub(size_of::<Task>());
         Self::fetch(place, BELOW, gthread_arch::prefetch_to_write);
     }
 
-    /// A control block's lines, and so many below it, from the lowest up.
+    /// Fetches the lines of a control block and `below` lines below it, the lowest first.
     #[inline(always)]
     pub(crate) fn fetch(place: *const u8, below: usize, fetch: fn(*const u8)) {
         const LINE: usize = align_of::<Task>();
@@ -38,21 +40,22 @@ impl TaskRef {
         }
     }
 
-    /// Has the processor find the page that it takes to start a task in a slot, and the first line of it.
+    /// Prefetches the first line of a slot's control block, so that the page is in the TLB when a
+    /// task starts there.
     #[inline(always)]
     pub(crate) fn prefetch_place(slot: &Slot) {
         gthread_arch::prefetch(Self::place_in(slot));
     }
 
-    /// Has the processor fetch what it takes to make a task in a slot, and to run it until it waits.
+    /// Prefetches the lines that are needed to make a task in a slot, and to run it until it waits.
     #[cold]
     pub(crate) fn prefetch_to_start(slot: &Slot) {
-        /// Of the stack, which ends where the control block begins.
+        /// Lines of the stack, which ends where the control block begins.
         const FRAMES: usize = 8;
         Self::fetch(Self::place_in(slot), FRAMES, gthread_arch::prefetch_to_write);
     }
 
-    /// Where a slot's control block is or will be.
+    /// Returns the address of a slot's control block, present or future.
     #[inline(always)]
     pub(crate) fn place_in(slot: &Slot) -> *const u8 {
         slot.top().as_ptr().wrapping_sub(control_block_of(slot))

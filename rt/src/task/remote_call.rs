@@ -1,9 +1,9 @@
-//! A call that a suspended thread makes on its own stack, before it is suspended again where it
-//! was.
+//! A call that a suspended thread makes on its own stack, before it is suspended again in the same
+//! place.
 
 use std::ptr::NonNull;
 
-/// A call for another thread to make, to look at that thread from inside.
+/// A call for another thread to make, so that its stack can be inspected from inside.
 #[derive(Debug)]
 pub(crate) struct RemoteCall {
     run: unsafe fn(NonNull<()>),
@@ -11,12 +11,12 @@ pub(crate) struct RemoteCall {
 }
 
 impl RemoteCall {
-    /// Creates a call.
+    /// Creates the call of `run(data)`.
     ///
     /// # Safety
     ///
-    /// `run(data)` may be called, once, on the stack of the thread that the call is for. It does
-    /// not unwind, and does not suspend the thread.
+    /// `run(data)` may be called once, on the stack of the target thread. It neither unwinds nor
+    /// suspends the thread.
     pub(crate) unsafe fn new(run: unsafe fn(NonNull<()>), data: NonNull<()>) -> Self {
         Self { run, data }
     }
@@ -25,10 +25,9 @@ impl RemoteCall {
     ///
     /// # Safety
     ///
-    /// Called once, on the stack of the thread that the call is for.
+    /// Called once, on the stack of the target thread.
     pub(crate) unsafe fn run(&self) {
-        // SAFETY: the caller guarantees the thread and that this is done once; the contract of
-        // `new` allows the call then.
+        // SAFETY: the caller calls once, on the target's stack; `new` allows that call.
         unsafe { (self.run)(self.data) };
     }
 }

@@ -1,5 +1,7 @@
-//! The second half of a [`join`](crate::join), while the first runs: a closure in the caller's frame, to be called
-//! there in the end, or to become a green thread before.
+//! A deferred job: the second closure of a [`join`](crate::join) while the first one runs.
+//!
+//! The closure is in the caller's frame. In the end the caller calls it there, unless it has become
+//! a green thread before.
 
 use std::num::NonZeroU64;
 use std::ptr::NonNull;
@@ -16,19 +18,23 @@ pub(crate) struct StackJob {
     start: unsafe fn(NonNull<StackJob>, Owner, Slot, NonZeroU64) -> TaskRef,
 }
 
-/// A pointer to one. Whoever has it is the only one that may use the frame.
+/// A pointer to a deferred job. Its holder has exclusive use of the frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StackJobRef(NonNull<StackJob>);
 
-// SAFETY: another thread can compare it, and make a green thread of the half, which is unsafe: that takes the closure out
-// of the caller's frame, and `StackJob::new` says that it may be done on any thread. The frame is used by the owner of
-// the half alone, and the half goes from one owner to the next by a lock (`sched/halves.rs`).
+// SAFETY: another thread can compare the pointer, and make a green thread of the job, which is
+// unsafe. That takes the closure out of the caller's frame, and `StackJob::new` requires that any
+// thread may do it. Only the holder of the job uses the frame, and the job passes from one holder
+// to the next under a lock (`jobs` in `runtime/remote.rs`).
 unsafe impl Send for StackJobRef {}
 
 impl StackJob {
+    /// Creates the part of a frame that starts its closure with `start`.
+    ///
     /// # Safety
     ///
-    /// `start` may be called once with a pointer to the frame that this becomes part of, on any thread.
+    /// `start` may be called once, on any thread, with a pointer to the frame of which this becomes
+    /// a part.
     pub(crate) unsafe fn new(
         start: unsafe fn(NonNull<StackJob>, Owner, Slot, NonZeroU64) -> TaskRef,
     ) -> Self {
@@ -37,21 +43,25 @@ impl StackJob {
 }
 
 impl StackJobRef {
+    /// Creates a pointer to `job`.
+    ///
     /// # Safety
     ///
-    /// The half, and what its function needs around it, stays where it is until it was taken back.
+    /// The job, and the frame that its function needs around it, stay in place until the job is
+    /// taken back.
     pub(crate) unsafe fn new(job: NonNull<StackJob>) -> Self {
         Self(job)
     }
 
-    /// Makes a green thread of it, with this slot and number, that is still to be made runnable.
+    /// Makes a green thread of the job, with this slot and id. The caller makes it runnable.
     ///
     /// # Safety
     ///
-    /// The half was taken out of the list that it was in, or is in it and will be taken out before anybody else
-    /// can see it; and `owner` outlives the thread.
+    /// The job was taken out of its list, or will be before any other thread can see it there.
+    /// `owner` outlives the thread.
     pub(crate) unsafe fn start(self, owner: Owner, slot: Slot, id: NonZeroU64) -> TaskRef {
-        // SAFETY: the caller's, and that of `StackJob::new`: taken out once, it is started once.
+        // SAFETY: the frame stays in place (`new`). The caller has taken the job out, so it is
+        // started once, which `StackJob::new` allows on any thread.
         unsafe { (self.0.as_ref().start)(self.0, owner, slot, id) }
     }
 }

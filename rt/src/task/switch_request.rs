@@ -1,18 +1,19 @@
-//! What a suspending task tells its worker, in one register.
+//! The request that a suspending task passes to its worker, in one register.
 
 use std::ptr::NonNull;
 
 use crate::util::spin_lock::Held;
 
-/// A command, encoded: the two lowest bits say which. With `SPAWNED` the rest is the address of a task,
-/// with `HELD` that of a lock; tasks and locks are aligned to more than four bytes.
+/// An encoded request: the two lowest bits say which. With `SPAWNED` the rest is the address of a
+/// task, with `HELD` that of a lock. Both have addresses that are multiples of four.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SwitchRequest(usize);
 
-/// A command, decoded.
+/// A decoded request.
 pub(crate) enum Request {
-    /// Push me as a stealable continuation and run this child: a task that the suspending parent has just made.
+    /// Push me as a stealable continuation and run this child, a task that the suspending parent
+    /// has just made.
     Spawned(NonNull<()>),
     /// My wait is armed: commit it.
     Parked,
@@ -29,10 +30,11 @@ impl SwitchRequest {
 
     pub(crate) const PARKED: Self = Self(1);
     pub(crate) const YIELDED: Self = Self(2);
-    /// I have withdrawn from my wait, and never go on. Only in the last turns of a scheduler (`shared::last`), where the
-    /// command is compared, and not decoded.
+    /// I have withdrawn from my wait, and never go on. Used only in the last turns of a runtime
+    /// (`runtime/worker/last_turns.rs`), where the request is compared instead of decoded.
     pub(crate) const OVER: Self = Self(6);
-    /// As I was withdrawing from my wait it was claimed: run me when I am made runnable. As above.
+    /// My wait was claimed while I withdrew from it: run me when I am made runnable. Used like
+    /// `OVER`.
     pub(crate) const CLAIMED: Self = Self(10);
 
     #[inline]
@@ -49,7 +51,8 @@ impl SwitchRequest {
     pub(crate) fn decode(self) -> Request {
         match self {
             Self(word) if word & Self::TAG == Self::HELD => {
-                // SAFETY: only `parked_holding` makes such values, and a command is decoded once.
+                // SAFETY: only `parked_holding` makes such values, from `Held::into_raw`, and a
+                // request is decoded once.
                 Request::ParkedHolding(unsafe { Held::from_raw(word & !Self::TAG) })
             }
             Self::PARKED => Request::Parked,

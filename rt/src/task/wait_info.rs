@@ -1,29 +1,29 @@
-//! Why a thread waits.
+//! The reasons for which a thread waits.
 
 use std::panic::Location;
 use std::time::Instant;
 
-/// What an OS thread waits for.
+/// A wait of an OS thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OsWait {
     pub(crate) reason: Reason,
     pub(crate) site: &'static Location<'static>,
     pub(crate) deadline: Option<Instant>,
-    /// It may end with `TIMED_OUT` though there is no deadline.
+    /// The wait may end with `TIMED_OUT` although it has no deadline.
     pub(crate) interruptible: bool,
 }
 
-/// One line for each reason: its name, and what a dump says the thread waits in.
+/// Declares the reasons, one a line: the name, and its text in dumps.
 macro_rules! reasons {
     ($($name:ident = $text:literal),+ $(,)?) => {
-        /// Why a thread waits; for dumps.
+        /// Why a thread waits. For dumps.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Reason {
             $($name,)+
         }
 
         impl Reason {
-            /// As dumps call it.
+            /// Returns the reason's text in dumps.
             pub(crate) fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)+
@@ -34,7 +34,8 @@ macro_rules! reasons {
 }
 
 impl Reason {
-    /// Whether it is for a lock, which others may take while the one that it was to wake is on its way.
+    /// Returns `true` if the wait is for a lock. Other threads may take the lock while the woken
+    /// thread is on its way.
     pub(crate) fn is_lock(self) -> bool {
         matches!(self, Self::Lock | Self::Read | Self::Write)
     }

@@ -1,5 +1,5 @@
-//! What threads note of their waits, for dumps and for the end of a deadlock. A task's note is written by the task itself,
-//! and read when it is suspended; an OS thread's is under a lock.
+//! Notes about waits, for dumps and for ending deadlocks. A task writes its own note, which is read
+//! while the task is suspended. An OS thread's note is under a lock (`os_thread.rs`).
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
@@ -10,29 +10,29 @@ use crate::task::lock_owner::AwaitedLock;
 use crate::task::wait_info::Reason;
 use crate::task::wait_state::TIMED_OUT;
 
-/// What a task last waited for.
+/// The last wait of a task.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct WaitNote {
     pub(crate) reason: Reason,
     pub(crate) site: &'static Location<'static>,
-    /// Milliseconds on the scheduler's coarse clock.
+    /// The start of the wait, in milliseconds on the runtime's coarse clock.
     pub(crate) since: u64,
-    /// It has no deadline, and may end with `TIMED_OUT` all the same.
+    /// The wait has no deadline, and may end with `TIMED_OUT` all the same.
     pub(crate) interruptible: bool,
-    /// What it waits for: there while the wait lasts.
+    /// The object of the wait, which exists while the wait lasts.
     pub(crate) target: Option<Target>,
 }
 
-/// What a task waits for, if somebody in particular must do something first.
+/// The object of a wait that one particular thread must end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target {
     Task(TaskRef),
-    /// In a frame of the task that waits.
+    /// In a frame of the waiting task.
     Lock(NonNull<AwaitedLock>),
 }
 
 impl Task {
-    /// Notes for dumps what the task is about to wait for. By the task itself.
+    /// Notes for dumps the wait that the task is about to begin. Called by the task itself.
     #[inline]
     pub(crate) fn note_wait(
         &self,
@@ -45,10 +45,10 @@ impl Task {
         self.waits_at.set(Some(site));
     }
 
-    /// Notes before that what it is about to wait for. By the task itself, always for a reason that has this kind
-    /// of target.
+    /// Notes the target of the next wait, before [`note_wait`](Self::note_wait). Called by the task
+    /// itself, always for a reason that has this kind of target.
     pub(crate) fn note_target(&self, target: Target) {
-        // One word, which with the reason says all.
+        // One word. The reason says which kind it is.
         let target = match target {
             Target::Task(task) => task.0.cast(),
             Target::Lock(lock) => lock.cast(),
@@ -56,16 +56,18 @@ impl Task {
         self.waits_for.set(MaybeUninit::new(target));
     }
 
-    /// The last wait that was noted, over or not. Of a suspended task.
+    /// Returns the last noted wait, whether or not it is over. For a suspended task.
     pub(crate) fn last_wait(&self) -> Option<WaitNote> {
         let site = self.waits_at.get()?;
-        // SAFETY: noted before the place was.
+        // SAFETY: `note_wait` initialized it before it set the place, which is there.
         let (reason, interruptible, since) = unsafe { self.waits.get().assume_init() };
-        // SAFETY: where this is called, it was noted before the wait was.
+        // SAFETY: called below only for reasons with a target. For those, `note_target` initialized
+        // it before the wait was noted.
         let target = || unsafe { self.waits_for.get().assume_init() };
         let target = match reason {
             Reason::Join | Reason::Run => {
-                // SAFETY: noted for this reason, it is a task, which lives as long as the wait.
+                // SAFETY: a target noted for this reason is a task, which lives as long as the
+                // wait.
                 Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) }))
             }
             Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
@@ -76,12 +78,12 @@ impl Task {
 }
 
 impl TaskRef {
-    /// Ends the wait of a task that sleeps, if that has no deadline and may be interrupted: true if so. The caller makes the
-    /// task runnable then.
+    /// Ends the wait of a sleeping task, if the wait has no deadline and may be interrupted.
+    /// Returns `true` if it did: the caller then makes the task runnable.
     ///
     /// # Safety
     ///
-    /// The task is suspended or has not started, and nobody can make it run meanwhile.
+    /// The task is suspended or has not started, and no other thread can make it run meanwhile.
     #[must_use]
     pub(crate) unsafe fn interrupt(self) -> bool {
         let Some(mark) = self.wait.asleep_mark() else { return false };

@@ -1,8 +1,9 @@
-//! The state machine of waiting: one word per thread, green or not.
+//! The wait state: the state machine of waiting. Each thread, green or not, has one.
 //!
-//! A thread waits in four steps: it *arms* its cell, registers the wait wherever a wake can come from
-//! (a channel's queue, a timer, a join word), *commits* to sleep, and later finds out which wake
-//! *claimed* it. Any number of wakers may race to claim one wait; exactly one wins.
+//! A thread waits in four steps: it *arms* its wait state; it registers the wait wherever a wake
+//! can come from (a channel's queue, a timer, a join state); it *commits* to sleep; and later it
+//! finds out which wake *claimed* it. Any number of wakers may race to claim one wait. Exactly one
+//! wins.
 //!
 //! ```text
 //!            arm              commit
@@ -15,81 +16,85 @@
 //! ```
 //!
 //! Invariants:
-//! - Only the owner (the thread itself; for `commit` of a green thread, the worker that just switched
-//!   away from it) leaves Idle and Selected. Nobody else writes the word in those phases, so the owner
-//!   arms with a plain store.
-//! - Only claims, and the owner's `commit` and `cancel`, leave Armed; only claims leave Parked. All of
-//!   these are compare-and-swaps of the whole word.
-//! - Every arm increments the generation in the word. A claim that was prepared against an earlier
-//!   wait therefore fails, however late it comes. Claims through a queue need no such help: they happen
-//!   under the lock of the queue, in which a wait is registered only while it is current. `unpark`,
-//!   which anyone may call at any time, does.
-//! - A green thread that waits in one place only, and for no deadline, needs none of this: it parks
-//!   while it holds the lock of the queue that it is in, its worker releases the lock after the switch,
-//!   and whoever takes it out of the queue under the lock has it, asleep and complete. The word is then
-//!   Idle with the flag `HELD`, for dumps to see, and the waker only leaves the operation in it.
-//! - When its scheduler has ended the owner never goes on. Its wait is *ended*: an armed one is Selected with `ENDED`, as by
-//!   any claim; with one that is held `DYING` goes with `HELD`, and a waker that sees it passes the owner over. One that
-//!   has looked before may still leave its operation. The owner finds out under the lock of the queue, when it withdraws
+//! - Only the owner leaves Idle and Selected. The owner is the thread itself, or, for `commit` of a
+//!   green thread, the worker that has just switched away from it. No other thread writes the word
+//!   in those phases, so the owner arms with a plain store.
+//! - Only claims, and the owner's `commit` and `cancel`, leave Armed. Only claims leave Parked, and
+//!   the `cancel` of an OS thread whose deadline has passed. All of these are compare-and-swaps of
+//!   the whole word.
+//! - Every arm increments the generation in the word. So a claim that was prepared against an
+//!   earlier wait fails, however late it comes. Claims through a queue do not need this: they
+//!   happen under the lock of the queue, in which a wait is registered only while it is current.
+//!   `unpark`, which any thread may call at any time, needs it.
+//! - A green thread that waits in only one queue, without a deadline, needs none of this. It parks
+//!   while it holds the queue's lock, and its worker releases the lock after the switch. The thread
+//!   that takes it out of the queue under the lock has it, asleep and complete. The word is then
+//!   Idle with the flag `HELD`, for dumps to see, and the waker only stores the wake reason in it.
+//! - When its runtime has ended the owner never goes on. Its wait is *ended*. An armed wait is
+//!   Selected with `ENDED`, as by any claim. For a held wait, `DYING` is set with `HELD`, and a
+//!   waker that sees it passes the owner over. A waker that has looked before may still store its
+//!   wake reason. The owner finds out under the lock of the queue, when it withdraws
 //!   (`runtime/README.md`, §11).
-//! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner may
-//!   use its control block until then. After a claim that found it Armed, the winner must not.
+//! - A thread whose claim found it Parked does not run until the winner schedules it, so the winner
+//!   may use its control block until then. After a claim that found it Armed, the winner must not.
 
 use crate::loom::{AtomicBool, AtomicU64, Ordering, fence};
 
-/// What a wait was woken with. Meanings belong to whoever registers the wait.
+/// The reason of a wake. The code that registers the wait gives it its meaning.
 pub(crate) type WakeReason = u32;
 
-/// The operation that a deadline selects.
+/// The wake reason of a passed deadline.
 pub(crate) const TIMED_OUT: WakeReason = MAX_OP;
 
-/// The operation that ends the wait of a thread whose runtime has ended (`sched/last.rs`), and which never goes on.
+/// The wake reason that ends the wait of a thread whose runtime has ended
+/// (`runtime/last_turns.rs`), and which never goes on.
 const ENDED: WakeReason = MAX_OP - 1;
 
 const PHASE: u64 = 0b11;
 
-/// Running, no wait under way.
+/// The thread runs, and has no wait under way.
 const IDLE: u64 = 0;
 
-/// A wait is announced, and the thread has not gone to sleep for it yet.
+/// A wait is announced, and the thread has not committed to sleep yet.
 const ARMED: u64 = 1;
 
-/// The thread sleeps: a green one is off its stack, an OS thread is about to call the kernel.
+/// The thread sleeps: a green thread is off its stack, an OS thread is about to call the kernel.
 const PARKED: u64 = 2;
 
-/// A waker has claimed the wait, with the operation in the word.
+/// A waker has claimed the wait, with the wake reason in the word.
 const SELECTED: u64 = 3;
 
 /// Set with `ARMED` and `PARKED` if the wait is a `park`, the only kind that `unpark` may claim.
 const BY_TOKEN: u64 = 1 << 2;
 
-/// Set with `IDLE` while a green thread sleeps without having armed its cell, its queue's lock in its
-/// command.
+/// Set with `IDLE` while a green thread sleeps without having armed its wait state, with its
+/// queue's lock in its switch request.
 const HELD: u64 = 1 << 3;
 
-/// Set with `HELD` if the runtime has ended: nobody claims the wait any more, except by chance one that looked before.
+/// Set with `HELD` if the runtime has ended. No waker claims the wait any more, except a waker that
+/// has looked at the word before.
 const DYING: u64 = 1 << 4;
 
 const OP_SHIFT: u32 = 8;
 
 const GENERATION: u64 = 1 << 32;
 
-/// The greatest operation that fits between them.
+/// The greatest wake reason that fits between the flags and the generation.
 pub(crate) const MAX_OP: WakeReason = (1 << 24) - 1;
 
-/// What became of a claim.
+/// The outcome of a claim.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claim {
-    /// The wait was over already, or claimed by another.
+    /// The wait was over already, or claimed by another waker.
     Lost,
-    /// Won before the thread went to sleep; it will notice by itself.
+    /// Won before the thread went to sleep. The thread notices by itself.
     Awake,
     /// Won, and the thread sleeps: the winner must make it runnable.
     Asleep,
 }
 
-/// What became of the attempt to go to sleep.
+/// The outcome of the attempt to go to sleep.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Commit {
@@ -103,7 +108,7 @@ pub(crate) enum Commit {
 #[derive(Debug)]
 pub(crate) struct WaitState {
     word: AtomicU64,
-    /// The token of `std::thread::park`. Set by anyone; taken by the owner.
+    /// The token of `std::thread::park`. Set by any thread, taken by the owner.
     token: AtomicBool,
 }
 
@@ -112,7 +117,7 @@ impl WaitState {
         Self { word: AtomicU64::new(IDLE), token: AtomicBool::new(false) }
     }
 
-    /// Announces a wait. Owner only; before it is registered anywhere.
+    /// Announces a wait. Called by the owner, before the wait is registered anywhere.
     pub(crate) fn arm(&self) {
         self.arm_as(ARMED);
     }
@@ -121,12 +126,13 @@ impl WaitState {
         let last = self.word.load(Ordering::Relaxed);
         debug_assert!(matches!(last & PHASE, IDLE | SELECTED), "armed twice");
         let generation = (last & !(GENERATION - 1)).wrapping_add(GENERATION);
-        // Relaxed: whoever may claim this wait learns of it through a lock, or through the fences of
-        // `arm_park` and `unpark`.
+        // Relaxed: a thread that may claim this wait learns of it through a lock, or through the
+        // fences of `arm_park` and `unpark`.
         self.word.store(generation | phase, Ordering::Relaxed);
     }
 
-    /// Tries to be the one that ends the current wait. Anyone to whom the wait is registered.
+    /// Tries to end the current wait with `op`. Called by any thread with which the wait is
+    /// registered.
     pub(crate) fn claim(&self, op: WakeReason) -> Claim {
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -144,18 +150,18 @@ impl WaitState {
 
     fn try_select(&self, word: u64, op: WakeReason) -> Result<(), u64> {
         let selected = (word & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
-        // Release: what the waker did before is visible to the woken. Acquire: an asleep thread's
-        // frames, which the winner is about to make run elsewhere, are complete.
+        // Release: publishes the waker's earlier writes to the woken thread. Acquire: the frames of
+        // a sleeping thread, which the winner is about to make run elsewhere, are complete.
         self.word.compare_exchange(word, selected, Ordering::AcqRel, Ordering::Relaxed).map(|_| ())
     }
 
-    /// Goes to sleep, unless claimed meanwhile. Owner only; a green thread's worker calls it after the
-    /// switch, when the thread's registers are saved.
+    /// Goes to sleep, unless claimed meanwhile. Called by the owner. A green thread's worker calls
+    /// it after the switch, when the thread's registers are saved.
     pub(crate) fn commit(&self) -> Commit {
         let word = self.word.load(Ordering::Relaxed);
         if word & PHASE == ARMED {
             let parked = (word & !PHASE) | PARKED;
-            // Release: the saved frames are published to whoever claims.
+            // Release: publishes the saved frames to the claiming thread.
             match self.word.compare_exchange(word, parked, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Commit::Parked,
                 Err(now) => debug_assert_eq!(now & PHASE, SELECTED),
@@ -164,30 +170,32 @@ impl WaitState {
         Commit::Selected
     }
 
-    /// Goes to sleep in a queue whose lock it holds, without a state that others could change. Owner only.
+    /// Goes to sleep in a queue whose lock the owner holds, without a state that others could
+    /// change. Called by the owner.
     #[inline(always)]
     pub(crate) fn hold(&self) {
         let last = self.word.load(Ordering::Relaxed);
         debug_assert!(matches!(last & PHASE, IDLE | SELECTED), "held and armed");
-        // Relaxed: nobody acts on it but who finds the thread in the queue, under the lock.
+        // Relaxed: only the thread that finds the owner in the queue, under the lock, acts on it.
         self.word.store((last & !(GENERATION - 1)) | IDLE | HELD, Ordering::Relaxed);
     }
 
-    /// Whether the owner has gone to sleep and nobody has ended its wait yet. For whoever looks on.
+    /// Returns `true` if the owner has gone to sleep and its wait has not ended yet. For observers.
     pub(crate) fn is_asleep(&self) -> bool {
         matches!(self.word.load(Ordering::Acquire) & (PHASE | HELD), PARKED | HELD)
     }
 
-    /// If the owner has committed to sleep and nobody has ended its wait yet: a number that no other wait of
-    /// this cell has. For whoever looks on.
+    /// Returns a number that no other wait of this state has, if the owner has committed to sleep
+    /// and its wait has not ended yet. For observers.
     pub(crate) fn asleep_mark(&self) -> Option<u64> {
         let word = self.word.load(Ordering::Acquire);
         (word & PHASE == PARKED).then_some(word)
     }
 
-    /// Ends the wait of an owner that never goes on: false if it is in none, or was claimed before. One that holds its
-    /// wait may still be claimed, by somebody who has its queue's lock already, until it has taken the lock itself. By the
-    /// one thread that may run the owner.
+    /// Ends the wait of an owner that never goes on. Returns `false` if there is no wait, or it was
+    /// claimed before. A held wait may still be claimed, by a thread that has the queue's lock
+    /// already, until the owner has taken the lock itself. Called by the only thread that may run
+    /// the owner.
     pub(crate) fn end(&self) -> bool {
         let mut word = self.word.load(Ordering::Acquire);
         loop {
@@ -199,7 +207,7 @@ impl WaitState {
                     Ordering::Acquire,
                 ),
                 PARKED => self.try_select(word, ENDED).map(|()| word),
-                // Perhaps it was ended before.
+                // `true` also if the wait was ended before.
                 _ => return self.selected() == Some(ENDED),
             };
             match ended {
@@ -209,23 +217,24 @@ impl WaitState {
         }
     }
 
-    /// Whether a wait that was held and [ended](WaitState::end) was claimed nevertheless, and with what operation. Owner
-    /// only, after it has left the queue, under its lock: nobody claims it afterwards.
+    /// Returns the wake reason if a wait that was held and [ended](WaitState::end) was claimed
+    /// nevertheless. Called by the owner, after it has left the queue under the queue's lock: no
+    /// thread claims it afterwards.
     pub(crate) fn claimed_at_last(&self) -> Option<WakeReason> {
         // A read-modify-write sees the last of all stores.
         let word = self.word.fetch_add(0, Ordering::AcqRel);
         Self::selected_in(word)
     }
 
-    /// Goes to sleep for ever. Owner only, after its wait was [ended](WaitState::end).
+    /// Goes to sleep for ever. Called by the owner, after its wait was [ended](WaitState::end).
     pub(crate) fn hold_for_ever(&self) {
         let last = self.word.load(Ordering::Relaxed);
         self.word.store((last & !(GENERATION - 1)) | IDLE | HELD | DYING, Ordering::Release);
     }
 
-    /// Ends a wait that was never armed, because only the holder of one lock can end it: the owner
-    /// sleeps, and the caller has taken it out of that lock's queue, so nobody else has it. False if the owner never
-    /// goes on.
+    /// Ends a held wait, which was never armed, because only the holder of one lock can end it. The
+    /// owner sleeps. The caller has taken it out of that lock's queue, so no other thread has it.
+    /// Returns `false` if the owner never goes on.
     #[inline]
     #[must_use]
     pub(crate) fn select_held(&self, op: WakeReason) -> bool {
@@ -235,10 +244,11 @@ impl WaitState {
             return false;
         }
         let selected = (last & !(GENERATION - 1)) | SELECTED | u64::from(op) << OP_SHIFT;
-        // Relaxed: the owner is made to run by the caller, which hands it everything. (If it is `DYING` by now, that is
-        // undone: it uses what it is woken for.)
+        // Relaxed: the caller makes the owner runnable, and so hands everything over to it. If
+        // `DYING` is set by now, this store undoes that: the owner uses the wake.
         if cfg!(loom) {
-            // Loom does not know that no store comes between a read-modify-write and what that has read.
+            // Loom does not know that no store comes between a read-modify-write and the store that
+            // it has read.
             self.word.swap(selected, Ordering::Relaxed);
         } else {
             self.word.store(selected, Ordering::Relaxed);
@@ -246,15 +256,15 @@ impl WaitState {
         true
     }
 
-    /// Ends the wait that had this [mark](Self::asleep_mark): false if it is over. The winner must make the owner
-    /// runnable. For whoever sees to it that the owner is there.
+    /// Ends the wait that had this [mark](Self::asleep_mark). Returns `false` if it is over. The
+    /// winner must make the owner runnable. The caller guarantees that the owner exists.
     #[must_use]
     pub(crate) fn claim_asleep(&self, mark: u64, op: WakeReason) -> bool {
         self.try_select(mark, op).is_ok()
     }
 
-    /// Withdraws the wait: `None` if that succeeded, else the operation that was selected before.
-    /// Owner only.
+    /// Withdraws the wait. Returns `None` if that succeeded, else the wake reason that was selected
+    /// before. Called by the owner.
     pub(crate) fn cancel(&self) -> Option<WakeReason> {
         let word = self.word.load(Ordering::Relaxed);
         if matches!(word & PHASE, ARMED | PARKED) {
@@ -268,7 +278,7 @@ impl WaitState {
         op
     }
 
-    /// The operation that ended the current wait, if one has. Owner only.
+    /// Returns the wake reason that ended the current wait, if it has ended. Called by the owner.
     pub(crate) fn selected(&self) -> Option<WakeReason> {
         Self::selected_in(self.word.load(Ordering::Acquire))
     }
@@ -278,34 +288,37 @@ impl WaitState {
         (word & PHASE == SELECTED).then_some((word >> OP_SHIFT) as WakeReason & MAX_OP)
     }
 
-    /// Takes the token if it is there. Owner only.
+    /// Takes the token. Returns `false` if there is none. Called by the owner.
     pub(crate) fn take_token(&self) -> bool {
         self.token.load(Ordering::Relaxed) && self.token.swap(false, Ordering::AcqRel)
     }
 
-    /// Announces a wait for the token: `false` if the token came first and was taken. Owner only.
+    /// Announces a wait for the token. Returns `false` if the token came first and was taken.
+    /// Called by the owner.
     #[must_use]
     pub(crate) fn arm_park(&self) -> bool {
         self.arm_as(ARMED | BY_TOKEN);
-        // With the fence in `unpark`: either we see the token, or the unparker sees us armed.
+        // Pairs with the fence in `unpark`: either this thread sees the token, or the unparker sees
+        // the armed wait.
         fence(Ordering::SeqCst);
         if self.token.load(Ordering::Relaxed) {
-            // Cancelled or claimed by the unparker: the token is ours either way.
+            // Cancelled, or claimed by the unparker: the token belongs to the owner either way.
             let _ = self.cancel();
             if self.take_token() {
                 return false;
             }
-            // Not reachable: only the owner takes tokens. But a wait that was cancelled must not be
-            // slept in, and a spurious return from `park` is allowed.
+            // Not reachable: only the owner takes tokens. But the thread must not sleep in a
+            // cancelled wait, and a spurious return from `park` is allowed.
             return false;
         }
         true
     }
 
-    /// Leaves the token, and claims the wait if it is one for the token. Anyone.
+    /// Leaves the token, and claims the wait if it is for the token. Called by any thread.
     pub(crate) fn unpark(&self) -> Claim {
         if self.token.swap(true, Ordering::AcqRel) {
-            // An earlier unpark left it; that one claims, or the owner will find the token.
+            // An earlier `unpark` left it. That one claims the wait, or the owner will find the
+            // token.
             return Claim::Lost;
         }
         fence(Ordering::SeqCst);
@@ -319,7 +332,7 @@ impl WaitState {
             let generation = word / GENERATION;
             match self.try_select(word, 0) {
                 Ok(()) => return claim,
-                // The same wait went from armed to parked; another one is not ours to end.
+                // The same wait went from armed to parked. A later wait must not be ended here.
                 Err(now) if now / GENERATION == generation => word = now,
                 Err(_) => return Claim::Lost,
             }
@@ -336,7 +349,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// A thread with a cell, and the number of times that it was made runnable after it slept.
+    /// A thread with a wait state. Counts how often it was made runnable after it slept.
     struct Sleeper {
         cell: WaitState,
         scheduled: AtomicUsize,
@@ -347,7 +360,7 @@ mod models {
             Arc::new(Self { cell: WaitState::new(), scheduled: AtomicUsize::new(0) })
         }
 
-        /// A waker's part: true if it won.
+        /// Does a waker's part. Returns `true` if the waker won.
         fn answer(&self, claim: Claim) -> bool {
             if claim == Claim::Asleep {
                 self.scheduled.fetch_add(1, Ordering::Relaxed);
@@ -355,10 +368,11 @@ mod models {
             claim != Claim::Lost
         }
 
-        /// After all wakers are through: the sleeper runs again, and was scheduled exactly if it slept.
+        /// Checks, after all wakers are through, that the sleeper runs again, and that it was
+        /// scheduled if and only if it slept.
         fn assert_awake(&self, committed: Commit) {
             let scheduled = self.scheduled.load(Ordering::Relaxed);
-            assert!(self.cell.selected().is_some(), "nobody ended the wait");
+            assert!(self.cell.selected().is_some(), "no waker ended the wait");
             assert_eq!(scheduled, usize::from(committed == Commit::Parked), "lost or doubled wake");
         }
     }
@@ -413,7 +427,7 @@ mod models {
             let slept = sleeper.cell.arm_park().then(|| sleeper.cell.commit());
             waker.join().unwrap();
             match slept {
-                // It goes on by itself, having taken the token before it slept.
+                // It goes on by itself: it took the token before it slept.
                 None => assert_eq!(sleeper.scheduled.load(Ordering::Relaxed), 0),
                 Some(committed) => {
                     sleeper.assert_awake(committed);
@@ -423,7 +437,7 @@ mod models {
         });
     }
 
-    /// An unpark that comes late must end the `park` it was meant for or none: never a later wait.
+    /// A late `unpark` may end only the `park` for which it was meant, never a later wait.
     #[test]
     fn a_late_unpark_spares_the_next_wait() {
         loom::model(|| {
@@ -444,7 +458,7 @@ mod models {
         });
     }
 
-    /// An interrupt ends the wait that was seen, or none: not one that comes after it.
+    /// An interrupt may end only the wait that was seen, never a later one.
     #[test]
     fn a_late_interrupt_spares_the_next_wait() {
         loom::model(|| {
@@ -456,7 +470,7 @@ mod models {
                     Some((mark, sleeper.cell.claim_asleep(mark, TIMED_OUT)))
                 })
             };
-            // As an OS thread with a deadline: it comes back by itself.
+            // Like an OS thread with a deadline: it comes back by itself.
             let mut ends = [None, None];
             for end in &mut ends {
                 sleeper.cell.arm();
@@ -467,16 +481,16 @@ mod models {
             let interrupted = interrupter.join().unwrap();
             let claimed = interrupted.is_some_and(|(_, claimed)| claimed);
             let ended = ends.iter().flatten().count();
-            assert_eq!(ended, usize::from(claimed), "of two waits, or of none");
+            assert_eq!(ended, usize::from(claimed), "an interrupt ends one wait");
             for (op, mark) in ends.into_iter().flatten() {
                 assert_eq!(op, TIMED_OUT);
-                // If it was not interrupted before it looked itself.
+                // Unless it was interrupted before it looked at its own mark.
                 assert!(mark.is_none_or(|mark| Some(mark) == interrupted.map(|(seen, _)| seen)));
             }
         });
     }
 
-    /// Of a waker and an interrupt one wins, and the sleeper runs once.
+    /// Either a waker or an interrupt wins, and the sleeper runs once.
     #[test]
     fn of_a_claim_and_an_interrupt_one_wins() {
         loom::model(|| {
@@ -541,7 +555,8 @@ mod models {
         });
     }
 
-    /// A thread that parks with the lock held: who takes it out of the queue finds its frames complete.
+    /// A thread that parks with the lock held: its frames are complete when a waker takes it out of
+    /// the queue.
     #[test]
     fn a_thread_that_parks_with_the_lock_held_is_complete_when_found() {
         struct World {
@@ -565,7 +580,8 @@ mod models {
                     }
                     drop(queue);
                     // Resumed here.
-                    // SAFETY: it is ours now; loom checks it.
+                    // SAFETY: this thread has taken the owner out of the queue, so the frames are
+                    // its own. Loom checks it.
                     found.then(|| world.frames.with(|frames| unsafe { *frames }))
                 })
             };
@@ -573,17 +589,18 @@ mod models {
             *queue = true;
             world.cell.hold();
             let held = queue.into_held().into_raw();
-            // What the switch saves.
-            // SAFETY: nobody can have found us yet; loom checks it.
+            // The switch saves the frames.
+            // SAFETY: the lock is held, so no other thread can have found the owner yet. Loom
+            // checks it.
             world.frames.with_mut(|frames| unsafe { *frames = 1 });
-            // SAFETY: from the guard above; the lock is there.
+            // SAFETY: the raw value is from the guard above and is used once. The lock is alive.
             unsafe { Held::from_raw(held).release() };
             match waker.join().unwrap() {
                 Some(frames) => {
                     assert_eq!(frames, 1);
                     assert_eq!(world.cell.selected(), Some(7));
                 }
-                None => assert!(*world.queue.lock(), "found by nobody, and gone"),
+                None => assert!(*world.queue.lock(), "gone from the queue, but not found"),
             }
         });
     }
@@ -591,10 +608,10 @@ mod models {
     /// A thread that holds its wait, and another behind it in the queue.
     struct Ending {
         cell: WaitState,
-        /// Whether the first is in the queue.
+        /// Whether the first thread is in the queue.
         queued: SpinLock<bool>,
         scheduled: AtomicUsize,
-        /// The wake went to the second.
+        /// The number of wakes that went to the second thread.
         passed_on: AtomicUsize,
     }
 
@@ -608,8 +625,8 @@ mod models {
         }
     }
 
-    /// As in `sched/last.rs` and `Wait::withdrawn`: the wake is used by the one whose runtime ends, which is made runnable
-    /// then and knows it; or it goes to the next.
+    /// As in `runtime/last_turns.rs` and `Wait::withdrawn`: either the thread whose runtime ends
+    /// uses the wake, is made runnable and knows it; or the wake goes to the next thread.
     #[test]
     fn a_held_wait_that_is_ended_uses_a_wake_or_leaves_it() {
         loom::model(|| {
@@ -626,7 +643,7 @@ mod models {
             };
             let ended = world.cell.end();
             let op = if ended {
-                // It withdraws.
+                // The owner withdraws.
                 *world.queued.lock() = false;
                 world.cell.claimed_at_last()
             } else {
@@ -644,7 +661,7 @@ mod models {
         });
     }
 
-    /// Of a claim and the end of an armed wait one wins, and only a claim makes it runnable.
+    /// Either a claim or the end of an armed wait wins, and only a claim makes the thread runnable.
     #[test]
     fn an_armed_wait_is_claimed_or_ended() {
         loom::model(|| {
@@ -661,7 +678,7 @@ mod models {
             let ended = sleeper.cell.end();
             assert_ne!(ended, waker.join().unwrap());
             assert_eq!(sleeper.scheduled.load(Ordering::Relaxed), usize::from(!ended));
-            // Asked again, it says the same.
+            // A second call returns the same.
             assert_eq!(sleeper.cell.end(), ended);
         });
     }

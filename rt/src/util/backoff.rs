@@ -1,10 +1,9 @@
-//! Backoff for waiting for another OS thread to execute a few instructions.
+//! Backoff while waiting for a few instructions of another OS thread.
 
 use crate::sys::fork;
 
-/// Backoff for waiting for another OS thread to execute a few instructions. It spins first, then
-/// yields the processor, and in the end sleeps, because the other thread may have been preempted by
-/// this very thread.
+/// A wait for another OS thread to advance by a few instructions. It spins first, then yields the
+/// processor, and finally sleeps, because this very thread may have preempted the other.
 pub(crate) struct Backoff {
     #[cfg(not(loom))]
     backoff: crossbeam_utils::Backoff,
@@ -21,7 +20,7 @@ impl Backoff {
         Self { backoff: crossbeam_utils::Backoff::new(), naps: 0 }
     }
 
-    /// Pauses after losing a race, in which the winner made progress, so as not to disturb it.
+    /// Pauses after a lost race, so as not to disturb the winner, which made progress.
     pub(crate) fn lost(&mut self) {
         self.backoff.spin();
     }

@@ -1,17 +1,17 @@
-//! A lock that one thread, its owner, takes without an atomic read-modify-write and without a fence.
+//! A biased lock: one thread, its owner, takes it without an atomic read-modify-write and without a
+//! fence.
 //!
-//! For what a worker touches at every fork and every wake, and another thread once in a while: the other
-//! pays for both, with a heavy barrier.
+//! It is for data that a worker touches at every fork and every wake, and another thread rarely:
+//! the other thread pays for both, with a heavy barrier. Java's monitors had such a lock.
 //!
 //! Invariants:
-//! - `inside` is written by the owner alone, and set while it uses the value.
-//! - `claimed` is set by the one other thread that has, or is about to have, the value.
-//! - Both announce themselves, pass their side of an asymmetric barrier (`prim::barrier`), and look at the
-//!   other's flag: so at least one of two that come at once sees the other. The owner, if it sees a claim,
-//!   steps back and waits; the other, if it sees the owner inside, waits a little and then gives up. So the
-//!   owner waits for another's few instructions, and nobody waits for an owner that is preempted.
-//!
-//! (Known as a biased or asymmetric lock; Java's monitors had one.)
+//! - `inside` is written only by the owner, and is set while the owner uses the value.
+//! - `claimed` is set by the only other thread that has the value or is about to have it.
+//! - Both sides announce themselves, pass their side of an asymmetric barrier (`util/barrier.rs`),
+//!   and then read the other's flag. So at least one of two threads that come at once sees the
+//!   other. If the owner sees a claim, it steps back and waits. If the other thread sees the owner
+//!   inside, it waits a little and then gives up. So the owner waits for a few instructions of
+//!   another thread, and no thread waits for an owner that is preempted.
 
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -20,7 +20,7 @@ use crate::loom::{AtomicBool, Ordering};
 use crate::util::backoff::Backoff;
 use crate::util::barrier;
 
-/// How often another thread looks again whether the owner has left.
+/// How often another thread checks whether the owner has left, before it gives up.
 const LOOKS: u32 = if cfg!(loom) { 1 } else { 64 };
 
 pub(crate) struct Biased<T> {
@@ -29,11 +29,12 @@ pub(crate) struct Biased<T> {
     value: UnsafeCell<T>,
 }
 
-// SAFETY: with the lock goes the value, which is `Send`.
+// SAFETY: sending the lock sends the value, which is `Send`.
 unsafe impl<T: Send> Send for Biased<T> {}
 
-// SAFETY: another thread reaches the value by `try_with`, or by `with` as the owner: one at a time, as the head of this
-// file argues, which may move it out and in. So it need be `Send`, and no more.
+// SAFETY: another thread reaches the value by `try_with`, or by `with` as the owner. Only one
+// thread at a time does, as the head of this file argues, and it may move the value out and in. So
+// the value must be `Send`, and need not be `Sync`.
 unsafe impl<T: Send> Sync for Biased<T> {}
 
 impl<T> Biased<T> {
@@ -46,7 +47,7 @@ impl<T> Biased<T> {
     ///
     /// # Safety
     ///
-    /// One thread at a time is the owner, `f` does not come here again, and does not panic.
+    /// One thread at a time is the owner. `f` does not enter this lock again, and does not panic.
     #[inline(always)]
     pub(crate) unsafe fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
         self.inside.store(true, Ordering::Relaxed);
@@ -54,13 +55,14 @@ impl<T> Biased<T> {
         if self.claimed.load(Ordering::Acquire) {
             self.step_back();
         }
-        // SAFETY: we are inside and nobody has a claim; whoever claims from now on sees that we are.
+        // SAFETY: the owner is inside and no thread has a claim. A thread that claims from now on
+        // sees that the owner is inside.
         let result = f(unsafe { &mut *self.value.get() });
         self.inside.store(false, Ordering::Release);
         result
     }
 
-    /// Waits, outside, until no other thread has the value; then is inside.
+    /// Waits outside until no other thread has the value, then enters.
     #[cold]
     fn step_back(&self) {
         let mut patience = Backoff::new();
@@ -77,8 +79,9 @@ impl<T> Biased<T> {
         }
     }
 
-    /// Calls `f` with the value, as any thread but the owner, unless somebody else has it: `None` then. A
-    /// system call that interrupts every processor which runs a thread of this process.
+    /// Calls `f` with the value, as any thread but the owner. Returns `None` if another thread has
+    /// the value. Makes a system call that interrupts every processor that runs a thread of this
+    /// process. If `f` panics, the value stays claimed.
     pub(crate) fn try_with<R>(&self, f: impl FnOnce(&mut T) -> R) -> Option<R> {
         let claim =
             self.claimed.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
@@ -86,10 +89,11 @@ impl<T> Biased<T> {
         barrier::heavy();
         let outside = (0..LOOKS).any(|_| {
             std::hint::spin_loop();
-            // Acquire: what the owner did inside.
+            // Acquire: the owner's writes inside.
             !self.inside.load(Ordering::Acquire)
         });
-        // SAFETY: the claim is ours, and the owner is outside: it sees the claim before it uses the value.
+        // SAFETY: the claim is this thread's, and the owner is outside: it sees the claim before it
+        // uses the value.
         let result = outside.then(|| f(unsafe { &mut *self.value.get() }));
         self.claimed.store(false, Ordering::Release);
         result
@@ -119,7 +123,7 @@ mod models {
         unsafe { lock.with(|n| n.with(|n| *n)) }
     }
 
-    /// The owner gets in every time, another when it can, and never both.
+    /// The owner gets in every time, another thread when it can, and never both.
     #[test]
     fn the_owner_and_another_take_turns() {
         loom::model(|| {
@@ -155,8 +159,8 @@ mod models {
         });
     }
 
-    /// A worker makes a task private while the monitor finds it stuck: one of them takes the task out
-    /// (`Worker::is_retaken`, `monitor::cover`).
+    /// A worker makes a task private while sysmon retakes from it: one of them takes the task out
+    /// (`Worker::is_retaken`, `runtime/sysmon/retake.rs`).
     #[test]
     fn nothing_stays_private_to_a_covered_worker() {
         loom::model(|| {
@@ -176,7 +180,7 @@ mod models {
             unsafe { private.with(|n| add(n)) };
             barrier::light();
             if covered.load(Ordering::Relaxed) {
-                // SAFETY: as above.
+                // SAFETY: this thread alone is the owner.
                 unsafe { private.with(|n| n.with_mut(|n| *n = 0)) };
             }
             monitor.join().unwrap();
