@@ -18,16 +18,6 @@ pub(crate) fn light() {
     }
 }
 
-/// Passes the frequent side, for a caller that has seen that it [`pays`].
-#[inline(always)]
-pub(crate) fn light_as_it_pays() {
-    if cfg!(loom) {
-        fence(Ordering::SeqCst);
-    } else {
-        std::sync::atomic::compiler_fence(Ordering::SeqCst);
-    }
-}
-
 /// Passes the rare side: interrupts every core that runs a thread of this process. Never unwinds,
 /// so it may be called in the middle of anything. If the kernel finally refuses, the process ends.
 pub(crate) fn heavy() {

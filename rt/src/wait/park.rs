@@ -465,26 +465,30 @@ impl Retry {
 }
 
 /// Spins for a moment on a condition that another OS thread may be about to change. A green thread
-/// whose runtime has one worker does not spin: the thread that it waits for cannot run meanwhile. A
-/// green thread whose worker has others to run looks at the condition once. Otherwise the worker
-/// would become idle, and returning from idleness takes longer.
+/// looks once more and then parks, because its worker has better things to do. If its runtime has
+/// one worker it does not look at all: the thread that it waits for cannot run meanwhile.
 pub(crate) struct Spin {
     looks: u32,
+    limit: u32,
 }
 
 impl Spin {
-    /// After each look the pause doubles, to 127 pauses in all, which take one to five
-    /// microseconds. (Loom needs fewer looks to explore all interleavings.)
-    const MOST: u32 = if cfg!(loom) { 3 } else { 7 };
+    /// The looks of an OS thread, which is slow to sleep and to wake. After each look the pause
+    /// doubles, to 127 pauses in all. (Loom needs fewer looks to explore all interleavings.)
+    const OS_THREAD_LOOKS: u32 = if cfg!(loom) { 3 } else { 7 };
 
     /// Creates the retries of the calling thread.
     pub(crate) fn new() -> Self {
-        Self { looks: 0 }
+        let limit = context::with(|worker| {
+            let worker = worker.filter(|worker| worker.green().is_some());
+            worker.map(|worker| u32::from(worker.shared().config.workers > 1))
+        });
+        Self { looks: 0, limit: limit.unwrap_or(Self::OS_THREAD_LOOKS) }
     }
 
     /// Returns `true` if the caller should look again, after a short pause.
     pub(crate) fn again(&mut self) -> bool {
-        if self.looks == Self::MOST || (self.looks < 2 && self.is_in_vain()) {
+        if self.looks == self.limit {
             return false;
         }
         for _ in 0..1_u32 << self.looks {
@@ -492,17 +496,6 @@ impl Spin {
         }
         self.looks += 1;
         true
-    }
-
-    fn is_in_vain(&self) -> bool {
-        context::with(|worker| {
-            worker.filter(|worker| worker.green().is_some()).is_some_and(|worker| {
-                match self.looks {
-                    0 => worker.shared().config.workers == 1,
-                    _ => worker.has_others(),
-                }
-            })
-        })
     }
 }
 

@@ -202,11 +202,6 @@ impl Worker {
         self.holds.get() & FOR_EVER != 0
     }
 
-    /// Whether it has anything else to run.
-    pub(crate) fn has_others(&self) -> bool {
-        self.core.queues.has_others()
-    }
-
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
