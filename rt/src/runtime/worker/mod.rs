@@ -98,6 +98,8 @@ pub(crate) struct Worker {
     pub(crate) last_wait: Cell<Duration>,
     /// That ended because a timer was due.
     pub(crate) slept_until_timer: Cell<bool>,
+    /// How many timers it has fired since it last slept, when it had nothing else to do.
+    pub(crate) fired: Cell<usize>,
     /// The next thread id and the end of the batch reserved for this worker.
     pub(crate) ids: Cell<(u64, u64)>,
 }
@@ -134,6 +136,7 @@ impl Worker {
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             slept_until_timer: Cell::new(false),
+            fired: Cell::new(0),
             ids: Cell::new((0, 0)),
             core,
         }

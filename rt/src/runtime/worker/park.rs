@@ -5,6 +5,11 @@ use std::time::{Duration, Instant};
 use crate::runtime::status::{NORMAL, SLEEPING};
 use crate::runtime::worker::{Next, Worker};
 
+/// A worker that has fired this many timers since it last slept is busy with a burst of them. It
+/// then sleeps for at least `TIMER_SLACK`, so that more timers are due when it wakes up.
+const BURST_OF_TIMERS: usize = 16;
+const TIMER_SLACK: Duration = Duration::from_micros(100);
+
 /// How long a spare worker sleeps before its OS thread ends.
 const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
 
@@ -62,7 +67,9 @@ impl Worker {
 
     /// By a worker that has nothing else to do: whether there were any.
     pub(crate) fn fire_all_timers(&self) -> bool {
-        self.fire_timers(true) > 0
+        let fired = self.fire_timers(true);
+        self.fired.set(self.fired.get() + fired);
+        fired > 0
     }
 
     /// Whether there is a reason not to sleep.
@@ -81,8 +88,13 @@ impl Worker {
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, shared.config.workers);
         let retire_at = is_spare.then(|| Instant::now() + SPARE_KEEPALIVE);
+        let mut slack = (self.fired.replace(0) >= BURST_OF_TIMERS).then_some(TIMER_SLACK);
         loop {
             let timer = self.keep_timers_if_needed();
+            let timer = match slack.take() {
+                Some(slack) => timer.map(|until| until.max(Instant::now() + slack)),
+                None => timer,
+            };
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {
