@@ -232,6 +232,6 @@ mod origin {
 
     /// Returns the directory of this crate's sources.
     fn sources() -> &'static str {
-        file!().strip_suffix("dump/frames.rs").unwrap_or_default()
+        file!().strip_suffix("diagnostics/dump/frames.rs").unwrap_or_default()
     }
 }
