@@ -203,8 +203,8 @@ impl Watch {
                     self.quiet = None;
                     return Some(now + FIRST_LOOK);
                 }
-                Acted::Perhaps(strangers) if time >= WARN_AFTER && !self.warned => {
-                    self.warned = warn(shared, time, &strangers);
+                Acted::Perhaps(unknown) if time >= WARN_AFTER && !self.warned => {
+                    self.warned = warn(shared, time, &unknown);
                 }
                 Acted::Perhaps(_) | Acted::Nothing => {}
             }
@@ -238,7 +238,7 @@ fn look_and_act(shared: &Shared, quiet: Duration, idle: Duration) -> Acted {
     let _looking = LOOKING.lock().unwrap_or_else(PoisonError::into_inner);
     let scheds = live_runtimes();
     let Some(look) = is_at_rest(|| look(&scheds)) else { return Acted::Nothing };
-    if look.strangers.is_empty() {
+    if look.unknown.is_empty() {
         if !scheds.iter().any(|shared| shared.interrupts()) {
             end("", &Snapshot::take(&scheds).into_dump());
         }
@@ -255,7 +255,7 @@ fn look_and_act(shared: &Shared, quiet: Duration, idle: Duration) -> Acted {
             return Acted::Interrupted;
         }
     }
-    Acted::Perhaps(look.strangers)
+    Acted::Perhaps(look.unknown)
 }
 
 /// Interrupts all waits, or ends the process if there is none to interrupt.
@@ -269,14 +269,14 @@ fn interrupt_or_end(scheds: &[Arc<Shared>]) {
 /// Interrupts all waits, and prints the report. Returns `false`, and prints nothing, if there is no
 /// wait to interrupt.
 fn interrupt(scheds: &[Arc<Shared>]) -> bool {
-    let census = Snapshot::take(scheds);
+    let snapshot = Snapshot::take(scheds);
     let wakes = end_waits(scheds);
     if wakes.is_empty() {
         return false;
     }
     say(&format!(
         "\nerror: {REPORT} The threads that wait panic. (To end the process instead: GTHREAD_DEADLOCK=on.)\n\n{}",
-        census.into_dump()
+        snapshot.into_dump()
     ));
     for shared in scheds.iter().filter(|shared| shared.interrupts()) {
         shared.was_interrupted.store(true, Ordering::Relaxed);
@@ -318,7 +318,7 @@ type Marks = HashMap<i32, Mark>;
 #[derive(PartialEq, Eq)]
 struct Look {
     asleep: Vec<(i32, Mark)>,
-    strangers: Vec<i32>,
+    unknown: Vec<i32>,
 }
 
 /// Looks twice. Returns the second look if both see the same, and neither sees a thread awake.
@@ -336,11 +336,11 @@ fn look(scheds: &[Arc<Shared>]) -> Option<Look> {
         mark(shared, &mut marks)?;
     }
     marks.insert(IGNORED.load(Ordering::Relaxed), Mark::Ignored);
-    let mut look = Look { asleep: Vec::new(), strangers: Vec::new() };
+    let mut look = Look { asleep: Vec::new(), unknown: Vec::new() };
     for thread in os_threads()? {
         match marks.get(&thread) {
             Some(&mark) => look.asleep.push((thread, mark)),
-            None => look.strangers.push(thread),
+            None => look.unknown.push(thread),
         }
     }
     Some(look)
@@ -354,7 +354,7 @@ fn look_closely(scheds: &[Arc<Shared>]) -> Option<(Look, Vec<String>)> {
         // An unknown thread that comes back by itself.
         return None;
     }
-    let marks: Option<_> = look.strangers.iter().map(|&thread| waits_for_others(thread)).collect();
+    let marks: Option<_> = look.unknown.iter().map(|&thread| waits_for_others(thread)).collect();
     Some((look, marks?))
 }
 
@@ -457,11 +457,11 @@ fn end(why: &str, dump: &Dump) -> ! {
 
 /// Warns that there may be a deadlock, if an OS thread waits for a green one. Returns `true` if it
 /// did.
-fn warn(shared: &Arc<Shared>, time: Duration, strangers: &[i32]) -> bool {
+fn warn(shared: &Arc<Shared>, time: Duration, unknown: &[i32]) -> bool {
     if !(shared.is_waited_for() || does_main_wait()) || !shared.all_workers_sleep() {
         return false;
     }
-    let names = strangers.iter().filter_map(|thread| {
+    let names = unknown.iter().filter_map(|thread| {
         let name = std::fs::read(format!("/proc/self/task/{thread}/comm")).ok()?;
         // The system cuts names off, perhaps in the middle of a character.
         Some(format!("{} ({thread})", String::from_utf8_lossy(&name).trim().escape_debug()))

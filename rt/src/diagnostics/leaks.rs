@@ -16,11 +16,11 @@ pub(crate) fn report_leaks(shared: &Arc<Shared>, leaks: Leaks) {
         return;
     }
     let this = std::slice::from_ref(shared);
-    let census = match leaks {
+    let snapshot = match leaks {
         Leaks::Panic => Snapshot::take(this),
         _ => Snapshot::take_briefly(this),
     };
-    let mut dump = census.into_dump();
+    let mut dump = snapshot.into_dump();
     let dump = dump.runtimes.pop().expect("one runtime, one dump");
     let count = dump.threads.len();
     if count == 0 {

@@ -30,7 +30,7 @@ use crate::task::wait_note::Target;
 const MAX_WALKS: usize = 4096;
 
 /// A thread record: a thread as it was found.
-struct Person {
+struct ThreadRecord {
     thread: ThreadDump,
     /// The task, and the task that it waits to join. Only compared: they must no longer be read.
     task: TaskRef,
@@ -45,7 +45,7 @@ struct Person {
 /// A runtime as it was found.
 struct Found {
     dump: RuntimeDump,
-    threads: Vec<Person>,
+    threads: Vec<ThreadRecord>,
     /// The system's numbers of the workers' OS threads, by the worker's number.
     os_threads: Vec<i32>,
 }
@@ -168,7 +168,7 @@ fn describe_running(
     state: WorkerState,
     worker: usize,
     task: TaskRef,
-) -> Person {
+) -> ThreadRecord {
     let state = match state {
         WorkerState::Blocked => ThreadState::Blocked,
         _ => ThreadState::Running,
@@ -183,7 +183,7 @@ fn describe_running(
         stack: None,
         backtrace: Vec::new(),
     };
-    Person {
+    ThreadRecord {
         thread,
         task,
         joins: None,
@@ -198,14 +198,14 @@ fn describe_running(
 /// # Safety
 ///
 /// The task is suspended or has not started, and stays so.
-unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Person {
+unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> ThreadRecord {
     // Read once: the task may be woken meanwhile, although not run.
     let asleep = task.wait.is_asleep();
     let mut walk = Walk::new(scratch);
     if asleep {
         // SAFETY: the task is asleep. The caller guarantees that it stays suspended, so nothing
         // else has the fiber. The walk stays in place during the call.
-        unsafe { task.send(&walk.errand()) };
+        unsafe { task.send(&walk.remote_call()) };
     }
     let state = match asleep {
         true => ThreadState::Parked,
@@ -247,7 +247,7 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Per
     };
     let stacks = stacks_of(task);
     let calls = walk.addresses(|sp| stacks.iter().any(|stack| stack.contains(&sp)));
-    Person { thread, task, joins, holder, stacks, calls }
+    ThreadRecord { thread, task, joins, holder, stacks, calls }
 }
 
 fn addresses_of(slot: &Slot) -> Range<usize> {
@@ -282,10 +282,10 @@ struct Holders {
 }
 
 impl Holders {
-    fn new<'a>(everybody: impl Iterator<Item = &'a Person>) -> Self {
-        let stacks = everybody.flat_map(|person| {
-            let id = person.thread.id;
-            person.stacks.iter().map(move |stack| (Numbers::on(stack.clone()), id))
+    fn new<'a>(all_records: impl Iterator<Item = &'a ThreadRecord>) -> Self {
+        let stacks = all_records.flat_map(|record| {
+            let id = record.thread.id;
+            record.stacks.iter().map(move |stack| (Numbers::on(stack.clone()), id))
         });
         let mut stacks: Vec<_> = stacks.collect();
         stacks.sort_unstable_by_key(|(numbers, _)| numbers.first);
@@ -322,10 +322,10 @@ fn sort_out(found: &mut [Found], os_threads: Vec<OsAsleep>) -> Vec<OsThreadDump>
         let mut blocked = found.iter_mut().filter_map(|found| {
             let worker = found.os_threads.iter().position(|&n| n == thread.number())?;
             let running = found.dump.workers[worker].thread?;
-            found.threads.iter_mut().find(|person| person.thread.id == running)
+            found.threads.iter_mut().find(|record| record.thread.id == running)
         });
         match blocked.next() {
-            Some(person) => person.thread.wait = Some(wait),
+            Some(record) => record.thread.wait = Some(wait),
             None => others.push(OsThreadDump {
                 id: thread.id().get(),
                 os_id: thread.number().unsigned_abs(),
@@ -341,14 +341,14 @@ fn sort_out(found: &mut [Found], os_threads: Vec<OsAsleep>) -> Vec<OsThreadDump>
 /// Names the calls, and the threads that others wait for. The worlds may go on meanwhile.
 fn name_all(mut found: Vec<Found>, os_threads: Vec<OsAsleep>) -> Dump {
     let os_threads = sort_out(&mut found, os_threads);
-    let everybody = || found.iter().flat_map(|found| &found.threads);
+    let all_records = || found.iter().flat_map(|found| &found.threads);
     let ids: HashMap<_, u64> =
-        everybody().map(|person| (person.task.as_ptr(), person.thread.id)).collect();
-    let holders = Holders::new(everybody());
+        all_records().map(|record| (record.task.as_ptr(), record.thread.id)).collect();
+    let holders = Holders::new(all_records());
     let mut names = Names::default();
     let runtimes = found.into_iter().map(|Found { mut dump, threads, .. }| {
         let threads =
-            threads.into_iter().map(|Person { mut thread, joins, holder, calls, .. }| {
+            threads.into_iter().map(|ThreadRecord { mut thread, joins, holder, calls, .. }| {
                 if let Some(wait) = thread.wait.as_mut().filter(|wait| wait.thread.is_none()) {
                     let joined = joins.and_then(|task| ids.get(&task.as_ptr()).copied());
                     wait.thread = joined.or_else(|| holders.find(holder));

@@ -44,10 +44,10 @@ impl TaskRef {
         // SAFETY: the bytes below the control block belong to the slot and are unused. The slot has
         // room for `MAX_INLINE` of them, and the fiber's stack begins below the cell. The control
         // block's address is aligned. `VTABLE` is of the same types.
-        let packet = unsafe { TaskCell::new::<F, T>(place.cast(), f, &Types::<F, T>::VTABLE) };
+        let cell = unsafe { TaskCell::new::<F, T>(place.cast(), f, &Types::<F, T>::VTABLE) };
         // SAFETY: the task keeps the slot until it is freed. Only the fiber uses the part below the
         // control block and the task cell.
-        let stack = unsafe { Self::stack_in(&slot, place, &packet) };
+        let stack = unsafe { Self::stack_in(&slot, place, &cell) };
         // SAFETY: the entry catches panics. It expects the task, which outlives its fiber.
         let fiber = unsafe { Fiber::new::<Types<F, T>>(stack, place.as_ptr().cast()) };
         let plain = attributes.pinned.is_none() && attributes.after.is_none();
@@ -55,10 +55,10 @@ impl TaskRef {
             wait: WaitState::new(),
             fiber: UnsafeCell::new(fiber),
             suspender: Cell::new(MaybeUninit::uninit()),
-            errand: Cell::new(None),
+            remote_call: Cell::new(None),
             last_child: Cell::new(std::ptr::null()),
             owner,
-            packet,
+            cell,
             joiner: UnsafeCell::new(None),
             slot: Cell::new(Some(slot)),
             after: Cell::new(attributes.after),
@@ -72,7 +72,7 @@ impl TaskRef {
             waits_at: Cell::new(None),
             waits: Cell::new(MaybeUninit::uninit()),
             waits_for: Cell::new(MaybeUninit::uninit()),
-            ends: Cell::new(false),
+            withdraws: Cell::new(false),
             is_over: Cell::new(false),
             temporary: Cell::new(std::ptr::null()),
             locals: Locals::new(),
@@ -172,7 +172,7 @@ where
         // SAFETY: `TaskRef::new` passed the task, which outlives its fiber.
         let task = unsafe { &*task.cast::<Task>() };
         task.suspender.set(MaybeUninit::new(suspender));
-        let content = task.packet.content.cast::<Content<F, T>>();
+        let content = task.cell.content.cast::<Content<F, T>>();
         // SAFETY: the cell holds the closure, which is read once.
         let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
         let result = catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(closure)));
@@ -202,7 +202,7 @@ where
         task.suspender.set(MaybeUninit::new(suspender));
         // SAFETY: this is the calling task. Its closure is gone, and its result is there and not
         // shared.
-        unsafe { Types::<F, T>::wind_up(task, task.packet.content.cast()) };
+        unsafe { Types::<F, T>::wind_up(task, task.cell.content.cast()) };
     }
 }
 

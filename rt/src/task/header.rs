@@ -15,7 +15,7 @@
 //!   [`join_state`](crate::task::join_state).
 //! - `fiber` belongs to the holder of the task as runnable: exactly one queue, worker or waker at a
 //!   time. It passes on through the queues' release/acquire, and through the claims of `wait`.
-//! - `packet`, the task cell, belongs to the task until `DONE`, then to the holder of the
+//! - `cell`, the task cell, belongs to the task until `DONE`, then to the holder of the
 //!   `JoinHandle`.
 //! - `locals` and `result_dropped` belong to the task until its worker finishes it.
 //! - `joiner` belongs to the holder of the `JoinHandle` until it is registered, then to the
@@ -75,14 +75,14 @@ pub(crate) struct Body {
     pub(crate) suspender: Cell<MaybeUninit<Suspender<SwitchRequest>>>,
     /// The remote call for which the task is resumed and after which it suspends again at once, or
     /// [`END`]. Goes with the fiber.
-    pub(crate) errand: Cell<Option<NonNull<RemoteCall>>>,
+    pub(crate) remote_call: Cell<Option<NonNull<RemoteCall>>>,
     /// The child that the task forked last, for the worker that finishes the child. Null before the
     /// first fork. Written by the worker that runs the task, between the task's suspension and the
     /// task's becoming stealable, so it is read by the holder of the task. Only compared.
     pub(crate) last_child: Cell<*const Task>,
     /// The runtime of the task. It outlives the task (see `Shared`).
     pub(crate) owner: Owner,
-    pub(crate) packet: TaskCell,
+    pub(crate) cell: TaskCell,
     pub(crate) joiner: UnsafeCell<Option<Waiter>>,
     pub(crate) slot: Cell<Option<Slot>>,
     pub(crate) after: Cell<Option<After>>,
@@ -106,7 +106,7 @@ pub(crate) struct Body {
     pub(crate) waits_for: Cell<MaybeUninit<NonNull<()>>>,
     /// The task's runtime has ended, and the task withdraws from its wait. Used only by the task
     /// itself.
-    pub(crate) ends: Cell<bool>,
+    pub(crate) withdraws: Cell<bool>,
     /// The task never runs again, because its runtime has ended. Goes with the fiber.
     pub(crate) is_over: Cell<bool>,
     /// The temporary stack on which the task runs, or null.
@@ -115,7 +115,7 @@ pub(crate) struct Body {
     pub(crate) locals: Locals,
 }
 
-/// The value of `errand` for a task that is resumed to withdraw from its wait. It is not a remote
+/// The value of `remote_call` for a task that is resumed to withdraw from its wait. It is not a remote
 /// call.
 const END: NonNull<RemoteCall> = NonNull::dangling();
 
@@ -220,9 +220,9 @@ impl TaskRef {
     pub(crate) unsafe fn stack_in(
         slot: &Slot,
         place: NonNull<Task>,
-        packet: &TaskCell,
+        cell: &TaskCell,
     ) -> FiberStack {
-        let above = slot.top().as_ptr() as usize - packet.lowest(place.as_ptr() as usize);
+        let above = slot.top().as_ptr() as usize - cell.lowest(place.as_ptr() as usize);
         // SAFETY: the slot outlives the use of the stack, and nothing else uses that part, says the
         // caller.
         unsafe { FiberStack::new(slot, above) }
@@ -250,8 +250,8 @@ impl TaskRef {
     /// - The task was seen asleep ([`WaitState::is_asleep`]) since it last ran.
     /// - The caller alone has its fiber: the task does not run, and no other thread can make it run
     ///   meanwhile.
-    pub(crate) unsafe fn send(self, errand: &RemoteCall) {
-        self.errand.set(Some(NonNull::from(errand)));
+    pub(crate) unsafe fn send(self, remote_call: &RemoteCall) {
+        self.remote_call.set(Some(NonNull::from(remote_call)));
         // SAFETY: the caller alone has the fiber. The task is suspended in `suspend_asleep`, so it
         // makes the call first and suspends again.
         let switch = unsafe { (*self.fiber.get()).resume() };
@@ -267,7 +267,7 @@ impl TaskRef {
     /// - The task's wait was [ended](WaitState::end) since it last ran.
     /// - The caller alone has its fiber, and no other thread can make it run meanwhile.
     pub(crate) unsafe fn resume_to_end(self) -> Switch<SwitchRequest> {
-        self.errand.set(Some(END));
+        self.remote_call.set(Some(END));
         // SAFETY: the caller alone has the fiber. The task is suspended in `suspend_asleep`, so it
         // sees `END` first.
         unsafe { self.resume() }
@@ -333,9 +333,9 @@ impl TaskRef {
     pub(crate) unsafe fn suspend_asleep(self, command: SwitchRequest) -> Resumed {
         // SAFETY: the caller runs on this task's stack.
         unsafe { self.suspend(command) };
-        if self.errand.get().is_some() {
+        if self.remote_call.get().is_some() {
             // SAFETY: the caller runs on this task's stack.
-            return unsafe { self.do_errands(command) };
+            return unsafe { self.run_remote_calls(command) };
         }
         Resumed::Woken
     }
@@ -347,14 +347,14 @@ impl TaskRef {
     /// Same as [`TaskRef::suspend`].
     #[cold]
     #[inline(never)]
-    pub(crate) unsafe fn do_errands(self, command: SwitchRequest) -> Resumed {
-        while let Some(errand) = self.errand.take() {
-            if errand == END {
+    pub(crate) unsafe fn run_remote_calls(self, command: SwitchRequest) -> Resumed {
+        while let Some(remote_call) = self.remote_call.take() {
+            if remote_call == END {
                 return Resumed::ToEnd;
             }
             // SAFETY: this is the task's stack. `send` waits in the `resume` that has led here, so
             // the call is alive, and it is made once.
-            unsafe { errand.as_ref().run() };
+            unsafe { remote_call.as_ref().run() };
             // SAFETY: the caller runs on this task's stack.
             unsafe { self.suspend(command) };
         }

@@ -67,13 +67,13 @@ impl TaskRef {
     pub(crate) unsafe fn wind_up_again(self) {
         // SAFETY: the task has its slot until it is freed. Its fiber has finished, and uses the
         // stack no more.
-        let stack = unsafe { Self::stack_in(self.slot(), self.0, &self.packet) };
+        let stack = unsafe { Self::stack_in(self.slot(), self.0, &self.cell) };
         // SAFETY: the stack is that of the task, which has run its closure and is suspended
         // nowhere. The fiber is the caller's and has finished. Of the old fiber only the copy is
         // used, because a fiber's drop does nothing.
         unsafe {
             self.fiber.get().read().retire();
-            self.fiber.get().write((self.packet.vtable().wind_up)(stack, self.0.as_ptr().cast()));
+            self.fiber.get().write((self.cell.vtable().wind_up)(stack, self.0.as_ptr().cast()));
         }
     }
 
@@ -104,7 +104,7 @@ impl TaskRef {
         // and the cell is freed once, last.
         unsafe {
             self.fiber.get().read().retire();
-            (*self.0.as_ptr()).body.packet.free();
+            (*self.0.as_ptr()).body.cell.free();
             self.0.drop_in_place();
         }
         Freed { owner, slot, site }
@@ -119,7 +119,7 @@ impl TaskRef {
     pub(crate) unsafe fn take_result<T>(self) -> std::thread::Result<T> {
         // SAFETY: the caller guarantees the type, that the entry has ended, and that the result is
         // there.
-        unsafe { self.packet.take_result() }
+        unsafe { self.cell.take_result() }
     }
 
     /// Drops the result in place. Aborts the process if that panics, like std.
@@ -130,7 +130,7 @@ impl TaskRef {
     pub(crate) unsafe fn drop_result(self) {
         // SAFETY: the content is a result that was neither taken nor dropped, says the caller, and
         // it is not used again. The vtable is of its type.
-        unsafe { (self.packet.vtable().drop_result)(self.packet.content()) };
+        unsafe { (self.cell.vtable().drop_result)(self.cell.content()) };
     }
 
     /// Takes the callback to run after the task has finished. Called by the worker that finishes

@@ -317,11 +317,11 @@ impl Wait {
     #[cold]
     pub(crate) fn withdrawn(&self) -> WakeReason {
         let (Who::Green(task) | Who::Held(task)) = self.who else { return TIMED_OUT };
-        if !task.ends.get() {
+        if !task.withdraws.get() {
             return TIMED_OUT;
         }
         if let (Who::Held(_), Some(op)) = (&self.who, task.wait.claimed_at_last()) {
-            task.ends.set(false);
+            task.withdraws.set(false);
             // SAFETY: the task runs on this thread. The thread that has claimed it makes it
             // runnable.
             let resumed = unsafe { task.suspend_asleep(SwitchRequest::CLAIMED) };
@@ -335,7 +335,7 @@ impl Wait {
 /// Returns the outcome of a wait from which the thread has to withdraw.
 #[cold]
 fn withdraw(task: TaskRef) -> WakeReason {
-    task.ends.set(true);
+    task.withdraws.set(true);
     TIMED_OUT
 }
 

@@ -55,7 +55,7 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Creates a walk, to be sent to a thread with [`Walk::errand`].
+    /// Creates a walk, to be sent to a thread with [`Walk::remote_call`].
     pub(crate) fn new(scratch: Option<&'a mut Scratch>) -> Self {
         Self { scratch, stack_pointer: 0, frames: Vec::new() }
     }
@@ -65,7 +65,7 @@ impl<'a> Walk<'a> {
     /// # Safety
     ///
     /// The walk stays where it is until the call is made.
-    pub(crate) unsafe fn errand(&mut self) -> RemoteCall {
+    pub(crate) unsafe fn remote_call(&mut self) -> RemoteCall {
         // SAFETY: `walk` is called once with this walk, which exists until then. It neither
         // suspends nor unwinds: only a failed allocation could panic in it, and that aborts.
         unsafe { RemoteCall::new(walk, NonNull::from(self).cast()) }

@@ -1,6 +1,6 @@
 //! The content of a dump: its data ([`Dump`] and below), its text, and call stacks.
 //!
-//! The scheduler collects the data (`sched/census.rs`); nothing here knows a task.
+//! The scheduler collects the data (`diagnostics/snapshot.rs`); nothing here knows a task.
 
 mod cycles;
 mod frames;
