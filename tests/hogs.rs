@@ -469,7 +469,7 @@ fn those_that_sleep_for_a_moment_do_not_wait_for_known_hogs() {
     });
 }
 
-/// Each that has its turn waits, computing, for one that waits for its own: the monitor lets that one in, and more at a
+/// Each that has its turn waits, computing, for one that waits for its own: sysmon lets that one in, and more at a
 /// time if there are many.
 #[test]
 fn known_hogs_that_wait_for_each_other() {

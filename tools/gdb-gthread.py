@@ -22,7 +22,7 @@ import gdb
 
 WORD = 8
 
-# The join word (rt/src/task/join.rs) and the word of waiting (rt/src/task/state.rs).
+# The join word (rt/src/task/join_state.rs) and the word of waiting (rt/src/task/wait_state.rs).
 DONE, REFERENCE = 1, 16
 PHASE, PARKED, HELD = 0b11, 2, 1 << 3
 

@@ -42,8 +42,8 @@ use crate::wait::park::blocking;
 /// assert!(waits.join().unwrap().is_err());
 /// ```
 pub fn dump() -> Dump {
-    let census = Snapshot::take(&live_runtimes());
-    blocking(|| census.into_dump())
+    let snapshot = Snapshot::take(&live_runtimes());
+    blocking(|| snapshot.into_dump())
 }
 
 /// Makes SIGQUIT (Ctrl-\\ in a terminal, `kill -QUIT` elsewhere) print a [`dump`] to stderr from

@@ -1,4 +1,4 @@
-//! Programs in which nearly everybody sleeps nearly always, but never all, while the monitors look all the time.
+//! Programs in which nearly everybody sleeps nearly always, but never all, while sysmons look all the time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

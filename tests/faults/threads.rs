@@ -14,7 +14,7 @@ use gthread_tests::{
 use crate::alone;
 use crate::inject::{Call, refuse, refuse_after};
 
-/// The monitor first, then each worker.
+/// Sysmon first, then each worker.
 #[test]
 fn a_runtime_is_refused_its_threads() {
     alone("threads::a_runtime_is_refused_its_threads", &[], || {

@@ -500,7 +500,7 @@ fn behind_a_crowd_of_the_dead() {
 
 // ---- whoever has been woken before ------------------------------------------------------------
 
-/// A runtime with one thread that waits, and has been woken, but cannot run (as a rule: the monitor may see to it)
+/// A runtime with one thread that waits, and has been woken, but cannot run (as a rule: sysmon may see to it)
 /// because all workers compute, until the runtime is dropped.
 fn woken_before(
     workers: usize,

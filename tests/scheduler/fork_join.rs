@@ -153,7 +153,7 @@ fn either_may_wait_for_the_other() {
 
 #[test]
 fn the_second_starts_while_the_first_computes() {
-    // Others take it from a worker that does not come back, be it the only one (the monitor has another then), or
+    // Others take it from a worker that does not come back, be it the only one (sysmon has another then), or
     // one that knows already that the first will be long.
     for_workers(|runtime| {
         runtime.run(|| {
@@ -195,7 +195,7 @@ fn what_nobody_wants_runs_in_the_calling_thread() {
     if under_chaos("every half is a thread of its own") {
         return;
     }
-    // One worker, so that nobody is hungry, and nothing that takes long enough for the monitor.
+    // One worker, so that nobody is hungry, and nothing that takes long enough for sysmon.
     let runtime = runtime(1);
     watchdog(LIMIT, || {
         runtime.run(|| {

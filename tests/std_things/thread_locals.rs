@@ -41,7 +41,7 @@ fn look(value: &Cell<i64>) -> i64 {
     value.get()
 }
 
-/// Never inlined, and what it gives comes from memory: what gthread does with its own (`sched/current.rs`).
+/// Never inlined, and what it gives comes from memory: what gthread does with its own (`runtime/context.rs`).
 #[inline(never)]
 fn load_by_call() -> i64 {
     CONST.with(Cell::get)

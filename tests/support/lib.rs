@@ -136,7 +136,7 @@ pub fn for_each_of(workers: &[usize], body: impl Fn(&Runtime)) {
 /// Gives what `body` gives with a runtime of one worker, which was the only one to run anything: what it then
 /// says of turns and counts is exact.
 ///
-/// A machine that stalls the worker for some 10 ms has the monitor cover for it: tasks are moved away, and a
+/// A machine that stalls the worker for some 10 ms has sysmon cover for it: tasks are moved away, and a
 /// spare goes on with them. Then `body` has said nothing, and is asked again. A runtime in which that
 /// always happens ends in the watchdog.
 pub fn unhelped<T>(body: impl Fn(&Runtime) -> T) -> T {

@@ -71,7 +71,7 @@ fn a_sleep_alone_ends_soon_after() {
     });
 }
 
-/// A green thread that holds the only worker: the monitor sees to the timers, and another OS thread to
+/// A green thread that holds the only worker: sysmon sees to the timers, and another OS thread to
 /// what they wake.
 #[test]
 fn a_sleep_ends_beside_one_that_hogs() {

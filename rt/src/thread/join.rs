@@ -1,7 +1,7 @@
 //! `join`: two closures, perhaps in parallel.
 //!
 //! The first runs at once, in the caller's frame. The second waits there meanwhile, and the worker
-//! knows of it (`sched/halves.rs`). If no other worker has taken it by the end of the first, the
+//! knows of it (`runtime/worker/fork_join.rs`). If no other worker has taken it by the end of the first, the
 //! caller runs it too; the whole cost is then adding it to a list and removing it. It becomes a
 //! separate green thread if another worker is idle, or if the caller is suspended. (This is lazy
 //! task creation by Mohr, Kranz and Halstead, and rayon's `join`.)
@@ -195,7 +195,7 @@ where
     let taken = SendPtr(&raw mut a);
     // SAFETY: the types are `Send`. This function does not return or unwind before the thread was
     // joined, so `a` and all data that the closures borrow outlive it. (In the child of a `fork` it
-    // does, and the thread never runs again: `sched/at_fork.rs`.)
+    // does, and the thread never runs again: `runtime/worker/fork_child.rs`.)
     let handle = unsafe {
         start(Options::new(site), move || {
             let taken = taken;

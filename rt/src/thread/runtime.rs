@@ -145,8 +145,8 @@ impl Runtime {
     /// Returns the green threads of this runtime as they are at one moment, like
     /// [`dump`](crate::diagnostics::dump).
     pub fn dump(&self) -> RuntimeDump {
-        let census = Snapshot::take(std::slice::from_ref(&self.shared));
-        let mut dump = blocking(|| census.into_dump());
+        let snapshot = Snapshot::take(std::slice::from_ref(&self.shared));
+        let mut dump = blocking(|| snapshot.into_dump());
         dump.runtimes.pop().expect("one scheduler, one dump")
     }
 

@@ -159,7 +159,7 @@ impl<'scope> Scope<'scope, '_> {
         // ends only after the thread was counted out, which is after its closure is gone and its
         // result was handed over or dropped. A handle that still has a result then was leaked,
         // because handles cannot leave the scope. In the child of a `fork` the scope ends earlier,
-        // but there the thread never runs again (`sched/at_fork.rs`).
+        // but there the thread never runs again (`runtime/worker/fork_child.rs`).
         let handle = unsafe { start(options, counted) }?;
         Ok(ScopedJoinHandle { handle, data })
     }

@@ -7,7 +7,7 @@
 //! sequentially consistent loads too. On x86 all of this is free except for the waiter's fence.)
 //!
 //! The models at the end of this file cover a condition and its list. The models of a wait's state
-//! machine are in `task/state.rs`.
+//! machine are in `task/wait_state.rs`.
 
 use std::panic::Location;
 use std::ptr::{self, NonNull};

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A wait in one queue only is shorter ([`Wait::in_queue`]). The queue's lock is held throughout,
-//! so a green thread needs no state for it (see `task/state.rs`).
+//! so a green thread needs no state for it (see `task/wait_state.rs`).
 //!
 //! ```text
 //!   let guard = queue.lock();
@@ -21,7 +21,7 @@
 //!   match wait.park_unlocking(guard, reason, deadline, site) { … as above … }
 //! ```
 //!
-//! A green thread whose runtime is dropped never returns from its wait (`sched/last.rs`). If other
+//! A green thread whose runtime is dropped never returns from its wait (`runtime/worker/last_turns.rs`). If other
 //! threads may stand behind it in a queue, it leaves the queue first, like a thread that has timed
 //! out:
 //!
@@ -35,7 +35,7 @@
 //!
 //! A wait without a deadline may end with `TIMED_OUT` as well, if it was made
 //! [interruptible](Wait::interruptible). That happens when all threads wait for ever and that is to
-//! be a panic (`sched/deadlock.rs`). The caller leaves the queue in the same way, and then calls
+//! be a panic (`diagnostics/deadlock.rs`). The caller leaves the queue in the same way, and then calls
 //! [`interrupted`].
 //!
 //! Inside [`no_switch`](crate::wait::no_switch) a green thread's wait panics when it is armed.
