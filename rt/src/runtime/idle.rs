@@ -1,12 +1,15 @@
-//! Who searches, who sleeps, whom to wake. The protocol is described and proved in `README.md` beside
-//! this file; the section numbers below are its.
+//! The counts of searching, running and sleeping workers, and the choice of the worker to wake.
+//!
+//! `README.md` in this folder describes the protocol and proves it; the section numbers below are
+//! its own.
 //!
 //! Invariants:
-//! - `word` counts: `searching` workers look for work, `running` workers are awake and not blocked
-//!   (the searching among them), `sleeping` workers are in `sleepers`. Beside them it has how many may run.
+//! - `word` counts the `searching` workers, which look for work; the `running` workers, which are
+//!   awake and not blocked (the searching ones among them); and the `sleeping` workers, which are
+//!   in `sleepers`. It also holds the limit: how many workers may run.
 //! - A worker enters and leaves `sleepers` under its lock, and `sleeping` changes with it.
-//! - Whoever takes a worker out of `sleepers` has counted it as running and searching, and owes it
-//!   exactly one wake; a worker that takes itself out is owed none.
+//! - A thread that takes a worker out of `sleepers` counts it as running and searching in the same
+//!   step, and owes it exactly one wake. A worker that takes itself out is owed none.
 
 use crossbeam_utils::CachePadded;
 
@@ -33,36 +36,38 @@ impl Counts {
     fn running(self) -> u64 {
         (self.0 / RUNNING) & FIELD
     }
-    /// How many may run.
+    /// Returns how many workers may run.
     fn limit(self) -> u64 {
         self.0 / LIMIT
     }
-    /// Whether fewer run than may.
+    /// Returns `true` if fewer workers run than the limit.
     fn has_room(self) -> bool {
         self.running() < self.limit()
     }
 }
 
-/// Whom a notifier must wake. The woken is counted as running and searching already.
+/// The worker that a notifier must wake. It is counted as running and searching already.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Summon {
     Nobody,
     /// Unpark this worker.
     Worker(u32),
-    /// All are busy or blocked, and one more may run: start a spare, or call `spare_failed`.
+    /// All workers are busy or blocked, and one more may run: start a spare, or call
+    /// `spare_failed`.
     Spare,
 }
 
 #[derive(Debug)]
 pub(crate) struct Idle {
-    /// Read at every push, so in a line with nothing that is written more often.
+    /// Read at every push, and so alone in its cache line.
     word: CachePadded<AtomicU64>,
     sleepers: Mutex<Vec<u32>>,
 }
 
 impl Idle {
-    /// `limit` workers, all counted as running; a worker starts by looking for work.
+    /// Creates the counts for `limit` workers, all of them running: a worker starts by looking for
+    /// work.
     pub(crate) fn new(limit: u32) -> Self {
         Self {
             word: CachePadded::new(AtomicU64::new(u64::from(limit) * (LIMIT + RUNNING))),
@@ -74,8 +79,8 @@ impl Idle {
         Counts(self.word.load(Ordering::Relaxed))
     }
 
-    /// Called after work was made visible, by a worker that stays awake (§3). One load when nobody
-    /// need be woken.
+    /// Notifies of work that a worker has made visible. The worker stays awake (§3). Costs one load
+    /// if no worker must be woken.
     #[inline]
     pub(crate) fn notify(&self) -> Summon {
         barrier::light();
@@ -86,7 +91,8 @@ impl Idle {
         self.summon()
     }
 
-    /// Called after work was made visible by anyone else: threads outside, and workers about to block.
+    /// Notifies of work that any other thread has made visible: a thread outside, or a worker that
+    /// is about to block.
     pub(crate) fn notify_outside(&self) -> Summon {
         fence(Ordering::SeqCst);
         self.notify()
@@ -102,15 +108,16 @@ impl Idle {
         self.take_any(&mut sleepers)
     }
 
-    /// As [`Idle::notify_outside`], though somebody searches: for work that is worth several workers at once.
+    /// Like [`Idle::notify_outside`], but wakes a worker even if another searches: for work that is
+    /// worth several workers at once.
     pub(crate) fn notify_another(&self) -> Summon {
         fence(Ordering::SeqCst);
         let mut sleepers = lock(&self.sleepers);
         if self.counts().has_room() { self.take_any(&mut sleepers) } else { Summon::Nobody }
     }
 
-    /// Sets how many workers may run. One thread does that. If they are more than before it then passes a heavy barrier,
-    /// looks at the queues, and notifies if there is work (§5).
+    /// Sets how many workers may run. Only sysmon calls this. After raising the limit it passes a
+    /// heavy barrier, looks at the queues, and notifies if there is work (§5).
     pub(crate) fn set_limit(&self, limit: u64) {
         let change = limit.wrapping_sub(self.counts().limit());
         self.word.fetch_add(change.wrapping_mul(LIMIT), Ordering::SeqCst);
@@ -129,19 +136,20 @@ impl Idle {
         }
     }
 
-    /// The spare that `Summon::Spare` asked for could not be had.
+    /// Takes back the count of a spare that `Summon::Spare` asked for and that could not be
+    /// started.
     pub(crate) fn spare_failed(&self) {
         self.word.fetch_sub(SEARCHING + RUNNING, Ordering::SeqCst);
     }
 
-    /// Takes one given worker out of the sleepers, whatever the limit: it alone may run what waits for
-    /// it. True if it slept; the caller then owes it the wake.
+    /// Takes the given worker out of the sleepers, whatever the limit, because only that worker may
+    /// run the task that waits. Returns `true` if it slept; the caller then owes it the wake.
     pub(crate) fn summon_worker(&self, worker: u32) -> bool {
         fence(Ordering::SeqCst);
         self.take_out(worker)
     }
 
-    /// A worker joins the searching, if they are fewer than half of the running.
+    /// Counts a worker as searching, unless half of the running workers search already.
     #[must_use]
     pub(crate) fn start_search(&self) -> bool {
         let counts = self.counts();
@@ -152,8 +160,8 @@ impl Idle {
         true
     }
 
-    /// A searching worker has found work. The last one to stop looks for a successor, unless it alone runs and sees
-    /// that there is nothing more to find (§4).
+    /// Ends the search of a worker that has found work. The last searcher notifies, unless it is
+    /// the only running worker and sees that there is no more work (§4).
     pub(crate) fn stop_search(&self, has_work: impl FnOnce() -> bool) -> Summon {
         let before = Counts(self.word.fetch_sub(SEARCHING, Ordering::SeqCst));
         if before.searching() > 1 {
@@ -163,9 +171,10 @@ impl Idle {
         if before.running() == 1 && !has_work() { Summon::Nobody } else { self.notify() }
     }
 
-    /// A worker without work announces that it goes to sleep, and passes the barrier: from here on it
-    /// sees what was pushed by threads that have not seen that it sleeps. It must then look once more at
-    /// every queue (§3), and either [`Idle::wake_self`] or sleep until it is woken.
+    /// Announces that a worker without work goes to sleep, and passes the barrier. From then on the
+    /// worker sees everything that was pushed by threads that have not seen it sleep. It must then
+    /// look at every queue once more (§3), and either call [`Idle::wake_self`] or sleep until it is
+    /// woken.
     pub(crate) fn sleep(&self, worker: u32, was_searching: bool) {
         let mut sleepers = lock(&self.sleepers);
         sleepers.push(worker);
@@ -180,8 +189,9 @@ impl Idle {
         }
     }
 
-    /// A worker that announced its sleep has work to look at, or its time is over. True if it is
-    /// awake now, and counted as searching; false if another took it out, and owes it a wake.
+    /// Takes a worker out of its own announced sleep, because it sees work or its time is over.
+    /// Returns `true` if the worker is awake now and counted as searching, and `false` if another
+    /// thread took it out and owes it a wake.
     #[must_use]
     pub(crate) fn wake_self(&self, worker: u32) -> bool {
         self.take_out(worker)
@@ -195,60 +205,61 @@ impl Idle {
         true
     }
 
-    /// A running worker is about to block, or was found stuck: another may run in its place. The
-    /// caller looks at the queues afterwards (§5).
+    /// Stops counting a worker as running: it is about to block, or sysmon retakes it. Another may
+    /// run in its place. The caller looks at the queues afterwards (§5).
     pub(crate) fn block(&self) {
         self.word.fetch_sub(RUNNING, Ordering::SeqCst);
         fence(Ordering::SeqCst);
     }
 
-    /// A blocked worker runs again, perhaps one too many: see [`Idle::over_limit`].
+    /// Counts a blocked worker as running again. It may be one too many: see [`Idle::over_limit`].
     pub(crate) fn unblock(&self) {
         self.word.fetch_add(RUNNING, Ordering::SeqCst);
     }
 
-    /// A worker that has just woken itself up ends. Somebody may have relied on it to search, so it
-    /// must look at the queues once more afterwards (§3), and notify if there is work.
+    /// Removes a worker that ends just after it has woken itself up. Other threads may have relied
+    /// on its search, so it must look at the queues once more afterwards (§3), and notify if there
+    /// is work.
     pub(crate) fn leave(&self) {
         self.word.fetch_sub(SEARCHING + RUNNING, Ordering::SeqCst);
         barrier::heavy();
     }
 
-    /// Whether more workers run than should, so that one must retire.
+    /// Returns `true` if more workers run than the limit allows, so that one must retire.
     pub(crate) fn over_limit(&self) -> bool {
         let counts = self.counts();
         counts.running() > counts.limit()
     }
 
-    /// Whether no worker is awake but those that are blocked.
+    /// Returns `true` if no worker runs: each sleeps or is blocked.
     pub(crate) fn is_quiet(&self) -> bool {
         fence(Ordering::SeqCst);
         self.counts().running() == 0
     }
 
-    /// Whether no worker is awake but those that are blocked; if so, what they did before is seen.
+    /// Returns `true` if no worker runs. The caller then sees what the workers did before.
     pub(crate) fn is_at_rest(&self) -> bool {
         Counts(self.word.load(Ordering::Acquire)).running() == 0
     }
 
-    /// Whether fewer workers run than may.
+    /// Returns `true` if fewer workers run than the limit.
     pub(crate) fn has_room(&self) -> bool {
         self.counts().has_room()
     }
 
-    /// Whether no other worker runs. A hint, for one that does.
+    /// Returns `true` if no other worker runs. A hint, for a running worker.
     pub(crate) fn is_alone(&self) -> bool {
         self.counts().running() <= 1
     }
 
-    /// Whether somebody looks for work, or sleeps though one more may run. A hint.
+    /// Returns `true` if a worker searches, or if one more may run. A hint.
     #[inline]
     pub(crate) fn has_idle_workers(&self) -> bool {
         let counts = self.counts();
         counts.searching() > 0 || counts.has_room()
     }
 
-    /// Whether nobody is looking for work.
+    /// Returns `true` if no worker searches.
     pub(crate) fn nobody_searches(&self) -> bool {
         self.counts().searching() == 0
     }
@@ -261,7 +272,8 @@ mod models {
     use loom::sync::{Arc, Condvar};
     use loom::thread;
 
-    /// A parker whose sleep loom understands: it reports a deadlock if nobody is left to wake it.
+    /// A parker whose sleep loom understands: loom reports a deadlock if no thread is left to wake
+    /// it.
     struct Flag {
         woken: Mutex<bool>,
         changed: Condvar,
@@ -285,7 +297,8 @@ mod models {
         }
     }
 
-    /// A scheduler reduced to its sleep protocol: a counter for the queues, a flag per parked worker.
+    /// A runtime reduced to its sleep protocol: a counter for the queues, a flag for each parked
+    /// worker.
     struct World {
         idle: Idle,
         work: AtomicUsize,
@@ -324,8 +337,8 @@ mod models {
             false
         }
 
-        /// Runs worker `me` until it has taken one piece of work. If it sleeps and nobody wakes it, loom
-        /// reports a deadlock.
+        /// Runs worker `me` until it has taken one piece of work. If it sleeps and is never woken,
+        /// loom reports a deadlock.
         fn work_once(&self, me: u32) {
             let mut searching = self.idle.start_search();
             loop {
@@ -357,8 +370,8 @@ mod models {
         })
     }
 
-    /// A worker finds nothing and goes to sleep while somebody pushes. Whatever the interleaving, it
-    /// must not sleep on, unwoken, beside the work.
+    /// A worker finds nothing and goes to sleep while another thread pushes. Whatever the
+    /// interleaving, it must not stay asleep while there is work.
     fn one_worker_one_push(recheck: bool, outside: bool) {
         loom::model(move || {
             let world = world(1);
@@ -377,7 +390,7 @@ mod models {
             let asleep = worker.join().unwrap();
             let woken = *lock(&world.wakes[0].woken);
             let left = world.work.load(Ordering::Relaxed);
-            // Outside the world's lifetime, so that a failure unwinds cleanly.
+            // Asserts after the world is gone, so that a failure unwinds cleanly.
             drop(world);
             assert!(left == 0 || !asleep || woken, "asleep beside work");
         });
@@ -388,20 +401,21 @@ mod models {
         one_worker_one_push(true, true);
     }
 
-    /// A push with no fence but the asymmetric one.
+    /// A push whose only fence is the asymmetric one.
     #[test]
     fn a_push_with_the_light_barrier_is_not_lost() {
         one_worker_one_push(true, false);
     }
 
-    /// The check on the model itself: without the second look the wake is lost, and loom finds it.
+    /// Checks the model itself: without the second look the wake is lost, and loom finds it.
     #[test]
     #[should_panic(expected = "asleep beside work")]
     fn without_the_recheck_a_push_is_lost() {
         one_worker_one_push(false, true);
     }
 
-    /// One more may run, while the only worker that does pushes, and is stuck from then on: another must be woken.
+    /// One more worker may run. The only running worker pushes and is stuck from then on: another
+    /// must be woken.
     fn one_more_may_run(looks: bool) {
         loom::model(move || {
             let world = Arc::new(World {

@@ -32,17 +32,18 @@ use crate::task::header::{TaskRef, Waiter, Wake};
 use crate::task::owner::Owner;
 use crate::task::wait_state::WakeReason;
 
-/// One scheduler: what its workers, its tasks and its `Runtime` share.
+/// The shared data of one runtime, used by its workers, its tasks and its `Runtime`.
 ///
-/// It outlives its tasks: a `Runtime` that ends while slots are in use leaks its scheduler. Workers and
-/// the monitor own a count of it; anyone else who has only a task takes a count before using it
+/// It outlives the tasks: a `Runtime` that ends while slots are in use leaks it. Workers and sysmon
+/// own a count of it. Other threads that have only a task take a count before they use it
 /// ([`Shared::count_of`]), because the task may end meanwhile, and the `Runtime` with it.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) hooks: Hooks,
     pub(crate) injector: Injector<TaskRef>,
     pub(crate) tally: CachePadded<SharedCounters>,
-    /// The workers' shared sides, filled from the front: the first `config.workers` at the start.
+    /// The shared sides of the workers, filled from the front: the first `config.workers` at the
+    /// start.
     pub(crate) remotes: Box<[OnceLock<Arc<Remote>>]>,
     /// How many of `remotes` are filled, or being filled.
     pub(crate) used: AtomicUsize,
@@ -50,92 +51,95 @@ pub(crate) struct Shared {
     pub(crate) driver: Driver,
     pub(crate) sysmon: Sysmon,
     pub(crate) cpu_bound: AdmissionQueue,
-    /// For tests: instead of the usual order. Boxed, because it is rarely there.
+    /// The random order for tests, in place of the usual one. Boxed, because it is rarely there.
     pub(crate) chaos: Option<Box<Chaos>>,
     pub(crate) world: World,
-    /// Milliseconds since it started: at most some 10 ms late while a worker runs.
+    /// Milliseconds since the start: at most about 10 ms late while a worker runs.
     pub(crate) clock: CachePadded<AtomicU64>,
     pub(crate) pool: Pool,
-    /// Of letting others take ready tasks (`share`), and of the monitor's rescues (`rescues`).
+    /// The pause in publishing ready tasks (`policy/sharing.rs`); below it, the pause in taking
+    /// tasks over (`policy/takeover.rs`).
     pub(crate) sharing_pause: Pause,
     pub(crate) takeover_pause: Pause,
-    /// What the stacks' profile knows, by where threads were spawned.
+    /// The stack profile, by the place where the threads were spawned.
     pub(crate) stack_sites: Mutex<HashMap<&'static Location<'static>, StackUse>>,
     pub(crate) stopped: AtomicBool,
-    /// A deadlock has ended waits, as [`Shared::interrupts`] says.
+    /// Set if a deadlock has ended waits with a panic ([`Shared::interrupts`]).
     pub(crate) was_interrupted: AtomicBool,
     pub(crate) last_turns: LastTurns,
     pub(crate) threads: Mutex<Vec<thread::JoinHandle<()>>>,
-    /// The deques of spares that have ended.
+    /// The cores of spares that have ended, with their deques.
     pub(crate) cores: Mutex<Vec<Core>>,
-    /// Who waits outside for tasks to end; `None` once stopped.
+    /// Outside threads that wait for tasks to end; `None` once stopped.
     pub(crate) joiners: Mutex<Option<Vec<Waiter>>>,
-    /// Who waits, inside or outside, for a task to end or for a deadline.
+    /// Waits for a task to end that have a deadline, inside or outside.
     pub(crate) timed_joiners: TimedJoiners,
 }
 
-/// What diagnostics hang into a runtime, which does not know them.
+/// Functions that diagnostics, which the runtime does not know, install in it.
 #[derive(Clone, Copy)]
 pub(crate) struct Hooks {
-    /// Reports green threads that are left when the runtime has ended.
+    /// Reports the green threads that are left when the runtime has ended.
     pub(crate) report_leaks: fn(&Arc<Shared>, Leaks),
     /// Creates a [`Watch`].
     pub(crate) watch: fn() -> Watch,
 }
 
-/// Is called by sysmon when it is dormant: looks for a deadlock if it is time to. Returns when to call it again.
+/// Called by sysmon when it is dormant: looks for a deadlock if it is time to. Returns when to call
+/// it again.
 pub(crate) type Watch = Box<dyn FnMut(&Arc<Shared>) -> Option<Instant>>;
 
-/// What is counted but not by a worker. In a line of its own: beside it is what workers read at every pick.
+/// Counters that belong to no worker. In a cache line of their own, because the fields beside them
+/// are read at every task switch.
 #[derive(Debug, Default)]
 pub(crate) struct SharedCounters {
-    /// Times the monitor took tasks from a stuck worker for others.
+    /// How often sysmon took tasks from a stuck worker for others.
     pub(crate) moved_on: AtomicU64,
-    /// Workers that were woken because there was work.
+    /// How many workers were woken because there was work.
     pub(crate) wakes: AtomicU64,
 }
 
-/// How the threads that were spawned in one place used their stacks.
+/// The stack use of the threads that were spawned in one place.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StackUse {
     pub(crate) threads: u64,
     pub(crate) high_water: usize,
 }
 
-/// The operation that wakes a joiner when the scheduler stops.
+/// The reason for the wake of a joiner when the runtime stops.
 const ABANDONED: WakeReason = 1;
 
 impl Shared {
-    /// Whether some task has not finished.
+    /// Returns `true` if some task has not finished.
     pub(crate) fn has_threads(&self) -> bool {
         let mut alive = false;
-        // SAFETY: the pool's own slots; the tasks are not looked at.
+        // SAFETY: these are the pool's own slots; the tasks are not looked at.
         self.pool.for_each_in_use(|top| alive |= unsafe { TaskRef::at_top(top) }.is_some());
         alive
     }
 
-    /// Whether tasks are strewn that any worker could take.
+    /// Returns `true` if the random order holds tasks that any worker could take.
     pub(crate) fn has_strewn(&self) -> bool {
         self.chaos.as_ref().is_some_and(|chaos| !chaos.is_empty())
     }
 
-    /// How often its workers have picked.
+    /// Returns how many task switches the workers have made.
     pub(crate) fn task_switches(&self) -> u64 {
         self.workers().map(|remote| remote.own.counters.task_switches.get()).sum()
     }
 
-    /// Whether all workers sleep, none of them blocked in a task.
+    /// Returns `true` if all workers sleep, none of them blocked in a task.
     pub(crate) fn all_workers_sleep(&self) -> bool {
         self.workers().all(|remote| remote.own.status.state() == SLEEPING)
     }
 
-    /// Whether an OS thread waits for one of its tasks.
+    /// Returns `true` if an OS thread waits for one of the runtime's tasks.
     pub(crate) fn is_waited_for(&self) -> bool {
         let outside = |waiter: &Waiter| matches!(waiter, Waiter::Os(_));
         lock(&self.joiners).as_ref().is_some_and(|joiners| joiners.iter().any(outside))
     }
 
-    /// Whether a deadlock is a panic in those of its tasks that wait.
+    /// Returns `true` if a deadlock becomes a panic in the tasks that wait.
     #[inline]
     pub(crate) fn interrupts(&self) -> bool {
         self.config.detection == Detection::Panic
@@ -146,17 +150,18 @@ impl Shared {
         self.remote(key.worker).timers.remove(key.handle);
     }
 
-    /// Whether anybody waits for a time.
+    /// Returns `true` if there is a timer.
     pub(crate) fn has_timers(&self) -> bool {
         self.earliest() != NEVER
     }
 
-    /// The earliest deadline of all.
+    /// Returns the earliest deadline of all workers' timers.
     pub(crate) fn earliest(&self) -> When {
         self.workers().map(|worker| worker.timers.earliest()).min().unwrap_or(NEVER)
     }
 
-    /// Fires the timers of some workers that have been due for some time, up to a batch of each: how many.
+    /// Fires the timers of the given workers that are late by at least `grace`, up to a batch for
+    /// each worker. Returns how many.
     pub(crate) fn fire<'a>(
         &self,
         workers: impl Iterator<Item = &'a Arc<Remote>>,
@@ -175,7 +180,7 @@ impl Shared {
         fired
     }
 
-    /// What the monitor does about timers that the workers are too busy for.
+    /// Fires timers that are late because the workers are too busy. Called by sysmon.
     pub(crate) fn fire_late_timers(&self, wake: impl FnMut(Wake)) {
         self.fire(self.workers(), GRACE, wake);
     }
@@ -186,19 +191,19 @@ impl Shared {
         earliest != NEVER && earliest <= self.driver.now()
     }
 
-    /// The monitor goes to sleep. Gives until when, `other` at the latest. To be undone with
-    /// [`stop_watching`](Self::stop_watching).
+    /// Announces that sysmon goes to sleep until `other` at the latest. Returns until when it may
+    /// sleep. Undone with [`stop_watching`](Self::stop_watching).
     pub(crate) fn watch_timers(&self, other: Option<Instant>) -> Option<Instant> {
         let other = other.map_or(NEVER, |at| self.driver.when(at));
         self.driver.instant(self.driver.watch.watch(other, || self.earliest()))
     }
 
-    /// The monitor is awake.
+    /// Announces that sysmon is awake.
     pub(crate) fn stop_watching(&self) {
         self.driver.watch.unwatch();
     }
 
-    /// Whether no worker runs, and no hog waits for its turn.
+    /// Returns `true` if no worker runs, and no CPU-bound task waits for its turn.
     pub(crate) fn is_quiet(&self) -> bool {
         self.idle.is_quiet() && self.cpu_bound.nobody_waits()
     }
@@ -206,15 +211,16 @@ impl Shared {
     /// Returns the runtime of a task.
     #[inline]
     pub(crate) fn of(task: &TaskRef) -> &Self {
-        // SAFETY: tasks are made with the shared data of their runtime as their owner, which outlives them.
+        // SAFETY: tasks are made with the shared data of their runtime as their owner, which
+        // outlives them.
         unsafe { task.owner().get() }
     }
 
     /// Returns a counted pointer to the runtime of `task`, for use outside its workers.
     pub(crate) fn count_of(task: TaskRef) -> Arc<Self> {
         let shared = std::ptr::from_ref(Self::of(&task));
-        // SAFETY: shared data lives in an `Arc` (`lifecycle.rs`), and this one is alive: the caller has the
-        // task, whose slot counts as in use until it is freed.
+        // SAFETY: shared data lives in an `Arc` (`lifecycle.rs`), and this one is alive: the caller
+        // has the task, whose slot counts as in use until it is freed.
         unsafe {
             Arc::increment_strong_count(shared);
             Arc::from_raw(shared)
@@ -238,7 +244,7 @@ impl Shared {
         }
     }
 
-    /// Wakes whom [`Idle`] has chosen.
+    /// Wakes the worker that [`Idle`] has chosen, or asks for a spare.
     #[inline]
     pub(crate) fn answer(&self, summon: Summon) {
         match summon {
@@ -260,17 +266,17 @@ impl Shared {
         }
     }
 
-    /// One more task is pinned to a worker.
+    /// Counts one more task that is pinned to a worker.
     pub(crate) fn note_pinned(&self, home: u32) {
         self.remote(home).pinned.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// One of them is gone.
+    /// Counts one task less that is pinned to a worker.
     pub(crate) fn forget_pinned(&self, home: u32) {
         self.remote(home).pinned.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A worker for a task that an outside thread pins: one of the first, in turn.
+    /// Chooses a worker for a task that an outside thread pins: one of the first, in turn.
     pub(crate) fn any_worker(&self) -> u32 {
         static TURN: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
         TURN.fetch_add(1, Ordering::Relaxed) % self.config.workers
@@ -280,7 +286,7 @@ impl Shared {
         &self.remotes[..self.used.load(Ordering::Acquire)]
     }
 
-    /// What is to be seen of each worker, spares among them.
+    /// Returns the shared side of each worker, spares among them.
     pub(crate) fn workers(&self) -> impl Iterator<Item = &Arc<Remote>> {
         self.remotes().iter().filter_map(OnceLock::get)
     }
@@ -289,19 +295,19 @@ impl Shared {
         self.remotes[worker as usize].get().expect("workers are numbered from the front")
     }
 
-    /// Whether any worker could find work.
+    /// Returns `true` if any worker could find work.
     pub(crate) fn has_work(&self) -> bool {
         !self.injector.is_empty()
             || self.workers().any(|worker| worker.has_stealable())
             || self.has_strewn()
     }
 
-    /// Whether some worker keeps tasks to itself.
+    /// Returns `true` if some worker has private tasks.
     pub(crate) fn has_private(&self) -> bool {
         self.workers().any(|worker| worker.has_private())
     }
 
-    /// Whether a deadlock has ended waits of its tasks.
+    /// Returns `true` if a deadlock has ended waits of the runtime's tasks.
     pub(crate) fn was_interrupted(&self) -> bool {
         self.was_interrupted.load(Ordering::Relaxed)
     }
@@ -310,12 +316,12 @@ impl Shared {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Takes a slot outside the workers.
+    /// Returns the pool of stacks, for use outside the workers.
     pub(crate) fn pool(&self) -> &Pool {
         &self.pool
     }
 
-    /// Notes how much of its stack a thread has used, and empties the stack for the next.
+    /// Notes how much of its stack a thread has used, and empties the stack for the next thread.
     #[cold]
     pub(crate) fn profile_stack(&self, site: &'static Location<'static>, slot: &Slot) {
         // SAFETY: the thread has ended, and the slot is not back in the pool yet.
@@ -328,12 +334,12 @@ impl Shared {
         stack_use.high_water = stack_use.high_water.max(used);
     }
 
-    /// What the stacks' profile knows.
+    /// Returns the stack profile.
     pub(crate) fn stack_sites(&self) -> Vec<(&'static Location<'static>, StackUse)> {
         lock(&self.stack_sites).iter().map(|(site, stack_use)| (*site, *stack_use)).collect()
     }
 
-    /// The class of stack that a thread with `stack_size` gets.
+    /// Returns the class of the stack for a thread with `stack_size`.
     pub(crate) fn class_for(&self, stack_size: Option<usize>) -> std::io::Result<SizeClass> {
         match stack_size {
             None => Ok(self.config.class),
@@ -341,13 +347,13 @@ impl Shared {
         }
     }
 
-    /// The coarse clock, for notes.
+    /// Returns the coarse clock, for notes.
     #[inline]
     pub(crate) fn coarse_now(&self) -> u64 {
         self.clock.load(Ordering::Relaxed)
     }
 
-    /// Sets the coarse clock. By a worker that was asleep, and by the monitor now and then.
+    /// Advances the coarse clock. Called by a worker after its sleep, and by sysmon now and then.
     pub(crate) fn advance_clock(&self) -> u64 {
         let now = self.driver.now() / 1_000_000;
         if self.coarse_now() < now {
@@ -356,28 +362,28 @@ impl Shared {
         now
     }
 
-    /// What each worker, spares among them, has counted so far.
+    /// Returns the counters of each worker, spares among them.
     pub(crate) fn counts(&self) -> Vec<WorkerMetrics> {
         self.workers().map(|worker| worker.own.counters.read()).collect()
     }
 
-    /// What is not, or not only, a worker's to count: tasks that came through the injector so far, wakes of sleeping
-    /// workers, rescues by the monitor.
+    /// Returns the counts that do not belong to one worker: tasks that came through the injector so
+    /// far, wakes of sleeping workers, and takeovers by sysmon.
     pub(crate) fn shared_counts(&self) -> [u64; 3] {
-        // Who injects counts nothing: what is taken out is counted, by who takes it.
+        // Injecting counts nothing. The worker that takes a task out counts it.
         let taken: u64 = self.workers().map(|worker| worker.own.counters.injected.get()).sum();
         let injected = taken + self.injector.len() as u64;
         let SharedCounters { moved_on, wakes } = &*self.tally;
         [injected, wakes.load(Ordering::Relaxed), moved_on.load(Ordering::Relaxed)]
     }
 
-    /// Registers an armed wait: false if the scheduler has stopped.
+    /// Registers an armed wait. Returns `false` if the runtime has stopped.
     #[must_use]
     pub(crate) fn add_joiner(&self, waiter: Waiter) -> bool {
         lock(&self.joiners).as_mut().map(|joiners| joiners.push(waiter)).is_some()
     }
 
-    /// Withdraws it. Afterwards the scheduler does not know the waiter.
+    /// Withdraws a joiner. Afterwards the runtime does not know the waiter.
     pub(crate) fn remove_joiner(&self, waiter: Waiter) {
         if let Some(joiners) = &mut *lock(&self.joiners) {
             if let Some(place) = joiners.iter().position(|&other| other == waiter) {
@@ -386,7 +392,7 @@ impl Shared {
         }
     }
 
-    /// Wakes them. From now on nobody can register.
+    /// Wakes all joiners. From now on no joiner can register.
     pub(crate) fn abandon_joiners(&self, wake: impl Fn(Wake)) {
         let mut joiners = lock(&self.joiners);
         for waiter in joiners.take().into_iter().flatten() {

@@ -1,16 +1,18 @@
-//! A four-ary heap of deadlines, the earliest first, out of which any can be taken.
+//! A four-ary heap of deadlines, the earliest first, from which any entry can be removed.
 //!
-//! Siblings share a cache line, and of a large heap the lines that may be looked at next are fetched while one is looked at.
-//! Where each timer is it notes in the [`Places`] that it is given.
+//! Siblings share a cache line. In a large heap the lines that may come next are prefetched while
+//! the current one is looked at. The heap notes the place of each timer in the [`Places`] that it
+//! is given.
 //!
-//! Invariant: places from `ROOT` to before `end` have entries; all others are `VACANT`, which is later than any.
+//! Invariant: places from `ROOT` to before `end` have entries; all others are `VACANT`, which is
+//! later than any.
 
 const ARITY: usize = 4;
 
-/// The first place, so that the children of each are in one line.
+/// The first place, so that the children of each place are in one line.
 const ROOT: usize = ARITY - 1;
 
-/// What is below such a place is in no first-level cache.
+/// The children of a place after this one are in no first-level cache.
 const DEEP: usize = 256;
 
 const VACANT: Entry = Entry { when: NEVER, handle: NONE };
@@ -47,7 +49,7 @@ impl Heap {
         self.take(ROOT as u32, places);
     }
 
-    /// Takes out what is there. Its place is the caller's to note.
+    /// Takes out the entry at a place. The caller notes the change of the entry's own place.
     pub(crate) fn take(&mut self, place: u32, places: &mut Places) {
         let place = place as usize;
         self.end -= 1;
@@ -62,7 +64,7 @@ impl Heap {
         }
     }
 
-    /// Puts an entry where it belongs, at `place` or above it; what is at `place` is overwritten.
+    /// Puts an entry where it belongs, at `place` or above it; the entry at `place` is overwritten.
     fn sift_up(&mut self, mut place: usize, entry: Entry, places: &mut Places) {
         while place > ROOT {
             let parent = parent_of(place);
@@ -76,14 +78,14 @@ impl Heap {
         self.put(place, entry, places);
     }
 
-    /// Puts an entry where it belongs, at `place` or below it; what is at `place` is overwritten.
+    /// Puts an entry where it belongs, at `place` or below it; the entry at `place` is overwritten.
     fn sift_down(&mut self, mut place: usize, entry: Entry, places: &mut Places) {
         while let Some(&Siblings(children)) = self.lines.get(line_below(place)) {
             let first = ARITY * line_below(place);
             if first > DEEP {
                 (first..first + ARITY).for_each(|child| self.prefetch(line_below(child)));
             }
-            // Two and two, each without a branch that the processor would have to guess.
+            // Two comparisons of two, each without a branch that the processor would have to guess.
             let earlier =
                 |a: usize, b: usize| if children[b].when < children[a].when { b } else { a };
             let least = earlier(earlier(0, 1), earlier(2, 3));
@@ -120,7 +122,7 @@ fn parent_of(place: usize) -> usize {
     place / ARITY + ROOT - 1
 }
 
-/// The line of a place's children.
+/// Returns the line of a place's children.
 fn line_below(place: usize) -> usize {
     place - (ROOT - 1)
 }

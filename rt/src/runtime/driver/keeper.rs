@@ -1,20 +1,24 @@
-//! Who sleeps no longer than until the next timer is due. `README.md` §9 is about this file.
+//! The keeper and sysmon, which sleep no longer than until the next timer is due. `README.md` §9 is
+//! about this file.
 //!
-//! There are two that may: a sleeping worker, the *keeper*; and the monitor. What they have said about
-//! their sleep is under one lock, so that of one who inserts a timer and one who goes to sleep, either
-//! the first finds out how long the second sleeps, or the second sees the timer.
+//! Two threads may be responsible for the timers: a sleeping worker, the *keeper*, and sysmon. Both
+//! announce until when they sleep, under one lock. So of a worker that inserts a timer and a thread
+//! that goes to sleep, either the worker sees how long the thread sleeps, or the thread sees the
+//! timer.
 //!
-//! Invariant: for every timer there is somebody who sleeps no longer than until it is due, or somebody
-//! awake who will tell of it ([`Watch::tell`]) or look at it ([`Watch::keep`]) before anything else.
+//! Invariant: for every timer there is a thread that sleeps no longer than until the timer is due,
+//! or an awake worker that will notify of it ([`Watch::tell`]) or look at it ([`Watch::keep`])
+//! before anything else.
 
 use crate::loom::{Mutex, lock};
 use crate::runtime::driver::heap::When;
 
-/// How late a timer must be for the monitor to see to it: a worker that gets on looks at its timers more
-/// often than that, and is the better place for what they wake.
+/// How late a timer must be before sysmon fires it. A worker that makes progress looks at its
+/// timers more often than that, and is the better place for the threads that they wake. A choice,
+/// not a measurement.
 pub(crate) const GRACE: When = 500_000;
 
-/// The monitor will look at the timers before it sleeps.
+/// Sysmon will look at the timers before it sleeps.
 const AWAKE: When = 0;
 
 #[derive(Debug)]
@@ -23,18 +27,18 @@ pub(crate) struct Watch(Mutex<Watchers>);
 #[derive(Debug)]
 struct Watchers {
     keeper: Option<Keeper>,
-    /// Until when the monitor sleeps.
+    /// Until when sysmon sleeps.
     sysmon: When,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Keeper {
     worker: u32,
-    /// Until when it sleeps, if nobody wakes it.
+    /// Until when the keeper sleeps, if it is not woken.
     until: When,
 }
 
-/// Whom to wake, because of a timer that is due before they are.
+/// The thread to wake because a timer is due before it wakes up by itself.
 #[must_use = "nobody else will see to the timer"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notify {
@@ -48,7 +52,8 @@ impl Watch {
         Self(Mutex::new(Watchers { keeper: None, sysmon: AWAKE }))
     }
 
-    /// A worker goes on to something else while a timer is due at `when`, of which it has not told yet.
+    /// Notifies of a timer that is due at `when`: its worker goes on to something else and has not
+    /// announced it yet.
     pub(crate) fn tell(&self, when: When) -> Notify {
         let watchers = lock(&self.0);
         if watchers.sysmon <= when.saturating_add(GRACE) {
@@ -61,11 +66,11 @@ impl Watch {
         }
     }
 
-    /// A worker goes to sleep. Gives until when it may, as the keeper that it then is; nothing if
-    /// another keeper sleeps no longer than that. One that would is not woken for it, but followed:
-    /// it finds out when it wakes.
+    /// Announces that a worker goes to sleep. Returns until when it may sleep as the new keeper, or
+    /// `None` if another keeper sleeps no longer than that. A keeper that would sleep longer is not
+    /// woken but followed: it finds out when it wakes.
     ///
-    /// `earliest` is called with the lock held, and gives the earliest deadline of all timers.
+    /// `earliest` is called with the lock held, and returns the earliest deadline of all timers.
     pub(crate) fn keep(&self, worker: u32, earliest: impl FnOnce() -> When) -> Option<When> {
         let mut watchers = lock(&self.0);
         let until = earliest();
@@ -76,7 +81,8 @@ impl Watch {
         Some(until)
     }
 
-    /// A worker is awake again: true if it was the keeper. What it kept is now its to tell of.
+    /// Announces that a worker is awake. Returns `true` if it was the keeper; it must then notify
+    /// of the timers that it kept.
     #[must_use]
     pub(crate) fn unkeep(&self, worker: u32) -> bool {
         let mut watchers = lock(&self.0);
@@ -87,10 +93,10 @@ impl Watch {
         kept
     }
 
-    /// The monitor goes to sleep until `other`, or until a timer is late that no worker keeps. Gives
-    /// until when.
+    /// Announces that sysmon goes to sleep until `other`, or until a timer is late that no worker
+    /// keeps. Returns until when.
     ///
-    /// `earliest` as for [`Watch::keep`].
+    /// `earliest` is called like in [`Watch::keep`].
     pub(crate) fn watch(&self, other: When, earliest: impl FnOnce() -> When) -> When {
         let mut watchers = lock(&self.0);
         let timer = earliest();
@@ -99,7 +105,7 @@ impl Watch {
         watchers.sysmon
     }
 
-    /// The monitor is awake.
+    /// Announces that sysmon is awake.
     pub(crate) fn unwatch(&self) {
         lock(&self.0).sysmon = AWAKE;
     }
@@ -119,7 +125,7 @@ mod models {
 
     struct World {
         watch: Watch,
-        /// The timers of all workers, as the driver has them: written without the lock.
+        /// The timers of all workers, as in the driver: written without the lock.
         earliest: AtomicU64,
         told: [AtomicU64; 2],
     }
@@ -147,8 +153,8 @@ mod models {
             }
         }
 
-        /// After all have acted: somebody wakes up by `when`, or was woken. `awake` is a worker that is
-        /// and may be busy for long.
+        /// Asserts, after all threads have acted, that one of them wakes up by `when` or was woken.
+        /// `awake` is a worker that is awake and may be busy for long.
         fn assert_covered(&self, when: When, awake: u32) {
             let watchers = lock(&self.watch.0);
             let told = |n: usize| self.told[n].load(Ordering::Relaxed) != 0;
@@ -161,7 +167,7 @@ mod models {
         }
     }
 
-    /// A timer comes while a worker goes to sleep and the monitor does.
+    /// A timer comes while a worker and sysmon go to sleep.
     #[test]
     fn a_new_timer_is_seen_or_told_of() {
         loom::model(|| {
@@ -180,8 +186,8 @@ mod models {
         });
     }
 
-    /// The keeper wakes up for work, while the monitor, which relied on it, goes to sleep; and another
-    /// worker does.
+    /// The keeper wakes up for work, while sysmon, which relied on it, and another worker go to
+    /// sleep.
     #[test]
     fn what_was_kept_is_told_of() {
         loom::model(|| {

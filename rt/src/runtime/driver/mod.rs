@@ -1,20 +1,21 @@
 //! What an idle worker sleeps in: today the timers, later also I/O readiness.
 //!
-//! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a queue under a
-//! lock, and its earliest deadline in an atomic beside it, so that whether one is due costs no lock.
-//! Withdrawing one takes the lock of the worker that has it.
+//! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a queue
+//! under a lock, and its earliest deadline in an atomic beside it, so that whether one is due costs
+//! no lock. Withdrawing one takes the lock of the worker that has it.
 //!
-//! Who fires them: a worker its own, every few picks; all that are due, before it searches for work and
-//! when it wakes up, and now and then besides. Of the sleeping workers one, the *keeper*, sleeps only
-//! until the earliest deadline of all; and the monitor sees to what the workers are too busy for. Who of
-//! the two sleeps until when, and who tells them of a new timer, is in [`watch`](super::watch).
+//! Who fires them: a worker its own, every few picks; all that are due, before it searches for work
+//! and when it wakes up, and now and then besides. Of the sleeping workers one, the *keeper*,
+//! sleeps only until the earliest deadline of all; and the monitor sees to what the workers are too
+//! busy for. Who of the two sleeps until when, and who tells them of a new timer, is in
+//! [`watch`](super::watch).
 //!
 //! Invariants:
-//! - A green thread has one timer at most, from before it commits to sleep until it has removed it or
-//!   was fired; firing claims it under the lock.
-//! - A worker inserts into its own timers only. Between an insertion and the next thing that the worker
-//!   does, which is to go to sleep, or to run another thread after having told of it, no timer is
-//!   inserted there that the first could hide.
+//! - A green thread has one timer at most, from before it commits to sleep until it has removed it
+//!   or was fired; firing claims it under the lock.
+//! - A worker inserts into its own timers only. Between an insertion and the next thing that the
+//!   worker does, which is to go to sleep, or to run another thread after having told of it, no
+//!   timer is inserted there that the first could hide.
 
 pub(crate) mod heap;
 pub(crate) mod keeper;
@@ -30,7 +31,8 @@ use crate::task::header::{Waiter, Wake};
 use crate::task::wait_state::TIMED_OUT;
 use crate::util::spin_lock::{SpinGuard, SpinLock};
 
-/// Timers fired in one go: then others get the lock, and what was woken can run.
+/// How many timers are fired under one hold of the lock. Then others get the lock, and the woken
+/// threads can run.
 const BATCH: usize = 64;
 
 /// Names a registered timer.
@@ -58,7 +60,8 @@ impl Timers {
         self.earliest.load(Ordering::Relaxed)
     }
 
-    /// Registers an armed wait to be claimed with `TIMED_OUT`. Tells whether no other is due before.
+    /// Registers an armed wait to be claimed with `TIMED_OUT`. Also returns `true` if no other
+    /// timer here is due before.
     pub(crate) fn insert(&self, when: When, waiter: Waiter) -> (Handle, bool) {
         let mut queue = self.queue.lock();
         let handle = queue.insert(when, waiter);
@@ -69,14 +72,14 @@ impl Timers {
         (handle, first)
     }
 
-    /// Withdraws a timer whose wait was not ended by it. Afterwards the driver does not know the waiter.
+    /// Withdraws a timer that did not end its wait. Afterwards the driver does not know the waiter.
     pub(crate) fn remove(&self, handle: Handle) {
         let mut queue = self.queue.lock();
         queue.remove(handle);
         self.leave(queue);
     }
 
-    /// Ends waits that are due, up to a batch: how many.
+    /// Ends waits that are due, up to a batch. Returns how many timers were due.
     #[cold]
     pub(crate) fn fire(&self, now: When, wake: &mut impl FnMut(Wake)) -> usize {
         let mut queue = self.queue.lock();
@@ -87,7 +90,8 @@ impl Timers {
             *handle = popped;
             due += 1;
         }
-        // Of a million that sleep no thread is in any cache: each is fetched while the processor is at the others.
+        // Of very many sleeping threads none is in any cache: each is prefetched while the
+        // processor handles the others.
         let waiters = handles[..due].iter().map(|&handle| queue.waiter(handle));
         waiters.for_each(Waiter::prefetch);
         let mut wakes = [const { None }; BATCH];
@@ -97,7 +101,8 @@ impl Timers {
             if wake.is_some() {
                 queue.release(handle);
             }
-            // Else something else has ended the wait, and the thread comes to withdraw the timer.
+            // Otherwise something else has ended the wait, and the thread comes to withdraw the
+            // timer.
         }
         self.leave(queue);
         wakes.into_iter().take(due).flatten().for_each(wake);
@@ -116,17 +121,18 @@ impl Timers {
     }
 }
 
-/// Of which timers a worker has to tell the keeper or the monitor, before it turns to another thread.
+/// The timers of which a worker has to notify the keeper or sysmon before it turns to another
+/// thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unannounced {
     Nothing,
-    /// Its own.
+    /// The worker's own timers.
     Own,
-    /// Those that it has kept: all.
+    /// All timers, because the worker was the keeper.
     All,
 }
 
-/// What all workers' timers have in common.
+/// What the timers of all workers have in common.
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) epoch: Instant,
@@ -140,11 +146,11 @@ impl Driver {
 
     pub(crate) fn when(&self, instant: Instant) -> When {
         let nanos = instant.saturating_duration_since(self.epoch).as_nanos();
-        // 584 years after the start is as good as never, but not never.
+        // A deadline 584 years after the start is as good as never, but is not `NEVER`.
         When::try_from(nanos).unwrap_or(NEVER - 1)
     }
 
-    /// Nanoseconds since the start.
+    /// Returns the nanoseconds since the start.
     pub(crate) fn now(&self) -> When {
         self.when(Instant::now())
     }
@@ -185,7 +191,7 @@ mod tests {
         assert_eq!(me.wait.selected(), Some(TIMED_OUT));
         assert_eq!(timers.earliest(), 60);
 
-        // Due, but something else has ended the wait: the timer is its owner's to withdraw.
+        // Due, but something else has ended the wait: its owner withdraws the timer.
         assert!(matches!(fire(60), (1, wakes) if wakes.is_empty()));
         assert_eq!(timers.earliest(), NEVER);
         timers.remove(late);

@@ -1,16 +1,17 @@
 //! A queue of timers, ordered by deadline, from which any timer can be removed.
 //!
-//! The queue is a few arrays without pointers, so that the memory it touches is small and contiguous
-//! however many timers there are. (A timer in the frame of its waiting thread would be on a page of its
-//! own.)
+//! The queue is a few arrays without pointers, so that the memory it touches is small and
+//! contiguous however many timers there are. A timer in the frame of its waiting thread would be on
+//! a page of its own.
 //!
 //! - `heap` has the deadlines, each with its timer's handle.
 //! - `places` has, by handle, the timer's place in the heap.
 //! - `waiters` has, by handle, the waiter.
 //!
 //! Invariants:
-//! - A handle is in use from `insert` to `release` or `remove`. The heap's entry at `places[h]` has the
-//!   handle `h` for each handle in use, except for timers that were popped and not released: they are `GONE`.
+//! - A handle is in use from `insert` to `release` or `remove`. The heap's entry at `places[h]` has
+//!   the handle `h` for each handle in use, except for timers that were popped and not released:
+//!   they are `GONE`.
 //! - The free handles are a list through `places`, beginning with `free`.
 
 use crate::runtime::driver::heap::{Entry, Handle, Heap, NONE, Places, When};
@@ -19,7 +20,8 @@ use crate::task::header::Waiter;
 /// The place of a timer that was popped, and whose owner still has the handle.
 const GONE: u32 = u32::MAX;
 
-/// Arrays of more than this are worth giving back when they are not needed.
+/// Arrays with more entries than this are given back when they are not needed. A guess, not a
+/// measurement.
 const LARGE: usize = 1024;
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Queue {
         self.heap.first().when
     }
 
-    /// Whether nothing is in use of arrays that were large once.
+    /// Returns `true` if no timer is in use and the arrays were large once.
     pub(crate) fn is_waste(&self) -> bool {
         self.in_use == 0 && self.waiters.capacity() > LARGE
     }
@@ -75,7 +77,8 @@ impl Queue {
         self.release(handle);
     }
 
-    /// Takes the earliest timer out, if it is due. Its handle stays in use. Who waits the caller will want to know.
+    /// Takes the earliest timer out, if it is due. Its handle stays in use. Prefetches the waiter,
+    /// which the caller needs next.
     pub(crate) fn pop_due(&mut self, now: When) -> Option<Handle> {
         let Entry { when, handle } = self.heap.first();
         if when > now {
@@ -87,7 +90,7 @@ impl Queue {
         Some(handle)
     }
 
-    /// Who waits, by a handle in use.
+    /// Returns the waiter of a handle in use.
     pub(crate) fn waiter(&self, handle: Handle) -> Waiter {
         self.waiters[handle as usize]
     }
@@ -142,7 +145,7 @@ mod tests {
                     let due = model.keys().next().filter(|(when, _)| *when <= now).copied();
                     assert_eq!(queue.pop_due(now).is_some(), due.is_some());
                     let Some((when, _)) = due else { continue };
-                    // Of equal deadlines any may come first: the one that is gone.
+                    // Equal deadlines may come out in any order: look for the timer that is gone.
                     let mut equal = model.range((when, 0)..=(when, u64::MAX));
                     let (&key, &handle) =
                         equal.find(|(_, handle)| queue.places[**handle as usize] == GONE).unwrap();

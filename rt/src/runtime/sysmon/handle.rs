@@ -5,21 +5,21 @@ use std::thread;
 use crate::loom::{AtomicBool, AtomicUsize, Ordering, fence};
 use crate::sys::parker::Parker;
 
-/// The side of the monitor that other threads see.
+/// The side of sysmon that other threads see.
 #[derive(Debug)]
 pub(crate) struct Sysmon {
     pub(crate) parker: Parker,
-    /// It sleeps until stirred.
+    /// Sysmon sleeps until it is notified.
     pub(crate) dormant: AtomicBool,
     /// Spares asked for and not yet started.
     pub(crate) spares_wanted: AtomicUsize,
-    /// It has said on stderr that a spare could not be started; once is enough.
+    /// Sysmon has reported on stderr that a spare could not be started; once is enough.
     pub(crate) complained: AtomicBool,
-    /// It has taken tasks from a stuck worker, and nobody has said that he has them.
+    /// Sysmon has taken tasks from a stuck worker, and no worker has claimed to have found them.
     pub(crate) taken_over: AtomicBool,
     /// Work waits behind tasks that compute.
     pub(crate) stalled: AtomicBool,
-    /// A worker that was covered has come back, while work waited.
+    /// A retaken worker has come back while work waited.
     pub(crate) progress: AtomicBool,
     /// How many OS threads the machine runs at once.
     pub(crate) processors: usize,
@@ -39,7 +39,7 @@ impl Sysmon {
         }
     }
 
-    /// A worker is awake: the monitor should be too.
+    /// Wakes sysmon if it is dormant, because a worker is awake.
     pub(crate) fn notify(&self) {
         fence(Ordering::SeqCst);
         if self.dormant.load(Ordering::Relaxed) {
@@ -47,38 +47,41 @@ impl Sysmon {
         }
     }
 
-    /// Wakes it whatever it sleeps for.
+    /// Wakes sysmon, whatever it sleeps for.
     pub(crate) fn unpark(&self) {
         self.parker.unpark();
     }
 
-    /// Whether it sleeps until stirred. What it did before is seen.
+    /// Returns `true` if sysmon sleeps until it is notified. The caller sees what sysmon did
+    /// before.
     pub(crate) fn is_dormant(&self) -> bool {
         self.dormant.load(Ordering::Acquire) && self.spares_wanted.load(Ordering::Acquire) == 0
     }
 
-    /// Whether it has taken tasks from a stuck worker since this was last asked: the one that just came out of the
-    /// injector is probably one of them.
+    /// Returns `true` if sysmon has taken tasks from a stuck worker since the last call. The task
+    /// that just came out of the injector is probably one of them.
     pub(crate) fn has_taken_over(&self) -> bool {
         self.taken_over.load(Ordering::Relaxed) && self.taken_over.swap(false, Ordering::Relaxed)
     }
 
-    /// It has taken tasks from a worker, which was not covered: then that is to be judged.
+    /// Notes that sysmon has taken tasks from a worker. With `to_judge`, the worker was not
+    /// retaken, and the takeover is to be judged.
     pub(crate) fn note_takeover(&self, to_judge: bool) {
         self.taken_over.fetch_or(to_judge, Ordering::Relaxed);
     }
 
-    /// A worker that was covered has come back, while work waited.
+    /// Notes that a retaken worker has come back while work waited.
     pub(crate) fn note_progress(&self) {
         self.progress.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that was noted since this was last asked.
+    /// Returns `true` if progress was noted since the last call.
     pub(crate) fn take_progress(&self) -> bool {
         self.progress.load(Ordering::Relaxed) && self.progress.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether work waits behind tasks that compute: a hint for those who come to help.
+    /// Returns `true` if work waits behind tasks that compute. A hint for workers that come to
+    /// help.
     pub(crate) fn sees_stall(&self) -> bool {
         self.stalled.load(Ordering::Relaxed)
     }
@@ -87,7 +90,7 @@ impl Sysmon {
         self.stalled.store(stalled, Ordering::Relaxed);
     }
 
-    /// The system's number of its OS thread.
+    /// Returns the system's number of sysmon's OS thread.
     pub(crate) fn thread_id(&self) -> i32 {
         self.parker.thread_id()
     }

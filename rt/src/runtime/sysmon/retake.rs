@@ -1,24 +1,29 @@
-//! Workers that are stuck in a task, and which of them others replace.
+//! Workers that are stuck in a task, and the decision which of them others replace.
 //!
-//! There is no preemption: a task that blocks its OS thread, or computes, keeps its worker. If tasks wait and no worker is
-//! free for them, the monitor *covers* for one that is stuck: it counts as running no more, so that another runs in its
-//! place, and what is private to it goes to the injector. When, depends on what the stuck worker does:
+//! There is no preemption: a task that blocks its OS thread, or computes, keeps its worker. If
+//! tasks wait and no worker is free for them, sysmon *retakes* a stuck worker: the worker no longer
+//! counts as running, so that another runs in its place, and its private tasks go to the injector.
+//! The time of that depends on what the stuck worker does:
 //!
-//! - If it **sleeps in the kernel** it competes for no processor. It is covered at once: when three looks have found it in
-//!   the same task. However many are covered already, one more costs an OS thread and nothing else.
-//! - If it **computes** it is covered when it has used [`RETAKE_AFTER`] of processor time.
-//! - If it computes and is a **newcomer**, which runs in the place of another that computes, it is covered as soon as it has
-//!   had its share of the processors ([`Patience::share`]), and [`HELPERS`] run in its place. So whatever waits behind tasks
-//!   that compute is soon among those that run, and the kernel, which does preempt, divides the processors. They may wait for it.
+//! - A worker that **sleeps in the kernel** competes for no processor. It is retaken at once: when
+//!   three looks have found it in the same task. However many are retaken already, one more costs
+//!   an OS thread and nothing else.
+//! - A worker that **computes** is retaken when it has used [`RETAKE_AFTER`] of processor time.
+//! - A **newcomer** runs in the place of another worker that computes. If it computes too, it is
+//!   retaken as soon as it has had its share of the processors ([`Patience::share`]), and
+//!   [`HELPERS`] run in its place. So tasks that wait behind computations are soon among the
+//!   running ones, and the kernel, which does preempt, divides the processors. The computations may
+//!   depend on these tasks.
 //!
-//! The share grows with those that compute, so that a batch of endless computations becomes many OS threads ever more
-//! slowly. And where one of those that compute comes back while others wait, there are no newcomers for some time: what
-//! waits has its turn without.
+//! The share grows with the number of computing workers, so that a batch of endless computations
+//! becomes many OS threads ever more slowly. Where a computing worker comes back while others wait,
+//! there are no newcomers for some time: the waiting tasks get their turn without.
 //!
-//! While there are newcomers, it is a *stall*, more workers may run than usual: those that come are stuck again before
-//! anybody can see it.
+//! While there are newcomers there is a *stall*, and more workers may run than usual: those that
+//! start are stuck again before sysmon can see it.
 //!
-//! Whoever is covered without need comes back when it next picks, and one that is too many retires.
+//! A worker that was retaken without need comes back at its next task switch. If more workers run
+//! than may, one retires.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,32 +38,34 @@ use crate::runtime::status::{NORMAL, RETAKEN};
 use crate::sys::thread_state;
 use crate::util::barrier;
 
-/// How much processor time a stuck worker must have used before another runs in its place. Also how long it must have been stuck,
-/// where the system does not say what it does.
+/// How much processor time a stuck worker uses before another runs in its place. Also how long a
+/// worker must be stuck where the system does not say what it does. A choice, as long as Go's time
+/// slice.
 const RETAKE_AFTER: Duration = Duration::from_millis(10);
 
-/// What a newcomer's share of the processors is: so much for each that computes beside it, and so much at least.
+/// What a newcomer's share of the processors is: so much for each that computes beside it, and so
+/// much at least.
 const SHARE: Duration = Duration::from_micros(125);
 
 const LEAST_SHARE: Duration = Duration::from_micros(500);
 
-/// How many run in the place of a newcomer.
+/// How many workers run in the place of a newcomer.
 const HELPERS: usize = 4;
 
-/// A worker is a newcomer until it has moved on so often since it last slept.
+/// A worker is a newcomer until it has moved on more often than this since it last slept.
 const FIRST_MOVES: u64 = 8;
 
-/// How long a stall lasts after the last that was covered because it computed.
+/// How long a stall lasts after the last worker was retaken because it computed.
 const STALL: Duration = Duration::from_secs(1);
 
-/// How long there is none after one of those that compute has come back while others waited. So much longer as more compute than
-/// there are processors.
+/// How long there is no stall after a computing worker has come back while others waited.
+/// Multiplied by the number of computing workers per processor.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// How long a worker must have been stuck before its private tasks are given to those who have none.
+/// How long a worker must have been stuck before its private tasks are given to idle workers.
 const TAKE_OVER_AFTER: Duration = Duration::from_micros(100);
 
-/// What a look has found.
+/// The result of a look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Look {
     /// Nothing to do.
@@ -69,74 +76,75 @@ pub(crate) enum Look {
     Acted,
 }
 
-/// What the monitor remembers of the workers.
+/// What sysmon remembers of the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Stuck {
     workers: Vec<Seen>,
-    /// Those that are stuck now, by number.
+    /// The workers that are stuck now, by number.
     stuck: Vec<usize>,
-    /// How many are covered because they compute.
+    /// How many workers are retaken because they compute.
     computing: usize,
-    /// One of them has come back since the last look.
+    /// A computing worker has come back since the last look.
     came_back: bool,
-    /// When one was last seen to have come back while many tasks waited.
+    /// When a computing worker was last seen to have come back while many tasks waited.
     progress: Option<Instant>,
     stall: Option<Stall>,
 }
 
-/// Newcomers are stuck as well.
+/// The state in which newcomers are stuck as well.
 #[derive(Clone, Copy, Debug)]
 struct Stall {
     /// How many more workers may run than usual.
     extra: usize,
-    /// When one was last covered because it computed.
+    /// When a worker was last retaken because it computed.
     last: Instant,
 }
 
-/// What it remembers of one.
+/// What sysmon remembers of one worker.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// How often it had moved on, at all looks since then.
+    /// How often the worker had moved on, at all looks since `since`.
     moves: u64,
     since: Instant,
     sample: Option<Sample>,
-    /// How often it had moved on when it last did not run.
+    /// How often the worker had moved on when it was last seen not running.
     woke: u64,
-    /// It is covered because it computes.
+    /// The worker is retaken because it computes.
     computes: bool,
 }
 
-/// A stuck worker when it was first asked what it does.
+/// The first sample of a stuck worker.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     at: Instant,
     /// How much processor time its OS thread had used.
     used: Duration,
-    /// How long after that to ask whether it sleeps. Doubles, since that takes long and there may be many that do not.
+    /// How long after `at` to ask whether it sleeps. Doubles, because asking is slow and there may
+    /// be many workers that do not sleep.
     ask_after: Duration,
 }
 
-/// Why a worker is covered.
+/// The reason for retaking a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     Sleeps,
     Computes,
-    /// So does a newcomer.
+    /// A newcomer computes.
     ComputesToo,
 }
 
-/// How long those that compute may keep their workers.
+/// How long computing tasks may keep their workers.
 #[derive(Clone, Copy, Debug)]
 struct Patience {
     /// There is a stall, so there are newcomers.
     stall: bool,
-    /// How many compute beside those that run, on so many processors.
+    /// How many compute beside the running workers; below it, the number of processors.
     computing: usize,
     processors: usize,
 }
 
 impl Patience {
-    /// How much processor time a newcomer is to have.
+    /// Returns how much processor time a newcomer gets.
     fn share(self) -> Duration {
         LEAST_SHARE.max(SHARE * self.computing as u32 / self.processors as u32)
     }
@@ -147,7 +155,8 @@ impl Seen {
         Self { moves, since: now, sample: None, woke: moves, computes: false }
     }
 
-    /// Whether to cover for it, which is stuck. `time_used` and `is_asleep` ask the system, if it says.
+    /// Decides whether to retake a stuck worker, and why. `time_used` and `is_asleep` ask the
+    /// system, which may not answer.
     fn judge(
         &mut self,
         now: Instant,
@@ -201,7 +210,8 @@ impl Stuck {
         }
     }
 
-    /// Looks at every worker, and does what is to be done. `can_start`: no spare was just refused.
+    /// Looks at every worker, and acts on what it finds. `can_start`: no spare was refused just
+    /// now.
     pub(crate) fn look(
         &mut self,
         shared: &Arc<Shared>,
@@ -232,7 +242,7 @@ impl Stuck {
         if self.stall.is_some_and(|stall| self.progress.is_some() || over(stall)) {
             self.set_stall(shared, None);
         }
-        // Who searches will find it. But not soon, where many compute.
+        // A searching worker will find the work, but not soon where many compute.
         if !waits || self.stall.is_none() && !shared.idle.nobody_searches() {
             return done;
         }
@@ -242,7 +252,7 @@ impl Stuck {
             }
             let summon = shared.idle.notify_outside();
             shared.answer(summon);
-            // A spare may not be had, so asking for one is no reason to look again at once.
+            // A spare may not be available, so asking for one is no reason to look again at once.
             return if matches!(summon, Summon::Worker(_)) { Look::Acted } else { done };
         }
         let computing = self.computing + shared.cpu_bound.running();
@@ -254,7 +264,7 @@ impl Stuck {
         }
     }
 
-    /// Covers for those of the stuck that it is time for: whether there were any.
+    /// Retakes the stuck workers whose time has come. Returns `true` if there were any.
     fn retake(&mut self, shared: &Arc<Shared>, now: Instant, patience: Patience) -> bool {
         let mut retaken = Vec::new();
         let (mut computing, mut newcomers) = (0, 0);
@@ -281,7 +291,7 @@ impl Stuck {
             let extra = extra.min(shared.config.max_spares);
             self.set_stall(shared, Some(Stall { extra, last: now }));
         }
-        // With the light barrier in `push_woken`: no task stays in the hands of a covered worker.
+        // With the light barrier in `push_woken`: no task stays private to a retaken worker.
         barrier::heavy();
         retaken.iter().for_each(|remote| _ = take_over(shared, remote, TakeOver::All));
         // All at once: if each woke the next, each would first have to wait for a processor.
@@ -291,7 +301,8 @@ impl Stuck {
         true
     }
 
-    /// The caller looks afterwards whether there is work for those that may run now.
+    /// Begins or ends a stall. The caller looks afterwards whether there is work for the additional
+    /// workers.
     fn set_stall(&mut self, shared: &Shared, stall: Option<Stall>) {
         let extra = stall.map_or(0, |stall| stall.extra);
         shared.idle.set_limit(u64::from(shared.config.workers) + extra as u64);
@@ -300,19 +311,19 @@ impl Stuck {
     }
 }
 
-/// Marks a worker as covered: false if it is not stuck.
+/// Marks a worker as retaken. Returns `false` if it is not stuck.
 fn begin_retake(remote: &Remote) -> bool {
-    // If it is in no task, what it runs next is not to blame for the time that it takes.
+    // If the worker is in no task, its next task is not to blame for the time used.
     let used = match remote.current() {
         None => Duration::MAX,
         Some(_) => thread_state::time_used(remote.parker.thread_id()).unwrap_or_default(),
     };
-    // Before: who sees that it is covered sees this.
+    // Written before the mark, so that a thread that sees the mark sees it.
     remote.own.begin_retake(used);
     remote.own.status.retake()
 }
 
-/// Gives private tasks of a stuck worker to whoever is free: whether there were some.
+/// Gives private tasks of a stuck worker to any free worker. Returns `true` if there were some.
 fn take_over(shared: &Shared, worker: &Remote, what: TakeOver) -> bool {
     let mut tasks = worker.take_over(what);
     let most = if what == TakeOver::All { usize::MAX } else { 1 };
@@ -347,7 +358,8 @@ mod tests {
             Self { seen: Seen { woke: 0, ..Seen::new(moves, start) }, start, asked: 0.into() }
         }
 
-        /// The first look at which it is covered, one each millisecond, and why. Up to each it has used a part of the time.
+        /// The first look at which it is covered, one each millisecond, and why. Up to each it has
+        /// used a part of the time.
         fn retaken(
             &mut self,
             patience: Patience,

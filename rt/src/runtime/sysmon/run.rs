@@ -1,18 +1,19 @@
-//! The monitor: a thread that makes up for the absence of preemption (Go calls its kind `sysmon`).
+//! The loop of sysmon, the thread that makes up for the absence of preemption.
 //!
-//! While any worker runs it looks at all of them now and then, and
-//! - gives what is private to a worker that is stuck to those that have no work;
-//! - lets another worker run in the place of one that has been stuck in a task for some time while
-//!   work waits, starting a spare OS thread if there is none asleep;
-//! - lets known hogs have their turns where those of others have no end;
+//! While any worker runs, sysmon looks at all of them now and then, and
+//! - gives the private tasks of a stuck worker to workers without work;
+//! - lets another worker run in the place of a worker that has been stuck in a task for some time
+//!   while work waits, and starts a spare OS thread if none is asleep;
+//! - admits CPU-bound tasks where the turns of others do not end;
 //! - fires timers that no worker is free to fire;
 //! - starts the spares that others ask for;
-//! - gives memory of stacks that nobody needs back to the kernel;
-//! - looks, when all is quiet, whether that is a deadlock ([`Watch`]).
+//! - gives the memory of unused stacks back to the kernel;
+//! - looks for a deadlock when no worker runs ([`Watch`]).
 //!
-//! When all workers sleep it dozes: it looks ever less often, so that whoever is woken again soon has no
-//! system call to make for it. When nothing has run for some looks it is dormant: it sleeps without a timeout
-//! once all memory is given back, and whoever wakes up stirs it.
+//! When all workers sleep, sysmon dozes: it looks ever less often. A worker that is woken again
+//! soon needs no system call for it. When nothing has run for some looks, sysmon is dormant: it
+//! sleeps without a timeout once all memory is given back, and the next worker that wakes up
+//! notifies it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,37 +28,39 @@ use crate::runtime::status::NORMAL;
 use crate::runtime::sysmon::retake::{Look, Stuck};
 use crate::runtime::sysmon::spares::{reap_threads, start_spare};
 
-/// The shortest and longest time between looks. Short after something was found to do, then backing
-/// off, as Go's does. Not shorter, since each look takes a processor from whoever runs, who may have a lock.
+/// The shortest time between looks; below it, the longest. The interval is short after something
+/// was found to do, and then grows, like Go's. It is not shorter, since each look takes a processor
+/// from a running thread, which may hold a lock. Neither number was tuned.
 const MIN_INTERVAL: Duration = Duration::from_micros(100);
 
 pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Looks at the shortest interval before it grows.
+/// How many looks at the shortest interval come before it grows.
 const CALM_LOOKS: u32 = 5;
 
 /// The longest time between looks while work waits for a worker that may be stuck.
 const WAITING_INTERVAL: Duration = Duration::from_millis(1);
 
-/// How long it dozes when no worker runs: this at first, then twice as long each time; when that is more than
-/// `MAX_INTERVAL`, it is dormant instead. A worker that wakes up and gets stuck meanwhile is seen when the doze ends.
+/// The first doze when no worker runs. Each doze is twice as long as the last; once it would exceed
+/// `MAX_INTERVAL`, sysmon is dormant instead. A worker that wakes up and gets stuck during a doze
+/// is seen when the doze ends.
 const DOZE: Duration = Duration::from_millis(1);
 
-/// Between trims of the stacks. What was not needed for ten of them is given back.
+/// The time between trims of the stacks. Memory that was not needed for ten trims is given back.
 const TRIM_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Between the parts of a long trim, so that other things get done.
+/// The time between the parts of a long trim, so that other things get done.
 const TRIM_PAUSE: Duration = Duration::from_millis(1);
 
-/// How long no worker has run, as far as the monitor has seen.
+/// How long no worker has run, as far as sysmon has seen.
 struct Rest {
     task_switches: u64,
     doze: Duration,
 }
 
 impl Rest {
-    /// How long to doze; nothing if it is time to be dormant. Called when no worker runs, with how often
-    /// they have picked so far.
+    /// Returns how long to doze, or `None` if it is time to be dormant. Called when no worker runs,
+    /// with the number of task switches so far.
     fn doze(&mut self, task_switches: u64) -> Option<Duration> {
         if task_switches != self.task_switches {
             *self = Self { task_switches, doze: DOZE };
@@ -71,7 +74,7 @@ impl Rest {
     }
 }
 
-/// The monitor thread.
+/// Runs sysmon until the runtime stops.
 pub(crate) fn run(shared: &Arc<Shared>) {
     let sysmon = &shared.sysmon;
     sysmon.parker.adopt();
@@ -79,7 +82,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     let mut interval = MIN_INTERVAL;
     let mut calm = 0;
     let mut trim_at = None;
-    // The last spare could not be had: until when not to ask for another.
+    // Set if the last spare could not be started: when to ask again.
     let mut refused: Option<Instant> = None;
     let mut watch = (shared.hooks.watch)();
     let mut rest = Rest { task_switches: 0, doze: DOZE };
@@ -100,7 +103,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             calm = 0;
             continue;
         }
-        // Whatever runs leaves stacks behind.
+        // Running tasks leave stacks behind.
         trim_at.get_or_insert_with(|| Instant::now() + TRIM_INTERVAL);
         let let_in = line.look(&shared.cpu_bound, sysmon.processors);
         let_in.into_iter().for_each(|cpu_bound| shared.inject(cpu_bound));
@@ -120,14 +123,14 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         let longest = if hungry { WAITING_INTERVAL } else { MAX_INTERVAL };
         let now = Instant::now();
         let until = shared.watch_timers(Some(now + interval.min(longest)));
-        // Timers that are late already, more than one batch, are no reason to be at it all the time.
+        // Timers that are late already, more than one batch, are no reason to look all the time.
         sysmon.parker.park(until.map(|until| until.max(now + MIN_INTERVAL)));
         shared.stop_watching();
         reap_threads(shared);
     }
 }
 
-/// Gives memory back if it is time to: when it next will be.
+/// Gives memory back if it is time to. Returns when it is the next time.
 fn trim(shared: &Shared, at: Option<Instant>) -> Option<Instant> {
     if at.is_none_or(|at| at > Instant::now()) {
         return at;
@@ -140,8 +143,8 @@ fn trim(shared: &Shared, at: Option<Instant>) -> Option<Instant> {
     Some(Instant::now() + after)
 }
 
-/// No worker runs: dozes, or sleeps until one does; in both cases no longer than until a timer is due that
-/// no worker keeps, or until it is time to trim.
+/// Dozes, or sleeps until a worker runs. Called when no worker runs. In both cases the sleep ends
+/// when a timer is due that no worker keeps, or when it is time to trim.
 fn sleep_while_quiet(
     shared: &Arc<Shared>,
     doze: Option<Duration>,
@@ -151,13 +154,14 @@ fn sleep_while_quiet(
     let sysmon = &shared.sysmon;
     if let Some(doze) = doze {
         let now = Instant::now();
-        // Whatever has run leaves stacks behind.
+        // The tasks that ran left stacks behind.
         let trim_at = *trim_at.get_or_insert(now + TRIM_INTERVAL);
         sysmon.parker.park(shared.watch_timers(Some(trim_at.min(now + doze))));
         return shared.stop_watching();
     }
     sysmon.dormant.store(true, Ordering::Release);
-    // With the fence in `stir`: either we see the worker run, or it sees us dormant.
+    // With the fence in `Sysmon::notify`: either sysmon sees the worker run, or the worker sees
+    // that sysmon is dormant.
     fence(Ordering::SeqCst);
     let quiet = shared.is_quiet() && sysmon.spares_wanted.load(Ordering::SeqCst) == 0;
     if quiet && !shared.is_stopped() {
@@ -169,8 +173,9 @@ fn sleep_while_quiet(
     sysmon.dormant.store(false, Ordering::Relaxed);
 }
 
-/// All workers are blocked and the OS had no thread for a spare: nobody else would ask for one again, and the
-/// work that waits for it may be what the blocked wait for. True if it is still wanted.
+/// Asks for a spare again, after the OS had no thread for one while all workers were blocked. No
+/// other thread would ask, and the waiting work may be what the blocked workers wait for. Returns
+/// `true` if a spare is still wanted.
 fn retry_spare(shared: &Arc<Shared>) -> bool {
     let wanted = shared.has_work();
     if wanted {
@@ -179,7 +184,8 @@ fn retry_spare(shared: &Arc<Shared>) -> bool {
     wanted
 }
 
-/// Urges all workers that run, if there is something and nobody is free for it: whether there is.
+/// Asks all running workers for an injector turn, if injected tasks wait and no worker is free for
+/// them. Returns `true` if it did.
 fn request_injector_turns(shared: &Shared) -> bool {
     let urgent = !shared.injector.is_empty() && !shared.idle.has_room();
     if urgent {

@@ -8,7 +8,7 @@ use crate::runtime::shared::Shared;
 use crate::runtime::worker::launch::{keep_core, spare_core, start_worker};
 use crate::sys::stderr;
 
-/// Starts the spare that `Idle` has counted already: whether one could be had.
+/// Starts the spare that `Idle` has counted already. Returns `false` if none could be started.
 pub(crate) fn start_spare(shared: &Arc<Shared>) -> bool {
     let refused = match spare_core(shared) {
         None => format!(
@@ -28,7 +28,7 @@ pub(crate) fn start_spare(shared: &Arc<Shared>) -> bool {
             }
         },
     };
-    // Nothing is lost: the next look tries again, and a worker that is back takes the work.
+    // Nothing is lost: the next look tries again, and a worker that comes back takes the work.
     shared.idle.spare_failed();
     if !shared.sysmon.complained.swap(true, Ordering::Relaxed) {
         stderr::line(format_args!(
