@@ -14,8 +14,7 @@ use crate::loom::{Mutex, lock};
 use crate::runtime::driver::heap::When;
 
 /// How late a timer must be before sysmon fires it. A worker that makes progress looks at its
-/// timers more often than that, and is the better place for the threads that they wake. A choice,
-/// not a measurement.
+/// timers more often than that, and is the better place for the threads that they wake.
 pub(crate) const GRACE: When = 500_000;
 
 /// Sysmon will look at the timers before it sleeps.

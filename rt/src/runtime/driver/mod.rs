@@ -1,21 +1,21 @@
 //! What an idle worker sleeps in: today the timers, later also I/O readiness.
 //!
 //! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a queue
-//! under a lock, and its earliest deadline in an atomic beside it, so that whether one is due costs
-//! no lock. Withdrawing one takes the lock of the worker that has it.
+//! under a lock, and its earliest deadline in an atomic beside it, so that looking for a due timer
+//! takes no lock. Withdrawing a timer takes the lock of the worker that has it.
 //!
-//! Who fires them: a worker its own, every few picks; all that are due, before it searches for work
-//! and when it wakes up, and now and then besides. Of the sleeping workers one, the *keeper*,
-//! sleeps only until the earliest deadline of all; and the monitor sees to what the workers are too
-//! busy for. Who of the two sleeps until when, and who tells them of a new timer, is in
-//! [`watch`](super::watch).
+//! A worker fires its own timers every few task switches. It fires all that are due before it
+//! searches for work, when it wakes up, and now and then besides. One of the sleeping workers, the
+//! *keeper*, sleeps only until the earliest deadline of all. Sysmon fires timers that the workers
+//! are too busy for. [`keeper`] decides which of the two sleeps until when, and which is notified
+//! of a new timer.
 //!
 //! Invariants:
-//! - A green thread has one timer at most, from before it commits to sleep until it has removed it
-//!   or was fired; firing claims it under the lock.
-//! - A worker inserts into its own timers only. Between an insertion and the next thing that the
-//!   worker does, which is to go to sleep, or to run another thread after having told of it, no
-//!   timer is inserted there that the first could hide.
+//! - A green thread has at most one timer, from before it commits to sleep until it has removed the
+//!   timer or was fired; firing claims the wait under the lock.
+//! - A worker inserts into its own timers only. After an insertion the worker either goes to sleep,
+//!   or runs another thread after it has notified of the timer. Until then no timer is inserted
+//!   there that the first could hide.
 
 pub(crate) mod heap;
 pub(crate) mod keeper;

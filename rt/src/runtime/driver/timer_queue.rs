@@ -20,8 +20,7 @@ use crate::task::header::Waiter;
 /// The place of a timer that was popped, and whose owner still has the handle.
 const GONE: u32 = u32::MAX;
 
-/// Arrays with more entries than this are given back when they are not needed. A guess, not a
-/// measurement.
+/// Arrays with more entries than this are given back when they are not needed.
 const LARGE: usize = 1024;
 
 #[derive(Debug)]

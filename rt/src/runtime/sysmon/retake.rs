@@ -39,8 +39,7 @@ use crate::sys::thread_state;
 use crate::util::barrier;
 
 /// How much processor time a stuck worker uses before another runs in its place. Also how long a
-/// worker must be stuck where the system does not say what it does. A choice, as long as Go's time
-/// slice.
+/// worker must be stuck where the system does not say what it does.
 const RETAKE_AFTER: Duration = Duration::from_millis(10);
 
 /// What a newcomer's share of the processors is: so much for each that computes beside it, and so

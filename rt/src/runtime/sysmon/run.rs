@@ -30,7 +30,7 @@ use crate::runtime::sysmon::spares::{reap_threads, start_spare};
 
 /// The shortest time between looks; below it, the longest. The interval is short after something
 /// was found to do, and then grows, like Go's. It is not shorter, since each look takes a processor
-/// from a running thread, which may hold a lock. Neither number was tuned.
+/// from a running thread, which may hold a lock.
 const MIN_INTERVAL: Duration = Duration::from_micros(100);
 
 pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(10);
