@@ -129,11 +129,11 @@ impl<E> ErrGroup<E> {
 impl<E: Send> ErrGroup<E> {
     /// Starts a member. If the limit is reached, waits until a member has ended: parks the calling
     /// green thread, or blocks the OS thread. Without that it is a suspension point too, like
-    /// [`spawn`](crate::thread::spawn).
+    /// [`spawn`](crate::spawn).
     ///
     /// # Panics
     ///
-    /// If no stack can be had. See [`spawn`](crate::thread::spawn).
+    /// If no stack can be had. See [`spawn`](crate::spawn).
     #[track_caller]
     pub fn go<F>(&self, f: F)
     where
@@ -165,7 +165,7 @@ impl<E: Send> ErrGroup<E> {
     }
 
     /// Like [`go`](Self::go), with a member that may borrow from outside a
-    /// [`scope`](crate::thread::scope).
+    /// [`scope`](crate::scope).
     ///
     /// # Panics
     ///

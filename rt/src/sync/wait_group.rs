@@ -108,7 +108,7 @@ impl WaitGroup {
     ///
     /// # Panics
     ///
-    /// See [`spawn`](crate::thread::spawn).
+    /// See [`spawn`](crate::spawn).
     #[track_caller]
     pub fn go<F, T>(&self, f: F) -> JoinHandle<T>
     where

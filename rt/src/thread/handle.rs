@@ -56,7 +56,7 @@ impl Thread {
         }
     }
 
-    /// Makes the thread's token available: wakes it from [`park`](crate::wait::park), or makes its
+    /// Makes the thread's token available: wakes it from [`park`](crate::park), or makes its
     /// next `park` return at once. Never blocks; may be called from any thread, at any time.
     pub fn unpark(&self) {
         match &self.0 {

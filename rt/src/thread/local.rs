@@ -18,7 +18,7 @@ use crate::task::locals::Key;
 /// - It is dropped when the thread ends, by the green thread itself, on its own stack. The drop may
 ///   do everything that the thread may do, including blocking and starting threads. It happens
 ///   before a joining thread gets the result, and before the end of its
-///   [`scope`](crate::thread::scope), but perhaps after a [`WaitGroup`](crate::sync::WaitGroup)
+///   [`scope`](crate::scope), but perhaps after a [`WaitGroup`](crate::sync::WaitGroup)
 ///   that counts the thread. The value that was initialized last is dropped first (std promises no
 ///   order). A panic in such a drop aborts the process. For green threads that never end (they wait
 ///   when the process exits, or their [`Runtime`](crate::Runtime) is dropped) nothing is dropped.
@@ -83,7 +83,7 @@ macro_rules! green_local {
 }
 
 /// A variable of which every thread, green or not, has its own value. Created by
-/// [`green_local!`](crate::thread::local). Like [`std::thread::LocalKey`].
+/// [`green_local!`](crate::green_local!). Like [`std::thread::LocalKey`].
 ///
 /// No method blocks, except in the value's initialization and in the closures.
 pub struct LocalKey<T: 'static> {

@@ -143,7 +143,7 @@ impl Runtime {
     }
 
     /// Returns the green threads of this runtime as they are at one moment, like
-    /// [`dump`](crate::diagnostics::dump).
+    /// [`dump`](crate::dump).
     pub fn dump(&self) -> RuntimeDump {
         let snapshot = Snapshot::take(std::slice::from_ref(&self.shared));
         let mut dump = blocking(|| snapshot.into_dump());
@@ -415,7 +415,7 @@ impl RuntimeBuilder {
     /// So with two or more workers a green thread comes back from most suspensions on another OS
     /// thread. `go!` continues with the child or with the parent. In builds with debug assertions a
     /// green thread is also suspended at random where it could be but need not be, for example by a
-    /// `recv` that finds a message. Inside [`no_switch`](crate::wait::no_switch) such places panic
+    /// `recv` that finds a message. Inside [`no_switch`](crate::no_switch) such places panic
     /// at random instead.
     ///
     /// All choices follow from `seed`. But the set of choices depends on timing, and so does the

@@ -120,7 +120,7 @@ fn wait_for_all(running: &Latch, site: &'static Location<'static>) -> Option<Vio
 
 impl<'scope> Scope<'scope, '_> {
     /// Starts a green thread that may borrow from outside the scope. Otherwise like
-    /// [`spawn`](crate::thread::spawn), which says when this is a suspension point.
+    /// [`spawn`](crate::spawn), which says when this is a suspension point.
     ///
     /// # Panics
     ///

@@ -26,7 +26,7 @@ use crate::thread::handle::Thread;
 use crate::wait::no_switch::{self, Violation};
 use crate::wait::park::{Wait, may_suspend};
 
-/// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::thread::spawn).
+/// Starts a green thread: `go!(closure)` is [`spawn(closure)`](crate::spawn).
 ///
 /// A suspension point in green threads: the caller may continue on another OS thread. No reference
 /// into a `thread_local!` may be held across it, nor anything else that belongs to an OS thread.
@@ -183,7 +183,7 @@ impl Builder {
     /// The thread must have ended before any data goes away that the closure or its result refers
     /// to. It has ended when [`join`](JoinHandle::join) has returned its result or the payload of
     /// its panic. It has not when `join` returned a message instead, because the thread's runtime
-    /// was dropped. ([`scope`](crate::thread::scope) guarantees this by itself.)
+    /// was dropped. ([`scope`](crate::scope) guarantees this by itself.)
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ use crate::sys::fork;
 /// Operations that do not switch do not panic: an operation that need not wait, `try_send` and
 /// similar ones, and a child that is [queued](crate::Builder::queued). Neither do operations that
 /// block the OS thread, inside [`blocking`](crate::blocking) or while the thread unwinds. On an OS
-/// thread nothing is ever switched, so there `f` may block. A [`scope`](crate::thread::scope) that
+/// thread nothing is ever switched, so there `f` may block. A [`scope`](crate::scope) that
 /// is entered inside waits for its threads in any case, because they borrow; it blocks the OS
 /// thread, and panics afterwards.
 ///

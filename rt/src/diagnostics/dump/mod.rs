@@ -12,7 +12,7 @@ use std::panic::Location;
 pub(crate) use crate::diagnostics::dump::frames::{Names, Scratch, Walk};
 pub(crate) use crate::diagnostics::dump::quoted::Quoted;
 
-/// All green threads, as [`dump`](crate::diagnostics::dump) found them.
+/// All green threads, as [`dump`](crate::dump) found them.
 ///
 /// Its `Display` is for people; threads that are alike (same location, same state, same call stack)
 /// are described once. With the feature `serde` it can be serialised, and so turned into JSON,
