@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) leaks: Leaks,
     /// Panic messages name the green thread.
     pub(crate) name_panics: bool,
-    /// Workers and the monitor ask the kernel for shorter slices.
+    /// Workers and sysmon ask the kernel for shorter slices.
     pub(crate) short_slices: bool,
     /// Chaos, and its seed.
     pub(crate) chaos: Option<u64>,

@@ -1,18 +1,18 @@
 //! Tasks that are known to compute for long without a pause run beside the workers.
 //!
-//! There is no preemption, so a task that computes keeps its worker, and whoever waits there, until the monitor has
-//! another run in its place: ten milliseconds at least, each time. A task that was found so is a *known hog* from then
-//! on. When one is picked, its worker gives its place up at once, as if the task had announced
+//! There is no preemption, so a task that computes keeps its worker, and whoever waits there, until sysmon has
+//! another run in its place: ten milliseconds at least, each time. A task that was found so is a *CPU-bound task* from then
+//! on. When one is switched, its worker gives its place up at once, as if the task had announced
 //! [`blocking`](crate::blocking), and another serves the rest; it is the kernel that then divides the processors
 //! between them, and it does preempt. (Erlang's dirty CPU schedulers are the like: so many threads for what is long, beside
 //! as many for the rest.)
 //!
 //! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
-//! ends a turn lets the next in. That may take for ever, where a hog waits for one in the line without saying so, or never
-//! pauses; therefore the monitor lets in as many again when nobody has been for some time.
+//! ends a turn lets the next in. That may take for ever, where a CPU-bound task waits for one in the line without saying so, or never
+//! pauses; therefore sysmon lets in as many again when nobody has been for some time.
 //!
-//! To be a hog is forgotten when a turn ends otherwise than by suspending, as by a fork, and after some turns that were
-//! short: of processor time, since one that keeps its worker by waiting for the kernel is no hog, and any number of those
+//! To be a CPU-bound task is forgotten when a turn ends otherwise than by suspending, as by a fork, and after some turns that were
+//! short: of processor time, since one that keeps its worker by waiting for the kernel is no CPU-bound task, and any number of those
 //! may run at once.
 //!
 //! Invariants (of [`Line`], under its lock):
@@ -21,9 +21,9 @@
 //! - While any wait, `running` is at least `limit + extra`; or one waits alone, which yielded and was put there by the
 //!   worker whose turn that ends. So there is a turn whose end lets the next in, and nobody in the line relies on a
 //!   worker that sleeps.
-//! - A worker has a turn (`Worker::turn`) only while it is covered, or in `blocking` just after: its first move ends both.
-//! - The monitor is not dormant while any wait. Who put the task there was running and so had stirred it, and stops to run
-//!   only afterwards; the monitor looks at who runs first, and then into the line.
+//! - A worker has a turn (`Worker::turn`) only while it is retaken, or in `blocking` just after: its first move ends both.
+//! - Sysmon is not dormant while any wait. Who put the task there was running and so had stirred it, and stops to run
+//!   only afterwards; sysmon looks at who runs first, and then into the line.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,17 +32,17 @@ use crate::loom::{Mutex, lock};
 use crate::task::cpu_bound::CpuBound;
 use crate::task::header::TaskRef;
 
-/// Who has used less processor time in its turn, or since the monitor has found it, is no hog.
+/// Who has used less processor time in its turn, or since sysmon has found it, is no CPU-bound task.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(2);
 
-/// A hog is known for so many short turns, since it may wait in between to pass on what it has computed.
+/// A CPU-bound task is known for so many short turns, since it may wait in between to pass on what it has computed.
 pub(crate) const CREDIT: u8 = 8;
 
-/// How long nobody was let in, though some wait, before the turns seem to have no end and the monitor lets in as many again.
+/// How long nobody was let in, though some wait, before the turns seem to have no end and sysmon lets in as many again.
 /// So much longer as there are more turns than processors.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The hogs of a scheduler.
+/// The CPU-bound tasks of a scheduler.
 #[derive(Debug)]
 pub(crate) struct AdmissionQueue {
     pub(crate) line: Mutex<Line<TaskRef>>,
@@ -65,7 +65,7 @@ impl<T> Line<T> {
         Self { limit, running: 0, extra: 0, turns: 0, waiting: VecDeque::new() }
     }
 
-    /// Gives the hog back if it may run now; it is in the line otherwise.
+    /// Gives the CPU-bound task back if it may run now; it is in the line otherwise.
     fn enter(&mut self, cpu_bound: T) -> Option<T> {
         if self.has_room() {
             self.let_in();
@@ -128,7 +128,7 @@ impl AdmissionQueue {
         lock(&self.line).leave(long).inspect(|&task| mark_admitted(task))
     }
 
-    /// A hog whose turn is about to end waits for the next.
+    /// A CPU-bound task whose turn is about to end waits for the next.
     pub(crate) fn line_up(&self, task: TaskRef) {
         lock(&self.line).waiting.push_back(task);
     }
@@ -149,7 +149,7 @@ impl AdmissionQueue {
     }
 }
 
-/// What the monitor remembers of the line.
+/// What sysmon remembers of the line.
 #[derive(Debug)]
 pub(crate) struct SeenLine {
     turns: u64,
@@ -183,11 +183,11 @@ fn mark_admitted(task: TaskRef) {
     task.cpu_bound.set(CpuBound::Admitted(task.cpu_bound.get().credit()));
 }
 
-/// The turn of a hog that a worker runs.
+/// The turn of a CPU-bound task that a worker runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) began: Instant,
-    /// What the hog had left when it began.
+    /// What the CPU-bound task had left when it began.
     pub(crate) credit: u8,
 }
 
@@ -243,7 +243,7 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// Two hogs come to a line that lets one run, and each yields once: none is forgotten, and no two run at once.
+    /// Two CPU-bound tasks come to a line that lets one run, and each yields once: none is forgotten, and no two run at once.
     #[test]
     fn whoever_ends_a_turn_lets_the_next_in() {
         loom::model(|| {
@@ -272,7 +272,7 @@ mod models {
         });
     }
 
-    /// Who puts a hog in the line and stops to run is not overlooked by the monitor that then sees nobody run.
+    /// Who puts a CPU-bound task in the line and stops to run is not overlooked by sysmon that then sees nobody run.
     #[test]
     fn the_monitor_sees_who_waits() {
         loom::model(|| {

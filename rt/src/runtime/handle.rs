@@ -28,8 +28,8 @@ pub(crate) fn insert_timer(shared: &Shared, deadline: Instant, waiter: Waiter) -
     })
 }
 
-/// The task that the oldest half of a worker has become, which is not the calling one. Costs as much as
-/// [`Remote::rescue`], if there is one.
+/// The task that the oldest deferred job of a worker has become, which is not the calling one. Costs as much as
+/// [`Remote::take_over`], if there is one.
 pub(crate) fn take_over_job(shared: &Shared, worker: &Remote) -> Option<TaskRef> {
     if !worker.has_jobs() {
         return None;

@@ -15,7 +15,7 @@
 //! time runs then.
 //!
 //! Invariants, and why it ends (README.md, §11):
-//! - `threads` counts the OS threads that have started, or may, and have not ended. Only the monitor starts others, and
+//! - `threads` counts the OS threads that have started, or may, and have not ended. Only sysmon starts others, and
 //!   counts them before it ends. So once all who are left wait in the room, that is all there will ever be.
 //! - One thread has the turn: the leader, or the worker that it has sent. Nobody else runs a task, or has the fiber of
 //!   one that has started.
@@ -169,7 +169,7 @@ mod models {
         }
     }
 
-    /// A worker, and a monitor that starts a spare.
+    /// A worker, and sysmon that starts a spare.
     fn model(spare_ends: bool, pinned: Option<u32>) {
         loom::model(move || {
             let world = Arc::new(World {

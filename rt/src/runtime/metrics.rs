@@ -9,7 +9,7 @@ use crate::loom::{AtomicU64, Ordering};
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) task_switches: Counter,
-    /// Turns of waking many; for the monitor only.
+    /// Turns of waking many; for sysmon only.
     pub(crate) turns: Counter,
     pub(crate) ticks: Counter,
     /// Tasks out of the injector.

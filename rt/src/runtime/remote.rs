@@ -26,7 +26,7 @@ pub(crate) struct Remote {
     private: CachePadded<Biased<Private>>,
     jobs: CachePadded<Biased<DeferredJobs>>,
     pub(crate) parker: Parker,
-    /// Written by the worker at every pick.
+    /// Written by the worker at every switch.
     pub(crate) own: CachePadded<Published>,
     /// Timers of the tasks that began to wait here.
     pub(crate) timers: CachePadded<Timers>,
@@ -35,24 +35,24 @@ pub(crate) struct Remote {
     pub(crate) pinned: AtomicUsize,
 }
 
-/// Written often by the owner, read now and then by the monitor.
+/// Written often by the owner, read now and then by sysmon.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Among others it counts picks; the monitor sees by that whether the worker moves on.
+    /// Among others it counts switches; sysmon sees by that whether the worker moves on.
     pub(crate) counters: Counters,
     /// How many tasks are private: a hint.
     pub(crate) private: AtomicUsize,
     /// How many halves are: as well.
     pub(crate) jobs: AtomicUsize,
-    /// What the worker is doing. The owner and the monitor change it.
+    /// What the worker is doing. The owner and sysmon change it.
     pub(crate) status: Status,
-    /// Who wakes another here goes on for long; see `beside`. A hint, of the owner and of those who rescue.
+    /// Who wakes another here goes on for long; see `policy/wake_beside.rs`. A hint, of the owner and of those who take over.
     pub(crate) beside: AtomicBool,
-    /// It lets others take what is ready, to see whether that is worth it; see `share`. A hint, of the owner and of thieves.
+    /// It lets others take what is ready, to see whether that is worth it; see `policy/sharing.rs`. A hint, of the owner and of thieves.
     pub(crate) on_trial: AtomicBool,
-    /// The processor time that the OS thread had used when the worker was covered; see `hogs`.
+    /// The processor time that the OS thread had used when the worker was retaken; see `cpu_bound.rs`.
     pub(crate) used_at_retake: AtomicU64,
-    /// The task that runs now. Written by the owner; dumps rely on when (`world`).
+    /// The task that runs now. Written by the owner; dumps rely on when (`diagnostics/stop_world.rs`).
     pub(crate) current: AtomicPtr<Task>,
 }
 
@@ -64,13 +64,13 @@ struct Inbox {
 }
 
 impl Published {
-    /// Before the worker is covered, with the processor time that its OS thread has used.
+    /// Before the worker is retaken, with the processor time that its OS thread has used.
     pub(crate) fn begin_retake(&self, used: Duration) {
         let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
         self.used_at_retake.store(nanos, Ordering::Relaxed);
     }
 
-    /// How much it has used since, for one that is covered.
+    /// How much it has used since, for one that is retaken.
     pub(crate) fn used_since_retake(&self, used: Duration) -> Duration {
         used.saturating_sub(Duration::from_nanos(self.used_at_retake.load(Ordering::Relaxed)))
     }
@@ -177,7 +177,7 @@ impl Remote {
         unsafe { self.jobs.with(counted) }
     }
 
-    /// Changes as the worker moves on: with its picks, and when it has woken many or deferred something.
+    /// Changes as the worker moves on: with its switches, and when it has woken many or deferred something.
     pub(crate) fn moves(&self) -> u64 {
         self.own.counters.task_switches.get() + self.own.counters.turns.get()
     }
@@ -223,8 +223,8 @@ impl Remote {
         taken.unwrap_or_default()
     }
 
-    /// Takes the oldest half, of which `start` makes a task at once. By any thread but the owner; costs as much as
-    /// [`Remote::rescue`].
+    /// Takes the oldest deferred job, of which `start` makes a task at once. By any thread but the owner; costs as much as
+    /// [`Remote::take_over`].
     pub(crate) fn take_over_job(
         &self,
         start: impl FnOnce(StackJobRef) -> TaskRef,
@@ -239,7 +239,7 @@ impl Remote {
     }
 
     /// Whether the worker, which is number `index`, ends when it has slept for some time: it is there beyond the first
-    /// `workers` to cover for others, and no task is pinned to it.
+    /// `workers` to retake others, and no task is pinned to it.
     pub(crate) fn is_spare(&self, index: usize, workers: u32) -> bool {
         index >= workers as usize && self.pinned.load(Ordering::Relaxed) == 0
     }

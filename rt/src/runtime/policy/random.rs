@@ -13,8 +13,8 @@
 //! all the same, at random.
 //!
 //! Nothing of this is on the way of a scheduler without chaos. Workers see it only where they would be fair
-//! (`Worker::tick`), which under chaos is at every pick; they leave what becomes runnable in their own
-//! queues, as always, and strew it before they pick. The heap is work in the sense of the sleep protocol
+//! (`Worker::tick`), which under chaos is at every switch; they leave what becomes runnable in their own
+//! queues, as always, and strew it before they switch. The heap is work in the sense of the sleep protocol
 //! (`README.md`): whoever strews notifies, and a worker looks at it before it sleeps.
 
 use std::collections::HashMap;

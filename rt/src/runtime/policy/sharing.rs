@@ -2,14 +2,14 @@
 //!
 //! Tasks that soon wait for each other again are run fastest by one worker: whoever takes one of them brings its stack
 //! over, is out of work after a moment, and brings the next one back. Others wait seldom, and a worker that has taken one
-//! has work from then on. Which it is, is found out by trial, as for lone continuations (`queues`):
+//! has work from then on. Which it is, is found out by trial, as for lone continuations (`queue/run_queue.rs`):
 //!
 //! - What a worker lets others take was worth it, if for some time neither it nor who took of it was out of work.
 //! - If not, all workers are *quiet*: they let nobody take anything, for twice as long each time that this happens again.
 //! - Meanwhile each sees how long its tasks run until they wait. Only then it can: otherwise bringing stacks over is a part
 //!   of that. One whose tasks run for long lets others take them all the same.
 //!
-//! A worker that does not move on is rescued as ever, so all of this are hints: nothing hangs on them but time.
+//! A worker that does not move on is taken over as ever, so all of this are hints: nothing hangs on them but time.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -50,7 +50,7 @@ pub(crate) struct Sharing {
 pub(crate) struct Stretches {
     /// The quiet of this one, by its end.
     pub(crate) quiet: Cell<u64>,
-    /// When it began, less what the worker was out of work meanwhile, and how many picks there were before.
+    /// When it began, less what the worker was out of work meanwhile, and how many switches there were before.
     pub(crate) began: Cell<Option<(Instant, u64)>>,
     /// With which chance from now on to look again.
     pub(crate) untimed: Cell<u32>,

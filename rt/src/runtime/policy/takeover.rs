@@ -8,7 +8,7 @@
 //! again as soon as the task waits.
 //!
 //! So each takeover is judged: it was not worth it if within 20 µs the thief is out of work again and a
-//! task that it ran had to wait for a lock. Then all takeovers, except those of covered workers, pause
+//! task that it ran had to wait for a lock. Then all takeovers, except those of retaken workers, pause
 //! ([`Pause`](super::pause::Pause)), for a millisecond at most.
 
 use std::cell::Cell;

@@ -1,15 +1,15 @@
 //! Whether who wakes somebody goes on for long.
 //!
-//! A woken task waits in the hand-off until the one that woke it suspends. Mostly that is at once: a request is sent,
+//! A woken task waits in the LIFO slot until the one that woke it suspends. Mostly that is at once: a request is sent,
 //! and the answer waited for. Then it is best run next, here, and by nobody else. But a stage of a pipeline passes
 //! something on and computes the next, and what it woke could run beside it, if a worker has nothing to do. To wake one
 //! costs a system call, so each worker finds out by trial which of the two its tasks do:
 //!
-//! - While a worker is hungry, one wake of some is timed, until the next pick. If that took long enough to be worth a
-//!   system call, or if another has had to rescue a hand-off, those who are woken next are exposed at once.
+//! - While there are idle workers, one wake of some is timed, until the next switch. If that took long enough to be worth a
+//!   system call, or if another has had to take over a LIFO slot, those who are woken next are published at once.
 //! - Each of these wakes is timed. The first that was not worth it ends that.
 //!
-//! So one that is exposed in vain follows on one that waited in vain for as long, and a system call is never more than
+//! So one that is published in vain follows on one that waited in vain for as long, and a system call is never more than
 //! half of what is lost. (Competitive, as spinning before a lock is: Karlin, Li, Manasse and Owicki, "Empirical studies
 //! of competitive spinning".)
 

@@ -2,29 +2,29 @@
 //!
 //! There are two kinds of runnable tasks, and two places for each:
 //!
-//! |               | order                          | private           | exposed               |
+//! |               | order                          | private           | published               |
 //! |---|---|---|---|
 //! | continuations | owner LIFO, others the oldest  | `Private::forks`  | `forks`, a deque      |
 //! | ready tasks   | FIFO                           | `Private::ready`  | `ready`, a deque      |
 //!
-//! What is exposed any worker may take, at the price of a fence and an atomic operation each time the owner
-//! takes it back. So tasks are private at first, in plain queues, and the owner exposes the oldest of them
-//! when it sees that somebody is *hungry*: searches, or sleeps though one more may run. With every worker
-//! busy nobody pays for stealing. (Lazy exposure: Acar, Charguéraud and Rainey, "Scheduling parallel programs
+//! What is published any worker may take, at the price of a fence and an atomic operation each time the owner
+//! takes it back. So tasks are private at first, in plain queues, and the owner publishes the oldest of them
+//! when it sees that there are *idle workers*: one searches, or fewer run than may. With every worker
+//! busy nobody pays for stealing. (Lazy publication: Acar, Charguéraud and Rainey, "Scheduling parallel programs
 //! by work stealing with private deques".)
 //!
-//! Invariant: everything exposed is older than everything private of its kind, but for the few ready tasks that
-//! the owner has taken from a *crowd*, its own or an injected one: those in front, which are older. Of a crowd, each
-//! task's stack is likely to be in no cache, or in another processor's, and the processor is told of them some picks ahead.
+//! Invariant: everything published is older than everything private of its kind, but for the few ready tasks that
+//! the owner has taken from a *burst*, its own or an injected one: those in front, which are older. Of a burst, each
+//! task's stack is likely to be in no cache, or in another processor's, and the processor is told of them some switches ahead.
 //!
-//! Private, too, is the *hand-off*: the task that was woken last, which runs next, before all others. (Unless the one that
-//! woke it is likely to go on for long: see `beside`.)
+//! Private, too, is the *LIFO slot*: the task that was woken last, which runs next, before all others. (Unless the one that
+//! woke it is likely to go on for long: see `policy/wake_beside.rs`.)
 //!
-//! Whether ready tasks are worth it that others take them is found out by trial: see `share`.
+//! Whether ready tasks are worth it that others take them is found out by trial: see `policy/sharing.rs`.
 //!
-//! An owner that is stuck in a task exposes nothing. Then others *rescue* what is private
-//! ([`Remote::rescue`]): a hungry worker that has seen the owner not move for some ten microseconds, or the
-//! monitor. What is private is no work in the sense of the sleep protocol; see §6 of
+//! An owner that is stuck in a task publishes nothing. Then others *take over* what is private
+//! ([`Remote::take_over`]): an idle worker that has seen the owner not move for some ten microseconds, or the
+//! sysmon. What is private is no work in the sense of the sleep protocol; see §6 of
 //! `README.md`.
 //!
 //! A *lone* continuation, the parent whose child runs, is a case of its own: if the child is short, whoever
@@ -43,7 +43,7 @@ use crate::runtime::remote::Remote;
 use crate::task::header::TaskRef;
 use crate::task::stack_job::StackJobRef;
 
-/// Uses of the hand-off in a row, after which whatever else is runnable goes first.
+/// Uses of the LIFO slot in a row, after which whatever else is runnable goes first.
 const MAX_LIFO_POLLS: u32 = 16;
 
 /// A child that runs for less than this is not worth that its parent is stolen.
@@ -52,17 +52,17 @@ pub(crate) const WORTH_A_THEFT: Duration = Duration::from_micros(5);
 /// log2 of the most lone continuations that are skipped.
 const MOST_FAILURES: u32 = 14;
 
-/// With more ready tasks than this, all picks but one of so many are theirs, before continuations if there are any, the
+/// With more ready tasks than this, all switches but one of so many are theirs, before continuations if there are any, the
 /// newest first. A tree whose leaves park, and are woken to end, would otherwise keep all their stacks until its last leaf
 /// was started; and it wakes nine while it starts ten.
 const MANY: usize = 128;
 
 const MANYS_TURNS: u32 = 16;
 
-/// So many ready tasks are a crowd: their stacks' hot lines are more than a second-level cache holds.
+/// So many ready tasks are a burst: their stacks' hot lines are more than a second-level cache holds.
 const BURST: usize = 512;
 
-/// How many picks ahead a task of a crowd is prefetched. Must be less.
+/// How many switches ahead a task of a burst is prefetched. Must be less.
 const AHEAD: usize = 16;
 
 #[derive(Debug)]
@@ -70,21 +70,21 @@ pub(crate) struct RunQueue {
     remote: Arc<Remote>,
     forks: Deque<TaskRef>,
     ready: Deque<TaskRef>,
-    /// Uses of the hand-off in a row.
+    /// Uses of the LIFO slot in a row.
     lifo_polls: Cell<u32>,
-    /// Something is exposed, or was and has been stolen.
+    /// Something is published, or was and has been stolen.
     published: Cell<bool>,
-    /// Counts picks with many ready tasks.
+    /// Counts switches with many ready tasks.
     turn: Cell<u32>,
     /// Lone continuations to keep before one is offered again.
     skips: Cell<u32>,
     /// Offers of lone continuations in a row that were not worth it.
     failures: Cell<u32>,
-    /// When the lone continuation that is exposed now was.
+    /// When the lone continuation that is published now was.
     published_at: Cell<Option<Instant>>,
     /// DeferredJobs that the running task has deferred and not taken back.
     deferred: Cell<u32>,
-    /// The continuation exposed last is such a half, made a task, of a frame that runs its first half still.
+    /// The continuation published last is such a deferred job, made a task, of a frame that runs its first half still.
     is_job: Cell<bool>,
 }
 
@@ -183,7 +183,7 @@ impl RunQueue {
         self.skips.set((1 << failures) - 1);
     }
 
-    /// Exposes the oldest private continuation, because somebody is hungry. True if there is one to take
+    /// Publishes the oldest private continuation, because there are idle workers. True if there is one to take
     /// now. Called after a push.
     #[cold]
     pub(crate) fn publish_fork(&self) -> bool {
@@ -218,7 +218,7 @@ impl RunQueue {
         self.forks.push(task);
     }
 
-    // ---- halves, see `halves` -----------------------------------------------------------------
+    // ---- deferred jobs, see `worker/fork_join.rs` -----------------------------------------------------------------
 
     #[inline]
     pub(crate) fn push_job(&self, job: StackJobRef) {
@@ -226,7 +226,7 @@ impl RunQueue {
         self.jobs(|jobs| jobs.list.push_back(job));
     }
 
-    /// The half that the running task has deferred last, if it is here still.
+    /// The deferred job that the running task has deferred last, if it is here still.
     #[inline]
     pub(crate) fn pop_job(&self) -> Option<StackJobRef> {
         let left = self.deferred.get().checked_sub(1)?;
@@ -250,12 +250,12 @@ impl RunQueue {
         self.is_job.set(false);
     }
 
-    /// A frame wants a half that was made a task: that is one more task that waits for its turn.
+    /// A frame wants a deferred job that was made a task: that is one more task that waits for its turn.
     pub(crate) fn want_started(&self) {
         self.is_job.set(false);
     }
 
-    /// Whether to offer the oldest half: not a lone one, if such were too short of late.
+    /// Whether to offer the oldest deferred job: not a lone one, if such were too short of late.
     pub(crate) fn is_job_worth_it(&self) -> bool {
         let (lone, taken_over) =
             self.jobs(|jobs| (jobs.list.len() == 1, std::mem::take(&mut jobs.taken_over)));
@@ -269,7 +269,7 @@ impl RunQueue {
         !lone || skips == 0
     }
 
-    /// Exposes the task that a half has become, while there are no continuations.
+    /// Publishes the task that a deferred job has become, while there are no continuations.
     pub(crate) fn publish_started(&self, task: TaskRef) {
         self.push_published_fork(task, self.jobs(|jobs| jobs.list.is_empty()));
         self.is_job.set(true);
@@ -333,7 +333,7 @@ impl RunQueue {
         })
     }
 
-    /// Takes over tasks of a crowd that come from elsewhere, as long as there are some, to be run next. Nothing else is
+    /// Takes over tasks of a burst that come from elsewhere, as long as there are some, to be run next. Nothing else is
     /// ready here.
     pub(crate) fn take_ahead(&self, next: impl Fn() -> Option<TaskRef>) {
         self.published.set(true);
@@ -343,7 +343,7 @@ impl RunQueue {
         }
     }
 
-    /// If nothing is runnable here but ready tasks, and nothing is exposed: puts `task` behind them, and gives
+    /// If nothing is runnable here but ready tasks, and nothing is published: puts `task` behind them, and gives
     /// the first of them all. Else gives `task` back.
     #[inline]
     pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
@@ -360,7 +360,7 @@ impl RunQueue {
         })
     }
 
-    /// Exposes the ready tasks, because somebody is hungry. True if there are some to take now.
+    /// Publishes the ready tasks, because there are idle workers. True if there are some to take now.
     #[cold]
     pub(crate) fn publish_ready(&self) -> bool {
         self.published.set(true);
@@ -387,7 +387,7 @@ impl RunQueue {
         published.or_else(|| self.private(|private| private.forks.pop_front()))
     }
 
-    /// Whether any task is here but one half, which the running task will take back if nobody else does.
+    /// Whether any task is here but one deferred job, which the running task will take back if nobody else does.
     pub(crate) fn has_others(&self) -> bool {
         self.forks.len() > usize::from(self.is_job.get())
             || !self.ready.is_empty()
@@ -399,7 +399,7 @@ impl RunQueue {
         self.forks.len() + self.private(|private| private.forks.len())
     }
 
-    /// Exposes everything, because the owner will not come here soon.
+    /// Publishes everything, because the owner will not come here soon.
     #[cold]
     pub(crate) fn publish_all(&self) {
         self.published.set(true);

@@ -357,7 +357,7 @@ mod tests {
             Self { seen: Seen { woke: 0, ..Seen::new(moves, start) }, start, asked: 0.into() }
         }
 
-        /// The first look at which it is covered, one each millisecond, and why. Up to each it has
+        /// The first look at which it is retaken, one each millisecond, and why. Up to each it has
         /// used a part of the time.
         fn retaken(
             &mut self,

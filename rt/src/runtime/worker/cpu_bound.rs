@@ -10,7 +10,7 @@ use crate::task::cpu_bound::CpuBound;
 use crate::task::header::TaskRef;
 
 impl Worker {
-    /// Runs a known hog when it has its turn, and those whose turn is next. This worker gives up its place meanwhile.
+    /// Runs a CPU-bound task when it has its turn, and those whose turn is next. This worker gives up its place meanwhile.
     #[cold]
     pub(crate) fn run_cpu_bound(&self, task: TaskRef) {
         let mut next = self.begin_turn(task).then_some(task);
@@ -20,7 +20,7 @@ impl Worker {
         }
     }
 
-    /// Whether the hog is to run now; it is in the line otherwise.
+    /// Whether the CPU-bound task is to run now; it is in the line otherwise.
     pub(crate) fn begin_turn(&self, task: TaskRef) -> bool {
         if task.pinned().is_some() {
             // No other worker could go on with it after it was in the line.
@@ -57,7 +57,7 @@ impl Worker {
         task.cpu_bound.set(CpuBound::known(if long { CREDIT } else { left }));
     }
 
-    /// The running task has yielded: if it is a hog that has a turn, it waits for its next.
+    /// The running task has yielded: if it is a CPU-bound task that has a turn, it waits for its next.
     #[inline]
     pub(crate) fn lines_up(&self, task: TaskRef) -> bool {
         self.turn.get().is_some() && self.line_up(task)
@@ -72,7 +72,7 @@ impl Worker {
         is_hog
     }
 
-    /// The hog has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
+    /// The CPU-bound task has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
     pub(crate) fn pass_turn_on(&self) -> Option<TaskRef> {
         let Self { shared, core, .. } = self;
         let Turn { began, .. } = self.turn.get()?;
@@ -93,7 +93,7 @@ impl Worker {
         Some(next)
     }
 
-    /// The worker is not covered any more. If it had a turn that is over, and the next is let in.
+    /// The worker is not retaken any more. If it had a turn that is over, and the next is let in.
     #[cold]
     pub(crate) fn end_turn(&self) {
         if let Some(Turn { began, .. }) = self.turn.take() {

@@ -4,9 +4,9 @@
 //! - In `Remote::halves` are halves of the running task only, the oldest first. When it is suspended, or the
 //!   worker may not come back for long, each becomes a task, so that others can run it.
 //! - Others take the oldest, under the lock, and have made a task of it before they let the lock go. So what the
-//!   list has lost is at its front: a half that is taken back is the last in the list, or there is none.
-//! - `RunQueue::deferred` counts the frames that have put a half into the list since, whether or not it was taken by
-//!   another; a frame that finds it zero was suspended meanwhile, and has no half in any list.
+//!   list has lost is at its front: a deferred job that is taken back is the last in the list, or there is none.
+//! - `RunQueue::deferred` counts the frames that have put a deferred job into the list since, whether or not it was taken by
+//!   another; a frame that finds it zero was suspended meanwhile, and has no deferred job in any list.
 
 use std::mem::MaybeUninit;
 
@@ -18,7 +18,7 @@ use crate::task::stack_job::StackJobRef;
 use crate::task::switch_request::SwitchRequest;
 use crate::util::barrier;
 
-/// Of a stack, the part that nested `join`s share, as a divisor: each half has the rest to itself.
+/// Of a stack, the part that nested `join`s share, as a divisor: each job has the rest to itself.
 const SHARE: usize = 4;
 
 /// What becomes of the second half of a `join`.
@@ -38,7 +38,7 @@ impl Worker {
     ///
     /// # Safety
     ///
-    /// If so, the half stays where it is until that task has [taken it back](Worker::take_back).
+    /// If so, the deferred job stays where it is until that task has [taken it back](Worker::take_back).
     #[inline]
     pub(crate) unsafe fn defer(&self, job: StackJobRef) -> Deferred {
         if !self.green().is_some_and(has_room) {
@@ -52,7 +52,7 @@ impl Worker {
         }
         self.counters().turns.count();
         self.core.queues.push_job(job);
-        // Asked after it was pushed: either whoever disturbs has seen it, or we see that we are (`cover`).
+        // Asked after it was pushed: either whoever disturbs has seen it, or we see that we are (`retake`).
         barrier::light();
         if !self.core.remote.own.status.is_undisturbed() {
             // If it was taken it is a task, and all is well.
@@ -65,7 +65,7 @@ impl Worker {
         Deferred::Yes
     }
 
-    /// A fair pick is due. True if the running task may go on all the same: because there is nothing to pick, or
+    /// A tick is due. True if the running task may go on all the same: because there is nothing to switch, or
     /// because this was only just asked.
     #[cold]
     pub(crate) fn pass_turn(&self) -> bool {
@@ -87,14 +87,14 @@ impl Worker {
             || self.shared.has_work()
             || self.shared.is_timer_due();
         if !others && self.is_suspect_stuck() {
-            // Nothing else is to be picked, so the pick that follows is to be one for the stuck.
+            // No other task is ready, so the next one is to be a task of a stuck worker.
             self.tick_turn.set(STUCKS_TURN);
             return true;
         }
         others
     }
 
-    /// The running task takes back the half that it has deferred last. If another has taken it, or it had to become
+    /// The running task takes back the deferred job that it has deferred last. If another has taken it, or it had to become
     /// a task, its frame says so now; otherwise it is the frame's again.
     #[inline]
     pub(crate) fn take_back(&self, job: StackJobRef) {
@@ -109,7 +109,7 @@ impl Worker {
         }
     }
 
-    /// Lets others take the oldest of what is here, because somebody is hungry.
+    /// Lets others take the oldest of what is here, because there are idle workers.
     #[cold]
     pub(crate) fn publish_job(&self) {
         let queues = &self.core.queues;
@@ -175,7 +175,7 @@ mod models {
     use loom::thread;
     use std::collections::VecDeque;
 
-    /// A half reduced to whether it was started, which is its frame's to know only after it was taken back.
+    /// A deferred job reduced to whether it was started, which is its frame's to know only after it was taken back.
     #[derive(Default)]
     struct World {
         list: Biased<VecDeque<usize>>,

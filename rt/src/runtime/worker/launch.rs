@@ -55,7 +55,7 @@ pub(crate) fn spare_core(shared: &Shared) -> Option<Core> {
     if let Some(core) = lock(&shared.cores).pop() {
         return Some(core);
     }
-    // The monitor alone grows the list, and not while a dump asks all who are in it to stop.
+    // Sysmon alone grows the list, and not while a dump asks all who are in it to stop.
     let _going = shared.world.keep_going();
     let index = shared.used.load(Ordering::Relaxed);
     let remote = shared.remotes.get(index)?;

@@ -49,7 +49,7 @@ pub(crate) enum Next {
     End,
 }
 
-/// Every so many picks the worker looks elsewhere first: at the injector, at its own oldest work, at
+/// Every so many switches the worker looks elsewhere first: at the injector, at its own oldest work, at
 /// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
 pub(crate) const TICK_INTERVAL: u32 = 61;
 
@@ -92,7 +92,7 @@ pub(crate) struct Worker {
     pub(crate) timing: Timing,
     pub(crate) sharing: Sharing,
     pub(crate) takeover: Takeover,
-    /// What it runs is a hog, and this is its turn.
+    /// What it runs is a CPU-bound task, and this is its turn.
     pub(crate) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
     pub(crate) last_wait: Cell<Duration>,
@@ -282,7 +282,7 @@ impl Worker {
         self.stacks.borrow_mut().put(&self.shared.pool, slot);
     }
 
-    /// Gives the stacks in stock back, for others to use or the monitor to trim.
+    /// Gives the stacks in stock back, for others to use or sysmon to trim.
     pub(crate) fn flush_stacks(&self) {
         self.stacks.borrow_mut().flush(&self.shared.pool);
     }

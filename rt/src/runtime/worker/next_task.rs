@@ -8,7 +8,7 @@ use crate::task::header::TaskRef;
 /// once: a chain of threads that each start their successor and end must not pile up.
 const DEEP: usize = 1024;
 
-/// Of so many fair picks one is for those who are stuck, and looks at all timers: this one.
+/// Of so many ticks one is for those who are stuck, and looks at all timers: this one.
 const TURNS: u32 = 5;
 
 pub(crate) const STUCKS_TURN: u32 = TURNS - 1;
@@ -39,7 +39,7 @@ impl Worker {
             .or_else(|| self.take_injected_burst())
     }
 
-    /// Counts a pick: true if it is time for a fair one.
+    /// Counts a switch: true if it is time for a fair one.
     #[inline]
     pub(crate) fn tick(&self) -> bool {
         self.move_on();
@@ -50,14 +50,14 @@ impl Worker {
         fair
     }
 
-    /// Counts a pick that leaves no choice; a fair one that is due stays due: true then.
+    /// Counts a switch that leaves no choice; a fair one that is due stays due: true then.
     #[inline]
     pub(crate) fn count_switch(&self) -> bool {
         self.move_on();
         self.count_to_tick()
     }
 
-    /// Tells the monitor that the worker moves on; waits while the world is stopped.
+    /// Tells sysmon that the worker moves on; waits while the world is stopped.
     #[inline]
     pub(crate) fn move_on(&self) {
         let own = &self.core.remote.own;
@@ -67,7 +67,7 @@ impl Worker {
         }
     }
 
-    /// True if a fair pick is due.
+    /// True if a tick is due.
     #[inline]
     pub(crate) fn count_to_tick(&self) -> bool {
         match self.until_tick.get() {
@@ -82,7 +82,7 @@ impl Worker {
         }
     }
 
-    /// Something is to be done before the next pick.
+    /// Something is to be done before the next switch.
     #[cold]
     pub(crate) fn attend(&self) {
         let status = &self.core.remote.own.status;
@@ -100,13 +100,13 @@ impl Worker {
         }
     }
 
-    /// Moves on to `status`. Counts the worker as running again if the monitor had covered for it.
+    /// Moves on to `status`. Counts the worker as running again if sysmon had retaken it.
     #[cold]
     pub(crate) fn set_status(&self, status: usize) {
         if self.core.remote.own.status.enter(status) == RETAKEN {
             self.shared.idle.unblock();
             if self.shared.idle.over_limit() {
-                // The pick looks whether it is one too many: with tasks that compute, one in 61 would be seldom.
+                // The switch looks whether it is one too many: with tasks that compute, one in 61 would be seldom.
                 self.until_tick.set(1);
             }
             self.end_turn();
@@ -114,7 +114,7 @@ impl Worker {
             if self.shared.injector.len() > self.shared.config.workers as usize {
                 self.shared.sysmon.note_progress();
             }
-            // All others may have fallen asleep meanwhile, and the monitor with them.
+            // All others may have fallen asleep meanwhile, and sysmon with them.
             self.shared.sysmon.notify();
         }
     }

@@ -36,7 +36,7 @@ impl Worker {
         self.flush_stacks();
         self.slept_until_timer.set(false);
         self.counters().sleeps.count();
-        // From here on the monitor must not take this worker for one that is stuck.
+        // From here on sysmon must not take this worker for one that is stuck.
         self.set_status(SLEEPING);
         shared.idle.sleep(me, self.searching.replace(false));
         if self.finds_anything() {
@@ -51,7 +51,7 @@ impl Worker {
             if shared.has_work() {
                 shared.answer(shared.idle.notify_outside());
             }
-            // It may have kept the timers, which the monitor then relied on.
+            // It may have kept the timers, which sysmon then relied on.
             shared.sysmon.unpark();
             return Next::End;
         }
@@ -117,7 +117,7 @@ impl Worker {
     }
 
     /// When the worker that goes to sleep has to wake up for timers, if at all. With as many awake as may be, the timers are
-    /// theirs, and the monitor's: who wakes up for them is one too many.
+    /// theirs, and sysmon's: who wakes up for them is one too many.
     pub(crate) fn keep_timers_if_needed(&self) -> Option<Instant> {
         if self.shared.idle.has_room() {
             self.keep_timers()

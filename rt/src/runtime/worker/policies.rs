@@ -26,7 +26,7 @@ impl Worker {
         let Self { timing, core, .. } = self;
         let beside = core.remote.own.wakes_beside();
         timing.look_at_each(beside);
-        // A worker that wakes somebody between two tasks is about to pick.
+        // A worker that wakes a task between two tasks is about to take the next one.
         if self.running().is_none() || !self.shared.idle.has_idle_workers() {
             return false;
         }
@@ -60,7 +60,7 @@ impl Worker {
         }
     }
 
-    /// Whether to let others take what is ready, now that somebody is hungry.
+    /// Whether to let others take what is ready, now that there are idle workers.
     pub(crate) fn shares(&self) -> bool {
         let sharing = &self.sharing;
         match sharing.skips.get() {
@@ -129,7 +129,7 @@ impl Worker {
         began.set(began.get().map(|(since, task_switches)| (since + waited, task_switches)));
     }
 
-    /// Heeds an urge; one that comes in its turn is for the next.
+    /// Begins an injector turn; one that comes in its turn is for the next.
     pub(crate) fn begin_injector_turn(&self) {
         if self.injector_turn.get().is_none() {
             self.core.remote.own.status.take_injector_turn();
@@ -138,7 +138,7 @@ impl Worker {
             self.injector_turn
                 .set(Some(InjectorTurn { until: None, until_tick: self.until_tick.get() }));
         }
-        // All ways to go on without a pick end here.
+        // All ways to go on without a switch end here.
         self.until_tick.set(1);
     }
 

@@ -68,7 +68,7 @@ impl Worker {
             #[cfg(debug_assertions)]
             context::lent::assert_not();
             // The switch is over, the registers are saved. What is said of the running task changes first
-            // (`world`); from then on others may run it.
+            // (`diagnostics/stop_world.rs`); from then on others may run it.
             match switch {
                 Switch::Suspended(command) => match self.part_with_jobs(command).decode() {
                     Request::Spawned(child) => {
@@ -130,7 +130,7 @@ impl Worker {
     }
 
     /// Finishes a task, and goes straight on with the continuation that it was forked from, if nobody
-    /// has stolen that and nothing else comes first in [`Worker::pick`]'s order.
+    /// has stolen that and nothing else comes first in [`Worker::next_task`]'s order.
     #[inline]
     pub(crate) fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
         if self.until_tick.get() == 1 {

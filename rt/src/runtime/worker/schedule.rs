@@ -24,8 +24,8 @@ impl Worker {
 
     /// Queues a task that was woken by the running one, which goes on, but for a moment only.
     pub(crate) fn push_beside(&self, task: TaskRef) {
-        // Who searches takes it from the hand-off if the running one does not suspend within ten microseconds, else the
-        // monitor does.
+        // Who searches takes it from the LIFO slot if the running one does not suspend within ten microseconds, else the
+        // sysmon does.
         if self.shared.idle.has_room() { self.push_apart(task) } else { self.push_next(task) }
     }
 
@@ -35,7 +35,7 @@ impl Worker {
             return self.push_pinned(home, task);
         }
         if self.must_not_suspend() {
-            // The running task holds the OS thread: the hand-off would wait for it.
+            // The running task holds the OS thread: the LIFO slot would wait for it.
             return self.push_apart(task);
         }
         if let Some(before) = self.core.queues.push_lifo(task) {
@@ -46,9 +46,9 @@ impl Worker {
         }
     }
 
-    /// Whether the worker does not run by its own account, or was found stuck by the monitor: then it will
-    /// not come back to its queues soon, and the monitor may not look here again. Asked after a task was
-    /// queued: either the monitor has seen it after it covered for us, or we see that it did (`cover`).
+    /// Whether the worker does not run by its own account, or was found stuck by sysmon: then it will
+    /// not come back to its queues soon, and sysmon may not look here again. Asked after a task was
+    /// queued: either sysmon has seen it after it retaken us, or we see that it did (`retake`).
     #[inline]
     pub(crate) fn is_retaken(&self) -> bool {
         barrier::light();
@@ -95,7 +95,7 @@ impl Worker {
     #[cold]
     pub(crate) fn notify_of_published(&self) {
         self.counters().publications.count();
-        // One that is covered does not count as running, so others rely on its fence (`Idle::sleep`).
+        // One that is retaken does not count as running, so others rely on its fence (`Idle::sleep`).
         let idle = &self.shared.idle;
         self.shared.answer(if self.is_retaken() { idle.notify_outside() } else { idle.notify() });
     }
@@ -110,7 +110,7 @@ impl Worker {
         }
     }
 
-    /// The task that runs after one that yields, in the plain case: nobody is hungry, it is no time to be fair,
+    /// The task that runs after one that yields, in the plain case: there are no idle workers, it is no time to be fair,
     /// and nothing goes before ready tasks in [`Worker::next_in_order`].
     #[inline]
     pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
@@ -130,7 +130,7 @@ impl Worker {
         if self.lines_up(task) {
             return;
         }
-        // Alone, it is about to be picked again, and nobody need be woken for it.
+        // Alone, it is about to be switched again, and nobody need be woken for it.
         let alone = self.core.queues.push_ready(task);
         if !alone && self.shared.idle.has_idle_workers() && self.shares() {
             self.publish_ready();

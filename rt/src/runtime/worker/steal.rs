@@ -25,7 +25,7 @@ const LOOKS: usize = 512;
 /// Pauses between sweeps grow up to this many spins.
 const MAX_SPINS: u32 = 64;
 
-/// So many injected tasks are a crowd.
+/// So many injected tasks are a burst.
 const INJECTED_BURST: usize = 64;
 
 /// Whoever is out of work while no other runs does not search, unless it last waited for no longer than this. All that it
@@ -96,7 +96,7 @@ impl Worker {
         }
     }
 
-    /// [`Worker::take_injected`], by a worker that has nothing else. Of a crowd it takes some more, for the next turns:
+    /// [`Worker::take_injected`], by a worker that has nothing else. Of a burst it takes some more, for the next turns:
     /// another processor has written them last.
     pub(crate) fn take_injected_burst(&self) -> Option<TaskRef> {
         let waiting = self.shared.injector.len();
@@ -118,7 +118,7 @@ impl Worker {
     /// likely to be one, which is not found by searching, and one look at the others is enough.
     pub(crate) fn search(&self, mut since: Instant, after_timer: bool) -> Option<Next> {
         let Shared { idle, cpu_bound, .. } = &*self.shared;
-        // What waits where hogs compute is not far, and the processor not free for a search.
+        // What waits where CPU-bound tasks compute is not far, and the processor not free for a search.
         let computing = || cpu_bound.running() > 0 && !self.shared.has_work();
         let in_vain = || after_timer || self.last_wait.get() > BRIEF || computing();
         if self.must_retire() || idle.is_alone() && in_vain() {
@@ -147,7 +147,7 @@ impl Worker {
                 return found.map(Next::Run);
             }
             if self.shared.pool.prepare_ahead() {
-                // Stacks for a crowd that another starts: most of the time that this takes. Then all anew, timers too.
+                // Stacks for a burst that another starts: most of the time that this takes. Then all anew, timers too.
                 return Some(Next::LookAgain);
             }
             (0..spins).for_each(|_| spin_loop());

@@ -12,7 +12,7 @@ use crate::task::header::Wake;
 impl Worker {
     /// Fires timers that are due, this worker's own or all workers': how many.
     pub(crate) fn fire_timers(&self, all: bool) -> usize {
-        // In the order of their deadlines: not to the hand-off slot, where the last would go first.
+        // In the order of their deadlines: not to the LIFO slot, where the last would go first.
         let wake = |fired| match fired {
             Wake::Green(task) => self.push_ready(task),
             other => wake(other),
