@@ -4,6 +4,8 @@
 
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::mem::transmute;
+use std::ops::Range;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 /// A call site, as far as the call itself shows it.
@@ -154,24 +156,31 @@ unsafe extern "C" fn mmap64(
     let start = unsafe {
         transmute::<*mut c_void, Mmap>(next(c"mmap64"))(address, len, access, flags, file, from)
     };
-    if flags & libc::MAP_NORESERVE != 0 {
-        let next = RESERVED.0.fetch_add(1, SeqCst);
-        RESERVED.1[next % RESERVED.1.len()].store(start as usize, SeqCst);
+    if flags & libc::MAP_NORESERVE != 0 && start != libc::MAP_FAILED {
+        RESERVED.lock().unwrap().push(start as usize..start as usize + len);
     }
     start
 }
 
-/// Where the last reservations begin. What is made inaccessible in them are guards of green threads, and
-/// not of std's threads.
-static RESERVED: (AtomicUsize, [AtomicUsize; 64]) =
-    (AtomicUsize::new(0), [const { AtomicUsize::new(0) }; 64]);
+/// What is reserved. What is made inaccessible in it are guards of green threads, and not of std's threads.
+static RESERVED: Mutex<Vec<Range<usize>>> = Mutex::new(Vec::new());
 
 fn is_reserved(address: usize) -> bool {
-    const LARGEST: usize = 64 << 20;
-    RESERVED.1.iter().any(|start| {
-        let start = start.load(SeqCst);
-        (start..start + LARGEST).contains(&address) && start != 0
-    })
+    RESERVED.lock().unwrap().iter().any(|range| range.contains(&address))
+}
+
+type Munmap = unsafe extern "C" fn(*mut c_void, usize) -> c_int;
+
+/// Never refused. What is unmapped may be the place of another thread's guard soon.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn munmap(address: *mut c_void, len: usize) -> c_int {
+    let unmapped = address as usize..address as usize + len;
+    RESERVED
+        .lock()
+        .unwrap()
+        .retain(|range| range.end <= unmapped.start || unmapped.end <= range.start);
+    // SAFETY: as above.
+    unsafe { transmute::<*mut c_void, Munmap>(next(c"munmap"))(address, len) }
 }
 
 fn advice_fails(advice: c_int) -> bool {
