@@ -32,7 +32,6 @@ pub(crate) fn dump_on_sigquit() -> io::Result<()> {
         return Ok(());
     }
     refuse_to_replace()?;
-    fork::watch();
     fork::on_child(forget_pipe);
     let (reader, writer) = io::pipe()?;
     let writer = OwnedFd::from(writer).into_raw_fd();

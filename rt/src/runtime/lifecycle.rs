@@ -35,7 +35,6 @@ use crate::util::barrier;
 ///
 /// If the OS refuses a thread. The threads that were started have ended then.
 pub(crate) fn start(config: Config, hooks: Hooks) -> io::Result<Arc<Shared>> {
-    fork::watch();
     fork::on_child(fork_child::in_child);
     barrier::init();
     let workers = config.workers;

@@ -33,7 +33,7 @@ static HOOKS: [AtomicPtr<()>; 4] = [const { AtomicPtr::new(ptr::null_mut()) }; 4
 
 /// Makes children of this process find out that they are children. If memory is too short for that,
 /// children hang.
-pub(crate) fn watch() {
+fn watch() {
     static ONCE: Once = Once::new();
     // SAFETY: the function is of the right type, and does only what is allowed in a child.
     ONCE.call_once(|| unsafe { _ = libc::pthread_atfork(None, None, Some(in_child)) });
@@ -43,6 +43,7 @@ pub(crate) fn watch() {
 /// runtime. The hook may do what a signal handler may. Each hook is called once, however often it
 /// is passed here.
 pub(crate) fn on_child(hook: fn()) {
+    watch();
     let new = hook as *mut ();
     let is_there = HOOKS.iter().any(|place| {
         let (success, failure) = (Ordering::Release, Ordering::Relaxed);
@@ -69,6 +70,7 @@ extern "C" fn in_child() {
 
 /// Counts a runtime that is about to start OS threads.
 pub(crate) fn count_runtime() {
+    watch();
     RUNTIMES.fetch_add(1, Ordering::Relaxed);
 }
 

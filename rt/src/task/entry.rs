@@ -170,8 +170,7 @@ where
     #[inline(never)]
     unsafe fn run(suspender: Suspender<SwitchRequest>, task: *mut ()) {
         // SAFETY: `TaskRef::new` passed the task, which outlives its fiber.
-        let task = unsafe { &*task.cast::<Task>() };
-        task.suspender.set(MaybeUninit::new(suspender));
+        let task = unsafe { entered(suspender, task) };
         let content = task.cell.content.cast::<Content<F, T>>();
         // SAFETY: the cell holds the closure, which is read once.
         let closure = unsafe { std::ptr::read(&raw const (*content.as_ptr()).closure) };
@@ -197,13 +196,25 @@ where
 {
     #[inline(never)]
     unsafe fn run(suspender: Suspender<SwitchRequest>, task: *mut ()) {
-        // SAFETY: `wind_up_on` passed the task.
-        let task = unsafe { &*task.cast::<Task>() };
-        task.suspender.set(MaybeUninit::new(suspender));
+        // SAFETY: `wind_up_on` passed the task, which outlives its fibers.
+        let task = unsafe { entered(suspender, task) };
         // SAFETY: this is the calling task. Its closure is gone, and its result is there and not
         // shared.
         unsafe { Types::<F, T>::wind_up(task, task.cell.content.cast()) };
     }
+}
+
+/// Stores the suspender of the fiber that the calling task has begun to run on. Returns the task.
+///
+/// # Safety
+///
+/// `task` points to the calling task, which outlives `'a`.
+#[inline(always)]
+unsafe fn entered<'a>(suspender: Suspender<SwitchRequest>, task: *mut ()) -> &'a Task {
+    // SAFETY: the caller guarantees it.
+    let task = unsafe { &*task.cast::<Task>() };
+    task.suspender.set(MaybeUninit::new(suspender));
+    task
 }
 
 /// Calls `f`, and aborts the process if it panics. Like std: a panic in a drop after the thread's

@@ -5,14 +5,13 @@ use std::result;
 use std::thread::Result;
 use std::time::{Duration, Instant};
 
-use crate::runtime::context;
 use crate::runtime::shared::Shared;
 use crate::runtime::timed_joiners::TimedJoiners;
 use crate::task::header::TaskRef;
 use crate::task::join_state::JoinState;
 use crate::task::wait_info::Reason;
 use crate::task::wait_state::WakeReason;
-use crate::thread::spawn::{JoinHandle, RuntimeDropped};
+use crate::thread::spawn::{JoinHandle, Joining, RuntimeDropped};
 use crate::wait::park::{Wait, may_suspend};
 
 impl<T> JoinHandle<T> {
@@ -83,21 +82,13 @@ fn wait_until(task: TaskRef, deadline: Instant, site: &'static Location<'static>
         if Instant::now() >= deadline {
             return Outcome::TimedOut;
         }
-        let inside = context::with(|worker| worker.is_some_and(|worker| worker.serves(shared)));
-        let wait = Wait::arm(site);
-        let waiter = wait.waiter();
-        wait.note_join(task);
-        if !inside && !shared.add_joiner(waiter) {
-            let _ = wait.cancel();
+        let Some(joining) = Joining::arm(task, site) else {
             return match task.join.is_done() {
                 true => Outcome::Ended,
                 false => Outcome::Never,
             };
-        }
-        sleep(&wait, (task, &task.join), &shared.timed_joiners, Some(deadline), site);
-        if !inside {
-            shared.remove_joiner(waiter);
-        }
+        };
+        sleep(&joining.wait, (task, &task.join), &shared.timed_joiners, Some(deadline), site);
         // It has ended, the time is over, or the runtime was dropped; or this thread was woken in
         // vain.
     }

@@ -518,29 +518,47 @@ fn wait_until_done(
             Detach::Done => return Ok(()),
         }
     }
-    let shared = Shared::of(&task);
-    let inside = context::with(|worker| worker.is_some_and(|worker| worker.serves(shared)));
-    let wait = Wait::arm(site);
-    let waiter = wait.waiter();
-    wait.note_join(task);
-    if !inside && !shared.add_joiner(waiter) {
-        let _ = wait.cancel();
-        return match task.join.is_done() {
-            true => Ok(()),
-            false => Err(RuntimeDropped),
-        };
-    }
-    // SAFETY: the caller holds the handle, and registers one joiner.
-    unsafe { task.set_joiner(waiter) };
-    if task.join.register_joiner() {
-        wait.park(reason, None, site);
-    } else {
-        let _ = wait.cancel();
-    }
-    if !inside {
-        shared.remove_joiner(waiter);
+    if let Some(joining) = Joining::arm(task, site) {
+        // SAFETY: the caller holds the handle, and registers one joiner.
+        unsafe { task.set_joiner(joining.wait.waiter()) };
+        if task.join.register_joiner() {
+            joining.wait.park(reason, None, site);
+        } else {
+            let _ = joining.wait.cancel();
+        }
     }
     if task.join.is_done() { Ok(()) } else { Err(RuntimeDropped) }
+}
+
+/// An armed wait for the end of a task. While it exists, a waiter that is not of the task's runtime
+/// is registered there, and is woken if the runtime is dropped.
+pub(super) struct Joining {
+    pub(super) wait: Wait,
+    task: TaskRef,
+    is_registered: bool,
+}
+
+impl Joining {
+    /// Returns `None` if the runtime was dropped, so that the task ends no more.
+    pub(super) fn arm(task: TaskRef, site: &'static Location<'static>) -> Option<Self> {
+        let shared = Shared::of(&task);
+        let inside = context::with(|worker| worker.is_some_and(|worker| worker.serves(shared)));
+        let wait = Wait::arm(site);
+        wait.note_join(task);
+        if !inside && !shared.add_joiner(wait.waiter()) {
+            let _ = wait.cancel();
+            return None;
+        }
+        Some(Self { wait, task, is_registered: !inside })
+    }
+}
+
+impl Drop for Joining {
+    fn drop(&mut self) {
+        if self.is_registered {
+            Shared::of(&self.task).remove_joiner(self.wait.waiter());
+        }
+    }
 }
 
 impl<T> Drop for JoinHandle<T> {

@@ -24,7 +24,7 @@
 //!   time, and is never in the promise itself: what is left of a promise can be dropped by any
 //!   thread.
 
-use std::mem::{self, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -138,11 +138,7 @@ impl Promiser {
 
     /// Turns the promiser into a raw pointer that owns it.
     pub(crate) fn into_raw(self) -> *const () {
-        // SAFETY: `self` is forgotten below, so the reference count passes to the copy and with it
-        // to the caller.
-        let promise = unsafe { ptr::read(&raw const self.0) };
-        mem::forget(self);
-        Arc::into_raw(promise).cast()
+        Arc::as_ptr(&ManuallyDrop::new(self).0).cast()
     }
 
     /// Turns the raw pointer back into the promiser.
@@ -177,11 +173,7 @@ impl Drop for Promised {
 impl Promised {
     /// Turns the promiser into a raw pointer that owns it.
     pub(crate) fn into_raw(self) -> *const () {
-        // SAFETY: `self` is forgotten below, so the reference count passes to the copy and with it
-        // to the caller.
-        let promise = unsafe { ptr::read(&raw const self.0) };
-        mem::forget(self);
-        Arc::into_raw(promise).cast()
+        Arc::as_ptr(&ManuallyDrop::new(self).0).cast()
     }
 
     /// Turns the raw pointer back into this side.

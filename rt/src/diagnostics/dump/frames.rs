@@ -234,4 +234,12 @@ mod origin {
     fn sources() -> &'static str {
         file!().strip_suffix("diagnostics/dump/frames.rs").unwrap_or_default()
     }
+
+    #[cfg(all(test, not(loom)))]
+    mod tests {
+        #[test]
+        fn the_directory_of_sources_follows_this_file() {
+            assert!(super::sources().ends_with("src/"));
+        }
+    }
 }

@@ -8,7 +8,8 @@
 //!
 //! Invariant: for every timer there is a thread that sleeps no longer than until the timer is due,
 //! or an awake worker that will notify of it ([`Watch::tell`]) or look at it ([`Watch::keep`])
-//! before anything else.
+//! before anything else. (With timer slack (`worker/park.rs`) a keeper may sleep up to 0.1 ms
+//! longer than it has announced.)
 
 use crate::loom::{Mutex, lock};
 use crate::runtime::driver::heap::When;

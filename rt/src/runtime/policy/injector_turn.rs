@@ -1,27 +1,68 @@
-//! What waits for a worker to be free, when none is.
+//! Turns for injected tasks when no worker is free for them.
 //!
-//! A worker takes injected tasks when it has none of its own, and at some of the ticks. Those are counted,
-//! not timed: where every task runs for a millisecond before it yields, sixty-one switches are a long time. So the
-//! sysmon *asks* the workers that run, when tasks are injected and nobody is free for them, those too that it
-//! has injected itself because their timers were late. An worker so asked takes injected tasks, one after the other,
-//! before all others, until there are no more or its turn is over; then the next switch is its own again, whatever
-//! sysmon says meanwhile. A turn lasts as long as the worker's own work had since the last, within limits: so
-//! neither starves the other.
+//! A worker takes injected tasks when it has none of its own, and at some ticks. Ticks are counted, not
+//! timed: if every task runs for a millisecond before it yields, 61 switches are a long time. So sysmon
+//! asks the running workers for an injector turn when tasks are injected and no worker is free for
+//! them. That includes tasks that sysmon has injected itself, because their timers were late.
 //!
-//! It costs nothing where nobody is asked: sysmon says it in the status word, which every switch looks at.
+//! During the turn the worker takes injected tasks before all others, until there are no more or the
+//! turn is over. Then the next task is its own, whatever sysmon asks meanwhile. A turn lasts as long as
+//! the worker's own tasks had since the last turn, within limits, so neither starves the other.
+//!
+//! Sysmon asks in the status word, which every switch reads anyway.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// The limits of how long an worker so asked runs what was injected before it turns to its own work again.
-pub(crate) const SHORTEST_TURN: Duration = Duration::from_millis(1);
+/// The limits of a turn. Not shorter, so that a turn serves several tasks; not longer, so that the
+/// worker's own tasks wait no longer than a few time slices of the kernel.
+const SHORTEST: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(20);
 
-pub(crate) const LONGEST_TURN: Duration = Duration::from_millis(20);
+/// A worker's turns at injected tasks.
+#[derive(Debug)]
+pub(crate) struct InjectorTurns {
+    turn: Cell<Option<Turn>>,
+    /// When the last turn ended.
+    last: Cell<Instant>,
+}
 
-/// A worker's turn at what was injected.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct InjectorTurn {
-    /// When it ends; it begins with its first switch.
-    pub(crate) until: Option<Instant>,
-    /// Picks until the next fair one, which are not counted meanwhile.
-    pub(crate) until_tick: u32,
+struct Turn {
+    /// The end of the turn, which begins when the worker first looks for a task in it.
+    until: Option<Instant>,
+    /// The switches until the next tick, which are not counted during the turn.
+    until_tick: u32,
+}
+
+impl InjectorTurns {
+    pub(crate) fn new() -> Self {
+        Self { turn: Cell::new(None), last: Cell::new(Instant::now()) }
+    }
+
+    /// Returns `true` during a turn.
+    #[inline]
+    pub(crate) fn is_on(&self) -> bool {
+        self.turn.get().is_some()
+    }
+
+    /// Begins a turn. `until_tick` is kept until its [end](Self::end).
+    pub(crate) fn begin(&self, until_tick: u32) {
+        self.turn.set(Some(Turn { until: None, until_tick }));
+    }
+
+    /// Returns `true` while there is time for another injected task.
+    pub(crate) fn has_time(&self, now: Instant) -> bool {
+        let Some(turn) = self.turn.get() else { return false };
+        let time = || (now - self.last.get()).clamp(SHORTEST, LONGEST);
+        let until = turn.until.unwrap_or_else(|| now + time());
+        self.turn.set(Some(Turn { until: Some(until), ..turn }));
+        now < until
+    }
+
+    /// Ends the turn. Returns what `begin` was given.
+    pub(crate) fn end(&self, now: Instant) -> Option<u32> {
+        self.last.set(now);
+        Some(self.turn.take()?.until_tick)
+    }
 }

@@ -1,4 +1,4 @@
-//! How long not to try again what was in vain.
+//! A pause after a trial that was in vain.
 
 use std::time::{Duration, Instant};
 
@@ -6,16 +6,16 @@ use crossbeam_utils::CachePadded;
 
 use crate::loom::{AtomicU32, AtomicU64, Ordering};
 
-/// How long the first pause is, and log2 of how many times as long at most.
+/// The first pause, and log2 of the longest as a multiple of it.
 const FIRST: Duration = Duration::from_micros(16);
-
 const MOST_DOUBLINGS: u32 = 6;
 
-/// The pause that is on or was the last, and how long the next will be: twice as long after each trial that was in vain,
-/// half after each that was not. Hints, which any thread gives and takes.
+/// The current or last pause, and the length of the next: twice as long after each trial in vain, half
+/// as long after each other. Hints, which any thread gives and reads.
+#[derive(Debug)]
 pub(crate) struct Pause {
     start: Instant,
-    /// In nanoseconds from then.
+    /// The end of the pause, in nanoseconds after `start`.
     until: CachePadded<AtomicU64>,
     doublings: AtomicU32,
 }
@@ -29,13 +29,13 @@ impl Pause {
         }
     }
 
-    /// The end, if it is not over: a number that no other pause has.
+    /// Returns the end of the pause, as a number that no other pause has, or `None` if it is over.
     pub(crate) fn until(&self, now: Instant) -> Option<u64> {
         let until = self.until.load(Ordering::Relaxed);
         (self.nanos(now) < until).then_some(until)
     }
 
-    /// One trial is over.
+    /// Notes the outcome of a trial.
     pub(crate) fn judge(&self, was_worth_it: bool, now: Instant) {
         let doublings = self.doublings.load(Ordering::Relaxed);
         if was_worth_it {

@@ -1,66 +1,138 @@
-//! Whether it is worth it that others take some of what is ready.
+//! Whether it is worth it that other workers take ready tasks.
 //!
-//! Tasks that soon wait for each other again are run fastest by one worker: whoever takes one of them brings its stack
-//! over, is out of work after a moment, and brings the next one back. Others wait seldom, and a worker that has taken one
-//! has work from then on. Which it is, is found out by trial, as for lone continuations (`queue/run_queue.rs`):
+//! Tasks that soon wait for each other again run fastest on one worker. A thief that takes one of them
+//! brings its stack over, is out of work after a moment, and brings the next one back. Other tasks wait
+//! seldom, and a worker that has taken one has work from then on. A trial finds out which kind a task
+//! is, like for lone continuations (`queue/run_queue.rs`):
 //!
-//! - What a worker lets others take was worth it, if for some time neither it nor who took of it was out of work.
-//! - If not, all workers are *quiet*: they let nobody take anything, for twice as long each time that this happens again.
-//! - Meanwhile each sees how long its tasks run until they wait. Only then it can: otherwise bringing stacks over is a part
-//!   of that. One whose tasks run for long lets others take them all the same.
+//! - A publication was worth it if for some time neither the worker nor the thief was out of work.
+//! - Otherwise all workers are *quiet*: they publish no ready tasks, for twice as long after each
+//!   publication in vain.
+//! - During the quiet time each worker measures how long its tasks run until they wait. It can do so
+//!   only then, because otherwise bringing stacks over is a part of that time. A worker whose tasks run
+//!   for long publishes all the same.
 //!
-//! A worker that does not move on is taken over as ever, so all of this are hints: nothing hangs on them but time.
+//! A worker that does not move on is taken over as ever. So these are hints, and only time depends on
+//! them.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-/// For so long both must have work.
-pub(crate) const WORTH_A_THEFT: Duration = Duration::from_micros(20);
+/// Both workers must have work for this long.
+const WORTH_A_THEFT: Duration = Duration::from_micros(20);
 
-/// Tasks run for long if it is so much, on average over a stretch, in so many stretches in a row. (In one an interrupt may
-/// come; and the first begins with stacks that were brought over before.)
+/// Tasks run for long if they do so on average over a stretch, in several stretches in a row. (An
+/// interrupt may fall into one of them, and the first begins with stacks that were brought over.)
 const LONG: Duration = Duration::from_nanos(400);
-
 const STRETCH: Duration = Duration::from_micros(8);
-
 const STRETCHES: u32 = 3;
 
-/// For how long that then holds.
-pub(crate) const LONG_HOLDS: Duration = Duration::from_millis(8);
+/// How long that then holds.
+const LONG_HOLDS: Duration = Duration::from_millis(8);
 
-/// A worker looks at the clock with each chance to let others take something, or with one of so many if they come often.
-pub(crate) const MOST_UNTIMED: u32 = 16;
+/// A worker reads the clock with each chance to publish, or with one of so many if chances are
+/// frequent.
+const MOST_UNTIMED: u32 = 16;
 
-/// What a worker knows of its trials. Whether one is on is in [`Published`](crate::runtime::remote::Published).
+/// The trials of a worker. Whether one is on is in
+/// [`Published`](crate::runtime::remote::Published).
 #[derive(Debug, Default)]
 pub(crate) struct Sharing {
-    /// What is done with the next chances, so many, without a look at the clock.
-    pub(crate) shares: Cell<bool>,
-    pub(crate) skips: Cell<u32>,
-    /// Since when others may take what is ready here, and since when this worker has what it took, from which other.
-    pub(crate) published_at: Cell<Option<Instant>>,
-    pub(crate) taken: Cell<Option<(Instant, u32)>>,
-    pub(crate) stretches: Stretches,
+    /// The decision for the next `skips` chances, without a look at the clock.
+    shares: Cell<bool>,
+    skips: Cell<u32>,
+    /// Since when others may take ready tasks here.
+    published_at: Cell<Option<Instant>>,
+    /// Since when this worker has what it took, and from which other.
+    taken: Cell<Option<(Instant, u32)>>,
+    stretches: Stretches,
     /// Tasks run for long here, until then.
-    pub(crate) long_until: Cell<Option<Instant>>,
+    long_until: Cell<Option<Instant>>,
 }
 
-/// How long tasks run while all are quiet.
+/// A decision about a chance to publish, and about how many more.
+pub(crate) type Decision = (bool, u32);
+
+impl Sharing {
+    /// Returns `true` if the worker is to publish. Asks `decide` if there is no decision yet.
+    #[inline]
+    pub(crate) fn next(&self, decide: impl FnOnce() -> Decision) -> bool {
+        match self.skips.get() {
+            0 => {
+                let (shares, skips) = decide();
+                self.shares.set(shares);
+                self.skips.set(skips);
+                shares
+            }
+            left => {
+                self.skips.set(left - 1);
+                self.shares.get()
+            }
+        }
+    }
+
+    /// Decides, `quiet` being the pause of all workers, if there is one, and `task_switches` the
+    /// worker's count so far. Returns `None` if a trial is to begin, which this notes.
+    pub(crate) fn decide(
+        &self,
+        now: Instant,
+        quiet: Option<u64>,
+        task_switches: u64,
+    ) -> Option<Decision> {
+        if self.long_until.get().is_some_and(|until| now < until) {
+            return Some((true, MOST_UNTIMED - 1));
+        }
+        let Some(quiet) = quiet else {
+            self.published_at.set(Some(now));
+            return None;
+        };
+        let long = self.stretches.look(quiet, now, task_switches);
+        if long {
+            self.long_until.set(Some(now + LONG_HOLDS));
+        }
+        Some((long, self.stretches.untimed.get() - 1))
+    }
+
+    /// The worker, being out of work, has taken ready tasks of `victim`, which is on trial.
+    pub(crate) fn note_theft(&self, victim: u32) {
+        self.taken.set(Some((Instant::now(), victim)));
+    }
+
+    /// The worker, number `me`, is out of work. Returns the workers whose trials may end with that,
+    /// each with whether it was worth it.
+    pub(crate) fn end_trials(&self, me: u32, now: Instant) -> impl Iterator<Item = (u32, bool)> {
+        let own = self.published_at.take().map(|since| (since, me));
+        let trials = own.into_iter().chain(self.taken.take());
+        trials.map(move |(since, worker)| {
+            (worker, now.saturating_duration_since(since) >= WORTH_A_THEFT)
+        })
+    }
+
+    /// The worker was out of work for `waited`, which does not count as a run of its tasks.
+    pub(crate) fn note_wait(&self, waited: Duration) {
+        let began = &self.stretches.began;
+        began.set(began.get().map(|(since, task_switches)| (since + waited, task_switches)));
+    }
+}
+
+/// Measures how long tasks run while all workers are quiet.
 #[derive(Debug, Default)]
-pub(crate) struct Stretches {
-    /// The quiet of this one, by its end.
-    pub(crate) quiet: Cell<u64>,
-    /// When it began, less what the worker was out of work meanwhile, and how many switches there were before.
-    pub(crate) began: Cell<Option<(Instant, u64)>>,
-    /// With which chance from now on to look again.
-    pub(crate) untimed: Cell<u32>,
-    /// How many in a row, up to the one before, were of tasks that run for long.
-    pub(crate) long: Cell<u32>,
+struct Stretches {
+    /// The quiet time of this stretch, by its end.
+    quiet: Cell<u64>,
+    /// When the stretch began, without the time that the worker was out of work, and the count of
+    /// switches then.
+    began: Cell<Option<(Instant, u64)>>,
+    /// The chance, counted from now on, at which to look again.
+    untimed: Cell<u32>,
+    /// The number of stretches in a row, up to the last, in which tasks ran for long.
+    long: Cell<u32>,
 }
 
 impl Stretches {
-    /// Begins with the first call in each quiet. True if tasks were found to run for long.
-    pub(crate) fn look(&self, quiet: u64, now: Instant, task_switches: u64) -> bool {
+    /// Goes on measuring, or begins with the first call in a quiet time. Returns `true` if tasks
+    /// were found to run for long.
+    fn look(&self, quiet: u64, now: Instant, task_switches: u64) -> bool {
         if self.quiet.replace(quiet) != quiet {
             self.began.set(None);
             self.untimed.set(1);

@@ -23,7 +23,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gthread_arch::stacks::{Cache, SizeClass, Slot, StackError};
 
@@ -31,10 +31,10 @@ use crate::runtime::core::Core;
 use crate::runtime::cpu_bound::Turn;
 use crate::runtime::driver::Unannounced;
 use crate::runtime::metrics::Counters;
-use crate::runtime::policy::injector_turn::InjectorTurn;
+use crate::runtime::policy::injector_turn::InjectorTurns;
 use crate::runtime::policy::sharing::Sharing;
 use crate::runtime::policy::stretch::Stretch;
-use crate::runtime::policy::takeover::Takeover;
+use crate::runtime::policy::takeover::LastTakeover;
 use crate::runtime::policy::wake_beside::Timing;
 use crate::runtime::shared::Shared;
 use crate::task::header::TaskRef;
@@ -72,10 +72,7 @@ pub(crate) struct Worker {
     pub(crate) tick_turn: Cell<u32>,
     /// Since a `join` has last looked whether others wait.
     pub(crate) stretch: Cell<Stretch>,
-    /// Its turn at what was injected.
-    pub(crate) injector_turn: Cell<Option<InjectorTurn>>,
-    /// When that last ended.
-    pub(crate) last_injector_turn: Cell<Instant>,
+    pub(crate) injector_turns: InjectorTurns,
     /// Counted as searching in `Idle`.
     pub(crate) searching: Cell<bool>,
     /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
@@ -91,7 +88,7 @@ pub(crate) struct Worker {
     pub(crate) unannounced: Cell<Unannounced>,
     pub(crate) timing: Timing,
     pub(crate) sharing: Sharing,
-    pub(crate) takeover: Takeover,
+    pub(crate) last_takeover: LastTakeover,
     /// What it runs is a CPU-bound task, and this is its turn.
     pub(crate) turn: Cell<Option<Turn>>,
     /// How long it was out of work when it last was.
@@ -121,8 +118,7 @@ impl Worker {
             until_tick: Cell::new(tick_interval),
             tick_turn: Cell::new(0),
             stretch: Cell::new(Stretch::new()),
-            injector_turn: Cell::new(None),
-            last_injector_turn: Cell::new(Instant::now()),
+            injector_turns: InjectorTurns::new(),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
@@ -132,7 +128,7 @@ impl Worker {
             unannounced: Cell::new(Unannounced::Nothing),
             timing: Timing::default(),
             sharing: Sharing::default(),
-            takeover: Takeover::default(),
+            last_takeover: LastTakeover::default(),
             turn: Cell::new(None),
             last_wait: Cell::new(Duration::ZERO),
             slept_until_timer: Cell::new(false),

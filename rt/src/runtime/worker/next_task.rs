@@ -16,10 +16,10 @@ pub(crate) const STUCKS_TURN: u32 = TURNS - 1;
 impl Worker {
     /// The next task of this worker's own, or from the injector. None means that it has none left.
     pub(crate) fn next_task(&self, fair: bool) -> Option<TaskRef> {
-        let picked = match self.injector_turn.get() {
-            Some(injector_turn) if fair => self.next_in_injector_turn(injector_turn),
-            None if fair => self.next_on_tick(),
-            _ => None,
+        let picked = match fair {
+            true if self.injector_turns.is_on() => self.next_in_injector_turn(),
+            true => self.next_on_tick(),
+            false => None,
         };
         let picked = picked.or_else(|| self.next_in_order());
         // What is left here is for those who have nothing.

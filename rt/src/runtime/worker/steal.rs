@@ -1,4 +1,4 @@
-//! How a worker without work finds some, and how it goes to sleep when there is none.
+//! How a worker without work finds some. `park.rs` has what follows when there is none.
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -105,7 +105,7 @@ impl Worker {
         }
         let task = self.steal_injected()?;
         if self.shared.sysmon.has_taken_over() {
-            self.takeover.note(Instant::now());
+            self.last_takeover.note(Instant::now());
         }
         if waiting >= INJECTED_BURST {
             task.prefetch();
@@ -155,7 +155,7 @@ impl Worker {
             let now = Instant::now();
             if may_take_over && (self.suspected.get().is_none() || now - since >= TAKE_OVER_AFTER) {
                 if let Some(task) = self.take_over_stuck() {
-                    self.takeover.note(Instant::now());
+                    self.last_takeover.note(Instant::now());
                     return Some(Next::Run(task));
                 }
                 since = now;
