@@ -1,5 +1,5 @@
-//! What a scheduler is started with: as a builder was told, else as the environment says, else as the machine is.
-//! Nothing else reads the environment.
+//! The configuration of a runtime: from its builder, or else from the environment, or else from the
+//! machine. Nothing else reads the environment.
 
 use std::hash::BuildHasher;
 use std::io::{self, Write as _};
@@ -10,62 +10,64 @@ use gthread_arch::stacks::{GuardConfig, GuardKind, SizeClass, StackError};
 
 use crate::task::header::ABOVE_STACK;
 
-/// Address space of a green thread's stack if nobody says otherwise, guard included.
+/// The default address space of a green thread's stack, including its guard.
 const DEFAULT_STACK: usize = 256 << 10;
 
-/// What a scheduler is started with.
+/// The configuration of a runtime.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
     pub(crate) workers: u32,
-    /// How many OS threads there may be beyond the workers, in the places of those that are blocked.
+    /// The most OS threads beyond the workers, which run in the places of blocked ones.
     pub(crate) max_spares: usize,
-    /// The size of stacks that are not asked for by size.
+    /// The size class of stacks for which no size is given.
     pub(crate) class: SizeClass,
     pub(crate) guard: GuardConfig,
-    /// Notes how much of its stack each thread used.
+    /// Whether to record how much of its stack each thread has used.
     pub(crate) profile_stacks: bool,
     pub(crate) detection: Detection,
-    /// SIGQUIT makes a dump.
+    /// Whether SIGQUIT prints a dump.
     pub(crate) on_sigquit: bool,
-    /// What happens if threads are left when the runtime is dropped.
+    /// What to do if threads are left when the runtime is dropped.
     pub(crate) leaks: Leaks,
-    /// Panic messages name the green thread.
+    /// Whether panic messages name the green thread.
     pub(crate) name_panics: bool,
-    /// Workers and sysmon ask the kernel for shorter slices.
+    /// Whether workers and sysmon ask the kernel for shorter time slices.
     pub(crate) short_slices: bool,
-    /// Chaos, and its seed.
+    /// The seed of chaos, if chaos is on.
     pub(crate) chaos: Option<u64>,
-    /// Worker OS threads are called this, a dash, and their number.
+    /// The name of the runtime. Its workers' OS threads are called this, a dash, and their number.
     pub(crate) name: String,
 }
 
-/// Whether deadlocks are looked for.
+/// How deadlocks are detected, and their consequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detection {
     /// A deadlock ends the process.
     On,
-    /// It is a panic in all who wait.
+    /// A deadlock is a panic in the threads that wait.
     Panic,
     Off,
-    /// All the time while it is quiet: to test the looking.
+    /// Like `On`, but looks all the time while no worker runs. For tests of the detection.
     Eager,
 }
 
-/// What a [`Runtime`](crate::Runtime) does when it is dropped while green threads of it have not ended: they are
-/// leaked, with all they own.
+/// What a [`Runtime`](crate::Runtime) does if some of its green threads have not ended when it is
+/// dropped. In any case these threads are leaked, with all they own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Leaks {
-    /// Nothing.
+    /// Does nothing.
     Ignore,
-    /// Prints to stderr how many there are, where they were spawned, and where they wait for what.
+    /// Prints to stderr how many there are, where they were spawned, and where and for what they
+    /// wait.
     #[default]
     Print,
-    /// Prints that with their calls, and panics: so that a test fails. (Not while unwinding.)
+    /// Prints the same with their call stacks, and panics, so that a test fails. Does not panic
+    /// while the thread unwinds.
     Panic,
 }
 
-/// What a `RuntimeBuilder` was told.
+/// The settings of a `RuntimeBuilder`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wishes {
     pub(crate) workers: Option<usize>,
@@ -74,7 +76,7 @@ pub(crate) struct Wishes {
     pub(crate) guard_size: Option<usize>,
     pub(crate) profile_stacks: Option<bool>,
     pub(crate) detect_deadlocks: Option<bool>,
-    /// It is a test's: a deadlock is a panic if nothing else is said.
+    /// The runtime is for a test: by default a deadlock is a panic.
     pub(crate) for_test: bool,
     pub(crate) leaks: Option<Leaks>,
     pub(crate) name_panics: Option<bool>,
@@ -84,7 +86,8 @@ pub(crate) struct Wishes {
 }
 
 impl Config {
-    /// What the builder was told, else the environment, else the machine.
+    /// Creates the configuration from the settings, or else from the environment, or else from the
+    /// machine.
     pub(crate) fn new(wishes: Wishes) -> io::Result<Self> {
         let workers = match wishes.workers {
             Some(workers) => workers,
@@ -115,7 +118,7 @@ impl Config {
             None => from_env("GTHREAD_STACK_SIZE")?,
         };
         let class = match stack_size {
-            // At least half of it is stack, however large the guard.
+            // At least half of the address space is stack, however large the guard.
             None => SizeClass::of_size(DEFAULT_STACK.max(2 * guard.size()))?,
             Some(bytes) => class_of(bytes, guard.size())?,
         };
@@ -183,7 +186,7 @@ fn detection(wishes: &Wishes) -> io::Result<Detection> {
     }
 }
 
-/// How stacks are guarded: as asked for, else as the environment says.
+/// Returns how to guard stacks: with a guard of `size`, or else as the environment says.
 pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
     let kinds = [("auto", GuardKind::Auto), ("mprotect", GuardKind::Mprotect)];
     let kind = choice_from_env("GTHREAD_GUARD", &kinds)?;
@@ -199,10 +202,10 @@ pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {
 /// More workers than this are a mistake.
 const MAX_WORKERS: u32 = 1024;
 
-/// So many spares are allowed if nobody says otherwise.
+/// The default for `max_spares`.
 const USUAL_SPARES: usize = 1024;
 
-/// More than this cannot be counted, together with the workers (`idle`).
+/// `Idle` cannot count more than this in addition to the workers.
 const MAX_SPARES: usize = 32_768;
 
 fn from_env(name: &str) -> io::Result<Option<usize>> {
@@ -216,7 +219,8 @@ fn from_env(name: &str) -> io::Result<Option<usize>> {
     }
 }
 
-/// The seed that `GTHREAD_CHAOS` asks for, one for the process: zero for none. Says which, once.
+/// Returns the seed that `GTHREAD_CHAOS` asks for, or zero if it asks for none. A random seed is
+/// the same for the whole process. Prints the seed, once.
 fn chaos_from_env() -> io::Result<u64> {
     const NAME: &str = "GTHREAD_CHAOS";
     static RANDOM: LazyLock<u64> =
@@ -231,7 +235,8 @@ fn chaos_from_env() -> io::Result<u64> {
         Err(error) => return Err(invalid(format!("{NAME}: {error}"))),
     };
     if seed != 0 {
-        // Not with the macro: of that a test that passes shows nothing, and another may be the one that fails.
+        // Not with `eprintln!`: the test harness shows its output only for the test that printed
+        // it, and only if that fails. Another test may be the one that fails.
         SAID.call_once(|| {
             let _ =
                 writeln!(io::stderr(), "gthread: chaos, GTHREAD_CHAOS={seed} repeats its choices");
@@ -240,7 +245,8 @@ fn chaos_from_env() -> io::Result<u64> {
     Ok(seed)
 }
 
-/// One of some values, by what they are called in the environment; the first if nothing is said.
+/// Returns the value to which the environment variable `name` is set, or the first one if it is not
+/// set.
 fn choice_from_env<T: Copy>(name: &str, values: &[(&str, T)]) -> io::Result<T> {
     let said = match std::env::var(name) {
         Ok(said) => said,
@@ -258,11 +264,11 @@ fn invalid(message: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, message)
 }
 
-/// No smaller stack is given than this many usable bytes: room for the control block, a closure, and
-/// the frames of a panic that is caught and printed.
+/// The least usable bytes of a stack: enough for the frames of a panic that is caught and printed.
+/// The control block and the closure are not part of them ([`ABOVE_STACK`]).
 const MIN_STACK: usize = 24 << 10;
 
-/// The class of stacks with `bytes` to use, at least.
+/// Returns the smallest class of stacks with at least `bytes` usable bytes.
 pub(crate) fn class_of(bytes: usize, guard: usize) -> Result<SizeClass, StackError> {
     SizeClass::of_usable(bytes.max(MIN_STACK), guard + ABOVE_STACK)
 }

@@ -1,9 +1,11 @@
-//! The only reader of the runtime's thread-local: which worker is this OS thread?
+//! The thread-locals of the runtime: the worker and the temporary stack of the calling OS thread.
+//! No other file uses them.
 //!
 //! A green thread may continue on another OS thread after any suspension, and the compiler does not
-//! know that: it may compute the address of a thread-local once and use it on both sides of a switch.
-//! So the address never leaves the function below, which is never inlined, and the reference that it
-//! gives out must not be kept across a suspension, wherever its caller is inlined.
+//! know that: it may compute the address of a thread-local once and use it on both sides of a
+//! switch. So the address never leaves the functions below that access a thread-local for a green
+//! thread, and these are never inlined. The reference to the worker that [`with`] lends must not be
+//! kept across a suspension, wherever its caller is inlined.
 
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
@@ -19,13 +21,15 @@ thread_local! {
     static TEMPORARY: Cell<*const Temporary> = const { Cell::new(ptr::null()) };
 }
 
-/// The temporary stack that the calling thread, green or not, runs on; null if it runs on its own.
+/// Returns the temporary stack on which the calling thread, green or not, runs. Null if it runs on
+/// its own stack.
 #[inline(never)]
 pub(crate) fn temporary() -> *const Temporary {
     running().map_or_else(|| TEMPORARY.with(Cell::get), |task| task.temporary.get())
 }
 
-/// The calling thread is about to run on a temporary stack, or no longer does.
+/// Notes that the calling thread is about to run on a temporary stack, or returns to the one below
+/// it, or to its own stack (null).
 #[inline(never)]
 pub(crate) fn set_temporary(stack: *const Temporary) {
     match running() {
@@ -34,13 +38,14 @@ pub(crate) fn set_temporary(stack: *const Temporary) {
     }
 }
 
-/// What the calling thread, green or not, keeps in `green_local!`s. Valid until the thread ends. On an OS thread it is that thread's: nothing moves to another from there.
+/// Returns the values that the calling thread, green or not, keeps in `green_local!`s. Valid until
+/// the thread ends. On an OS thread they are that thread's, from which no caller moves to another.
 #[inline(never)]
 pub(crate) fn locals() -> NonNull<Locals> {
     running().map_or_else(os_locals, |task| NonNull::from(&task.as_ref().locals))
 }
 
-/// The green thread that calls, whether or not it may suspend.
+/// Returns the calling green thread, whether or not it may suspend.
 pub(crate) fn running() -> Option<TaskRef> {
     with(|worker| worker.and_then(Worker::running))
 }
@@ -50,7 +55,7 @@ fn get() -> *const Worker {
     WORKER.with(Cell::get)
 }
 
-/// Makes `worker` the calling OS thread's, for as long as the guard lives.
+/// Makes `worker` the worker of the calling OS thread, for the lifetime of the guard.
 pub(crate) fn enter(worker: &Worker) -> Entered<'_> {
     WORKER.with(|current| current.set(worker));
     Entered { _worker: worker }
@@ -66,8 +71,9 @@ impl Drop for Entered<'_> {
     }
 }
 
-/// Calls `f` with the worker that the caller runs on, if it runs on one. `f` must not suspend; so it runs nothing of the
-/// program's: no closure, no drop of a value, no hook. Debug builds find out if it does (`Worker::run_task`).
+/// Calls `f` with the worker on which the caller runs, if it runs on one. `f` must not suspend. So
+/// it runs no code of the user: no closure, no drop of a value, no hook. Debug builds check that it
+/// has not suspended (`Worker::run_task`).
 #[inline]
 pub(crate) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     #[cfg(debug_assertions)]
@@ -78,7 +84,7 @@ pub(crate) fn with<R>(f: impl FnOnce(Option<&Worker>) -> R) -> R {
     f(NonNull::new(get().cast_mut()).map(|worker| unsafe { worker.as_ref() }))
 }
 
-/// In debug builds: whether the calling OS thread is inside [`with`].
+/// Checks in debug builds whether the calling OS thread is inside [`with`].
 #[cfg(debug_assertions)]
 pub(crate) mod lent {
     use std::cell::Cell;
@@ -97,7 +103,7 @@ pub(crate) mod lent {
         DEPTH.with(|depth| depth.set(depth.get() - 1));
     }
 
-    /// By a worker, on its own stack.
+    /// Panics if the OS thread is inside `with`. Called by a worker, on its own stack.
     #[inline(never)]
     pub(crate) fn assert_not() {
         let depth = DEPTH.with(Cell::get);

@@ -1,29 +1,36 @@
-//! Tasks that are known to compute for long without a pause run beside the workers.
+//! CPU-bound tasks: tasks that compute for long without suspending run beside the workers.
 //!
-//! There is no preemption, so a task that computes keeps its worker, and whoever waits there, until sysmon has
-//! another run in its place: ten milliseconds at least, each time. A task that was found so is a *CPU-bound task* from then
-//! on. When one is switched, its worker gives its place up at once, as if the task had announced
-//! [`blocking`](crate::blocking), and another serves the rest; it is the kernel that then divides the processors
-//! between them, and it does preempt. (Erlang's dirty CPU schedulers are the like: so many threads for what is long, beside
-//! as many for the rest.)
+//! There is no preemption. So a task that computes keeps its worker, and with it the tasks that
+//! wait there, until sysmon lets another worker run in its place. That usually takes 10 ms of
+//! processor time, each time. A task that was found to compute like this is a *CPU-bound task* from
+//! then on. When a worker is about to run it, the worker gives up its place at once, as if the task
+//! had announced [`blocking`](crate::blocking), and another worker serves the other tasks. Then the
+//! kernel divides the processors between them, and the kernel does preempt. (Erlang's dirty CPU
+//! schedulers are similar: one set of threads for long computations beside one for everything
+//! else.)
 //!
-//! No more of them run at once than there are workers; the others wait in a line, first come, first served. Whoever
-//! ends a turn lets the next in. That may take for ever, where a CPU-bound task waits for one in the line without saying so, or never
-//! pauses; therefore sysmon lets in as many again when nobody has been for some time.
+//! No more CPU-bound tasks run at once than there are workers. The others wait in the *admission
+//! queue*, first come, first served. The end of each turn admits the next task. A turn may never
+//! end: a CPU-bound task may never suspend, or may wait for a task in the queue in a way that the
+//! runtime does not see. So sysmon admits as many again if none was admitted for some time.
 //!
-//! To be a CPU-bound task is forgotten when a turn ends otherwise than by suspending, as by a fork, and after some turns that were
-//! short: of processor time, since one that keeps its worker by waiting for the kernel is no CPU-bound task, and any number of those
-//! may run at once.
+//! A task is no longer known as CPU-bound after a turn that did not end by suspending, for example
+//! by a fork, and after some turns that were short. Only processor time counts: a task that keeps
+//! its worker by waiting for the kernel is not CPU-bound, and any number of such tasks may run at
+//! once.
 //!
 //! Invariants (of [`Line`], under its lock):
-//! - `running` counts the tasks that were let in and whose turn is not over, be it that they are still on their way in
-//!   a queue. Each has left the line marked [`CpuBound::Admitted`], or never was in it.
-//! - While any wait, `running` is at least `limit + extra`; or one waits alone, which yielded and was put there by the
-//!   worker whose turn that ends. So there is a turn whose end lets the next in, and nobody in the line relies on a
-//!   worker that sleeps.
-//! - A worker has a turn (`Worker::turn`) only while it is retaken, or in `blocking` just after: its first move ends both.
-//! - Sysmon is not dormant while any wait. Who put the task there was running and so had stirred it, and stops to run
-//!   only afterwards; sysmon looks at who runs first, and then into the line.
+//! - `running` counts the tasks that were admitted and whose turns are not over, including those
+//!   that are still in a run queue. Each of them has left the admission queue marked
+//!   [`CpuBound::Admitted`], or was never in it.
+//! - While any task waits, `running` is at least `limit + extra`; or one task waits alone, which
+//!   has yielded, and the worker that has put it there ends a turn next. So there is a turn whose
+//!   end admits the next task, and no task in the admission queue relies on a worker that sleeps.
+//! - A worker has a turn (`Worker::turn`) only while it is retaken, or in `blocking` just
+//!   afterwards. Its first move ends both.
+//! - Sysmon is not dormant while any task waits. The worker that puts a task there is running, so
+//!   sysmon was notified, and stops running only afterwards. Sysmon looks at the running workers
+//!   first, and then at the admission queue.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,17 +39,19 @@ use crate::loom::{Mutex, lock};
 use crate::task::cpu_bound::CpuBound;
 use crate::task::header::TaskRef;
 
-/// Who has used less processor time in its turn, or since sysmon has found it, is no CPU-bound task.
+/// A task that has used less processor time than this in its turn, or since sysmon retook its
+/// worker, is not CPU-bound.
 pub(crate) const SHORTEST: Duration = Duration::from_millis(2);
 
-/// A CPU-bound task is known for so many short turns, since it may wait in between to pass on what it has computed.
+/// For how many short turns a task is still known as CPU-bound: it may wait between its
+/// computations, to pass on their results.
 pub(crate) const CREDIT: u8 = 8;
 
-/// How long nobody was let in, though some wait, before the turns seem to have no end and sysmon lets in as many again.
-/// So much longer as there are more turns than processors.
+/// If no task was admitted for this long while some wait, the turns seem to have no end, and sysmon
+/// admits as many again. Multiplied by the number of turns per processor.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The CPU-bound tasks of a scheduler.
+/// The admission queue of a runtime.
 #[derive(Debug)]
 pub(crate) struct AdmissionQueue {
     pub(crate) line: Mutex<Line<TaskRef>>,
@@ -50,12 +59,12 @@ pub(crate) struct AdmissionQueue {
 
 #[derive(Debug)]
 pub(crate) struct Line<T> {
-    /// How many may run at once.
+    /// How many tasks may have a turn at once.
     pub(crate) limit: usize,
     pub(crate) running: usize,
-    /// So many turns are not counted, because they seem to have no end.
+    /// The number of turns that do not count against the limit, because they seem to have no end.
     pub(crate) extra: usize,
-    /// Changes when one is let in.
+    /// Counts the admissions.
     pub(crate) turns: u64,
     pub(crate) waiting: VecDeque<T>,
 }
@@ -65,7 +74,7 @@ impl<T> Line<T> {
         Self { limit, running: 0, extra: 0, turns: 0, waiting: VecDeque::new() }
     }
 
-    /// Gives the CPU-bound task back if it may run now; it is in the line otherwise.
+    /// Returns the task if it may run now. Otherwise it is in the queue.
     fn enter(&mut self, cpu_bound: T) -> Option<T> {
         if self.has_room() {
             self.let_in();
@@ -84,7 +93,7 @@ impl<T> Line<T> {
         self.turns = self.turns.wrapping_add(1);
     }
 
-    /// A turn is over, `long` if it seemed to have no end: who is next.
+    /// Ends a turn, `long` if it seemed to have no end. Returns the task that is admitted next.
     fn leave(&mut self, long: bool) -> Option<T> {
         self.running -= 1;
         match self.running {
@@ -95,14 +104,15 @@ impl<T> Line<T> {
         if self.has_room() { self.admit() } else { None }
     }
 
-    /// The turns seem to have no end, so there is room for as many again: who is next.
+    /// Makes room for as many turns again, because they seem to have no end. Returns the tasks that
+    /// are admitted.
     fn widen(&mut self) -> Vec<T> {
         let next: Vec<T> = (0..self.running).map_while(|_| self.admit()).collect();
         self.extra += next.len();
         next
     }
 
-    /// Lets the next in.
+    /// Admits the next task.
     fn admit(&mut self) -> Option<T> {
         let next = self.waiting.pop_front();
         if next.is_some() {
@@ -117,39 +127,42 @@ impl AdmissionQueue {
         Self { line: Mutex::new(Line::new(limit as usize)) }
     }
 
-    /// True if it may run at once; it is in the line otherwise, and not the caller's any more.
+    /// Returns `true` if the task may run at once. Otherwise it is in the queue, and no longer the
+    /// caller's.
     pub(crate) fn enter(&self, task: TaskRef) -> bool {
         lock(&self.line).enter(task).is_some()
     }
 
-    /// A turn that began then is over: who is next, for the caller to make runnable.
+    /// Ends a turn that began at `began`. Returns the task that is admitted next, for the caller to
+    /// make runnable.
     pub(crate) fn leave(&self, began: Instant) -> Option<TaskRef> {
         let long = began.elapsed() >= PATIENCE;
         lock(&self.line).leave(long).inspect(|&task| mark_admitted(task))
     }
 
-    /// A CPU-bound task whose turn is about to end waits for the next.
+    /// Queues a CPU-bound task whose turn is about to end, to wait for the next.
     pub(crate) fn line_up(&self, task: TaskRef) {
         lock(&self.line).waiting.push_back(task);
     }
 
-    /// Takes the first out of the line, which nobody is let in from any more.
+    /// Takes the first task out of the queue, from which no task is admitted any more.
     pub(crate) fn take_waiting(&self) -> Option<TaskRef> {
         lock(&self.line).waiting.pop_front()
     }
 
-    /// Whether none waits in the line. Who stopped to run before this has put nobody there since.
+    /// Returns `true` if no task waits. A worker that has stopped running before this call has put
+    /// no task there since.
     pub(crate) fn nobody_waits(&self) -> bool {
         lock(&self.line).waiting.is_empty()
     }
 
-    /// How many have been let in whose turn is not over.
+    /// Returns the number of turns that are not over.
     pub(crate) fn running(&self) -> usize {
         lock(&self.line).running
     }
 }
 
-/// What sysmon remembers of the line.
+/// What sysmon remembers of the admission queue.
 #[derive(Debug)]
 pub(crate) struct SeenLine {
     turns: u64,
@@ -161,7 +174,8 @@ impl SeenLine {
         Self { turns: 0, since: Instant::now() }
     }
 
-    /// Lets some in if nobody was for some time: they are the caller's to make runnable.
+    /// Admits some tasks if none was admitted for some time. Returns them, for the caller to make
+    /// runnable.
     pub(crate) fn look(&mut self, line: &AdmissionQueue, processors: usize) -> Vec<TaskRef> {
         let mut line = lock(&line.line);
         let now = Instant::now();
@@ -187,7 +201,7 @@ fn mark_admitted(task: TaskRef) {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
     pub(crate) began: Instant,
-    /// What the CPU-bound task had left when it began.
+    /// The task's credit when the turn began.
     pub(crate) credit: u8,
 }
 
@@ -220,14 +234,14 @@ mod tests {
         (0..8).for_each(|cpu_bound| _ = line.enter(cpu_bound));
         assert_eq!(line.widen(), [2, 3]);
         assert_eq!((line.running, line.extra), (4, 2));
-        // Two of those that pause; the others do not.
+        // Two turns end in time, and the other two do not.
         assert_eq!(line.leave(false), Some(4));
         assert_eq!(line.leave(false), Some(5));
-        // They do.
+        // Now they end, too.
         assert_eq!(line.leave(true), None);
         assert_eq!(line.leave(true), None);
         assert_eq!(line.leave(false), Some(6));
-        // As many again as there are, but no more than wait.
+        // As many again as have turns, but no more than wait.
         assert_eq!(line.widen(), [7]);
         assert_eq!((line.running, line.extra), (3, 1));
         assert_eq!([(); 3].map(|()| line.leave(false)), [None; 3]);
@@ -243,7 +257,8 @@ mod models {
     use loom::sync::Arc;
     use loom::thread;
 
-    /// Two CPU-bound tasks come to a line that lets one run, and each yields once: none is forgotten, and no two run at once.
+    /// Two CPU-bound tasks come to a queue that admits one at a time, and each yields once: none is
+    /// forgotten, and they do not run at once.
     #[test]
     fn whoever_ends_a_turn_lets_the_next_in() {
         loom::model(|| {
@@ -272,7 +287,8 @@ mod models {
         });
     }
 
-    /// Who puts a CPU-bound task in the line and stops to run is not overlooked by sysmon that then sees nobody run.
+    /// A worker queues a CPU-bound task and stops running. If sysmon then sees no worker run, it
+    /// does not overlook the task.
     #[test]
     fn the_monitor_sees_who_waits() {
         loom::model(|| {

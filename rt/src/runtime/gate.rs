@@ -1,13 +1,13 @@
-//! The gate at which workers wait while a dump looks at their tasks. Why nothing else runs meanwhile is argued in
-//! `diagnostics/stop_world.rs`.
+//! The gate at which workers wait while a dump looks at their tasks. `diagnostics/stop_world.rs`
+//! argues why no other thread runs tasks meanwhile.
 
 use crate::loom::{Condvar, Mutex, MutexGuard, lock};
 use crate::runtime::status::Status;
 
-/// The gate of one scheduler.
+/// The gate of one runtime.
 #[derive(Debug)]
 pub(crate) struct World {
-    /// Held by whoever dumps, and to make a worker's shared side.
+    /// Held while a dump is taken, and while a worker's shared side is created.
     pub(crate) shared_sides: Mutex<()>,
     pub(crate) gate: Gate,
 }
@@ -26,12 +26,12 @@ impl World {
         }
     }
 
-    /// Keeps the world from being stopped, or waits until it is no longer.
+    /// Keeps the world from being stopped for the lifetime of the guard. Waits while it is stopped.
     pub(crate) fn keep_going(&self) -> MutexGuard<'_, ()> {
         lock(&self.shared_sides)
     }
 
-    /// Waits at the gate if it is shut. By the worker of `status`, in no task.
+    /// Waits at the gate while it is shut. Called by the worker of `status`, in no task.
     #[cold]
     pub(crate) fn pass_gate(&self, status: &Status) {
         self.gate.pass(status);

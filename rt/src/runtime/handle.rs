@@ -1,4 +1,5 @@
-//! What the outside has: waking tasks, timers, slots. Each goes through the worker that calls, if one does.
+//! Operations for code that may run on a worker or not: wakes, timers, stack slots. Each uses the
+//! calling worker, if there is one.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,7 +15,7 @@ use crate::task::header::{TaskRef, Waiter, Wake};
 use crate::task::id::next_ids;
 use crate::task::refs::Freed;
 
-/// Registers an armed wait of the green thread that calls, to time out.
+/// Registers an armed wait of the calling green thread, to time out at `deadline`.
 pub(crate) fn insert_timer(shared: &Shared, deadline: Instant, waiter: Waiter) -> TimerKey {
     let when = shared.driver.when(deadline);
     context::with(|worker| {
@@ -28,8 +29,8 @@ pub(crate) fn insert_timer(shared: &Shared, deadline: Instant, waiter: Waiter) -
     })
 }
 
-/// The task that the oldest deferred job of a worker has become, which is not the calling one. Costs as much as
-/// [`Remote::take_over`], if there is one.
+/// Takes over the oldest deferred job of a worker that is not the calling one, and returns the task
+/// that the job has become. Costs as much as [`Remote::take_over`], if there is a job.
 pub(crate) fn take_over_job(shared: &Shared, worker: &Remote) -> Option<TaskRef> {
     if !worker.has_jobs() {
         return None;
@@ -37,7 +38,8 @@ pub(crate) fn take_over_job(shared: &Shared, worker: &Remote) -> Option<TaskRef>
     let mut slot = Some(take_slot(shared, shared.config.class).ok()?);
     let task = worker.take_over_job(|job| {
         let slot = slot.take().expect("called once");
-        // SAFETY: it is out of the list, whose lock is held; the scheduler outlives its tasks.
+        // SAFETY: the job is out of the list, whose lock is held, and the runtime outlives its
+        // tasks.
         unsafe { job.start(shared.owner(), slot, next_ids(1)) }
     });
     slot.into_iter().for_each(|slot| put_slot(shared, slot));
@@ -61,7 +63,7 @@ pub(crate) fn put_slot(shared: &Shared, slot: Slot) {
     });
 }
 
-/// Takes a slot, for use on the worker that calls, if one does.
+/// Takes a slot, from the calling worker's cache if there is one.
 pub(crate) fn take_slot(shared: &Shared, class: SizeClass) -> Result<Slot, StackError> {
     context::with(|worker| match worker {
         Some(worker) if worker.serves(shared) => worker.take_slot(class),
@@ -69,7 +71,8 @@ pub(crate) fn take_slot(shared: &Shared, class: SizeClass) -> Result<Slot, Stack
     })
 }
 
-/// Makes a claimed thread run, on this worker as soon as the running one suspends: likely soon.
+/// Makes a claimed thread run. A green thread runs on the calling worker when the running thread
+/// suspends, which is likely to be soon.
 #[inline]
 pub(crate) fn wake(wake: Wake) {
     match wake {
@@ -79,18 +82,18 @@ pub(crate) fn wake(wake: Wake) {
     }
 }
 
-/// Makes a task runnable that was just made on this worker, which goes on with what it does.
+/// Makes a new task runnable. The caller goes on.
 pub(crate) fn queue(task: TaskRef) {
     schedule(task, Worker::push_ready);
 }
 
-/// The green thread that calls has to wait for a lock.
+/// Notes that the calling green thread has to wait for a lock.
 pub(crate) fn note_lock_met() {
     context::with(|worker| worker.into_iter().for_each(Worker::note_lock_met));
 }
 
-/// [`wake`], by a thread that goes on, like one that unlocks: if another worker sleeps, it runs the
-/// thread at once.
+/// Like [`wake`], for a caller that goes on, like a thread that unlocks. If fewer workers run than
+/// may, another worker runs the woken thread at once.
 pub(crate) fn wake_beside(wake: Wake) {
     match wake {
         Wake::Green(task) => schedule(task, Worker::push_beside),
@@ -98,7 +101,8 @@ pub(crate) fn wake_beside(wake: Wake) {
     }
 }
 
-/// [`wake`], of many: so the worker is not stuck, though it runs nothing else meanwhile.
+/// Like [`wake`], for many threads. Sysmon does not take the worker for stuck, although it runs
+/// nothing else meanwhile.
 pub(crate) fn wake_many(wakes: Vec<Wake>) {
     wakes.into_iter().for_each(wake);
     context::with(|worker| {
@@ -108,8 +112,8 @@ pub(crate) fn wake_many(wakes: Vec<Wake>) {
     });
 }
 
-/// Makes a parked task runnable; the caller has claimed it. On a worker of the task's scheduler that worker
-/// pushes it, elsewhere it goes to the injector.
+/// Makes a task runnable, which the caller has claimed or just made. The calling worker queues it
+/// with `push`, if it serves the task's runtime. Otherwise the task is injected.
 fn schedule(task: TaskRef, push: impl FnOnce(&Worker, TaskRef)) {
     let done = context::with(|worker| match worker {
         Some(worker) if worker.serves(Shared::of(&task)) => {
@@ -123,26 +127,26 @@ fn schedule(task: TaskRef, push: impl FnOnce(&Worker, TaskRef)) {
     }
 }
 
-/// Gives up one reference to a task. With the last the task's slot goes back.
+/// Gives up one reference to a task. If it was the last, the task's slot goes back to the runtime.
 ///
 /// # Safety
 ///
-/// As for [`TaskRef::release`].
+/// Same as [`TaskRef::release`].
 pub(crate) unsafe fn release(task: TaskRef) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller holds the reference, and does not use the task afterwards.
     if let Some(freed) = unsafe { task.release() } {
         take_back(freed);
     }
 }
 
-/// [`release`], of a reference that is likely the last.
+/// Like [`release`], for a reference that is likely the last.
 ///
 /// # Safety
 ///
-/// As for [`TaskRef::release_last`].
+/// Same as [`TaskRef::release_last`].
 #[inline]
 pub(crate) unsafe fn release_last(task: TaskRef) {
-    // SAFETY: the caller's.
+    // SAFETY: the caller holds the reference, and does not use the task afterwards.
     if let Some(freed) = unsafe { task.release_last() } {
         take_back(freed);
     }
@@ -152,7 +156,8 @@ pub(crate) unsafe fn release_last(task: TaskRef) {
 #[inline]
 pub(crate) fn take_back(freed: Freed) {
     let Freed { owner, slot, site } = freed;
-    // SAFETY: a runtime's shared data outlives its tasks, and this one is counted until its slot is back.
+    // SAFETY: the owner of a task is its runtime's `Shared`, which outlives the task: it is kept
+    // alive until the slot is back.
     let shared = unsafe { owner.get::<Shared>() };
     if shared.config.profile_stacks {
         shared.profile_stack(site, &slot);

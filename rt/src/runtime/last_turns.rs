@@ -1,31 +1,34 @@
-//! The last turns: what becomes of a scheduler's tasks when it stops.
+//! The last turns: how a runtime that stops deals with its tasks.
 //!
-//! None of them may keep from others what it waits for or was woken for. So:
+//! None of them may keep from other waiters an object that it waits for, or a wake that it got. So:
 //!
-//! - The wait of a task that is asleep is **ended**, as by a deadline: from then on to claim it fails
-//!   ([`WaitState::end`](crate::task::state::WaitState::end)), and whoever wants to wake somebody passes it over.
-//! - A task that was claimed before has used up a wake. It gets a **last turn**: it runs until it suspends the next time,
-//!   and so uses what it was woken for, or passes it on.
-//! - A task whose wait was ended is in a queue still. It **withdraws**, as one that has timed out does: it leaves the queue
-//!   and sees to those behind it (`Wait::withdrawn`). Then it stays where it is, for ever.
+//! - The wait of a sleeping task is **ended**, like by a deadline. From then on claiming it fails
+//!   ([`WaitState::end`](crate::task::wait_state::WaitState::end)), and wakers pass it over.
+//! - A task that was claimed before has used up a wake. It gets a **last turn**: it runs until it
+//!   next suspends, and so uses the wake or passes it on.
+//! - A task whose wait was ended is still in a queue. It **withdraws**, like a task that has timed
+//!   out: it leaves the queue and sees to the waiters behind it (`Wait::withdrawn`). Then it stays
+//!   where it is, for ever.
 //!
-//! Who does it: the workers gather in a *room*, each when the task that it runs has suspended. When all OS threads of the
-//! scheduler have come, or ended, one of them leads. It ends the waits, runs what is runnable, sends a worker to run what is
-//! pinned to it, and waits for it, and then has those withdraw whose waits were ended. Of all the scheduler's tasks one at a
-//! time runs then.
+//! The workers gather in a *room*, each when the task that it runs has suspended. When all OS
+//! threads of the runtime have come, or ended, one of them leads. It ends the waits and runs the
+//! runnable tasks. It sends each worker that has pinned tasks to run them, and waits for it. Then
+//! it lets the tasks withdraw whose waits were ended. Only one task of the runtime runs at a time.
 //!
-//! Invariants, and why it ends (README.md, §11):
-//! - `threads` counts the OS threads that have started, or may, and have not ended. Only sysmon starts others, and
-//!   counts them before it ends. So once all who are left wait in the room, that is all there will ever be.
-//! - One thread has the turn: the leader, or the worker that it has sent. Nobody else runs a task, or has the fiber of
-//!   one that has started.
-//! - A task that has started and is not over is asleep, or runnable, or was claimed by somebody who is about to make it
-//!   runnable. The leader waits for these too. Each turn leaves it finished or over, or asleep with its wait ended; and then
-//!   the next, in which it withdraws, leaves it over, or claimed by one that had looked before its wait was ended.
+//! Invariants, and why this ends (`README.md` §11):
+//! - `threads` counts the OS threads that have started, or are about to, and have not ended. Only
+//!   sysmon starts others, and it counts them before it ends. So when all that are left wait in the
+//!   room, no other will come.
+//! - One thread has the turn: the leader, or the worker that it has sent. No other thread runs a
+//!   task, or has the fiber of a task that has started.
+//! - A task that has started and is not over is asleep, or runnable, or claimed by a thread that is
+//!   about to make it runnable. The leader waits for the last kind too. Each turn leaves the task
+//!   finished, over, or asleep with its wait ended. The next turn, in which it withdraws, leaves it
+//!   over, or claimed by a thread that had looked before the wait was ended.
 
 use crate::loom::{Condvar, Mutex, MutexGuard, lock};
 
-/// The room.
+/// The room in which the workers gather.
 #[derive(Debug)]
 pub(crate) struct LastTurns {
     pub(crate) inside: Mutex<Inside>,
@@ -42,16 +45,16 @@ pub(crate) struct Inside {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Not all are here.
+    /// Not all threads have come.
     Nobody,
     Leader,
-    /// The leader waits for this worker, which runs what is pinned to it.
+    /// The leader waits for this worker, which runs its pinned tasks.
     Sent(u32),
-    /// All go.
+    /// All tasks are over, and the workers leave.
     Over,
 }
 
-/// What a worker is to do that waits in the room.
+/// The order to a worker that waits in the room.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -66,12 +69,13 @@ impl LastTurns {
         Self { inside: Mutex::new(inside), changed: Condvar::new() }
     }
 
-    /// An OS thread is about to be started.
+    /// Counts an OS thread that is about to be started.
     pub(crate) fn expect_thread(&self) {
         lock(&self.inside).threads += 1;
     }
 
-    /// It has ended, or was not started. The last thing that it does with tasks.
+    /// Uncounts an OS thread that has ended, or was not started. Afterwards it does nothing with
+    /// tasks.
     pub(crate) fn thread_ends(&self) {
         lock(&self.inside).threads -= 1;
         self.changed.notify_all();
@@ -86,7 +90,7 @@ impl LastTurns {
         self.changed.wait(inside).unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// A worker comes.
+    /// Notes that a worker has come.
     pub(crate) fn enter(&self, worker: u32) {
         lock(&self.inside).waiting.push(worker);
         self.changed.notify_all();
@@ -108,7 +112,8 @@ impl LastTurns {
         }
     }
 
-    /// Sends a worker and waits for it: false if it is not there. By the leader.
+    /// Sends a worker to run its pinned tasks, and waits until it has. Returns `false` if the
+    /// worker is not in the room. Called by the leader.
     pub(crate) fn send(&self, worker: u32) -> bool {
         let mut inside = lock(&self.inside);
         if !inside.waiting.contains(&worker) {
@@ -132,14 +137,15 @@ mod models {
 
     struct World {
         room: LastTurns,
-        /// OS threads that may run tasks outside the room.
+        /// The number of OS threads that may run tasks outside the room.
         outside: AtomicUsize,
         leads: AtomicUsize,
         sent: AtomicUsize,
     }
 
     impl World {
-        /// What a worker does that finds the scheduler stopped, or a spare that ends without.
+        /// Does the part of a worker that finds the runtime stopped, or of a spare that ends
+        /// without coming to the room.
         fn work(&self, me: u32, spare_ends: bool, pinned: Option<u32>) {
             if !spare_ends {
                 self.outside.fetch_sub(1, Ordering::Relaxed);
@@ -169,7 +175,7 @@ mod models {
         }
     }
 
-    /// A worker, and sysmon that starts a spare.
+    /// Models a worker, and sysmon, which starts a spare.
     fn model(spare_ends: bool, pinned: Option<u32>) {
         loom::model(move || {
             let world = Arc::new(World {

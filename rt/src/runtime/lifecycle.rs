@@ -1,4 +1,4 @@
-//! How a runtime starts, and how it ends.
+//! The start and the end of a runtime.
 
 use std::sync::{Arc, OnceLock};
 use std::{io, thread};
@@ -29,11 +29,11 @@ use crate::runtime::worker::launch::{AbortOnUnwind, shorten_slices, start_worker
 use crate::sys::fork;
 use crate::util::barrier;
 
-/// Starts the workers and sysmon.
+/// Starts a runtime: its workers and sysmon.
 ///
 /// # Errors
 ///
-/// If the OS refuses a thread. The threads that were started have ended then.
+/// If the OS refuses a thread. The threads that were started have ended by then.
 pub(crate) fn start(config: Config, hooks: Hooks) -> io::Result<Arc<Shared>> {
     fork::on_child(fork_child::in_child);
     barrier::init();
@@ -104,12 +104,12 @@ fn start_threads(shared: &Arc<Shared>, cores: Vec<Core>) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends the runtime. Its OS threads end as soon as the tasks that they run suspend, and tasks that were woken before
-/// have had their last turn (`last_turns.rs`). Tasks that have not finished then never do. Waits for the OS threads,
-/// unless called on one of them: then another thread waits.
+/// Ends the runtime. Its OS threads end when the tasks that they run have suspended, and tasks that
+/// were woken before have had their last turn (`last_turns.rs`). Tasks that have not finished by
+/// then never do. Waits for the OS threads; if called on one of them, another thread waits instead.
 pub(crate) fn stop(shared: &Arc<Shared>) {
     if fork::is_child() {
-        // The OS threads are the parent's; here are none to end.
+        // The OS threads belong to the parent process. The child has none to end.
         return;
     }
     unregister(shared);
@@ -128,7 +128,7 @@ pub(crate) fn stop(shared: &Arc<Shared>) {
         report_leaks(&own, leaks.min(Leaks::Print));
     };
     if thread::Builder::new().name(name).spawn(waits).is_err() {
-        // The OS has no thread to wait with: everything stays as it is, for ever.
+        // The OS refuses the thread that would wait, so the runtime's data is kept for ever.
         std::mem::forget(Arc::clone(shared));
     }
 }
@@ -140,7 +140,7 @@ fn wake_all(shared: &Shared) {
 
 fn wait_for_threads(shared: &Arc<Shared>) {
     loop {
-        // Each time: a thread that was joined may have started another.
+        // In every round: a thread that was joined may have started another.
         wake_all(shared);
         let Some(thread) = lock(&shared.threads).pop() else { break };
         thread.join().expect("the runtime's own threads abort rather than panic");

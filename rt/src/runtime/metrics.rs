@@ -1,18 +1,20 @@
-//! What workers count.
+//! The counters of workers.
 //!
-//! Each counter is written by one worker, with a load and a store, and read by anyone: nobody writes to a line that
-//! others write to. A reader sees each counter as it was at some moment, not all at one.
+//! Each counter is written by one worker, with a load and a store, and read by any thread. So no
+//! two workers write to one cache line. A reader sees each counter as it was at some moment, but
+//! not all of them at the same moment.
 
 use crate::loom::{AtomicU64, Ordering};
 
-/// The counters of one worker. [`WorkerMetrics`] is what they read.
+/// The counters of one worker. Those that users see are also in [`WorkerMetrics`].
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) task_switches: Counter,
-    /// Turns of waking many; for sysmon only.
+    /// Moves of the worker other than task switches: it has woken many threads, or deferred a job.
+    /// Only for `Remote::moves`.
     pub(crate) turns: Counter,
     pub(crate) ticks: Counter,
-    /// Tasks out of the injector.
+    /// Tasks that were taken from the injector.
     pub(crate) injected: Counter,
     pub(crate) searches: Counter,
     pub(crate) steals: Counter,
@@ -25,7 +27,7 @@ pub(crate) struct Counters {
 pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    /// One more. By its worker alone.
+    /// Adds one. Called only by the counter's worker.
     #[inline]
     pub(crate) fn count(&self) {
         self.0.store(self.get() + 1, Ordering::Relaxed);
@@ -37,7 +39,7 @@ impl Counter {
     }
 }
 
-/// What one worker has counted, or several together. [`Metrics`](crate::Metrics) explains each.
+/// The counts of one worker, or the sums of several. [`Metrics`](crate::Metrics) explains each.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 #[expect(missing_docs, reason = "explained where they are added up")]
@@ -66,7 +68,7 @@ impl Counters {
 }
 
 impl WorkerMetrics {
-    /// Together with another worker's.
+    /// Returns the sums of these counts and another worker's.
     pub(crate) fn and(self, other: &Self) -> Self {
         Self {
             task_switches: self.task_switches + other.task_switches,

@@ -1,7 +1,5 @@
-//! The schedulers that there are, for dumps of all of them.
-//!
-//! The only thing that two runtimes share, and they do not notice: each enters itself when it starts and leaves
-//! when it stops.
+//! The list of all runtimes, for dumps of all of them. A runtime enters itself when it starts, and
+//! leaves when it stops.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -13,7 +11,7 @@ fn live() -> MutexGuard<'static, Vec<Weak<Shared>>> {
     LIVE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The schedulers that have started and not stopped, the oldest first.
+/// Returns the runtimes that have started and not stopped, the oldest first.
 pub(crate) fn live_runtimes() -> Vec<Arc<Shared>> {
     live().iter().filter_map(Weak::upgrade).collect()
 }

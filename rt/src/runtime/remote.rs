@@ -1,4 +1,4 @@
-//! What of a worker the other threads see.
+//! The side of a worker that other threads see.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,40 +19,44 @@ use crate::util::biased_lock::Biased;
 /// The shared side of one worker.
 #[derive(Debug)]
 pub(crate) struct Remote {
-    /// Exposed continuations: thieves take the oldest.
+    /// Published continuations. Thieves take the oldest.
     pub(crate) forks: Stealer<TaskRef>,
-    /// Exposed woken and yielded tasks.
+    /// Published ready tasks.
     pub(crate) ready: Stealer<TaskRef>,
     private: CachePadded<Biased<Private>>,
     jobs: CachePadded<Biased<DeferredJobs>>,
     pub(crate) parker: Parker,
     /// Written by the worker at every switch.
     pub(crate) own: CachePadded<Published>,
-    /// Timers of the tasks that began to wait here.
+    /// The timers of the tasks that began to wait on this worker.
     pub(crate) timers: CachePadded<Timers>,
     inbox: Inbox,
-    /// Tasks that are pinned here and not finished: while there are any, the OS thread may not end.
+    /// The number of unfinished tasks that are pinned to this worker. While there are any, its OS
+    /// thread may not end.
     pub(crate) pinned: AtomicUsize,
 }
 
-/// Written often by the owner, read now and then by sysmon.
+/// State that the owner writes often, and other threads read now and then.
 #[derive(Debug)]
 pub(crate) struct Published {
-    /// Among others it counts switches; sysmon sees by that whether the worker moves on.
+    /// By these counts sysmon sees whether the worker moves on ([`Remote::moves`]).
     pub(crate) counters: Counters,
-    /// How many tasks are private: a hint.
+    /// The number of private tasks. A hint.
     pub(crate) private: AtomicUsize,
-    /// How many halves are: as well.
+    /// The number of deferred jobs. A hint.
     pub(crate) jobs: AtomicUsize,
-    /// What the worker is doing. The owner and sysmon change it.
+    /// The worker's state, and the requests to it; see `status.rs`.
     pub(crate) status: Status,
-    /// Who wakes another here goes on for long; see `policy/wake_beside.rs`. A hint, of the owner and of those who take over.
+    /// Tasks that wake another go on for long here; see `policy/wake_beside.rs`. A hint, written by
+    /// the owner and by threads that take over a LIFO slot.
     pub(crate) beside: AtomicBool,
-    /// It lets others take what is ready, to see whether that is worth it; see `policy/sharing.rs`. A hint, of the owner and of thieves.
+    /// The worker publishes ready tasks, to see whether that is worth it; see `policy/sharing.rs`.
+    /// A hint, written by the owner and by thieves.
     pub(crate) on_trial: AtomicBool,
     /// The processor time that the OS thread had used when the worker was retaken; see `cpu_bound.rs`.
     pub(crate) used_at_retake: AtomicU64,
-    /// The task that runs now. Written by the owner; dumps rely on when (`diagnostics/stop_world.rs`).
+    /// The running task. Written by the owner, in an order on which dumps rely
+    /// (`diagnostics/stop_world.rs`).
     pub(crate) current: AtomicPtr<Task>,
 }
 
@@ -64,13 +68,15 @@ struct Inbox {
 }
 
 impl Published {
-    /// Before the worker is retaken, with the processor time that its OS thread has used.
+    /// Notes the processor time that the worker's OS thread has used. Called before the worker is
+    /// retaken.
     pub(crate) fn begin_retake(&self, used: Duration) {
         let nanos = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
         self.used_at_retake.store(nanos, Ordering::Relaxed);
     }
 
-    /// How much it has used since, for one that is retaken.
+    /// Returns how much processor time the worker's OS thread has used since the worker was
+    /// retaken, given the time that it has `used` in all.
     pub(crate) fn used_since_retake(&self, used: Duration) -> Duration {
         used.saturating_sub(Duration::from_nanos(self.used_at_retake.load(Ordering::Relaxed)))
     }
@@ -125,22 +131,24 @@ impl Remote {
         }
     }
 
-    /// The task that runs now, for as long as it does. Any thread but the owner must know that it does.
+    /// Returns the running task. Valid while the task runs: a caller other than the owner must know
+    /// that it does.
     pub(crate) fn current(&self) -> Option<TaskRef> {
         let task = std::ptr::NonNull::new(self.own.current.load(Ordering::Acquire))?;
-        // SAFETY: the owner runs it; as the comment says.
+        // SAFETY: the owner runs the task, so it is alive, and the caller uses the result no longer
+        // than that.
         Some(unsafe { TaskRef::from_raw(task) })
     }
 
-    /// Owner only.
+    /// Notes the running task. Called by the owner.
     #[inline]
     pub(crate) fn set_current(&self, task: Option<TaskRef>) {
         let task = task.map_or(std::ptr::null_mut(), TaskRef::as_ptr);
-        // Release: whoever reads that this task runs sees what the worker did before.
+        // Release: a thread that reads this value sees what the worker did before.
         self.own.current.store(task, Ordering::Release);
     }
 
-    /// Whether there is work here that any worker could take.
+    /// Returns `true` if there is work here, which any worker could take.
     pub(crate) fn has_stealable(&self) -> bool {
         !self.forks.is_empty() || !self.ready.is_empty()
     }
@@ -149,7 +157,7 @@ impl Remote {
     ///
     /// # Safety
     ///
-    /// As the owner, and `f` neither comes here again nor panics.
+    /// The caller is the owner. `f` neither comes back to this lock nor panics.
     #[inline(always)]
     pub(crate) unsafe fn with_private<R>(&self, f: impl FnOnce(&mut Private) -> R) -> R {
         let counted = |private: &mut Private| {
@@ -157,15 +165,16 @@ impl Remote {
             self.own.private.store(private.len(), Ordering::Relaxed);
             result
         };
-        // SAFETY: the caller's.
+        // SAFETY: the caller is the owner. Neither `f` nor the count comes back to this lock or
+        // panics.
         unsafe { self.private.with(counted) }
     }
 
-    /// Calls `f` with the halves.
+    /// Calls `f` with the deferred jobs.
     ///
     /// # Safety
     ///
-    /// As for [`Remote::with_private`].
+    /// Same as [`Remote::with_private`].
     #[inline(always)]
     pub(crate) unsafe fn with_jobs<R>(&self, f: impl FnOnce(&mut DeferredJobs) -> R) -> R {
         let counted = |jobs: &mut DeferredJobs| {
@@ -173,16 +182,18 @@ impl Remote {
             self.own.jobs.store(jobs.list.len(), Ordering::Relaxed);
             result
         };
-        // SAFETY: the caller's.
+        // SAFETY: the caller is the owner. Neither `f` nor the count comes back to this lock or
+        // panics.
         unsafe { self.jobs.with(counted) }
     }
 
-    /// Changes as the worker moves on: with its switches, and when it has woken many or deferred something.
+    /// Returns a number that changes when the worker moves on: at each task switch, and when it has
+    /// woken many threads or deferred a job.
     pub(crate) fn moves(&self) -> u64 {
         self.own.counters.task_switches.get() + self.own.counters.turns.get()
     }
 
-    /// Whether tasks seem to be private here, or halves.
+    /// Returns `true` if there seem to be private tasks or deferred jobs here.
     pub(crate) fn has_private(&self) -> bool {
         self.has_private_tasks() || self.has_jobs()
     }
@@ -195,8 +206,8 @@ impl Remote {
         self.own.private.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes private tasks out, in the order in which they were to run elsewhere. By any thread but the
-    /// owner; costs a system call if there seem to be any.
+    /// Takes over private tasks, in the order in which others should run them. Called by any thread
+    /// except the owner. Costs a system call if there seem to be any tasks.
     pub(crate) fn take_over(&self, what: TakeOver) -> Vec<TaskRef> {
         if !self.has_private_tasks() {
             return Vec::new();
@@ -223,8 +234,8 @@ impl Remote {
         taken.unwrap_or_default()
     }
 
-    /// Takes the oldest deferred job, of which `start` makes a task at once. By any thread but the owner; costs as much as
-    /// [`Remote::take_over`].
+    /// Takes over the oldest deferred job, of which `start` makes a task at once. Called by any
+    /// thread except the owner. Costs as much as [`Remote::take_over`].
     pub(crate) fn take_over_job(
         &self,
         start: impl FnOnce(StackJobRef) -> TaskRef,
@@ -238,8 +249,8 @@ impl Remote {
         taken.flatten()
     }
 
-    /// Whether the worker, which is number `index`, ends when it has slept for some time: it is there beyond the first
-    /// `workers` to retake others, and no task is pinned to it.
+    /// Returns `true` if the worker with the number `index` ends after a long sleep: it is a spare
+    /// beyond the first `workers`, and no task is pinned to it.
     pub(crate) fn is_spare(&self, index: usize, workers: u32) -> bool {
         index >= workers as usize && self.pinned.load(Ordering::Relaxed) == 0
     }

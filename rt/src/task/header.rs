@@ -115,8 +115,8 @@ pub(crate) struct Body {
     pub(crate) locals: Locals,
 }
 
-/// The value of `remote_call` for a task that is resumed to withdraw from its wait. It is not a remote
-/// call.
+/// The value of `remote_call` for a task that is resumed to withdraw from its wait. It is not a
+/// remote call.
 const END: NonNull<RemoteCall> = NonNull::dangling();
 
 /// Why a task that was asleep goes on.

@@ -39,7 +39,8 @@ pub(crate) struct OsThread {
     /// The number of waits from now on in which the thread does not linger. Used only by the thread
     /// itself.
     skip: AtomicU32,
-    /// The number of times in a row that lingering was in vain. Used only by the thread itself.
+    /// The number of times in a row that the thread lingered and was not claimed. Used only by the
+    /// thread itself.
     failures: AtomicU32,
     /// The thread that it waits to join, if its wait is for that. Written by the thread itself,
     /// before it sleeps.
@@ -209,8 +210,8 @@ const MOST_FAILURES: u32 = 9;
 impl OsThread {
     /// Spins for a few microseconds for the claim. A wake often follows within the time that going
     /// to sleep would take, as when two threads on two processors pass messages to and fro.
-    /// Elsewhere spinning is in vain, and takes the processor from others. So after each failure in
-    /// a row, twice as many waits go by until the next attempt.
+    /// Elsewhere spinning gains nothing, and takes the processor from others. So after each failure
+    /// in a row, twice as many waits go by until the next attempt.
     ///
     /// Not for locks, nor for callers that have spun already.
     fn linger(&self) -> Option<WakeReason> {

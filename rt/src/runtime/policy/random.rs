@@ -1,21 +1,22 @@
-//! Chaos: a scheduler that does what the real one may do, as often as it can.
+//! Chaos: a runtime that does everything that it may do, as often as it can. For tests.
 //!
-//! For tests. Programs come to rely on what usually happens: that a thread which is woken runs soon, that a
-//! child runs before its parent goes on, that a call comes back on the OS thread that it was made on. Under
-//! chaos every task that becomes runnable is *strewn*: it lies in one heap for all workers, which take from
-//! it at random, preferably what another one ran last. So
-//! - a thread that suspends is likely to come back on another OS thread, if there is one;
+//! Programs come to rely on the usual behaviour: a woken thread runs soon, a child runs before its
+//! parent goes on, a call returns on the OS thread on which it was made. Under chaos every task
+//! that becomes runnable is *strewn*: it lies in one heap for all workers. They take tasks from it
+//! at random, preferably tasks that they were not the last to run. So
+//! - a thread that suspends is likely to continue on another OS thread, if there is one;
 //! - any runnable thread may be next, and a woken one may be passed over for some time;
 //! - of a parent and its child either may go on first, and a child may be queued;
 //! - victims and the arms of selects follow from the seed.
 //!
-//! The other half is `park::may_suspend`: in debug builds, operations that could suspend and need not do so
-//! all the same, at random.
+//! The other half is `park::may_suspend`: in debug builds, operations that could suspend, but need
+//! not, suspend at random.
 //!
-//! Nothing of this is on the way of a scheduler without chaos. Workers see it only where they would be fair
-//! (`Worker::tick`), which under chaos is at every switch; they leave what becomes runnable in their own
-//! queues, as always, and strew it before they switch. The heap is work in the sense of the sleep protocol
-//! (`README.md`): whoever strews notifies, and a worker looks at it before it sleeps.
+//! A runtime without chaos does not pay for it. Workers look at the heap at ticks (`Worker::tick`),
+//! which under chaos are at every switch, and when they are out of work. They leave tasks that
+//! become runnable in their own queues, as always, and strew them before they switch. The heap is
+//! work in the sense of the sleep protocol (`README.md`): a worker that strews notifies, and a
+//! worker looks at the heap before it sleeps.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -23,37 +24,37 @@ use std::sync::atomic::AtomicBool;
 use crate::loom::{AtomicUsize, Mutex, Ordering, lock};
 use crate::task::header::TaskRef;
 
-/// How many tasks it looks at to find one that another has strewn.
+/// How many tasks are looked at to find one that the worker was not the last to run.
 const LOOKS: usize = 64;
 
-/// The heap of a scheduler under chaos.
+/// The heap of a runtime under chaos.
 #[derive(Debug)]
 pub(crate) struct Chaos {
     pub(crate) seed: u64,
     pub(crate) heap: Mutex<Heap>,
-    /// How many tasks are in it, to be read without the lock.
+    /// The number of tasks in the heap, to be read without the lock.
     pub(crate) len: AtomicUsize,
-    /// Naps in a row for which nobody came.
+    /// The number of naps in a row during which no other worker came.
     pub(crate) in_vain: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Heap {
     tasks: Vec<TaskRef>,
-    /// The worker that each task ran on last, by the task's address: not the one to run it next. Also of tasks
-    /// that are no more; where one was the next will be.
+    /// The worker on which each task ran last, by the task's address: another one should run it
+    /// next. Also has addresses of tasks that have ended, because later tasks will be there.
     ran_on: HashMap<usize, u32>,
 }
 
-/// For `ran_on`.
+/// Returns the key of a task in `ran_on`.
 fn address(task: TaskRef) -> usize {
     task.as_ptr().addr()
 }
 
-/// Some scheduler of the process is under chaos.
+/// Some runtime of the process is under chaos, or was.
 static ANYWHERE: AtomicBool = AtomicBool::new(false);
 
-/// Whether some scheduler of the process is under chaos.
+/// Returns `true` if some runtime of the process is under chaos, or was.
 #[inline]
 pub(crate) fn is_anywhere() -> bool {
     ANYWHERE.load(Ordering::Relaxed)
@@ -70,7 +71,7 @@ impl Chaos {
         }
     }
 
-    /// The seed of a worker's random numbers.
+    /// Returns the seed of a worker's random numbers.
     pub(crate) fn seed_of(&self, worker: u32) -> u64 {
         let mut x = self.seed ^ u64::from(worker).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -82,7 +83,7 @@ impl Chaos {
         self.len.load(Ordering::Relaxed) == 0
     }
 
-    /// Adds tasks: true if there are some now.
+    /// Adds tasks to the heap. Returns `true` if there are some now.
     pub(crate) fn strew(&self, tasks: impl Iterator<Item = TaskRef>) -> bool {
         let mut heap = lock(&self.heap);
         heap.tasks.extend(tasks);
@@ -90,7 +91,8 @@ impl Chaos {
         !heap.tasks.is_empty()
     }
 
-    /// Takes any task, or one that `me` was not the last to run, if one is found.
+    /// Takes a random task, preferably one that `me` was not the last to run. With `foreign`, takes
+    /// no other task.
     pub(crate) fn take(&self, random: u64, me: u32, foreign: bool) -> Option<TaskRef> {
         if self.is_empty() {
             return None;
@@ -107,7 +109,7 @@ impl Chaos {
         Some(task)
     }
 
-    /// A task runs on `me` without having been taken.
+    /// Notes that a task runs on `me` although it was not taken from the heap.
     pub(crate) fn note(&self, task: TaskRef, me: u32) {
         lock(&self.heap).ran_on.insert(address(task), me);
     }

@@ -1,20 +1,22 @@
-//! How long a task that forks and joins goes on before it lets others run.
+//! The time for which a task that forks and joins goes on before it lets others run.
 
 use std::time::{Duration, Instant};
 
-/// For so long a task that forks and joins goes on before it looks whether others wait, and lets them run: when it
-/// is suspended all that it has deferred must become tasks, and a look at other workers takes their cache lines.
+/// How long a task that forks and joins goes on before it checks whether other tasks wait, and lets
+/// them run. Not shorter, because all that it has deferred must become tasks when it is suspended,
+/// and because a look at other workers takes their cache lines.
 const QUANTUM: Duration = Duration::from_micros(100);
 
-/// Turns between two looks at the clock, at most.
+/// The most turns between two looks at the clock.
 pub(crate) const MOST_UNTIMED: u32 = 8;
 
-/// Since a worker has last looked, in a `join`, whether others wait.
+/// The time since a worker last checked, in a `join`, whether other tasks wait.
 #[derive(Clone, Copy)]
 pub(crate) struct Stretch {
     since: Instant,
     turns: u32,
-    /// With which turn to look at the clock: the first, the second, the fourth, the eighth, and each eighth then.
+    /// The turn at which to look at the clock: the first, the second, the fourth, the eighth, and
+    /// then each eighth.
     look_at: u32,
 }
 
@@ -23,7 +25,7 @@ impl Stretch {
         Self { since: Instant::now(), turns: 0, look_at: 1 }
     }
 
-    /// One more turn. If it was the last: true, and begins anew.
+    /// Counts a turn. Returns `true` if the stretch is over, and begins a new one then.
     pub(crate) fn is_over(&mut self) -> bool {
         self.turns += 1;
         if self.turns < self.look_at {

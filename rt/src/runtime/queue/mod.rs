@@ -1,4 +1,4 @@
-//! Where runnable tasks wait.
+//! The queues of runnable tasks.
 
 pub(crate) mod private;
 pub(crate) mod run_queue;

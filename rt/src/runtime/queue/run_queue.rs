@@ -1,36 +1,38 @@
 //! A worker's queues, as their owner sees them.
 //!
-//! There are two kinds of runnable tasks, and two places for each:
+//! There are two kinds of runnable tasks, and two queues for each:
 //!
-//! |               | order                          | private           | published               |
-//! |---|---|---|---|
-//! | continuations | owner LIFO, others the oldest  | `Private::forks`  | `forks`, a deque      |
-//! | ready tasks   | FIFO                           | `Private::ready`  | `ready`, a deque      |
+//! |               | order                         | private          | published        |
+//! |---------------|-------------------------------|------------------|------------------|
+//! | continuations | owner LIFO, others the oldest | `Private::forks` | `forks`, a deque |
+//! | ready tasks   | FIFO                          | `Private::ready` | `ready`, a deque |
 //!
-//! What is published any worker may take, at the price of a fence and an atomic operation each time the owner
-//! takes it back. So tasks are private at first, in plain queues, and the owner publishes the oldest of them
-//! when it sees that there are *idle workers*: one searches, or fewer run than may. With every worker
-//! busy nobody pays for stealing. (Lazy publication: Acar, Charguéraud and Rainey, "Scheduling parallel programs
-//! by work stealing with private deques".)
+//! Any worker may take published tasks. The price is a fence and an atomic operation each time that
+//! the owner takes one back. So tasks are private at first, in plain queues, and the owner
+//! publishes the oldest of them when it sees *idle workers*: one searches, or fewer run than may.
+//! While every worker is busy, none pays for stealing. (On private deques see Acar, Charguéraud and
+//! Rainey, "Scheduling parallel programs by work stealing with private deques".)
 //!
-//! Invariant: everything published is older than everything private of its kind, but for the few ready tasks that
-//! the owner has taken from a *burst*, its own or an injected one: those in front, which are older. Of a burst, each
-//! task's stack is likely to be in no cache, or in another processor's, and the processor is told of them some switches ahead.
+//! Invariant: all published tasks of a kind are older than the private ones. The exception is a few
+//! ready tasks that the owner has taken from a *burst*, its own or an injected one: they are in
+//! `Private::front`, and older than all others. The stack of each task of a burst is likely to be
+//! in no cache, or in another processor's, so the owner prefetches it some switches ahead.
 //!
-//! Private, too, is the *LIFO slot*: the task that was woken last, which runs next, before all others. (Unless the one that
-//! woke it is likely to go on for long: see `policy/wake_beside.rs`.)
+//! The *LIFO slot* is private, too. The task in it was woken last, and runs next, before all
+//! others. (A woken task does not go there if its waker is likely to go on for long: see
+//! `policy/wake_beside.rs`.)
 //!
-//! Whether ready tasks are worth it that others take them is found out by trial: see `policy/sharing.rs`.
+//! Trials decide whether ready tasks are worth publishing: see `policy/sharing.rs`.
 //!
-//! An owner that is stuck in a task publishes nothing. Then others *take over* what is private
-//! ([`Remote::take_over`]): an idle worker that has seen the owner not move for some ten microseconds, or the
-//! sysmon. What is private is no work in the sense of the sleep protocol; see §6 of
-//! `README.md`.
+//! An owner that is stuck in a task publishes nothing. Then other threads *take over* private tasks
+//! ([`Remote::take_over`]): an idle worker that has not seen the owner move on for about 10 µs, or
+//! sysmon. Private tasks are not work in the sense of the sleep protocol; see `README.md` §6.
 //!
-//! A *lone* continuation, the parent whose child runs, is a case of its own: if the child is short, whoever
-//! steals the parent does more harm than good, and waking somebody for it even more. Each worker finds out by
-//! trial: after a theft that was not worth it, or an offer that nobody took in time, it skips twice as many
-//! lone continuations as before, up to some thousands, before it offers one again.
+//! A *lone* continuation, the parent whose child runs, is a special case. If the child is short,
+//! stealing the parent does more harm than good, and waking a worker for it even more. Each worker
+//! decides by trial: after a theft that was not worth it, or an offer that no worker took in time,
+//! it skips twice as many lone continuations as before, up to some thousands, before it offers one
+//! again.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -43,26 +45,27 @@ use crate::runtime::remote::Remote;
 use crate::task::header::TaskRef;
 use crate::task::stack_job::StackJobRef;
 
-/// Uses of the LIFO slot in a row, after which whatever else is runnable goes first.
+/// The most uses of the LIFO slot in a row. Then other runnable tasks go first.
 const MAX_LIFO_POLLS: u32 = 16;
 
-/// A child that runs for less than this is not worth that its parent is stolen.
+/// If a child runs for less than this, stealing its parent is not worth it.
 pub(crate) const WORTH_A_THEFT: Duration = Duration::from_micros(5);
 
-/// log2 of the most lone continuations that are skipped.
+/// log2 of the most lone continuations that are skipped in a row.
 const MOST_FAILURES: u32 = 14;
 
-/// With more ready tasks than this, all switches but one of so many are theirs, before continuations if there are any, the
-/// newest first. A tree whose leaves park, and are woken to end, would otherwise keep all their stacks until its last leaf
-/// was started; and it wakes nine while it starts ten.
+/// If more ready tasks than this wait, they go before continuations, the newest first, except at
+/// one of [`MANYS_TURNS`] switches. Otherwise a tree of threads whose leaves park, and are woken to
+/// end, would keep the stacks of all leaves until it has started the last one. Such a tree wakes
+/// nine while it starts ten.
 const MANY: usize = 128;
 
 const MANYS_TURNS: u32 = 16;
 
-/// So many ready tasks are a burst: their stacks' hot lines are more than a second-level cache holds.
+/// This many ready tasks are a burst: the hot lines of their stacks exceed a second-level cache.
 const BURST: usize = 512;
 
-/// How many switches ahead a task of a burst is prefetched. Must be less.
+/// How many switches ahead a task of a burst is prefetched. Less than [`BURST`].
 const AHEAD: usize = 16;
 
 #[derive(Debug)]
@@ -74,17 +77,18 @@ pub(crate) struct RunQueue {
     lifo_polls: Cell<u32>,
     /// Something is published, or was and has been stolen.
     published: Cell<bool>,
-    /// Counts switches with many ready tasks.
+    /// Counts the switches with many ready tasks.
     turn: Cell<u32>,
-    /// Lone continuations to keep before one is offered again.
+    /// The number of lone continuations to skip before one is offered again.
     skips: Cell<u32>,
-    /// Offers of lone continuations in a row that were not worth it.
+    /// The number of offers of lone continuations in a row that were not worth it.
     failures: Cell<u32>,
-    /// When the lone continuation that is published now was.
+    /// When the lone continuation that is published now was published.
     published_at: Cell<Option<Instant>>,
-    /// DeferredJobs that the running task has deferred and not taken back.
+    /// The number of jobs that the running task has deferred and not taken back.
     deferred: Cell<u32>,
-    /// The continuation published last is such a deferred job, made a task, of a frame that runs its first half still.
+    /// The continuation published last is the task that a deferred job has become, and the job's
+    /// frame still runs its first closure.
     is_job: Cell<bool>,
 }
 
@@ -114,8 +118,9 @@ impl RunQueue {
 
     #[inline(always)]
     fn private<R>(&self, f: impl FnOnce(&mut Private) -> R) -> R {
-        // SAFETY: `RunQueue` are with one worker at a time, which is the owner; what is called here does not
-        // come back, and panics at most for want of memory, which ends the process.
+        // SAFETY: one worker at a time has the `RunQueue`, and is the owner. The closures in this
+        // file do not call this function again. They panic at most if memory runs out, which ends
+        // the process.
         unsafe { self.remote.with_private(f) }
     }
 
@@ -126,8 +131,9 @@ impl RunQueue {
         self.private(|private| private.forks.push_back(task));
     }
 
-    /// The task that was woken last, up to so many times in a row; else the newest continuation.
-    // Always, because with more than one caller it would not be in the one that is hot.
+    /// Takes the task in the LIFO slot, up to [`MAX_LIFO_POLLS`] times in a row; or else the newest
+    /// continuation, or the newest of [many](MANY) ready tasks.
+    // Always inlined: with several callers, the compiler would not inline it into the hot one.
     #[inline(always)]
     pub(crate) fn pop_newest(&self) -> Option<TaskRef> {
         let newest = self.private(|private| {
@@ -148,14 +154,15 @@ impl RunQueue {
         if newest.is_some() || !self.published.get() { newest } else { self.pop_published_fork() }
     }
 
-    /// Whether the newest ready task, of many, goes before the newest continuation this time.
+    /// Returns `true` if the newest of many ready tasks goes before the newest continuation this
+    /// time.
     fn goes_first(&self) -> bool {
         let turn = (self.turn.get() + 1) % MANYS_TURNS;
         self.turn.set(turn);
         turn != 0
     }
 
-    /// The newest continuation, if it is what [`RunQueue::pop_newest`] would give.
+    /// Takes the newest continuation, unless there is a task in the LIFO slot.
     #[inline]
     pub(crate) fn pop_fork(&self) -> Option<TaskRef> {
         let (newest, lifo_slot) = self.private(|private| match private.lifo_slot {
@@ -183,8 +190,8 @@ impl RunQueue {
         self.skips.set((1 << failures) - 1);
     }
 
-    /// Publishes the oldest private continuation, because there are idle workers. True if there is one to take
-    /// now. Called after a push.
+    /// Publishes the oldest private continuation, because there are idle workers, unless it is a
+    /// lone one to skip. Returns `true` if a continuation is published now.
     #[cold]
     pub(crate) fn publish_fork(&self) -> bool {
         if !self.forks.is_empty() {
@@ -218,7 +225,7 @@ impl RunQueue {
         self.forks.push(task);
     }
 
-    // ---- deferred jobs, see `worker/fork_join.rs` -----------------------------------------------------------------
+    // ---- deferred jobs, see `worker/fork_join.rs` ----------------------------------------------
 
     #[inline]
     pub(crate) fn push_job(&self, job: StackJobRef) {
@@ -226,7 +233,7 @@ impl RunQueue {
         self.jobs(|jobs| jobs.list.push_back(job));
     }
 
-    /// The deferred job that the running task has deferred last, if it is here still.
+    /// Takes back the job that the running task has deferred last, if it is still here.
     #[inline]
     pub(crate) fn pop_job(&self) -> Option<StackJobRef> {
         let left = self.deferred.get().checked_sub(1)?;
@@ -234,7 +241,7 @@ impl RunQueue {
         self.jobs(|jobs| jobs.list.pop_back())
     }
 
-    /// Takes one to make a task of it.
+    /// Takes the oldest job, to make a task of it.
     pub(crate) fn pop_oldest_job(&self) -> Option<StackJobRef> {
         self.jobs(|jobs| jobs.list.pop_front())
     }
@@ -244,18 +251,20 @@ impl RunQueue {
         self.deferred.get() > 0
     }
 
-    /// None is here any more.
+    /// Notes that none of the jobs is here any more.
     pub(crate) fn forget_deferred(&self) {
         self.deferred.set(0);
         self.is_job.set(false);
     }
 
-    /// A frame wants a deferred job that was made a task: that is one more task that waits for its turn.
+    /// Notes that a frame waits for a job that has become a task. From now on the task counts as
+    /// one that waits for its turn ([`RunQueue::has_others`]).
     pub(crate) fn want_started(&self) {
         self.is_job.set(false);
     }
 
-    /// Whether to offer the oldest deferred job: not a lone one, if such were too short of late.
+    /// Returns `true` if the oldest deferred job should be offered. A lone job is skipped if the
+    /// last ones were too short.
     pub(crate) fn is_job_worth_it(&self) -> bool {
         let (lone, taken_over) =
             self.jobs(|jobs| (jobs.list.len() == 1, std::mem::take(&mut jobs.taken_over)));
@@ -269,7 +278,7 @@ impl RunQueue {
         !lone || skips == 0
     }
 
-    /// Publishes the task that a deferred job has become, while there are no continuations.
+    /// Publishes the task that a deferred job has become. Called while there are no continuations.
     pub(crate) fn publish_started(&self, task: TaskRef) {
         self.push_published_fork(task, self.jobs(|jobs| jobs.list.is_empty()));
         self.is_job.set(true);
@@ -277,19 +286,20 @@ impl RunQueue {
 
     #[inline(always)]
     fn jobs<R>(&self, f: impl FnOnce(&mut DeferredJobs) -> R) -> R {
-        // SAFETY: as for `private`.
+        // SAFETY: one worker at a time has the `RunQueue`, and is the owner. The closures in this
+        // file do not call this function again, and panic at most if memory runs out.
         unsafe { self.remote.with_jobs(f) }
     }
 
     // ---- ready tasks --------------------------------------------------------------------------
 
-    /// Puts a woken task where it runs next. Gives back the one that was there.
+    /// Puts a woken task into the LIFO slot. Returns the task that was there.
     #[inline]
     pub(crate) fn push_lifo(&self, task: TaskRef) -> Option<TaskRef> {
         self.private(|private| private.lifo_slot.replace(task))
     }
 
-    /// True if no other task is ready.
+    /// Queues a ready task. Returns `true` if no other task is ready.
     #[inline]
     pub(crate) fn push_ready(&self, task: TaskRef) -> bool {
         let alone = self.private(|private| {
@@ -322,7 +332,7 @@ impl RunQueue {
         task
     }
 
-    /// The oldest of all, if there are many or were.
+    /// Takes the oldest ready task, if the published ones are a burst or were one.
     fn pop_of_burst(&self) -> Option<TaskRef> {
         let lack = if self.ready.len() >= BURST { AHEAD } else { 0 };
         self.private(|private| {
@@ -333,8 +343,8 @@ impl RunQueue {
         })
     }
 
-    /// Takes over tasks of a burst that come from elsewhere, as long as there are some, to be run next. Nothing else is
-    /// ready here.
+    /// Takes tasks of a burst from elsewhere, up to [`AHEAD`] of them, to run them next. Called
+    /// when no other task is ready here.
     pub(crate) fn take_ahead(&self, next: impl Fn() -> Option<TaskRef>) {
         self.published.set(true);
         for task in std::iter::from_fn(next).take(AHEAD) {
@@ -343,8 +353,8 @@ impl RunQueue {
         }
     }
 
-    /// If nothing is runnable here but ready tasks, and nothing is published: puts `task` behind them, and gives
-    /// the first of them all. Else gives `task` back.
+    /// Puts `task` behind the ready tasks and takes the first of them all, if nothing else is
+    /// runnable here and nothing is published. Otherwise gives `task` back.
     #[inline]
     pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
         if self.published.get() {
@@ -360,12 +370,13 @@ impl RunQueue {
         })
     }
 
-    /// Publishes the ready tasks, because there are idle workers. True if there are some to take now.
+    /// Publishes the ready tasks, because there are idle workers. Returns `true` if any are
+    /// published now.
     #[cold]
     pub(crate) fn publish_ready(&self) -> bool {
         self.published.set(true);
         self.private(|private| {
-            // Behind others that may be taken now the few in front would lose their turn.
+            // If others are published already, the few in front would lose their turn behind them.
             let front = if self.ready.is_empty() { private.front.len() } else { 0 };
             let tasks = private.front.drain(..front).chain(private.ready.drain(..));
             tasks.for_each(|task| self.ready.push(task));
@@ -373,7 +384,7 @@ impl RunQueue {
         !self.ready.is_empty()
     }
 
-    /// Where a thief puts what it takes beyond the one task that it runs.
+    /// Returns the deque for the tasks that a thief takes in addition to the one that it runs.
     pub(crate) fn loot(&self) -> &Deque<TaskRef> {
         self.published.set(true);
         &self.ready
@@ -381,25 +392,26 @@ impl RunQueue {
 
     // ---- all ----------------------------------------------------------------------------------
 
-    /// The oldest continuation.
+    /// Takes the oldest continuation.
     pub(crate) fn oldest_fork(&self) -> Option<TaskRef> {
         let published = self.remote.forks.steal().success();
         published.or_else(|| self.private(|private| private.forks.pop_front()))
     }
 
-    /// Whether any task is here but one deferred job, which the running task will take back if nobody else does.
+    /// Returns `true` if any task is here, except one that was a deferred job and for which no
+    /// frame waits yet.
     pub(crate) fn has_others(&self) -> bool {
         self.forks.len() > usize::from(self.is_job.get())
             || !self.ready.is_empty()
             || self.private(|private| private.len() > 0)
     }
 
-    /// How many continuations wait.
+    /// Returns how many continuations wait.
     pub(crate) fn forks(&self) -> usize {
         self.forks.len() + self.private(|private| private.forks.len())
     }
 
-    /// Publishes everything, because the owner will not come here soon.
+    /// Publishes all tasks, because the owner will not come back to them soon.
     #[cold]
     pub(crate) fn publish_all(&self) {
         self.published.set(true);
@@ -412,7 +424,7 @@ impl RunQueue {
         });
     }
 
-    /// Empties the queues.
+    /// Empties the queues, and returns the tasks.
     #[cold]
     pub(crate) fn take_all(&self) -> Vec<TaskRef> {
         let newest = std::iter::from_fn(|| self.pop_newest());

@@ -1,10 +1,11 @@
-//! What a worker does when its task blocks the OS thread: it lets another worker take its place.
+//! Tasks that block the OS thread: another worker takes the place of theirs.
 
 use crate::runtime::status::{BLOCKING, NORMAL};
 use crate::runtime::worker::{NO_SWITCH, Worker};
 
 impl Worker {
-    /// The running task is about to block this OS thread: lets another take this worker's place.
+    /// Lets another worker take this worker's place, because the running task is about to block the
+    /// OS thread.
     pub(crate) fn enter_blocking(&self) {
         let holds = self.holds.get();
         self.holds.set(holds + 1);
@@ -16,7 +17,8 @@ impl Worker {
         self.end_turn();
     }
 
-    /// The task that runs now, or next, will keep this OS thread: lets another take this worker's place.
+    /// Lets another worker take this worker's place, because the task that runs now or next keeps
+    /// the OS thread.
     pub(crate) fn step_aside(&self, status: usize) {
         self.core.queues.publish_all();
         if self.core.remote.own.status.enter(status) == NORMAL {
@@ -27,7 +29,7 @@ impl Worker {
         }
     }
 
-    /// The running task has its OS thread back.
+    /// Ends a call of `enter_blocking`: the running task no longer blocks the OS thread.
     pub(crate) fn leave_blocking(&self) {
         let holds = self.holds.get() - 1;
         self.holds.set(holds);

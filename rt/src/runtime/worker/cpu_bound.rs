@@ -10,7 +10,8 @@ use crate::task::cpu_bound::CpuBound;
 use crate::task::header::TaskRef;
 
 impl Worker {
-    /// Runs a CPU-bound task when it has its turn, and those whose turn is next. This worker gives up its place meanwhile.
+    /// Runs a CPU-bound task if its turn begins now, and then the tasks whose turns are next.
+    /// Meanwhile another worker may take this worker's place.
     #[cold]
     pub(crate) fn run_cpu_bound(&self, task: TaskRef) {
         let mut next = self.begin_turn(task).then_some(task);
@@ -20,10 +21,12 @@ impl Worker {
         }
     }
 
-    /// Whether the CPU-bound task is to run now; it is in the line otherwise.
+    /// Begins the turn of a CPU-bound task. Returns `false` if the task must wait: it is in the
+    /// admission queue then.
     pub(crate) fn begin_turn(&self, task: TaskRef) -> bool {
         if task.pinned().is_some() {
-            // No other worker could go on with it after it was in the line.
+            // After the admission queue any worker may run a task, so a pinned one does not wait
+            // there.
             task.cpu_bound.set(CpuBound::No);
             return true;
         }
@@ -42,7 +45,8 @@ impl Worker {
         self.core.remote.own.begin_retake(own_time());
     }
 
-    /// The running task suspends, and is still ours. Notes whether it was long.
+    /// Notes, while the worker is retaken, whether the turn was long. Called when the running task
+    /// has suspended and is still ours.
     #[inline]
     pub(crate) fn note_cpu_bound(&self, task: TaskRef) {
         if self.core.remote.own.status.state() == RETAKEN {
@@ -57,7 +61,8 @@ impl Worker {
         task.cpu_bound.set(CpuBound::known(if long { CREDIT } else { left }));
     }
 
-    /// The running task has yielded: if it is a CPU-bound task that has a turn, it waits for its next.
+    /// Puts a task that has yielded into the admission queue, to wait for its next turn, if it is
+    /// CPU-bound and had a turn. Returns `true` if it did.
     #[inline]
     pub(crate) fn lines_up(&self, task: TaskRef) -> bool {
         self.turn.get().is_some() && self.line_up(task)
@@ -72,7 +77,9 @@ impl Worker {
         is_hog
     }
 
-    /// The CPU-bound task has suspended: the next, if the turn was not over before, and this worker is not needed at its place.
+    /// Ends the turn of a CPU-bound task that has suspended, and returns the next one to run.
+    /// Returns `None` if there is none, if the turn was over before, or if this worker has other
+    /// things to do; then the turn ends at the next task switch.
     pub(crate) fn pass_turn_on(&self) -> Option<TaskRef> {
         let Self { shared, core, .. } = self;
         let Turn { began, .. } = self.turn.get()?;
@@ -93,7 +100,8 @@ impl Worker {
         Some(next)
     }
 
-    /// The worker is not retaken any more. If it had a turn that is over, and the next is let in.
+    /// Ends the worker's turn, if it has one, and makes the next CPU-bound task runnable. Called
+    /// when the worker is no longer retaken.
     #[cold]
     pub(crate) fn end_turn(&self) {
         if let Some(Turn { began, .. }) = self.turn.take() {

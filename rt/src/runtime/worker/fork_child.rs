@@ -1,20 +1,20 @@
-//! What is done in the child of a `fork`.
+//! The child of a `fork` that a green thread has called.
 //!
-//! There the OS thread that has called `fork` goes on alone. If it is a worker, it is in the middle of a green thread,
-//! which goes on in the child too, and is all that ever runs there:
+//! Only the OS thread that has called `fork` exists in the child. If it is a worker, it is in the
+//! middle of a green thread. That one goes on in the child too, and no other ever runs there:
 //!
-//! - it may not suspend, as if it were inside `blocking`. So whatever would switch takes the slow way, on which
-//!   it is asked whether this is a child;
-//! - when it ends the worker runs nothing else, but ends the process ([`Worker::end_if_child`]). What other green
-//!   threads have borrowed from it may therefore go before they have ended.
+//! - It may not suspend, as if it were inside `blocking`. So everything that would switch takes the
+//!   slow path, which checks whether this is a child.
+//! - When it ends, the worker runs nothing else, and ends the process ([`Worker::end_if_child`]).
+//!   So data that it has lent to other green threads may go before they have ended.
 
 use crate::loom::Ordering;
 use crate::runtime::context;
 use crate::runtime::worker::Worker;
 use crate::sys::fork;
 
-/// Is called in the child of a `fork`, before that returns. Stores atomics and cells of this OS thread only, like all
-/// that may run in the child of a process with threads.
+/// Called in the child of a `fork`, before `fork` returns. Writes only to atomics and to cells of
+/// this OS thread, as is required of all code in the child of a process with several threads.
 pub(crate) fn in_child() {
     if fork::is_child() {
         context::with(|worker| {
@@ -26,16 +26,17 @@ pub(crate) fn in_child() {
 }
 
 impl Worker {
-    /// The task that runs is the last, and does not suspend.
+    /// Makes the running task the last one, which does not suspend.
     pub(crate) fn run_nothing_else(&self) {
         self.hold_for_ever();
-        // Looked at when it ends: its parent does not go on.
+        // Checked when the task ends: its parent does not go on.
         self.until_tick.set(1);
-        // The scheduler is the child's own copy.
+        // The child has a copy of the runtime to itself.
         self.shared.stopped.store(true, Ordering::Relaxed);
     }
 
-    /// After the last task: ends the process if this is a child, instead of the OS thread.
+    /// Ends the process, instead of the OS thread, if this is the child of a `fork`. Called after
+    /// the last task.
     pub(crate) fn end_if_child(&self) {
         if fork::is_child() {
             fork::end(format_args!(

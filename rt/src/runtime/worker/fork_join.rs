@@ -1,12 +1,15 @@
-//! The second halves of `join`s that wait on a worker: those of the task that it runs.
+//! Deferred jobs on a worker: the second closures of the `join`s in the task that it runs.
 //!
 //! Invariants:
-//! - In `Remote::halves` are halves of the running task only, the oldest first. When it is suspended, or the
-//!   worker may not come back for long, each becomes a task, so that others can run it.
-//! - Others take the oldest, under the lock, and have made a task of it before they let the lock go. So what the
-//!   list has lost is at its front: a deferred job that is taken back is the last in the list, or there is none.
-//! - `RunQueue::deferred` counts the frames that have put a deferred job into the list since, whether or not it was taken by
-//!   another; a frame that finds it zero was suspended meanwhile, and has no deferred job in any list.
+//! - `Remote::jobs` has jobs of the running task only, the oldest first. When that task is
+//!   suspended, or the worker may not come back for long, each becomes a task, so that other
+//!   workers can run it.
+//! - Other threads take the oldest job under the lock, and make a task of it before they release
+//!   the lock. So jobs that they took were at the front: a job that is taken back is the last in
+//!   the list, or the list is empty.
+//! - `RunQueue::deferred` counts the frames that have put a job into the list since the task was
+//!   last suspended and have not taken it back, whether or not another thread has the job. If a
+//!   frame finds zero, the task was suspended meanwhile, and the frame's job is in no list.
 
 use std::mem::MaybeUninit;
 
@@ -18,27 +21,30 @@ use crate::task::stack_job::StackJobRef;
 use crate::task::switch_request::SwitchRequest;
 use crate::util::barrier;
 
-/// Of a stack, the part that nested `join`s share, as a divisor: each job has the rest to itself.
+/// The part of a stack that nested `join`s share, as a divisor. Each closure has the rest to
+/// itself.
 const SHARE: usize = 4;
 
-/// What becomes of the second half of a `join`.
+/// The outcome of [`Worker::defer`].
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deferred {
-    /// It waits, or has been taken already.
+    /// The job is deferred, or another thread has taken it already.
     Yes,
-    /// Not before the calling task has let others run.
+    /// Not deferred: the calling task must first let others run.
     Later,
-    /// The first half may not run in the calling thread: it may not be suspended, or has too little stack left.
+    /// Not deferred: the first closure cannot run in the calling thread, which may not be suspended
+    /// or has too little stack left. Also under chaos.
     Never,
 }
 
 impl Worker {
-    /// Keeps the second half of a `join` while the first runs in the calling task.
+    /// Defers the second closure of a `join` while the first one runs in the calling task.
     ///
     /// # Safety
     ///
-    /// If so, the deferred job stays where it is until that task has [taken it back](Worker::take_back).
+    /// If the result is [`Deferred::Yes`], the job stays where it is until the calling task has
+    /// [taken it back](Worker::take_back).
     #[inline]
     pub(crate) unsafe fn defer(&self, job: StackJobRef) -> Deferred {
         if !self.green().is_some_and(has_room) {
@@ -52,10 +58,11 @@ impl Worker {
         }
         self.counters().turns.count();
         self.core.queues.push_job(job);
-        // Asked after it was pushed: either whoever disturbs has seen it, or we see that we are (`retake`).
+        // Checked after the push. By the barriers, either the thread that disturbs this worker sees
+        // the job, or this worker sees that it is disturbed (`sysmon/retake.rs`).
         barrier::light();
         if !self.core.remote.own.status.is_undisturbed() {
-            // If it was taken it is a task, and all is well.
+            // If another thread has taken the job, it is a task already.
             let ours = self.core.queues.pop_job().is_some();
             return if ours { Deferred::Later } else { Deferred::Yes };
         }
@@ -65,8 +72,8 @@ impl Worker {
         Deferred::Yes
     }
 
-    /// A tick is due. True if the running task may go on all the same: because there is nothing to switch, or
-    /// because this was only just asked.
+    /// Returns `true` if the running task may go on although a tick is due: because no other task
+    /// waits, or because that was checked a moment ago.
     #[cold]
     pub(crate) fn pass_turn(&self) -> bool {
         let mut stretch = self.stretch.get();
@@ -87,15 +94,16 @@ impl Worker {
             || self.shared.has_work()
             || self.shared.is_timer_due();
         if !others && self.is_suspect_stuck() {
-            // No other task is ready, so the next one is to be a task of a stuck worker.
+            // No other task is ready, so the next tick is for the stuck worker's tasks.
             self.tick_turn.set(STUCKS_TURN);
             return true;
         }
         others
     }
 
-    /// The running task takes back the deferred job that it has deferred last. If another has taken it, or it had to become
-    /// a task, its frame says so now; otherwise it is the frame's again.
+    /// Takes back the job that the running task has deferred last. If another thread has taken it,
+    /// or it has become a task, the job's frame says so now. Otherwise it belongs to the frame
+    /// again.
     #[inline]
     pub(crate) fn take_back(&self, job: StackJobRef) {
         let Some(taken) = self.core.queues.pop_job() else {
@@ -109,12 +117,12 @@ impl Worker {
         }
     }
 
-    /// Lets others take the oldest of what is here, because there are idle workers.
+    /// Publishes the oldest continuation or deferred job, because there are idle workers.
     #[cold]
     pub(crate) fn publish_job(&self) {
         let queues = &self.core.queues;
         if self.core.remote.has_stealable() {
-            // They have been told.
+            // Something is published already, and workers were notified of it.
             return;
         }
         if queues.forks() > 0 {
@@ -125,7 +133,7 @@ impl Worker {
             let Ok(slot) = self.take_slot(self.shared.config.class) else { return };
             match queues.pop_oldest_job() {
                 Some(job) => {
-                    // SAFETY: taken out of the list, and the scheduler outlives its tasks.
+                    // SAFETY: the job is out of the list, and the runtime outlives its tasks.
                     let task = unsafe { job.start(self.shared.owner(), slot, self.next_id()) };
                     queues.publish_started(task);
                     self.notify_of_published();
@@ -135,7 +143,8 @@ impl Worker {
         }
     }
 
-    /// Of a task that has suspended with this command: what it has deferred it cannot take back elsewhere.
+    /// Makes tasks of the jobs that a suspended task has deferred, because it cannot take them back
+    /// on another worker. Passes its request through.
     #[inline]
     pub(crate) fn part_with_jobs(&self, command: SwitchRequest) -> SwitchRequest {
         if self.core.queues.has_deferred() {
@@ -144,24 +153,26 @@ impl Worker {
         command
     }
 
-    /// Makes tasks of all halves, because the task that they belong to may not come back here, or not soon.
+    /// Makes tasks of all deferred jobs, because the task that they belong to may not come back to
+    /// this worker, or not soon.
     #[cold]
     pub(crate) fn start_jobs(&self) {
         while let Some(job) = self.core.queues.pop_oldest_job() {
-            // Without a stack it stays with its frame, which will see to it.
+            // Without a stack the job stays with its frame, which will call it.
             let Ok(slot) = self.take_slot(self.shared.config.class) else { continue };
-            // SAFETY: as above.
+            // SAFETY: the job is out of the list, and the runtime outlives its tasks.
             self.push_fork(unsafe { job.start(self.shared.owner(), slot, self.next_id()) });
         }
         self.core.queues.forget_deferred();
     }
 }
 
-/// Whether so little of the task's stack is in use that the halves of another `join` can share it.
+/// Returns `true` if so little of the task's stack is in use that the closures of another `join`
+/// can share it.
 #[inline]
 fn has_room(task: TaskRef) -> bool {
     let here = MaybeUninit::<u8>::uninit();
-    // On a temporary stack this is out of range as well.
+    // On a temporary stack this is out of range, and so there is no room.
     let used = task.slot().top().addr().get().wrapping_sub((&raw const here).addr());
     used <= task.slot().usable() / SHARE
 }
@@ -175,7 +186,8 @@ mod models {
     use loom::thread;
     use std::collections::VecDeque;
 
-    /// A deferred job reduced to whether it was started, which is its frame's to know only after it was taken back.
+    /// Deferred jobs reduced to whether each was started. A frame may read that only after it has
+    /// taken its job back.
     #[derive(Default)]
     struct World {
         list: Biased<VecDeque<usize>>,
@@ -190,16 +202,17 @@ mod models {
     }
 
     impl World {
-        /// Two nested `join`s, by the owner.
+        /// Runs two nested `join`s, as the owner.
         fn join(&self, job: usize) {
-            // SAFETY: one thread is the owner.
+            // SAFETY: this thread alone is the owner.
             unsafe { self.list.with(|list| list.push_back(job)) };
             if job + 1 < self.started.len() {
                 self.join(job + 1);
             }
-            // SAFETY: as above.
+            // SAFETY: this thread alone is the owner.
             let taken = unsafe { self.list.with(VecDeque::pop_back) };
-            // SAFETY: taken back, the frame is its function's; loom checks it.
+            // SAFETY: after the job was taken back, the frame belongs to this function. Loom checks
+            // it.
             let started = self.started[job].with(|started| unsafe { *started });
             assert_eq!(
                 taken,
@@ -214,7 +227,7 @@ mod models {
         fn take_over(&self) {
             let start = |list: &mut VecDeque<usize>| {
                 let job = list.pop_front()?;
-                // SAFETY: taken out of the list under the lock; loom checks it.
+                // SAFETY: the job was taken out of the list under the lock. Loom checks it.
                 self.started[job].with_mut(|started| unsafe { *started = true });
                 Some(())
             };

@@ -11,10 +11,12 @@ use crate::task::wait_state::Commit;
 use crate::util::backoff::Backoff;
 
 impl Worker {
-    /// Gathers with the others when the scheduler has stopped, and comes back when all tasks are over.
+    /// Gathers with the other workers after the runtime has stopped. Returns when all tasks are
+    /// over.
     #[cold]
     pub(crate) fn take_last_turns(&self) {
-        // So a dump does not wait for it. It looks whether it is asked before it runs a task.
+        // In this state a dump does not wait for the worker, which checks whether it is asked to
+        // stop before it runs a task.
         self.set_status(SLEEPING);
         self.end_turn();
         self.leave_work_to_leader();
@@ -41,18 +43,19 @@ impl Worker {
         }
     }
 
-    /// Puts what is runnable here where the leader looks.
+    /// Moves this worker's runnable tasks to where the leader looks.
     pub(crate) fn leave_work_to_leader(&self) {
         self.give_up_work();
         let pinned = self.pinned.take();
         pinned.into_iter().for_each(|task| self.core.remote.post(task));
     }
 
-    /// Ends all tasks.
+    /// Ends all tasks. Called by the leader.
     pub(crate) fn lead(&self) {
         let mut patience = Backoff::new();
         loop {
-            // All at once, and before anything runs: so none is given what another leaves.
+            // All waits end before any task runs, so that no task gets a wake that another passes
+            // on.
             let (started, asleep) = self.end_sleepers();
             let ran = self.run_all();
             if self.send_all() || ran {
@@ -60,20 +63,22 @@ impl Worker {
                 continue;
             }
             for &task in &asleep {
-                // SAFETY: its wait was ended, and it has not run since; nobody else runs it.
+                // SAFETY: the task's wait was ended, and it has not run since. No other thread runs
+                // tasks now, or can make this one run.
                 self.run_turn(task, || unsafe { task.resume_to_end() });
             }
             if started == 0 {
                 return;
             }
             if asleep.is_empty() {
-                // For those who have claimed one and are about to make it runnable.
+                // Another thread has claimed a task, and is about to make it runnable.
                 patience.wait();
             }
         }
     }
 
-    /// Runs what is runnable on this worker: true if anything was.
+    /// Runs the runnable tasks, except those pinned to other workers. Returns `true` if there were
+    /// any.
     pub(crate) fn run_all(&self) -> bool {
         let next = || {
             let queues = &self.core.queues;
@@ -90,7 +95,8 @@ impl Worker {
         ran
     }
 
-    /// Has the others run what is pinned to them: true if anything was.
+    /// Lets the other workers run the runnable tasks that are pinned to them. Returns `true` if
+    /// there were any.
     pub(crate) fn send_all(&self) -> bool {
         let mut sent = false;
         for (index, remote) in (0..).zip(self.shared.workers()) {
@@ -101,24 +107,25 @@ impl Worker {
         sent
     }
 
-    /// Ends the waits of all tasks that are asleep. Gives the number of those that have started and are not over; and of
-    /// these the ones whose waits were ended.
+    /// Ends the waits of all sleeping tasks. Returns the number of tasks that have started and are
+    /// not over, and those among them whose waits are ended.
     pub(crate) fn end_sleepers(&self) -> (usize, Vec<TaskRef>) {
         let mut tasks = Vec::new();
-        // SAFETY: the pool's own slots. None of these tasks can finish before this worker runs it.
+        // SAFETY: these are the pool's own slots. No task in them can finish before this worker
+        // runs it.
         self.shared.pool.for_each_in_use(|top| tasks.extend(unsafe { TaskRef::at_top(top) }));
-        // SAFETY: nobody else runs one.
+        // SAFETY: no other thread runs tasks now, so this worker alone has their fibers.
         tasks.retain(|task| unsafe { task.has_started() } && !task.is_over.get());
         let started = tasks.len();
         tasks.retain(|task| task.wait.end());
         (started, tasks)
     }
 
-    /// Runs a task that is runnable until it suspends, unless it has not started, or is over.
+    /// Runs a runnable task until it suspends, unless it has not started, or is over.
     pub(crate) fn run_last_turn(&self, task: TaskRef) {
-        // SAFETY: it is this worker's to run.
+        // SAFETY: this worker has taken the task from a queue, so it has the fiber.
         if unsafe { task.has_started() } && !task.is_over.get() {
-            // SAFETY: as above.
+            // SAFETY: this worker holds the task as runnable.
             self.run_turn(task, || unsafe { task.resume() });
         }
     }
@@ -132,36 +139,39 @@ impl Worker {
             let Switch::Suspended(command) = switch else {
                 self.set_current(None);
                 let Some(again) = self.finish(task) else { return };
-                // SAFETY: it has something left to drop, and is this worker's still.
+                // SAFETY: the task must run again to drop its result, and still belongs to this
+                // worker.
                 switch = unsafe { again.resume() };
                 continue;
             };
             let command = self.part_with_jobs(command);
             self.set_current(None);
             match command {
-                // Whoever has claimed it makes it runnable, or has.
+                // The thread that has claimed the task makes it runnable, or has done so.
                 SwitchRequest::CLAIMED => return,
                 SwitchRequest::OVER => return task.is_over.set(true),
                 command => match command.decode() {
                     Request::Parked if task.wait.commit() == Commit::Parked => {
-                        // At once, so that no other turn wakes it.
+                        // Ended at once, so that the turn of another task does not wake it.
                         task.wait.end();
                         return;
                     }
-                    // Claimed meanwhile, and so to be used as well.
+                    // The wait was claimed meanwhile, so the task must use that wake as well.
                     Request::Parked => {}
                     Request::ParkedHolding(lock) => {
                         task.wait.end();
-                        // SAFETY: the lock belongs to what the task waits for, and lives as long as the task's
-                        // borrow of it.
+                        // SAFETY: the lock belongs to the object that the task waits for, and lives
+                        // as long as the task borrows that.
                         return unsafe { lock.release() };
                     }
-                    // It owes nobody anything. (And the child is not started.)
+                    // The task has no wake that another task could use. (A child that it has made
+                    // is not started.)
                     Request::Yielded | Request::Spawned(_) => return task.is_over.set(true),
                 },
             }
             self.set_current(Some(task));
-            // SAFETY: its wait was claimed as it was about to sleep, so it is this worker's still.
+            // SAFETY: the wait was claimed before the task slept, so the task still belongs to this
+            // worker.
             switch = unsafe { task.resume() };
         }
     }

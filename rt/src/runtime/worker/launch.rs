@@ -9,20 +9,22 @@ use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
 use crate::sys::sched_attr;
 
-/// Asks the kernel for shorter slices for the calling OS thread, if the runtime was told to.
+/// Asks the kernel for shorter time slices for the calling OS thread, if the runtime is configured
+/// so.
 pub(crate) fn shorten_slices(shared: &Shared) {
     if shared.config.short_slices {
         sched_attr::shorten();
     }
 }
 
-/// Starts a worker's OS thread. Gives the deques back if the OS refuses.
+/// Starts a worker's OS thread. Returns the core if the OS refuses.
 pub(crate) fn start_worker(
     shared: &Arc<Shared>,
     core: Core,
     searching: bool,
 ) -> Result<(), (Box<Core>, io::Error)> {
-    // The closure is lost if the OS refuses, so the deques go through a place that is not.
+    // If the OS refuses, the closure is lost. So the core is passed in a place outside of the
+    // closure.
     let place = Arc::new(Mutex::new(Some(core)));
     let (own, inside) = (Arc::clone(shared), Arc::clone(&place));
     let index = lock(&place).as_ref().map_or(0, |core| core.index);
@@ -50,12 +52,12 @@ pub(crate) fn start_worker(
     }
 }
 
-/// Deques for a spare: those of one that ended, else new ones, while there is room.
+/// Returns a core for a spare: that of a spare that has ended, or a new one if there is room.
 pub(crate) fn spare_core(shared: &Shared) -> Option<Core> {
     if let Some(core) = lock(&shared.cores).pop() {
         return Some(core);
     }
-    // Sysmon alone grows the list, and not while a dump asks all who are in it to stop.
+    // Only sysmon grows the list, and not while a dump asks the workers in the list to stop.
     let _going = shared.world.keep_going();
     let index = shared.used.load(Ordering::Relaxed);
     let remote = shared.remotes.get(index)?;
@@ -69,8 +71,9 @@ pub(crate) fn keep_core(shared: &Shared, core: Core) {
     lock(&shared.cores).push(core);
 }
 
-/// A panic on a stack of the runtime's own is a bug of ours, and leaves tasks that nobody will run. The
-/// panic has been printed; better end than hang.
+/// Aborts the process if it is dropped by a panic. A panic on a stack of the runtime itself is a
+/// bug in gthread, and leaves tasks that no thread will run. Its message is printed already, and
+/// ending is better than hanging.
 pub(crate) struct AbortOnUnwind;
 
 impl Drop for AbortOnUnwind {

@@ -1,7 +1,8 @@
-//! A worker: an OS thread that runs tasks. Its loop, and what running tasks ask of it.
+//! A worker: an OS thread that runs tasks. This folder has its loop and the operations that its
+//! tasks call.
 //!
-//! Everything here is used by the worker's own OS thread only, either from its loop or from the task
-//! that it is running; what other threads see of it is its [`Remote`].
+//! Only the worker's own OS thread uses a [`Worker`]: in the loop, or in the task that it runs.
+//! Other threads see the worker's [`Remote`](crate::runtime::remote::Remote).
 
 pub(crate) mod blocking;
 pub(crate) mod cpu_bound;
@@ -40,62 +41,68 @@ use crate::runtime::shared::Shared;
 use crate::task::header::TaskRef;
 use crate::task::id::next_ids;
 
-/// What a worker does after it was out of work.
+/// The next step of a worker's loop.
 pub(crate) enum Next {
     Run(TaskRef),
-    /// Something may have come up: look again.
+    /// There may be work: look at the queues again.
     LookAgain,
-    /// The scheduler stops, or this is a spare that was not needed for a while.
+    /// The runtime stops, or the worker is a spare that was not needed for a while.
     End,
 }
 
-/// Every so many switches the worker looks elsewhere first: at the injector, at its own oldest work, at
-/// the others'. Go's number; a prime, so that it does not fall in step with a program's own rhythm.
+/// The number of task switches between two ticks. At a tick the worker looks first at the tasks
+/// that its usual order leaves waiting ([`Worker::next_on_tick`]). Go's number: a prime, so that it
+/// does not fall in step with a rhythm of the program.
 pub(crate) const TICK_INTERVAL: u32 = 61;
 
-/// In [`Worker::holds`]: the running task is in `no_switch`. Below it counts how deep in `blocking`.
+/// A bit of [`Worker::holds`]: the running task is inside `no_switch`. The bits below it count the
+/// calls of `blocking` that the task is inside.
 const NO_SWITCH: u32 = 1 << 31;
 
-/// There too, as if very deep in `blocking`: for ever, in the child of a `fork`.
+/// A bit of [`Worker::holds`]: the running task never suspends again, because this is the child of
+/// a `fork`. Counts like very many calls of `blocking`.
 const FOR_EVER: u32 = 1 << 30;
 
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
     pub(crate) core: Core,
     pub(crate) stacks: RefCell<Cache>,
-    /// The task that runs now.
+    /// The running task.
     pub(crate) current: Cell<Option<TaskRef>>,
     /// Runnable tasks that are pinned to this worker.
     pub(crate) pinned: RefCell<VecDeque<TaskRef>>,
     pub(crate) tick_interval: u32,
     pub(crate) until_tick: Cell<u32>,
     pub(crate) tick_turn: Cell<u32>,
-    /// Since a `join` has last looked whether others wait.
+    /// Measures the time since a `join` last checked whether other tasks wait.
     pub(crate) stretch: Cell<Stretch>,
     pub(crate) injector_turns: InjectorTurns,
-    /// Counted as searching in `Idle`.
+    /// `Idle` counts the worker as searching.
     pub(crate) searching: Cell<bool>,
-    /// What keeps the running task from suspending; zero if nothing does. See `NO_SWITCH`.
+    /// The reasons why the running task must not suspend; zero if there are none. See `NO_SWITCH`
+    /// and `FOR_EVER`.
     pub(crate) holds: Cell<u32>,
-    /// Where the running task has entered the innermost `no_switch`.
+    /// The place where the running task entered the innermost `no_switch`.
     pub(crate) no_switch: Cell<Option<&'static Location<'static>>>,
-    /// More than `DEEP` continuations wait; looked at now and then.
+    /// Children are queued instead of run at once. Set at each tick if more than `DEEP`
+    /// continuations wait; see also [`Worker::come_to_help`].
     pub(crate) deep: Cell<bool>,
     pub(crate) random: Cell<u64>,
-    /// A worker that had private tasks when this one last looked, and its moves then.
+    /// Another worker that may be stuck, with its moves at that time: it had private tasks when
+    /// this worker last looked.
     pub(crate) suspected: Cell<Option<(u32, u64)>>,
-    /// Of which timers it has to tell, before it runs anything.
+    /// The timers that the worker must announce before it runs another task.
     pub(crate) unannounced: Cell<Unannounced>,
     pub(crate) timing: Timing,
     pub(crate) sharing: Sharing,
     pub(crate) last_takeover: LastTakeover,
-    /// What it runs is a CPU-bound task, and this is its turn.
+    /// The turn of the CPU-bound task that the worker runs, if it runs one.
     pub(crate) turn: Cell<Option<Turn>>,
-    /// How long it was out of work when it last was.
+    /// How long the worker was last out of work.
     pub(crate) last_wait: Cell<Duration>,
-    /// That ended because a timer was due.
+    /// The last sleep ended because a timer was due.
     pub(crate) slept_until_timer: Cell<bool>,
-    /// How many timers it has fired since it last slept, when it had nothing else to do.
+    /// How many timers the worker has fired since it last slept, while it was out of work.
     pub(crate) fired: Cell<usize>,
     /// The next thread id and the end of the batch reserved for this worker.
     pub(crate) ids: Cell<(u64, u64)>,
@@ -142,20 +149,20 @@ impl Worker {
         &self.core.remote.own.counters
     }
 
-    /// Gives the deques back for the next spare.
+    /// Returns the core, for the next spare.
     pub(crate) fn into_core(self) -> Core {
         self.core
     }
 
-    /// Says what runs now: to whoever asks on this worker, and to dumps.
+    /// Notes the running task, for calls on this worker and for dumps.
     #[inline]
     pub(crate) fn set_current(&self, task: Option<TaskRef>) {
         self.current.set(task);
         self.core.remote.set_current(task);
     }
 
-    /// The running task, if it may suspend: it must not while it unwinds (the panic count is the OS
-    /// thread's) nor inside `blocking` or `no_switch`.
+    /// Returns the running task, if it may suspend. It must not while it unwinds, because the panic
+    /// count belongs to the OS thread, nor inside `blocking` or `no_switch`.
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
         if self.must_not_suspend() { None } else { self.current.get() }
@@ -166,16 +173,16 @@ impl Worker {
         std::thread::panicking() || self.holds.get() != 0
     }
 
-    /// Where the running task has said that it must not be suspended, if it would be otherwise: inside
-    /// `blocking`, and while it unwinds, it is not anyway.
+    /// Returns the place where the running task entered `no_switch`, if the task could suspend
+    /// without that. Inside `blocking`, and while it unwinds, it does not suspend anyway.
     #[cold]
     pub(crate) fn switch_forbidden(&self) -> Option<&'static Location<'static>> {
         let site = self.no_switch.get()?;
         (self.holds.get() == NO_SWITCH && !std::thread::panicking()).then_some(site)
     }
 
-    /// The running task enters a `no_switch` at `site`, or leaves the innermost for the one around it.
-    /// Gives the one that it was in before.
+    /// Notes that the running task enters a `no_switch` at `site`; or that it leaves one, with the
+    /// site of the enclosing one, if any. Returns the previous site.
     pub(crate) fn set_no_switch(
         &self,
         site: Option<&'static Location<'static>>,
@@ -185,17 +192,18 @@ impl Worker {
         self.no_switch.replace(site)
     }
 
-    /// The running task, whether or not it may suspend.
+    /// Returns the running task, whether or not it may suspend.
     pub(crate) fn running(&self) -> Option<TaskRef> {
         self.current.get()
     }
 
-    /// The running task is not to suspend any more.
+    /// Keeps the running task from suspending ever again.
     pub(crate) fn hold_for_ever(&self) {
         self.holds.set(self.holds.get() | FOR_EVER);
     }
 
-    /// Whether the running task is the one that has forked, in the child.
+    /// Returns `true` if this is the child of a `fork`, and the running task is the one that has
+    /// forked.
     #[inline]
     pub(crate) fn is_held_for_ever(&self) -> bool {
         self.holds.get() & FOR_EVER != 0
@@ -205,26 +213,26 @@ impl Worker {
         &self.shared
     }
 
-    /// Whether this is a worker of `shared`.
+    /// Returns `true` if this is a worker of `shared`.
     #[inline]
     pub(crate) fn serves(&self, shared: &Shared) -> bool {
         std::ptr::eq(&raw const *self.shared, shared)
     }
 
-    /// This worker's number, for pinning.
+    /// Returns the worker's number.
     pub(crate) fn index(&self) -> u32 {
         self.core.index
     }
 
-    /// It begins to run. If work waits behind tasks that compute, a child might be another of those: for some time children
-    /// are queued, so that their parents go on.
+    /// Notes that the worker begins to run. If work waits behind tasks that compute, a child may be
+    /// another such task. So children are queued until the next tick, and their parents go on.
     pub(crate) fn come_to_help(&self) {
         if self.shared.sysmon.sees_stall() {
             self.set_deep(true);
         }
     }
 
-    /// So many continuations wait here that children should be queued.
+    /// Sets whether children are queued instead of run at once.
     pub(crate) fn set_deep(&self, deep: bool) {
         self.deep.set(deep);
     }
@@ -250,7 +258,8 @@ impl Worker {
     pub(crate) fn take_slot(&self, class: SizeClass) -> Result<Slot, StackError> {
         let mut stacks = self.stacks.borrow_mut();
         let in_stock = stacks.take(class);
-        // Many that are started in a row begin with a miss of the TLB each.
+        // Each of many tasks that are started in a row begins with a TLB miss. So the next are
+        // prefetched.
         stacks.next().into_iter().for_each(TaskRef::prefetch_place);
         stacks.coming().iter().for_each(TaskRef::prefetch_to_start);
         drop(stacks);
@@ -267,7 +276,7 @@ impl Worker {
         stacks.coming().iter().for_each(TaskRef::prefetch_to_start);
         drop(stacks);
         if self.shared.pool.is_growing() {
-            // Whoever has nothing else to do prepares the next ones (`steal.rs`).
+            // A worker that is out of work prepares the next slots (`steal.rs`).
             self.shared.answer(self.shared.idle.notify());
         }
         Ok(slot)
@@ -278,7 +287,7 @@ impl Worker {
         self.stacks.borrow_mut().put(&self.shared.pool, slot);
     }
 
-    /// Gives the stacks in stock back, for others to use or sysmon to trim.
+    /// Gives the cached stacks back to the pool, for other workers to use or sysmon to trim.
     pub(crate) fn flush_stacks(&self) {
         self.stacks.borrow_mut().flush(&self.shared.pool);
     }

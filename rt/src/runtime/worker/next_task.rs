@@ -1,20 +1,22 @@
-//! Which task a worker runs next, and what it attends to before each.
+//! The choice of a worker's next task, and the requests that the worker attends to before it.
 
 use crate::runtime::status::{NORMAL, RETAKEN};
 use crate::runtime::worker::{Next, Worker};
 use crate::task::header::TaskRef;
 
-/// With more continuations than this waiting on one worker, children are queued instead of run at
-/// once: a chain of threads that each start their successor and end must not pile up.
+/// If more continuations than this wait on a worker, children are queued instead of run at once.
+/// Otherwise a chain of threads that each start their successor and then end would pile up.
 const DEEP: usize = 1024;
 
-/// Of so many ticks one is for those who are stuck, and looks at all timers: this one.
+/// One tick in this many, number [`STUCKS_TURN`], is for the tasks of workers that may be stuck,
+/// and for the timers of all workers.
 const TURNS: u32 = 5;
 
 pub(crate) const STUCKS_TURN: u32 = TURNS - 1;
 
 impl Worker {
-    /// The next task of this worker's own, or from the injector. None means that it has none left.
+    /// Returns the next task: the worker's own or an injected one, or at some ticks another
+    /// worker's. `None` means that the worker is out of work. With `fair`, a tick is due.
     pub(crate) fn next_task(&self, fair: bool) -> Option<TaskRef> {
         let picked = match fair {
             true if self.injector_turns.is_on() => self.next_in_injector_turn(),
@@ -22,7 +24,7 @@ impl Worker {
             false => None,
         };
         let picked = picked.or_else(|| self.next_in_order());
-        // What is left here is for those who have nothing.
+        // The private tasks that are left are for the idle workers.
         if self.shared.idle.has_idle_workers() && self.core.remote.has_private() {
             self.publish_private();
         }
@@ -39,7 +41,8 @@ impl Worker {
             .or_else(|| self.take_injected_burst())
     }
 
-    /// Counts a switch: true if it is time for a fair one.
+    /// Counts a task switch. Returns `true` if it is a tick: the choice of the next task must be
+    /// fair.
     #[inline]
     pub(crate) fn tick(&self) -> bool {
         self.move_on();
@@ -50,14 +53,16 @@ impl Worker {
         fair
     }
 
-    /// Counts a switch that leaves no choice; a fair one that is due stays due: true then.
+    /// Counts a task switch that leaves no choice of the next task. Returns `true` if a tick is
+    /// due; it stays due.
     #[inline]
     pub(crate) fn count_switch(&self) -> bool {
         self.move_on();
         self.count_to_tick()
     }
 
-    /// Tells sysmon that the worker moves on; waits while the world is stopped.
+    /// Counts a task switch, so that sysmon sees the worker move on, and attends to requests. Waits
+    /// while the world is stopped.
     #[inline]
     pub(crate) fn move_on(&self) {
         let own = &self.core.remote.own;
@@ -67,7 +72,7 @@ impl Worker {
         }
     }
 
-    /// True if a tick is due.
+    /// Counts down to the next tick. Returns `true` if it is due.
     #[inline]
     pub(crate) fn count_to_tick(&self) -> bool {
         match self.until_tick.get() {
@@ -82,7 +87,7 @@ impl Worker {
         }
     }
 
-    /// Something is to be done before the next switch.
+    /// Attends to the requests in the status word.
     #[cold]
     pub(crate) fn attend(&self) {
         let status = &self.core.remote.own.status;
@@ -100,27 +105,29 @@ impl Worker {
         }
     }
 
-    /// Moves on to `status`. Counts the worker as running again if sysmon had retaken it.
+    /// Sets the worker's status. If the worker was retaken, it counts as running again.
     #[cold]
     pub(crate) fn set_status(&self, status: usize) {
         if self.core.remote.own.status.enter(status) == RETAKEN {
             self.shared.idle.unblock();
             if self.shared.idle.over_limit() {
-                // The switch looks whether it is one too many: with tasks that compute, one in 61 would be seldom.
+                // The worker may be one too many. The next choice of a task checks that: among
+                // tasks that compute, 61 switches take too long.
                 self.until_tick.set(1);
             }
             self.end_turn();
-            // A few may have been woken just now, by those that come back.
+            // A few injected tasks are no sign of waiting work: other workers that come back may
+            // have woken them just now.
             if self.shared.injector.len() > self.shared.config.workers as usize {
                 self.shared.sysmon.note_progress();
             }
-            // All others may have fallen asleep meanwhile, and sysmon with them.
+            // All other workers may have gone to sleep meanwhile, and sysmon with them.
             self.shared.sysmon.notify();
         }
     }
 
-    /// What the usual order would leave waiting: due timers, the injector, the oldest of each queue,
-    /// and now and then the work of another worker, which may be stuck.
+    /// Fires timers, and returns a task that the usual order would leave waiting: an injected one,
+    /// the oldest of one of the queues, or now and then one of another worker, which may be stuck.
     #[cold]
     pub(crate) fn next_on_tick(&self) -> Option<TaskRef> {
         self.counters().ticks.count();
@@ -149,8 +156,8 @@ impl Worker {
         self.pinned.borrow_mut().pop_front()
     }
 
-    /// Whether one of the workers must stop, and may as well be this one: a worker that was blocked is
-    /// back, and others run in its place.
+    /// Returns `true` if the worker should retire: more workers run than may, for example because a
+    /// blocked one has come back, and no runnable task is pinned to this one.
     pub(crate) fn must_retire(&self) -> bool {
         self.shared.idle.over_limit() && !self.has_pinned_work()
     }
@@ -160,7 +167,7 @@ impl Worker {
         self.sleep()
     }
 
-    /// Whether only this worker can run something that is waiting.
+    /// Returns `true` if a runnable task waits that only this worker may run.
     pub(crate) fn has_pinned_work(&self) -> bool {
         self.core.remote.has_post() || !self.pinned.borrow().is_empty()
     }

@@ -1,4 +1,5 @@
-//! How a worker without work goes to sleep, and wakes up. The protocol is in `runtime/README.md`.
+//! How a worker that is out of work goes to sleep, and wakes up. The protocol is in
+//! `runtime/README.md`.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ const TIMER_SLACK: Duration = Duration::from_micros(100);
 const SPARE_KEEPALIVE: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// Fires timers, searches, then sleeps, until there is something to do.
+    /// Fires timers, searches, and then sleeps, until there is something to do.
     pub(crate) fn wait_for_work(&self) -> Next {
         if self.fire_all_timers() {
             return Next::LookAgain;
@@ -28,7 +29,7 @@ impl Worker {
         next
     }
 
-    /// Sleeps. The worker has no work of its own but what is pinned to it.
+    /// Sleeps. The worker has no tasks of its own except pinned ones.
     pub(crate) fn sleep(&self) -> Next {
         debug_assert!(!self.core.remote.has_private(), "asleep with a task in hand");
         let shared = &*self.shared;
@@ -36,53 +37,56 @@ impl Worker {
         self.flush_stacks();
         self.slept_until_timer.set(false);
         self.counters().sleeps.count();
-        // From here on sysmon must not take this worker for one that is stuck.
+        // From here on sysmon must not take this worker for a stuck one.
         self.set_status(SLEEPING);
         shared.idle.sleep(me, self.searching.replace(false));
         if self.finds_anything() {
             if !shared.idle.wake_self(me) {
-                // Somebody has taken us out of the sleepers, and the wake is on its way.
+                // Another thread has taken this worker out of the sleepers, and the wake is on its
+                // way.
                 self.core.remote.parker.park(None);
             }
         } else if !self.sleep_in_driver() {
-            // Out of the sleepers by its own hand, and so counted as running and searching. The status
-            // stays: nobody is there to be stuck.
+            // The worker has taken itself out of the sleepers, and so counts as running and
+            // searching. Its status stays `SLEEPING`, so sysmon does not take it for stuck.
             shared.idle.leave();
             if shared.has_work() {
                 shared.answer(shared.idle.notify_outside());
             }
-            // It may have kept the timers, which sysmon then relied on.
+            // The worker may have been the keeper, on which sysmon relied.
             shared.sysmon.unpark();
             return Next::End;
         }
         self.set_status(NORMAL);
         self.come_to_help();
         shared.advance_clock();
-        // Whoever took us out of the sleepers, we are counted as searching.
+        // Whether the worker or another thread took it out of the sleepers, it counts as searching.
         self.searching.set(true);
         shared.sysmon.notify();
         self.fire_all_timers();
         if shared.is_stopped() { Next::End } else { Next::LookAgain }
     }
 
-    /// By a worker that has nothing else to do: whether there were any.
+    /// Fires the due timers of all workers. Returns `true` if there were any. Called by a worker
+    /// that is out of work.
     pub(crate) fn fire_all_timers(&self) -> bool {
         let fired = self.fire_timers(true);
         self.fired.set(self.fired.get() + fired);
         fired > 0
     }
 
-    /// Whether there is a reason not to sleep.
+    /// Returns `true` if there is a reason not to sleep.
     pub(crate) fn finds_anything(&self) -> bool {
-        // With as many others awake as may be, they will look at every queue before they sleep (§5).
+        // If as many workers run as may, they look at every queue before they sleep (§5).
         let others_look = !self.shared.idle.has_room();
         (!others_look && self.shared.has_work())
             || self.has_pinned_work()
             || self.shared.is_stopped()
     }
 
-    /// Sleeps until woken, or until a timer is due, if this worker keeps the timers: true. False if the worker is a
-    /// spare that has slept long enough. In both cases it is out of the sleepers.
+    /// Sleeps until woken, or until a timer is due if this worker is the keeper. Returns `false` if
+    /// the worker is a spare that has slept long enough. In any case it is no longer among the
+    /// sleepers.
     pub(crate) fn sleep_in_driver(&self) -> bool {
         let shared = &*self.shared;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
@@ -98,11 +102,12 @@ impl Worker {
             let woken = parker.park([retire_at, timer].into_iter().flatten().min());
             self.unkeep_timers();
             if woken {
-                // By somebody who took us out, or who has a new earliest timer and did not.
+                // Woken by a thread that took this worker out of the sleepers, or by one that has a
+                // new earliest timer and did not take it out.
                 let _ = shared.idle.wake_self(me);
                 return true;
             }
-            // Perhaps not: what it woke up for may have been withdrawn, or fired by others.
+            // The timer may have been withdrawn, or fired by another worker.
             let due = shared.is_timer_due();
             let expired = retire_at.is_some_and(|at| at <= Instant::now());
             if due || expired {
@@ -116,8 +121,9 @@ impl Worker {
         }
     }
 
-    /// When the worker that goes to sleep has to wake up for timers, if at all. With as many awake as may be, the timers are
-    /// theirs, and sysmon's: who wakes up for them is one too many.
+    /// Returns when the worker, which goes to sleep, must wake up for timers, if it must. If as
+    /// many workers run as may, they and sysmon see to the timers: a worker that woke up for them
+    /// would be one too many.
     pub(crate) fn keep_timers_if_needed(&self) -> Option<Instant> {
         if self.shared.idle.has_room() {
             self.keep_timers()

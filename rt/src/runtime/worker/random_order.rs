@@ -1,4 +1,4 @@
-//! What a worker does differently under chaos; see [`Chaos`].
+//! A worker's random order of tasks under chaos; see [`Chaos`].
 
 use std::thread;
 use std::time::Duration;
@@ -8,8 +8,9 @@ use crate::runtime::policy::random::Chaos;
 use crate::runtime::worker::Worker;
 use crate::task::header::TaskRef;
 
-/// How often a worker that finds only tasks of its own lets others come and take one, and then sleeps a
-/// little for it: fewer times if nobody came the last times.
+/// How often a worker that finds only tasks which it ran last itself yields, so that others come
+/// and take one; below it, how often it then sleeps a little. Fewer times if none came the last
+/// times.
 const YIELDS: u32 = 16;
 
 const NAPS: u32 = 4;
@@ -17,7 +18,7 @@ const NAPS: u32 = 4;
 const NAP: Duration = Duration::from_micros(20);
 
 impl Worker {
-    /// The task to run next, under chaos.
+    /// Returns the task to run next, under chaos.
     pub(crate) fn next_at_random(&self, chaos: &Chaos) -> Option<TaskRef> {
         let me = self.core.index;
         self.decide_on_children();
@@ -25,7 +26,7 @@ impl Worker {
         if chaos.strew(self.core.queues.take_all().into_iter().chain(injected)) {
             self.shared.answer(self.shared.idle.notify_outside());
         }
-        // What is not strewn: tasks of one worker, and those of one that is stuck.
+        // Tasks that are not strewn: pinned ones, and those in the queues of other workers.
         let elsewhere = match self.random() % 4 {
             0 => self.next_pinned(),
             1 => self.steal().or_else(|| self.take_over_stuck()),
@@ -47,7 +48,7 @@ impl Worker {
                 chaos.in_vain.store(0, Ordering::Relaxed);
                 break;
             }
-            // For those who were told to come.
+            // Gives the workers that were notified time to come.
             let in_vain = chaos.in_vain.load(Ordering::Relaxed) as u32;
             let enough = tries >= YIELDS + NAPS - in_vain;
             if enough || self.has_pinned_work() || self.shared.is_stopped() {
@@ -64,20 +65,20 @@ impl Worker {
         self.next_pinned().or_else(|| self.take_strewn())
     }
 
-    /// Takes what is strewn, if this scheduler is under chaos.
+    /// Takes a strewn task, if the runtime is under chaos.
     pub(crate) fn take_strewn(&self) -> Option<TaskRef> {
         self.shared.chaos.as_ref()?.take(self.random(), self.core.index, false)
     }
 
-    /// Whether the child of a task, which was just pushed, runs at once. Under chaos the parent is strewn, and
-    /// so may be the child: `None` then.
+    /// Returns the child of a task that was just queued, to run at once. Under chaos the parent is
+    /// strewn, and perhaps the child too: returns `None` then.
     #[cold]
     pub(crate) fn pick_child(&self, child: TaskRef) -> Option<TaskRef> {
         let Some(chaos) = &self.shared.chaos else { return Some(child) };
         self.decide_on_children();
         let waits = child.pinned().is_none() && self.one_in(2);
         if waits {
-            // Before others may run it.
+            // Before another worker may run the child.
             self.set_current(None);
         } else {
             chaos.note(child, self.core.index);
@@ -88,7 +89,7 @@ impl Worker {
         (!waits).then_some(child)
     }
 
-    /// Decides whether the children of the task that runs next are queued.
+    /// Decides at random whether the children of the next task are queued.
     pub(crate) fn decide_on_children(&self) {
         self.set_deep(self.one_in(3));
     }
@@ -97,7 +98,8 @@ impl Worker {
         self.random().is_multiple_of(n)
     }
 
-    /// Whether the running task is to be suspended where it need not be. Never without chaos.
+    /// Returns `true` if the running task should be suspended although it need not be. Always
+    /// `false` without chaos.
     pub(crate) fn is_to_suspend(&self) -> bool {
         self.shared.chaos.is_some() && self.one_in(4)
     }

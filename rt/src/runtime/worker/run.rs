@@ -1,4 +1,5 @@
-//! The loop: a worker takes the next task, runs it, and sees to what the task suspended for.
+//! The loop of a worker: it takes the next task, runs it, and handles the request with which the
+//! task suspends.
 
 use gthread_arch::Switch;
 use gthread_arch::stacks::AlternateStack;
@@ -14,10 +15,11 @@ use crate::task::switch_request::Request;
 use crate::task::wait_state::Commit;
 
 impl Worker {
-    /// Runs tasks until the scheduler stops, or, for a spare, until it is not needed.
+    /// Runs tasks until the runtime stops. A spare worker also ends when it is not needed for a
+    /// while.
     pub(crate) fn run(&self) {
         let _entered = context::enter(self);
-        // Without it an overflow still ends the process, but unexplained.
+        // Without this stack, a stack overflow still ends the process, but without a message.
         let _alternate_stack = AlternateStack::install();
         self.core.remote.parker.adopt();
         self.set_status(NORMAL);
@@ -44,7 +46,7 @@ impl Worker {
         self.core.remote.parker.disown();
     }
 
-    /// Runs what was found; whoever was searching has stopped.
+    /// Runs a task that was found. If the worker was searching, it has stopped.
     pub(crate) fn start(&self, task: TaskRef) {
         if self.searching.replace(false) {
             let summon = self.shared.idle.stop_search(|| self.shared.has_work());
@@ -58,21 +60,24 @@ impl Worker {
         }
     }
 
-    /// Runs a task, and the children it forks, until it parks, yields or ends.
+    /// Runs a task, and then those that follow it directly: its child, its parent, the next task
+    /// after a yield. Returns when [`Worker::next_task`] has to choose.
     #[inline(always)]
     pub(crate) fn run_task(&self, mut task: TaskRef) {
         self.set_current(Some(task));
         loop {
-            // SAFETY: the task came out of a queue, or from its parent's hand: it is runnable and ours.
+            // SAFETY: the task came from a queue or from its parent, or it has not left this worker
+            // since it last ran. So this worker holds it as runnable.
             let switch = unsafe { task.resume() };
             #[cfg(debug_assertions)]
             context::lent::assert_not();
-            // The switch is over, the registers are saved. What is said of the running task changes first
-            // (`diagnostics/stop_world.rs`); from then on others may run it.
+            // The registers are saved now. `current` changes first (`diagnostics/stop_world.rs`).
+            // After that, other workers may run the task.
             match switch {
                 Switch::Suspended(command) => match self.part_with_jobs(command).decode() {
                     Request::Spawned(child) => {
-                        // SAFETY: the parent has just made it, and handed it over with the request.
+                        // SAFETY: the parent has just made this task and hands it over with the
+                        // request. It has not run yet, so it is alive.
                         let child = unsafe { TaskRef::from_raw(child.cast()) };
                         self.set_current(Some(child));
                         task.note_fork(child);
@@ -101,8 +106,9 @@ impl Worker {
                     Request::ParkedHolding(lock) => {
                         self.set_current(None);
                         self.note_cpu_bound(task);
-                        // SAFETY: the lock belongs to what the task waits for, and lives as long as the
-                        // task's borrow of it; nobody can wake the task before the lock is free.
+                        // SAFETY: the lock belongs to the object that the task waits for, and lives
+                        // as long as the task borrows that. No thread can wake the task before the
+                        // lock is free.
                         unsafe { lock.release() }
                     }
                     Request::Yielded => {
@@ -129,8 +135,9 @@ impl Worker {
         }
     }
 
-    /// Finishes a task, and goes straight on with the continuation that it was forked from, if nobody
-    /// has stolen that and nothing else comes first in [`Worker::next_task`]'s order.
+    /// Finishes a task. Returns the task that follows it directly: the newest continuation, usually
+    /// the parent's, unless a tick is due or there is a task in the LIFO slot. Or the same task, if
+    /// it must run again ([`Worker::finish`]).
     #[inline]
     pub(crate) fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
         if self.until_tick.get() == 1 {
@@ -138,7 +145,8 @@ impl Worker {
             return self.finish(task);
         }
         let next = self.core.queues.pop_fork();
-        // If its parent has not run since it forked, the handle is still in the frame that did.
+        // If the parent has not run since it forked this task, the join handle is still in the
+        // parent's frame, and not in use.
         let alone = task.plain && next.is_some_and(|next| next.waits_since_fork_of(task));
         if !(alone && task.join.finish_alone()) {
             self.set_current(None);
@@ -148,35 +156,39 @@ impl Worker {
             }
         }
         if next.is_some() {
-            // A child that finished alone is not freed before its parent runs.
+            // A child that finished alone is not freed before its parent runs, so `current` may
+            // name it until here.
             self.set_current(next);
             self.count_switch();
         }
         next
     }
 
-    /// Finishes a task that has come to the end of its stack; or gives it back, to run again: it was detached when it had
-    /// looked whether it was, and what it leaves is dropped on its own stack, as a part of it.
+    /// Finishes a task whose fiber has ended. Returns the task if it must run again: it was
+    /// detached after it had checked for that, and must drop its result on its own stack.
     pub(crate) fn finish(&self, task: TaskRef) -> Option<TaskRef> {
         let home = task.pinned();
-        // Taken while the task is ours; done when this function ends, after the result is settled.
+        // Taken while the task is ours. The callback runs when this function ends, after the result
+        // is handed over or dropped.
         let after = task.take_after();
         match task.join.finish() {
             Finish::Detached if task.has_dropped_result() => {
-                // SAFETY: the task's own reference is ours to give up, after which it is not used.
+                // SAFETY: this worker finishes the task, so it gives up the task's own reference.
+                // It does not use the task afterwards.
                 unsafe { task.end() }.into_iter().for_each(take_back);
             }
             Finish::Detached => {
                 task.put_after(after);
-                // SAFETY: we finish it, nobody can take the result any more, and it has not dropped it.
+                // SAFETY: this worker finishes the task, and has its fiber. The task is detached,
+                // so no thread can take its result, and it has not dropped the result.
                 unsafe { task.wind_up_again() };
                 self.set_current(Some(task));
                 return Some(task);
             }
             Finish::Handed { joiner, timed, last } => {
                 if joiner {
-                    // SAFETY: we are the finisher; the joiner waits until it is claimed, and its
-                    // handle keeps the task.
+                    // SAFETY: this worker is the finisher, and has seen the joiner registered. The
+                    // joiner waits until it is claimed, and its handle keeps the task alive.
                     let joiner = unsafe { task.joiner().claim(0) };
                     joiner.into_iter().for_each(wake);
                 }
@@ -184,8 +196,8 @@ impl Worker {
                     self.shared.timed_joiners.claim(task).into_iter().for_each(wake);
                 }
                 if last {
-                    // SAFETY: no reference is left, so no result either: the handle is gone, and
-                    // would have left DETACHED had it not taken the result.
+                    // SAFETY: no reference is left, so the handle is gone. It has taken the result:
+                    // otherwise it would have detached the task.
                     take_back(unsafe { task.free() });
                 }
             }

@@ -1,5 +1,5 @@
-//! Where a worker puts the tasks that become runnable on it: the continuation of one that forks, those that it
-//! wakes, those that yield.
+//! The queueing of tasks that become runnable on a worker: continuations of tasks that fork, woken
+//! tasks, and tasks that yield.
 
 use crate::runtime::status::NORMAL;
 use crate::runtime::worker::Worker;
@@ -16,26 +16,26 @@ impl Worker {
         }
     }
 
-    /// Queues a task that was woken by the running one: it runs next, or beside it.
+    /// Queues a task that the running one has woken. It runs next, or beside the running one.
     #[inline]
     pub(crate) fn push_woken(&self, task: TaskRef) {
         if self.wakes_beside() { self.push_apart(task) } else { self.push_next(task) }
     }
 
-    /// Queues a task that was woken by the running one, which goes on, but for a moment only.
+    /// Queues a task that was woken by the running one, which goes on, perhaps only for a moment.
     pub(crate) fn push_beside(&self, task: TaskRef) {
-        // Who searches takes it from the LIFO slot if the running one does not suspend within ten microseconds, else the
-        // sysmon does.
+        // If the running task does not suspend within 10 µs, a searching worker takes the task from
+        // the LIFO slot, or later sysmon does.
         if self.shared.idle.has_room() { self.push_apart(task) } else { self.push_next(task) }
     }
 
-    /// Queues a task that was woken by the running one, to run next.
+    /// Queues a task to run next.
     pub(crate) fn push_next(&self, task: TaskRef) {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
         if self.must_not_suspend() {
-            // The running task holds the OS thread: the LIFO slot would wait for it.
+            // The running task keeps the OS thread, and the LIFO slot would wait for it.
             return self.push_apart(task);
         }
         if let Some(before) = self.core.queues.push_lifo(task) {
@@ -46,9 +46,10 @@ impl Worker {
         }
     }
 
-    /// Whether the worker does not run by its own account, or was found stuck by sysmon: then it will
-    /// not come back to its queues soon, and sysmon may not look here again. Asked after a task was
-    /// queued: either sysmon has seen it after it retaken us, or we see that it did (`retake`).
+    /// Returns `true` if the worker does not count as running: it was retaken, or blocks. Then it
+    /// may not come back to its queues soon, and sysmon may not look at them again. Called after a
+    /// task was queued. By the barriers, either sysmon sees the task after it has retaken the
+    /// worker, or the worker sees that it was retaken (`sysmon/retake.rs`).
     #[inline]
     pub(crate) fn is_retaken(&self) -> bool {
         barrier::light();
@@ -60,7 +61,7 @@ impl Worker {
         self.push_for_others(task, Self::shares);
     }
 
-    /// Queues a task that another worker is to run beside the running one.
+    /// Queues a task for another worker to run beside the running one.
     pub(crate) fn push_apart(&self, task: TaskRef) {
         self.push_for_others(task, |_| true);
     }
@@ -84,7 +85,7 @@ impl Worker {
         self.shared.answer(self.shared.idle.notify_outside());
     }
 
-    /// Lets others take what is ready.
+    /// Publishes the ready tasks.
     #[cold]
     pub(crate) fn publish_ready(&self) {
         if self.core.queues.publish_ready() {
@@ -95,12 +96,12 @@ impl Worker {
     #[cold]
     pub(crate) fn notify_of_published(&self) {
         self.counters().publications.count();
-        // One that is retaken does not count as running, so others rely on its fence (`Idle::sleep`).
+        // A retaken worker does not count as running, so `Idle::sleep` relies on its fence.
         let idle = &self.shared.idle;
         self.shared.answer(if self.is_retaken() { idle.notify_outside() } else { idle.notify() });
     }
 
-    /// Lets others take what is private, but for a lone continuation that is not worth it.
+    /// Publishes the oldest continuation and the ready tasks, if that is worth it.
     #[cold]
     pub(crate) fn publish_private(&self) {
         let fork = self.core.queues.publish_fork();
@@ -110,8 +111,9 @@ impl Worker {
         }
     }
 
-    /// The task that runs after one that yields, in the plain case: there are no idle workers, it is no time to be fair,
-    /// and nothing goes before ready tasks in [`Worker::next_in_order`].
+    /// Queues a task that yields, and returns the task to run next. Gives the task back except in
+    /// the plain case: there are no idle workers, no tick is due, and nothing goes before ready
+    /// tasks in [`Worker::next_in_order`].
     #[inline]
     pub(crate) fn rotate(&self, task: TaskRef) -> Result<TaskRef, TaskRef> {
         let plain = self.until_tick.get() > 1
@@ -130,7 +132,8 @@ impl Worker {
         if self.lines_up(task) {
             return;
         }
-        // Alone, it is about to be switched again, and nobody need be woken for it.
+        // If no other task is ready, this one is about to run again, and no worker need be woken
+        // for it.
         let alone = self.core.queues.push_ready(task);
         if !alone && self.shared.idle.has_idle_workers() && self.shares() {
             self.publish_ready();
@@ -145,7 +148,7 @@ impl Worker {
         }
     }
 
-    /// Moves everything that is not pinned to the injector, where nobody can overlook it.
+    /// Moves all tasks that are not pinned to the injector, where every worker looks.
     pub(crate) fn give_up_work(&self) {
         self.core.queues.take_all().into_iter().for_each(|task| self.shared.inject(task));
     }

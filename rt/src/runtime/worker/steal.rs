@@ -1,4 +1,5 @@
-//! How a worker without work finds some. `park.rs` has what follows when there is none.
+//! The search of a worker that is out of work. If it finds none, the worker goes to sleep
+//! (`park.rs`).
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -11,33 +12,34 @@ use crate::runtime::shared::Shared;
 use crate::runtime::worker::{Next, Worker};
 use crate::task::header::TaskRef;
 
-/// Sweeps over all other workers before giving up, at most and at least. A sweep costs little more than
-/// two memory barriers for each victim, so this is some ten microseconds (up to 80 where `pause` is slow): about
-/// what it costs to be put to sleep and woken again.
+/// The most sweeps over all other workers in a search; below it, the fewest. A sweep costs little
+/// more than two memory barriers for each victim, so the most take about 10 µs (up to 80 where
+/// `pause` is slow): about the cost of being put to sleep and woken again.
 const MOST_SWEEPS: usize = 32;
 
 const LEAST_SWEEPS: usize = 2;
 
-/// Victims that are looked at before giving up, so that a search takes no longer with many workers than with
-/// few. Fewer sweeps miss nothing: who goes to sleep looks at every queue once more.
+/// How many victims a search looks at, so that it takes no longer with many workers than with few.
+/// Fewer sweeps miss nothing: a worker that goes to sleep looks at every queue once more.
 const LOOKS: usize = 512;
 
 /// Pauses between sweeps grow up to this many spins.
 const MAX_SPINS: u32 = 64;
 
-/// So many injected tasks are a burst.
+/// This many injected tasks are a burst.
 const INJECTED_BURST: usize = 64;
 
-/// Whoever is out of work while no other runs does not search, unless it last waited for no longer than this. All that it
-/// could find comes from outside.
+/// A worker that is out of work while no other runs does not search, unless its last wait was no
+/// longer than this. Any work that it could find comes from outside.
 const BRIEF: Duration = Duration::from_micros(100);
 
-/// How long a worker with private tasks has not moved on before somebody who searches takes some of them.
+/// How long a worker with private tasks must not have moved on before a searching worker takes some
+/// of them over.
 const TAKE_OVER_AFTER: Duration = Duration::from_micros(10);
 
 impl Worker {
-    /// Takes work from another worker: one continuation, the oldest; or half of its ready tasks.
-    /// Victims are tried in a random order.
+    /// Takes work from another worker: the oldest continuation, or half of its ready tasks. Victims
+    /// are tried in the order of their numbers, from a random one on.
     pub(crate) fn steal(&self) -> Option<TaskRef> {
         let remotes = self.shared.remotes();
         let count = remotes.len();
@@ -48,12 +50,13 @@ impl Worker {
             for victim in (start..count).chain(0..start) {
                 let index = victim as u32;
                 let Some(victim) = remotes[victim].get() else { continue };
-                // Asked first, because an attempt enters crossbeam's epoch, which every 128th time looks at all
-                // threads: with as many workers, several times a sweep.
+                // Checked first, because each attempt pins crossbeam's epoch, and every 128th pin
+                // looks at all threads: with that many workers, several times in a sweep.
                 if std::sync::Arc::ptr_eq(victim, &self.core.remote) || !victim.has_stealable() {
                     continue;
                 }
-                // One after the other: a second success would be a task in nobody's hands.
+                // One deque after the other: if both attempts succeeded, one of the two tasks would
+                // be lost.
                 let attempt = match victim.forks.steal() {
                     Steal::Empty => {
                         let attempt = victim.ready.steal_batch_and_pop(self.core.queues.loot());
@@ -77,9 +80,9 @@ impl Worker {
         None
     }
 
-    /// Takes the oldest task of those that were made runnable outside.
+    /// Takes the oldest injected task.
     pub(crate) fn take_injected(&self) -> Option<TaskRef> {
-        // To find nothing costs a fence, but not to look.
+        // A steal that finds nothing costs a fence; this check does not.
         if self.shared.injector.is_empty() { None } else { self.steal_injected() }
     }
 
@@ -96,8 +99,9 @@ impl Worker {
         }
     }
 
-    /// [`Worker::take_injected`], by a worker that has nothing else. Of a burst it takes some more, for the next turns:
-    /// another processor has written them last.
+    /// Like [`Worker::take_injected`], for a worker that is out of other work. If there is a burst,
+    /// it takes some more tasks ahead and prefetches them, because another processor wrote them
+    /// last.
     pub(crate) fn take_injected_burst(&self) -> Option<TaskRef> {
         let waiting = self.shared.injector.len();
         if waiting == 0 {
@@ -114,11 +118,13 @@ impl Worker {
         Some(task)
     }
 
-    /// Looks for work elsewhere, out of its own since just now. What came last may have been a timer: then the next to come is
-    /// likely to be one, which is not found by searching, and one look at the others is enough.
+    /// Searches for work elsewhere. The worker has been out of work since `since`. With
+    /// `after_timer`, its last sleep ended because a timer was due. Then a timer is likely to bring
+    /// the next work too, which no search can find, so one look at the other workers is enough.
     pub(crate) fn search(&self, mut since: Instant, after_timer: bool) -> Option<Next> {
         let Shared { idle, cpu_bound, .. } = &*self.shared;
-        // What waits where CPU-bound tasks compute is not far, and the processor not free for a search.
+        // Where CPU-bound tasks compute, no processor is free for a search, and a look at the
+        // queues is enough.
         let computing = || cpu_bound.running() > 0 && !self.shared.has_work();
         let in_vain = || after_timer || self.last_wait.get() > BRIEF || computing();
         if self.must_retire() || idle.is_alone() && in_vain() {
@@ -132,7 +138,7 @@ impl Worker {
         }
         self.counters().searches.count();
         self.suspect();
-        // Who is suspected to be stuck is watched for a while.
+        // A worker that may be stuck is watched for a while.
         let briefly = after_timer && self.suspected.get().is_none();
         let sweeps = match briefly {
             true => 1,
@@ -147,7 +153,9 @@ impl Worker {
                 return found.map(Next::Run);
             }
             if self.shared.pool.prepare_ahead() {
-                // Stacks for a burst that another starts: most of the time that this takes. Then all anew, timers too.
+                // These stacks are for a burst of threads that another worker starts, and make up
+                // most of the cost of starting them. Afterwards everything is looked at again,
+                // timers too.
                 return Some(Next::LookAgain);
             }
             (0..spins).for_each(|_| spin_loop());
@@ -164,7 +172,7 @@ impl Worker {
         None
     }
 
-    /// Suspects some worker with private tasks to be stuck.
+    /// Chooses a worker with private tasks that may be stuck, as the suspect.
     pub(crate) fn suspect(&self) {
         let remotes = self.shared.remotes();
         let (count, start) = (remotes.len(), self.random() as usize);
@@ -175,7 +183,7 @@ impl Worker {
         self.suspected.set(suspect);
     }
 
-    /// Takes private tasks of the suspect, if it has not moved since.
+    /// Takes over private tasks of the suspect, if it has not moved on since it was chosen.
     pub(crate) fn take_over(&self) -> Option<TaskRef> {
         let (suspect, moves) = self.suspected.take()?;
         let suspect = self.shared.remote(suspect);
@@ -190,7 +198,8 @@ impl Worker {
         Some(first)
     }
 
-    /// Whether the one under suspicion has not moved since. If it has, another is suspected.
+    /// Returns `true` if the suspect has not moved on since it was chosen. Otherwise another is
+    /// chosen.
     pub(crate) fn is_suspect_stuck(&self) -> bool {
         let stuck = self
             .suspected
@@ -202,14 +211,15 @@ impl Worker {
         stuck
     }
 
-    /// Takes private tasks of a worker that has not moved since this was last called.
+    /// Takes over private tasks of the suspect, if it has not moved on since it was chosen. Then
+    /// chooses the next suspect.
     pub(crate) fn take_over_stuck(&self) -> Option<TaskRef> {
         let taken_over = self.take_over();
         self.suspect();
         taken_over
     }
 
-    /// A pseudo-random number (xorshift64*), to choose victims and select arms.
+    /// Returns a pseudo-random number (xorshift64*), to choose victims and the arms of selects.
     pub(crate) fn random(&self) -> u64 {
         let mut x = self.random.get();
         x ^= x >> 12;

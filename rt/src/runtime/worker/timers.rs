@@ -1,4 +1,5 @@
-//! A worker's part in timers: it fires them, and tells sleepers of new ones. See [`driver`](crate::runtime::driver).
+//! A worker's part in timers: it fires them, and announces new ones to the threads that sleep. See
+//! [`driver`](crate::runtime::driver).
 
 use std::time::Instant;
 
@@ -10,9 +11,9 @@ use crate::runtime::worker::Worker;
 use crate::task::header::Wake;
 
 impl Worker {
-    /// Fires timers that are due, this worker's own or all workers': how many.
+    /// Fires due timers, this worker's own or those of all workers. Returns how many.
     pub(crate) fn fire_timers(&self, all: bool) -> usize {
-        // In the order of their deadlines: not to the LIFO slot, where the last would go first.
+        // Queued in the order of the deadlines. In the LIFO slot the last one would run first.
         let wake = |fired| match fired {
             Wake::Green(task) => self.push_ready(task),
             other => wake(other),
@@ -24,8 +25,8 @@ impl Worker {
         }
     }
 
-    /// Tells of timers that are due before anybody would wake for them. Before the worker turns to
-    /// another green thread, which may take long.
+    /// Announces new timers, and wakes the keeper or sysmon if both would sleep too long. Called
+    /// before the worker turns to another green thread, which may take long.
     #[inline]
     pub(crate) fn notify_of_timers(&self) {
         if self.unannounced.get() != Unannounced::Nothing {
@@ -50,7 +51,8 @@ impl Worker {
         }
     }
 
-    /// The worker goes to sleep. Gives until when it may, if it is to be the keeper.
+    /// Announces that the worker goes to sleep. Returns until when it may sleep, if it is the
+    /// keeper now and there is a timer.
     pub(crate) fn keep_timers(&self) -> Option<Instant> {
         let shared = &self.shared;
         let until = shared.driver.watch.keep(self.index(), || shared.earliest());
@@ -58,14 +60,14 @@ impl Worker {
         until.and_then(|until| shared.driver.instant(until))
     }
 
-    /// The worker is awake, and if it was the keeper it will have to tell.
+    /// Announces that the worker is awake. If it was the keeper, it must announce all timers later.
     pub(crate) fn unkeep_timers(&self) {
         if self.shared.driver.watch.unkeep(self.index()) {
             self.unannounced.set(Unannounced::All);
         }
     }
 
-    /// Makes the green threads runnable whose timers here are due, for any worker.
+    /// Fires this worker's due timers, and injects the woken threads, for any worker.
     pub(crate) fn inject_due(&self) {
         let inject = |fired| match fired {
             Wake::Green(task) => self.shared.inject(task),
