@@ -75,6 +75,19 @@ mod err_group;
 
 mod inspect;
 
+#[cfg(feature = "io")]
+pub mod fs;
+#[cfg(feature = "io")]
+pub mod io;
+#[cfg(feature = "io")]
+pub mod net;
+#[cfg(feature = "io")]
+pub mod os;
+#[cfg(feature = "io")]
+pub mod process;
+#[cfg(feature = "io")]
+pub mod signal;
+
 pub mod testing;
 
 pub use diagnostics::dump::{

@@ -13,7 +13,7 @@
 
 use crossbeam_utils::CachePadded;
 
-use crate::loom::{AtomicU64, Mutex, Ordering, fence, lock};
+use crate::loom::{AtomicU32, AtomicU64, Mutex, Ordering, fence, lock};
 use crate::util::barrier;
 
 const SEARCHING: u64 = 1;
@@ -63,6 +63,8 @@ pub(crate) struct Idle {
     /// Read at every push, and so alone in its cache line.
     word: CachePadded<AtomicU64>,
     sleepers: Mutex<Vec<u32>>,
+    /// The worker that sleeps in the poller, or has slept there last. A hint.
+    poller: AtomicU32,
 }
 
 impl Idle {
@@ -72,7 +74,13 @@ impl Idle {
         Self {
             word: CachePadded::new(AtomicU64::new(u64::from(limit) * (LIMIT + RUNNING))),
             sleepers: Mutex::new(Vec::new()),
+            poller: AtomicU32::new(u32::MAX),
         }
+    }
+
+    /// Notes that a worker is about to sleep in the poller. Others are woken before it.
+    pub(crate) fn note_poller(&self, worker: u32) {
+        self.poller.store(worker, Ordering::Relaxed);
     }
 
     fn counts(&self) -> Counts {
@@ -124,6 +132,11 @@ impl Idle {
     }
 
     fn take_any(&self, sleepers: &mut Vec<u32>) -> Summon {
+        if let [.., other, last] = &mut sleepers[..] {
+            if *last == self.poller.load(Ordering::Relaxed) {
+                std::mem::swap(other, last);
+            }
+        }
         match sleepers.pop() {
             Some(worker) => {
                 self.word.fetch_add((SEARCHING + RUNNING).wrapping_sub(SLEEPING), Ordering::SeqCst);

@@ -12,14 +12,14 @@ use crate::runtime::config::{Config, Leaks};
 use crate::runtime::context;
 use crate::runtime::core::Core;
 use crate::runtime::cpu_bound::AdmissionQueue;
-use crate::runtime::driver::Driver;
+use crate::runtime::driver::{Driver, poller};
 use crate::runtime::gate::World;
 use crate::runtime::handle::wake;
 use crate::runtime::idle::Idle;
 use crate::runtime::last_turns::LastTurns;
 use crate::runtime::policy::pause::Pause;
 use crate::runtime::policy::random::Chaos;
-use crate::runtime::registry::{register, unregister};
+use crate::runtime::registry::{live_runtimes, register, unregister};
 use crate::runtime::shared::{Hooks, Shared};
 use crate::runtime::sysmon::handle::Sysmon;
 use crate::runtime::sysmon::run;
@@ -146,6 +146,11 @@ fn wait_for_threads(shared: &Arc<Shared>) {
         thread.join().expect("the runtime's own threads abort rather than panic");
     }
     fork::forget_runtime();
+    // One of the workers may have been the poller.
+    if poller::is_deserted() {
+        let live = live_runtimes();
+        live.iter().for_each(|shared| shared.answer(shared.idle.notify_outside()));
+    }
     shared.abandon_joiners(wake);
     // Tasks that did not finish keep their slots, and through them use the shared data.
     if shared.pool.outstanding() > 0 {

@@ -7,3 +7,5 @@ pub(crate) mod sched_attr;
 pub(crate) mod stderr;
 pub(crate) mod thread_state;
 pub(crate) mod tid;
+#[cfg(feature = "io")]
+pub(crate) mod wake_fd;

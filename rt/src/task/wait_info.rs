@@ -58,4 +58,9 @@ reasons! {
     Barrier = "barrier",
     Once = "once",
     Semaphore = "semaphore",
+    IoRead = "read",
+    IoWrite = "write",
+    Accept = "accept",
+    Connect = "connect",
+    Ready = "ready descriptor",
 }

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use crate::loom::{AtomicUsize, Ordering, fence};
 use crate::runtime::handle;
+use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
 use crate::task::wait_state::{TIMED_OUT, WakeReason};
 use crate::util::spin_lock::SpinLock;
@@ -129,12 +130,17 @@ impl WaitList {
     }
 
     fn notify_slow(&self) {
+        self.claim_one().for_each(handle::wake);
+    }
+
+    /// Ends the waits of one taker and all watchers.
+    fn claim_one(&self) -> impl Iterator<Item = Wake> {
         let mut queues = self.queues.lock();
         let taker = queues.takers.claim_one(WOKEN);
         let watchers = queues.watchers.claim_all(WOKEN);
         self.count(&queues);
         drop(queues);
-        taker.into_iter().chain(watchers).for_each(handle::wake);
+        taker.into_iter().chain(watchers)
     }
 
     /// Wakes all waiting threads, because the condition has changed for all.
@@ -158,6 +164,33 @@ impl WaitList {
             handle::wake_many(wakes);
             queues = self.queues.lock();
         }
+    }
+
+    /// Returns `true` if a thread waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiting.load(Ordering::SeqCst) > 0
+    }
+
+    /// Like [`notify_one`](Self::notify_one), for a caller that makes the threads run itself.
+    pub(crate) fn take_one(&self, wake: &mut dyn FnMut(Wake)) {
+        sequentially_consistent();
+        if self.is_waited_for() {
+            self.claim_one().for_each(wake);
+        }
+    }
+
+    /// Like [`notify_all`](Self::notify_all), for a caller that makes the threads run itself.
+    pub(crate) fn take_all(&self, outcome: WakeReason, wake: &mut dyn FnMut(Wake)) {
+        sequentially_consistent();
+        if !self.is_waited_for() {
+            return;
+        }
+        let mut queues = self.queues.lock();
+        let wakes = queues.takers.claim_all(outcome);
+        let watchers = queues.watchers.claim_all(outcome);
+        self.count(&queues);
+        drop(queues);
+        wakes.into_iter().chain(watchers).for_each(wake);
     }
 
     fn count(&self, queues: &Queues) {

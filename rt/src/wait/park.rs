@@ -394,6 +394,15 @@ fn park_green(
     op
 }
 
+/// Counts an operation of the calling thread that might have waited and need not. After many on one
+/// worker, yields, so that threads whose operations never wait leave others their turns.
+#[inline]
+pub(crate) fn spend(site: &'static Location<'static>) {
+    if context::with(|worker| worker.is_some_and(Worker::spend)) {
+        yield_at(site);
+    }
+}
+
 /// Panics for an [interruptible](Wait::interruptible) wait without a deadline that has timed out.
 /// The caller has left all queues.
 #[cold]

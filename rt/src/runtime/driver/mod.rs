@@ -1,4 +1,4 @@
-//! What an idle worker sleeps in: today the timers, later also I/O readiness.
+//! What an idle worker sleeps in: the timers, and I/O readiness ([`poller`]).
 //!
 //! Each worker has the timers of the green threads that began to wait on it ([`Timers`]): a queue
 //! under a lock, and its earliest deadline in an atomic beside it, so that looking for a due timer
@@ -19,6 +19,8 @@
 
 pub(crate) mod heap;
 pub(crate) mod keeper;
+#[cfg_attr(not(feature = "io"), path = "no_poller.rs")]
+pub(crate) mod poller;
 pub(crate) mod timer_queue;
 
 use std::time::{Duration, Instant};

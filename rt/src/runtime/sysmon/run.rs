@@ -22,6 +22,7 @@ use gthread_arch::stacks::Trim;
 
 use crate::loom::{Ordering, fence};
 use crate::runtime::cpu_bound;
+use crate::runtime::driver::poller;
 use crate::runtime::handle::wake;
 use crate::runtime::shared::{Shared, Watch};
 use crate::runtime::status::NORMAL;
@@ -93,6 +94,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         }
         shared.advance_clock();
         shared.fire_late_timers(wake);
+        let polls = poll(shared);
         trim_at = trim(shared, trim_at);
         if shared.is_quiet() {
             let doze = rest.doze(shared.task_switches()).or(refused.map(|_| MAX_INTERVAL));
@@ -119,6 +121,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         }
         let hungry = request_injector_turns(shared)
             || look == Look::Watch
+            || polls
             || shared.idle.has_room() && shared.has_private();
         let longest = if hungry { WAITING_INTERVAL } else { MAX_INTERVAL };
         let now = Instant::now();
@@ -143,6 +146,21 @@ fn trim(shared: &Shared, at: Option<Instant>) -> Option<Instant> {
     Some(Instant::now() + after)
 }
 
+/// Hands out I/O events, if no worker has for long. If no worker runs that would, has one woken that
+/// then sleeps in the poller. Returns `true` if there may be events.
+fn poll(shared: &Shared) -> bool {
+    let Some(poller) = poller::active() else { return false };
+    if let Some(mut role) = poller.try_take_after(poller::LATE) {
+        if role.look() {
+            role.hand_out(wake);
+        }
+    }
+    if shared.is_quiet() && poller::is_deserted() {
+        shared.answer(shared.idle.notify_outside());
+    }
+    true
+}
+
 /// Dozes, or sleeps until a worker runs. Called when no worker runs. In both cases the sleep ends
 /// when a timer is due that no worker keeps, or when it is time to trim.
 fn sleep_while_quiet(
@@ -163,7 +181,9 @@ fn sleep_while_quiet(
     // With the fence in `Sysmon::notify`: either sysmon sees the worker run, or the worker sees
     // that sysmon is dormant.
     fence(Ordering::SeqCst);
-    let quiet = shared.is_quiet() && sysmon.spares_wanted.load(Ordering::SeqCst) == 0;
+    let quiet = shared.is_quiet()
+        && sysmon.spares_wanted.load(Ordering::SeqCst) == 0
+        && !poller::is_deserted();
     if quiet && !shared.is_stopped() {
         let look_at = watch(shared);
         let until = [*trim_at, look_at].into_iter().flatten().min();

@@ -1,5 +1,6 @@
 //! Tasks that block the OS thread: another worker takes the place of theirs.
 
+use crate::runtime::driver::poller;
 use crate::runtime::status::{BLOCKING, NORMAL};
 use crate::runtime::worker::{NO_SWITCH, Worker};
 
@@ -24,7 +25,9 @@ impl Worker {
         if self.core.remote.own.status.enter(status) == NORMAL {
             self.shared.idle.block();
         }
-        if self.core.remote.has_stealable() || self.shared.has_work() {
+        // `Idle::block` has passed the fence that `is_deserted` needs.
+        let work = self.core.remote.has_stealable() || self.shared.has_work();
+        if work || poller::is_deserted() {
             self.shared.answer(self.shared.idle.notify_outside());
         }
     }

@@ -55,6 +55,10 @@ pub(crate) enum Next {
 /// does not fall in step with a rhythm of the program.
 pub(crate) const TICK_INTERVAL: u32 = 61;
 
+/// How many operations of the tasks of a worker may succeed without a wait before one yields. (Like
+/// tokio's budget.)
+const BUDGET: u32 = 128;
+
 /// A bit of [`Worker::holds`]: the running task is inside `no_switch`. The bits below it count the
 /// calls of `blocking` that the task is inside.
 const NO_SWITCH: u32 = 1 << 31;
@@ -77,6 +81,8 @@ pub(crate) struct Worker {
     /// Measures the time since a `join` last checked whether other tasks wait.
     pub(crate) stretch: Cell<Stretch>,
     pub(crate) injector_turns: InjectorTurns,
+    /// How many operations may succeed without a wait before the task that runs yields.
+    budget: Cell<u32>,
     /// `Idle` counts the worker as searching.
     pub(crate) searching: Cell<bool>,
     /// The reasons why the running task must not suspend; zero if there are none. See `NO_SWITCH`
@@ -126,6 +132,7 @@ impl Worker {
             tick_turn: Cell::new(0),
             stretch: Cell::new(Stretch::new()),
             injector_turns: InjectorTurns::new(),
+            budget: Cell::new(BUDGET),
             searching: Cell::new(searching),
             holds: Cell::new(0),
             no_switch: Cell::new(None),
@@ -166,6 +173,15 @@ impl Worker {
     #[inline]
     pub(crate) fn green(&self) -> Option<TaskRef> {
         if self.must_not_suspend() { None } else { self.current.get() }
+    }
+
+    /// Counts an operation that might have waited and need not. Returns `true` if the running task is
+    /// to yield.
+    #[inline]
+    pub(crate) fn spend(&self) -> bool {
+        let left = self.budget.get() - 1;
+        self.budget.set(if left == 0 { BUDGET } else { left });
+        left == 0 && self.green().is_some()
     }
 
     #[inline]

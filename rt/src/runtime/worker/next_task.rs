@@ -134,6 +134,7 @@ impl Worker {
         let turn = self.tick_turn.get();
         self.tick_turn.set(turn.wrapping_add(1));
         self.fire_timers(turn % TURNS == STUCKS_TURN);
+        self.poll_if_stale();
         self.stacks.borrow_mut().tend(&self.shared.pool);
         if let Some(chaos) = &self.shared.chaos {
             return self.next_at_random(chaos);

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::runtime::driver::poller::{self, Poller, Role};
 use crate::runtime::status::{NORMAL, SLEEPING};
 use crate::runtime::worker::{Next, Worker};
 
@@ -23,6 +24,10 @@ impl Worker {
         let since = Instant::now();
         self.judge_thefts(since);
         self.judge_takeover(since);
+        // A worker that is alone sleeps at once, in the poller.
+        if !self.shared.idle.is_alone() && self.poll() {
+            return Next::LookAgain;
+        }
         let after_timer = self.slept_until_timer.replace(false);
         let next = self.search(since, after_timer).unwrap_or_else(|| self.sleep());
         self.note_wait(since.elapsed());
@@ -46,7 +51,10 @@ impl Worker {
                 // way.
                 self.core.remote.parker.park(None);
             }
-        } else if !self.sleep_in_driver() {
+            self.wake_up(None)
+        } else if let Some(role) = self.sleep_in_driver() {
+            self.wake_up(role)
+        } else {
             // The worker has taken itself out of the sleepers, and so counts as running and
             // searching. Its status stays `SLEEPING`, so sysmon does not take it for stuck.
             shared.idle.leave();
@@ -55,14 +63,22 @@ impl Worker {
             }
             // The worker may have been the keeper, on which sysmon relied.
             shared.sysmon.unpark();
-            return Next::End;
+            Next::End
         }
+    }
+
+    /// Awake again: runs on. Hands out the events that it has taken in its sleep, if any.
+    fn wake_up(&self, role: Option<Role>) -> Next {
+        let shared = &*self.shared;
         self.set_status(NORMAL);
         self.come_to_help();
         shared.advance_clock();
         // Whether the worker or another thread took it out of the sleepers, it counts as searching.
         self.searching.set(true);
         shared.sysmon.notify();
+        if let Some(role) = role {
+            role.hand_out(|wake| self.push_fired(wake));
+        }
         self.fire_all_timers();
         if shared.is_stopped() { Next::End } else { Next::LookAgain }
     }
@@ -84,10 +100,10 @@ impl Worker {
             || self.shared.is_stopped()
     }
 
-    /// Sleeps until woken, or until a timer is due if this worker is the keeper. Returns `false` if
-    /// the worker is a spare that has slept long enough. In any case it is no longer among the
-    /// sleepers.
-    pub(crate) fn sleep_in_driver(&self) -> bool {
+    /// Sleeps until woken, until there are I/O events if it is the poller, or until a timer is due if
+    /// it is the keeper. Returns `None` if the worker is a spare that has slept long enough,
+    /// otherwise the poller's role, if it has that. In any case it is no longer among the sleepers.
+    fn sleep_in_driver(&self) -> Option<Option<Role>> {
         let shared = &*self.shared;
         let (me, parker) = (self.core.index, &self.core.remote.parker);
         let is_spare = self.core.remote.is_spare(me as usize, shared.config.workers);
@@ -99,24 +115,33 @@ impl Worker {
                 Some(slack) => timer.map(|until| until.max(Instant::now() + slack)),
                 None => timer,
             };
-            let woken = parker.park([retire_at, timer].into_iter().flatten().min());
+            let mut role = poller::active().and_then(Poller::try_take);
+            let mut has_events = false;
+            let woken = match &mut role {
+                Some(role) => {
+                    shared.idle.note_poller(me);
+                    parker.park_in_epoll(|| has_events = role.wait_until(timer))
+                }
+                None => parker.park([retire_at, timer].into_iter().flatten().min()),
+            };
             self.unkeep_timers();
             if woken {
                 // Woken by a thread that took this worker out of the sleepers, or by one that has a
                 // new earliest timer and did not take it out.
                 let _ = shared.idle.wake_self(me);
-                return true;
+                return Some(role);
             }
             // The timer may have been withdrawn, or fired by another worker.
             let due = shared.is_timer_due();
-            let expired = retire_at.is_some_and(|at| at <= Instant::now());
-            if due || expired {
+            // The poller stays: no other may be there.
+            let expired = role.is_none() && retire_at.is_some_and(|at| at <= Instant::now());
+            if due || expired || has_events {
                 if shared.idle.wake_self(me) {
                     self.slept_until_timer.set(due);
-                    return due;
+                    return (due || has_events).then_some(role);
                 }
                 parker.park(None);
-                return true;
+                return Some(role);
             }
         }
     }

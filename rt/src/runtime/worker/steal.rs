@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_deque::Steal;
 
+use crate::runtime::driver::poller;
 use crate::runtime::handle::take_over_job;
 use crate::runtime::queue::private::TakeOver;
 use crate::runtime::shared::Shared;
@@ -127,6 +128,8 @@ impl Worker {
         // queues is enough.
         let computing = || cpu_bound.running() > 0 && !self.shared.has_work();
         let in_vain = || after_timer || self.last_wait.get() > BRIEF || computing();
+        // A worker that is alone waits for I/O by sleeping.
+        let in_vain = || in_vain() || poller::active().is_some();
         if self.must_retire() || idle.is_alone() && in_vain() {
             return None;
         }

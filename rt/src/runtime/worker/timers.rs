@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::runtime::driver::Unannounced;
 use crate::runtime::driver::heap::NEVER;
 use crate::runtime::driver::keeper::Notify;
+use crate::runtime::driver::poller::{self, Poller, Role};
 use crate::runtime::handle::wake;
 use crate::runtime::worker::Worker;
 use crate::task::header::Wake;
@@ -13,16 +14,43 @@ use crate::task::header::Wake;
 impl Worker {
     /// Fires due timers, this worker's own or those of all workers. Returns how many.
     pub(crate) fn fire_timers(&self, all: bool) -> usize {
-        // Queued in the order of the deadlines. In the LIFO slot the last one would run first.
-        let wake = |fired| match fired {
-            Wake::Green(task) => self.push_ready(task),
-            other => wake(other),
-        };
+        let wake = |fired| self.push_fired(fired);
         if all {
             self.shared.fire(self.shared.workers(), 0, wake)
         } else {
             self.shared.fire(std::iter::once(&self.core.remote), 0, wake)
         }
+    }
+
+    /// Makes a thread run whose timer is due, or for which there was an I/O event. Green threads are
+    /// queued in the order in which they come. In the LIFO slot the last one would run first.
+    pub(crate) fn push_fired(&self, fired: Wake) {
+        match fired {
+            Wake::Green(task) => self.push_ready(task),
+            other => wake(other),
+        }
+    }
+
+    /// Takes the I/O events that are there, unless another thread does. Returns `true` if there were
+    /// any.
+    #[inline]
+    pub(crate) fn poll(&self) -> bool {
+        poller::active().and_then(Poller::try_take).is_some_and(|role| self.poll_with(role))
+    }
+
+    /// Like [`poll`](Self::poll), if nobody has for [`STALE`](poller::STALE).
+    #[inline]
+    pub(crate) fn poll_if_stale(&self) -> bool {
+        let role = poller::active().and_then(|poller| poller.try_take_after(poller::STALE));
+        role.is_some_and(|role| self.poll_with(role))
+    }
+
+    fn poll_with(&self, mut role: Role) -> bool {
+        let has_events = role.look();
+        if has_events {
+            role.hand_out(|wake| self.push_fired(wake));
+        }
+        has_events
     }
 
     /// Announces new timers, and wakes the keeper or sysmon if both would sleep too long. Called

@@ -1,0 +1,1 @@
+//! [`std::fs`] off the workers.

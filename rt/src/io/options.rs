@@ -1,0 +1,93 @@
+//! What the clones of a socket have in common: time-outs, deadlines, and whether it blocks.
+
+use std::io::{self, ErrorKind};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::io::source::Interest;
+
+/// In nanoseconds; zero means none.
+#[derive(Debug, Default)]
+struct Limits {
+    timeout: AtomicU64,
+    /// Since [`epoch`].
+    deadline: AtomicU64,
+}
+
+/// The options of a socket and its clones.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    nonblocking: AtomicBool,
+    read: Limits,
+    write: Limits,
+}
+
+/// A moment before every deadline that counts.
+fn epoch() -> Instant {
+    static EPOCH: OnceLock<Instant> = OnceLock::new();
+    *EPOCH.get_or_init(Instant::now)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Options {
+    fn limits(&self, interest: Interest) -> &Limits {
+        match interest {
+            Interest::Read => &self.read,
+            Interest::Write => &self.write,
+        }
+    }
+
+    pub(crate) fn is_nonblocking(&self) -> bool {
+        self.nonblocking.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
+        self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    /// Returns the time-out of each operation.
+    pub(crate) fn timeout(&self, interest: Interest) -> Option<Duration> {
+        match self.limits(interest).timeout.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Sets the time-out of each operation that begins from now on.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` if it is zero, as in std.
+    pub(crate) fn set_timeout(
+        &self,
+        interest: Interest,
+        timeout: Option<Duration>,
+    ) -> io::Result<()> {
+        if timeout.is_some_and(|timeout| timeout.is_zero()) {
+            let text = "cannot set a 0 duration timeout";
+            return Err(io::Error::new(ErrorKind::InvalidInput, text));
+        }
+        let nanos = timeout.map_or(0, nanos);
+        self.limits(interest).timeout.store(nanos, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Returns the deadline of all operations.
+    pub(crate) fn deadline(&self, interest: Interest) -> Option<Instant> {
+        match self.limits(interest).deadline.load(Ordering::SeqCst) {
+            0 => None,
+            nanos => epoch().checked_add(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Sets the deadline of all operations. The caller [rouses](crate::io::source::Source::rouse) the
+    /// threads that wait.
+    pub(crate) fn set_deadline(&self, interest: Interest, deadline: Option<Instant>) {
+        let nanos = deadline.map_or(0, |at| nanos(at.saturating_duration_since(epoch())).max(1));
+        self.limits(interest).deadline.store(nanos, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,1 @@
+//! Name look-ups, and dialing.

@@ -1,0 +1,3 @@
+//! What is particular to an operating system, like [`std::os`].
+
+pub mod unix;

@@ -1,0 +1,3 @@
+//! What is particular to Unix, like [`std::os::unix`].
+
+pub mod net;

@@ -1,0 +1,1 @@
+//! [`std::process`], whose children a green thread waits for without blocking its worker.

@@ -1,0 +1,299 @@
+//! The poller: one epoll for the whole process, in which an idle worker sleeps instead of in a futex.
+//!
+//! Descriptors belong to the process, and a socket may be used by threads of several runtimes and by
+//! OS threads. So there is one epoll, made at the first wait for a descriptor, and kept. It knows
+//! descriptors by tokens; `io/source.rs` knows what a token means, and ends waits
+//! ([`Poller::on_event`]).
+//!
+//! Only one thread at a time calls `epoll_wait`: the one that has the *role*, a lock that nobody waits
+//! for. It keeps the role until it has handed out all events that it took.
+//!
+//! - A worker that goes to sleep tries to take the role, and then sleeps in `epoll_wait`
+//!   (`worker/park.rs`). It is the last sleeper that is woken for other work.
+//! - A running worker polls without sleeping when it is out of tasks of its own, and at a tick if
+//!   nobody has for [`STALE`].
+//! - Sysmon polls, while workers run, if nobody has for [`LATE`] (the *lost poller*: whoever polled
+//!   got work that runs for long, and all others sleep in futexes).
+//!
+//! Invariant: while a descriptor is registered, the role is taken, or a worker of some runtime runs
+//! or is owed a wake, or that runtime's sysmon is awake and about to look.
+//!
+//! - A worker that goes to sleep is in the list of sleepers, and has passed the barrier of
+//!   `Idle::sleep`, when it asks whether descriptors are registered and tries to take the role.
+//! - If the role was taken at that moment, it was taken by a sleeper, for which the invariant holds
+//!   as long as it sleeps; or by a running worker, which later sleeps itself; or by a sysmon, which
+//!   looks at the role once more before it sleeps while no worker runs (`sysmon/run.rs`), and has a
+//!   sleeper woken if the role is free.
+//! - A thread that is no running worker and registers a descriptor, or waits for one, fences and then
+//!   looks at the role. If it is free, the thread has a sleeper woken ([`is_deserted`]). With the
+//!   barrier of `Idle::sleep` this is Dekker's pattern (`README.md` §3): the sleeper sees the
+//!   descriptor, or the thread sees the sleeper.
+//! - So does a worker that is about to block, a worker that ends, and a runtime that has ended.
+//!
+//! A sleeper that holds the role is woken through an eventfd in the epoll (`sys/wake_fd.rs`).
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+
+use crate::loom::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::sys::wake_fd;
+use crate::task::header::Wake;
+
+/// The most events that are taken in one call.
+const BATCH: usize = 256;
+
+/// A running worker polls at a tick if nobody has for so long.
+pub(crate) const STALE: Duration = Duration::from_micros(100);
+
+/// Sysmon polls if nobody has for so long.
+pub(crate) const LATE: Duration = Duration::from_micros(500);
+
+/// The token of the eventfd. No descriptor's token is this.
+const WAKE: u64 = u64::MAX;
+
+/// What the kernel says of a descriptor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Readiness {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer sends no more, or the connection is over: there will be no further edge.
+    pub(crate) read_closed: bool,
+    pub(crate) write_closed: bool,
+}
+
+impl Readiness {
+    fn of(flags: EventFlags) -> Self {
+        let has = |flag| flags.intersects(flag);
+        let error = has(EventFlags::ERR);
+        let hup = has(EventFlags::HUP);
+        let read_closed = hup || error || has(EventFlags::RDHUP);
+        Self {
+            readable: read_closed || has(EventFlags::IN | EventFlags::PRI),
+            writable: hup || error || has(EventFlags::OUT),
+            read_closed,
+            write_closed: hup || error,
+        }
+    }
+}
+
+/// Ends the waits that an event ends. Given the token, and a function to call with each thread that is
+/// to run.
+pub(crate) type OnEvent = fn(u64, Readiness, &mut dyn FnMut(Wake));
+
+pub(crate) struct Poller {
+    epoll: OwnedFd,
+    /// The role, and the events that its holder has taken.
+    role: Mutex<Vec<(u64, EventFlags)>>,
+    /// When the last poll ended, in nanoseconds since `start`.
+    polled: AtomicU64,
+    start: Instant,
+    /// How many descriptors are registered.
+    sources: AtomicUsize,
+    on_event: OnEvent,
+}
+
+static POLLER: OnceLock<Poller> = OnceLock::new();
+
+/// Returns the poller if a descriptor is registered.
+#[inline]
+pub(crate) fn active() -> Option<&'static Poller> {
+    POLLER.get().filter(|poller| poller.sources.load(Ordering::Relaxed) > 0)
+}
+
+/// Returns the poller, if there is one.
+pub(crate) fn existing() -> Option<&'static Poller> {
+    POLLER.get()
+}
+
+/// Returns `true` if descriptors are registered and nobody has the role. Called after a fence, by a
+/// thread that then has a sleeper woken.
+pub(crate) fn is_deserted() -> bool {
+    active().is_some_and(|poller| poller.try_take().is_some())
+}
+
+/// Returns the poller. Its first caller makes it.
+///
+/// # Errors
+///
+/// If the process has too many descriptors, or the kernel too little memory.
+pub(crate) fn get(on_event: OnEvent) -> io::Result<&'static Poller> {
+    static STARTING: Mutex<()> = Mutex::new(());
+    if let Some(poller) = POLLER.get() {
+        return Ok(poller);
+    }
+    let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
+    match POLLER.get() {
+        Some(poller) => Ok(poller),
+        None => {
+            let poller = Poller::new(on_event)?;
+            Ok(POLLER.get_or_init(|| poller))
+        }
+    }
+}
+
+impl Poller {
+    fn new(on_event: OnEvent) -> io::Result<Self> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let waker = wake_fd::get()?;
+        epoll::add(&epoll, waker, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
+        Ok(Self {
+            epoll,
+            role: Mutex::new(Vec::with_capacity(BATCH)),
+            polled: AtomicU64::new(0),
+            start: Instant::now(),
+            sources: AtomicUsize::new(0),
+            on_event,
+        })
+    }
+
+    /// Registers a descriptor. What it is ready for already comes as an event.
+    ///
+    /// # Errors
+    ///
+    /// `PermissionDenied` for a descriptor that is always ready, like a file's. Others if there is
+    /// too little memory, or the user watches too many descriptors.
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        debug_assert_ne!(token, WAKE);
+        let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
+        // Counted first, so that the worker that polls next does.
+        self.sources.fetch_add(1, Ordering::SeqCst);
+        let added = epoll::add(&self.epoll, fd, EventData::new_u64(token), all | EventFlags::ET);
+        if added.is_err() {
+            self.sources.fetch_sub(1, Ordering::SeqCst);
+        }
+        Ok(added?)
+    }
+
+    /// Undoes [`add`](Self::add). Events that were taken before may still come.
+    pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
+        // Nothing can be done about an error; closing the descriptor does the same, as a rule.
+        let _ = epoll::delete(&self.epoll, fd);
+        self.sources.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Takes the role, if nobody has it.
+    pub(crate) fn try_take(&'static self) -> Option<Role> {
+        let events = match self.role.try_lock() {
+            Ok(events) => events,
+            Err(TryLockError::Poisoned(events)) => events.into_inner(),
+            Err(TryLockError::WouldBlock) => return None,
+        };
+        Some(Role { poller: self, events })
+    }
+
+    /// Takes the role if nobody has polled for `time`.
+    pub(crate) fn try_take_after(&'static self, time: Duration) -> Option<Role> {
+        let polled = Duration::from_nanos(self.polled.load(Ordering::Relaxed));
+        if self.start.elapsed() < polled + time {
+            return None;
+        }
+        self.try_take()
+    }
+}
+
+/// The right to poll.
+pub(crate) struct Role {
+    poller: &'static Poller,
+    events: MutexGuard<'static, Vec<(u64, EventFlags)>>,
+}
+
+impl Role {
+    /// Takes events, and waits for some until `deadline` if there are none. Also returns if it is
+    /// interrupted. Returns `true` if there are events to [hand out](Self::hand_out).
+    pub(crate) fn wait_until(&mut self, deadline: Option<Instant>) -> bool {
+        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        self.wait(timeout)
+    }
+
+    /// Takes the events that are there.
+    pub(crate) fn look(&mut self) -> bool {
+        self.wait(Some(Duration::ZERO))
+    }
+
+    fn wait(&mut self, timeout: Option<Duration>) -> bool {
+        self.events.clear();
+        let mut places = [const { MaybeUninit::uninit() }; BATCH];
+        // A signal is no error: the caller looks again.
+        let taken = wait(self.poller.epoll.as_fd(), &mut places, timeout).unwrap_or_default();
+        let taken = taken.iter().map(|event| (event.data.u64(), event.flags));
+        self.events.extend(taken.filter(|&(token, _)| token != WAKE));
+        let now = u64::try_from(self.poller.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.poller.polled.store(now, Ordering::Relaxed);
+        !self.events.is_empty()
+    }
+
+    /// Hands out the events that were taken. Calls `wake` with each thread that is to run.
+    pub(crate) fn hand_out(mut self, mut wake: impl FnMut(Wake)) {
+        let on_event = self.poller.on_event;
+        for (token, flags) in self.events.drain(..) {
+            on_event(token, Readiness::of(flags), &mut wake);
+        }
+    }
+}
+
+type Places = [MaybeUninit<epoll::Event>; BATCH];
+
+/// Waits in epoll, with a timeout in nanoseconds where the kernel can. Returns the events.
+fn wait<'a>(
+    epoll: BorrowedFd<'_>,
+    places: &'a mut Places,
+    timeout: Option<Duration>,
+) -> io::Result<&'a [epoll::Event]> {
+    static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
+    let fine = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0);
+    if let Some(timeout) = fine.filter(|_| !LACKS_PWAIT2.load(Ordering::Relaxed)) {
+        let count = wait_finely(epoll, places, timeout);
+        let error = || io::Error::last_os_error();
+        match usize::try_from(count).map_err(|_| error()) {
+            // SAFETY: the kernel has written so many.
+            Ok(count) => return Ok(unsafe { places[..count].assume_init_ref() }),
+            // Seccomp filters refuse what they do not know with `EPERM`.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
+                LACKS_PWAIT2.store(true, Ordering::Relaxed);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    // Rounded up: a timer must not be early, and a thread that wakes too early polls again and again.
+    let millis = timeout.map(|timeout| timeout.as_nanos().div_ceil(1_000_000));
+    let timeout = millis.map(|millis| {
+        let millis = i64::try_from(millis).unwrap_or(i64::MAX).min(i64::from(i32::MAX));
+        rustix::event::Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+    });
+    let (events, _) = epoll::wait(epoll, &mut places[..], timeout.as_ref())?;
+    Ok(events)
+}
+
+/// `epoll_pwait2`. Not rustix's, which has no second way for kernels before 5.11. Returns the number of
+/// events that were written, or -1 with an error in `errno`.
+fn wait_finely(epoll: BorrowedFd<'_>, places: &mut Places, timeout: Duration) -> libc::c_long {
+    let time = libc::timespec {
+        tv_sec: timeout.as_secs().try_into().unwrap_or(libc::time_t::MAX),
+        tv_nsec: timeout.subsec_nanos().into(),
+    };
+    // SAFETY: the kernel writes at most as many events as there are places. The signal mask is null:
+    // it stays as it is.
+    unsafe {
+        libc::syscall(
+            libc::SYS_epoll_pwait2,
+            epoll.as_raw_fd(),
+            places.as_mut_ptr(),
+            places.len(),
+            &raw const time,
+            std::ptr::null::<libc::sigset_t>(),
+            0usize,
+        )
+    }
+}
+
+/// A fence, and then [`is_deserted`]: for threads that are no running workers.
+pub(crate) fn is_deserted_outside() -> bool {
+    fence(Ordering::SeqCst);
+    is_deserted()
+}

@@ -1,0 +1,1 @@
+//! Signals of the operating system, as values of a channel.

@@ -1,0 +1,8 @@
+//! Sockets, descriptors and look-ups: std's behaviour, and what is beyond std.
+#![cfg(target_os = "linux")]
+
+mod dial;
+mod io;
+mod tcp;
+mod udp;
+mod unix;
