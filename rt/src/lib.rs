@@ -91,8 +91,8 @@ pub mod signal;
 pub mod testing;
 
 pub use diagnostics::dump::{
-    Dump, FrameDump, LockDump, OsThreadDump, Place, RuntimeDump, StackDump, ThreadDump,
-    ThreadState, WaitDump, WorkerDump, WorkerState,
+    DescriptorDump, Dump, FrameDump, LockDump, OsThreadDump, Place, RuntimeDump, StackDump,
+    ThreadDump, ThreadState, WaitDump, WorkerDump, WorkerState,
 };
 pub use err_group::ErrGroup;
 pub use inspect::{dump, dump_on_sigquit};

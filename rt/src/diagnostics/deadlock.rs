@@ -95,6 +95,7 @@ use crate::diagnostics::dump::Dump;
 use crate::diagnostics::snapshot::{Snapshot, interrupt_sleepers};
 use crate::loom::Ordering;
 use crate::runtime::config::Detection;
+use crate::runtime::driver::poller;
 use crate::runtime::registry::live_runtimes;
 use crate::runtime::shared::{self, Shared};
 use crate::runtime::status::{BLOCKING, RETAKEN, SLEEPING};
@@ -330,6 +331,10 @@ fn is_at_rest<L: PartialEq>(look: impl Fn() -> Option<L>) -> Option<L> {
 
 /// Looks at all threads once. Returns `None` if some runtime is not at rest.
 fn look(scheds: &[Arc<Shared>]) -> Option<Look> {
+    if poller::is_waited_for() {
+        // The outside world may wake a thread.
+        return None;
+    }
     let outside = |thread: OsAsleep| (thread.number(), Mark::Outside(thread.id(), thread.mark));
     let mut marks: Marks = asleep_for_ever().map(outside).collect();
     for shared in scheds {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use gthread_arch::stacks::Slot;
 
 use crate::diagnostics::dump::{
-    Dump, LockDump, Names, OsThreadDump, Place, RuntimeDump, Scratch, StackDump, ThreadDump,
-    ThreadState, WaitDump, Walk, WorkerDump, WorkerState,
+    DescriptorDump, Dump, LockDump, Names, OsThreadDump, Place, RuntimeDump, Scratch, StackDump,
+    ThreadDump, ThreadState, WaitDump, Walk, WorkerDump, WorkerState,
 };
 use crate::diagnostics::racy_read::peek;
 use crate::diagnostics::stop_world::{self, Stopped, stop_world};
@@ -214,10 +214,11 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Thr
         false => ThreadState::New,
     };
     let wait = task.last_wait().filter(|_| asleep);
-    let (mut joins, mut holder, mut lock) = (None, FREE, None);
+    let (mut joins, mut holder, mut lock, mut descriptor) = (None, FREE, None, None);
     match wait.and_then(|wait| Some((wait.reason, wait.target?))) {
         None => {}
         Some((_, Target::Task(task))) => joins = Some(task),
+        Some((_, Target::Descriptor(fd))) => descriptor = Some(DescriptorDump::numbered(fd)),
         Some((reason, Target::Lock(awaited))) => {
             // SAFETY: the task is asleep in its wait, and stays there, so the note is in its frame.
             let awaited = unsafe { awaited.read() };
@@ -240,6 +241,7 @@ unsafe fn look_at(task: TaskRef, now: u64, scratch: Option<&mut Scratch>) -> Thr
             waited_ms: now.saturating_sub(wait.since),
             thread: None,
             lock,
+            descriptor,
         }),
         worker: task.pinned().map(|worker| worker as usize),
         stack: asleep.then(|| stack_of(task, walk.stack_pointer)),
@@ -310,6 +312,7 @@ fn wait_of(thread: &OsAsleep) -> WaitDump {
         waited_ms: u64::try_from(thread.since.elapsed().as_millis()).unwrap_or(u64::MAX),
         thread: thread.joins.map(NonZeroU64::get),
         lock: None,
+        descriptor: None,
     }
 }
 
@@ -352,6 +355,9 @@ fn name_all(mut found: Vec<Found>, os_threads: Vec<OsAsleep>) -> Dump {
                 if let Some(wait) = thread.wait.as_mut().filter(|wait| wait.thread.is_none()) {
                     let joined = joins.and_then(|task| ids.get(&task.as_ptr()).copied());
                     wait.thread = joined.or_else(|| holders.find(holder));
+                }
+                if let Some(wait) = &mut thread.wait {
+                    wait.descriptor = wait.descriptor.map(DescriptorDump::described);
                 }
                 thread.backtrace = names.resolve(&calls);
                 thread

@@ -8,7 +8,7 @@
 //! far as it is seen; one that is not is an edge too many, after which a thread tries in vain.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::panic::Location;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -18,10 +18,11 @@ use crate::io::options::Options;
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
 use crate::runtime::context;
-use crate::runtime::driver::poller::{self, Readiness};
+use crate::runtime::driver::poller::{self, Hooks, Readiness};
 use crate::runtime::shared::Shared;
 use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
+use crate::task::wait_note::Target;
 use crate::wait::park;
 
 /// The direction of an operation.
@@ -121,8 +122,10 @@ fn on_event(token: u64, ready: Readiness, wake: &mut dyn FnMut(Wake)) {
     }
 }
 
-/// Returns `true` if a thread waits for a descriptor, so that the outside world may wake it.
-pub(crate) fn is_waited_for() -> bool {
+const HOOKS: Hooks = Hooks { on_event, is_waited_for };
+
+/// Returns `true` if a thread waits for a descriptor.
+fn is_waited_for() -> bool {
     let count = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner).count;
     let mut records = (0..count).filter_map(|index| TABLE.get(index));
     records.any(|record| record.read.has_waiters() || record.write.has_waiters())
@@ -157,7 +160,7 @@ impl Source {
         if let Some(record) = self.record.get() {
             return Ok(record);
         }
-        let poller = poller::get(on_event).map_err(refused)?;
+        let poller = poller::get(HOOKS).map_err(refused)?;
         let record = TABLE.take(&mut free);
         if let Err(error) = poller.add(fd, record.token()) {
             free.records.push(record);
@@ -287,6 +290,9 @@ impl Source {
             } else if is_over(deadline) {
                 over = Some(ErrorKind::TimedOut);
             } else {
+                if let Some(task) = context::running() {
+                    task.note_target(Target::Descriptor(fd.as_raw_fd()));
+                }
                 ensure_poller();
                 waited = Some(direction);
                 let until = timeout.into_iter().chain(deadline).min();

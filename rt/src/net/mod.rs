@@ -1,5 +1,13 @@
 //! [`std::net`] for green threads: sockets whose operations block the green thread, and not its worker.
 
 mod dns;
+mod stream_ops;
 mod tcp;
 mod udp;
+
+pub use std::net::{
+    AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
+    ToSocketAddrs,
+};
+
+pub use tcp::{Incoming, TcpListener, TcpStream};

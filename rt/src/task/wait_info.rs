@@ -41,6 +41,14 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Returns `true` if the wait is for a descriptor.
+    pub(crate) fn is_io(self) -> bool {
+        use Reason::{Accept, Connect, IoRead, IoWrite, Ready};
+        matches!(self, IoRead | IoWrite | Accept | Connect | Ready)
+    }
+}
+
 reasons! {
     Park = "park",
     Sleep = "sleep",

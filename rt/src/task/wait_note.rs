@@ -2,6 +2,7 @@
 //! while the task is suspended. An OS thread's note is under a lock (`os_thread.rs`).
 
 use std::mem::MaybeUninit;
+use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::ptr::NonNull;
 
@@ -29,6 +30,8 @@ pub(crate) enum Target {
     Task(TaskRef),
     /// In a frame of the waiting task.
     Lock(NonNull<AwaitedLock>),
+    /// A descriptor of the process, by its number.
+    Descriptor(i32),
 }
 
 impl Task {
@@ -52,6 +55,10 @@ impl Task {
         let target = match target {
             Target::Task(task) => task.0.cast(),
             Target::Lock(lock) => lock.cast(),
+            Target::Descriptor(fd) => {
+                let number = NonZeroUsize::new(fd.unsigned_abs() as usize + 1);
+                NonNull::without_provenance(number.expect("one more than a number"))
+            }
         };
         self.waits_for.set(MaybeUninit::new(target));
     }
@@ -71,6 +78,9 @@ impl Task {
                 Some(Target::Task(unsafe { TaskRef::from_raw(target().cast()) }))
             }
             Reason::Lock | Reason::Read | Reason::Write => Some(Target::Lock(target().cast())),
+            reason if reason.is_io() => {
+                Some(Target::Descriptor((target().addr().get() - 1) as i32))
+            }
             _ => None,
         };
         Some(WaitNote { reason, site, since, interruptible, target })

@@ -7,6 +7,8 @@ mod frames;
 mod quoted;
 mod text;
 
+use std::fmt;
+use std::net::SocketAddr;
 use std::panic::Location;
 
 pub(crate) use crate::diagnostics::dump::frames::{Names, Scratch, Walk};
@@ -146,6 +148,65 @@ pub struct WaitDump {
     pub thread: Option<u64>,
     /// The lock, if it waits for one.
     pub lock: Option<LockDump>,
+    /// The descriptor, if it waits for one.
+    pub descriptor: Option<DescriptorDump>,
+}
+
+/// A descriptor that a green thread waits for, as it was when the dump was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct DescriptorDump {
+    /// Its number.
+    pub fd: i32,
+    /// "TCP", "UDP", "unix socket", or "descriptor" if it is another or is closed.
+    pub kind: &'static str,
+    /// The addresses of an internet socket.
+    pub local: Option<SocketAddr>,
+    /// The peer's address, if it is connected.
+    pub peer: Option<SocketAddr>,
+}
+
+impl DescriptorDump {
+    pub(crate) fn numbered(fd: i32) -> Self {
+        Self { fd, kind: "descriptor", local: None, peer: None }
+    }
+
+    /// Looks at the descriptor.
+    #[cfg(feature = "io")]
+    pub(crate) fn described(self) -> Self {
+        use rustix::net::{AddressFamily, SocketType, getpeername, getsockname, sockopt};
+        // SAFETY: the number is used for calls that change nothing. If the descriptor has been closed
+        // since, they fail, or speak of another.
+        let fd = unsafe { std::os::fd::BorrowedFd::borrow_raw(self.fd) };
+        let Ok(kind) = sockopt::socket_type(fd) else { return self };
+        let kind = match (sockopt::socket_domain(fd), kind) {
+            (Ok(AddressFamily::INET | AddressFamily::INET6), SocketType::STREAM) => "TCP",
+            (Ok(AddressFamily::INET | AddressFamily::INET6), SocketType::DGRAM) => "UDP",
+            (Ok(AddressFamily::UNIX), _) => "unix socket",
+            _ => "socket",
+        };
+        let local = getsockname(fd).ok().and_then(|address| SocketAddr::try_from(address).ok());
+        let peer = getpeername(fd).ok().flatten();
+        let peer = peer.and_then(|address| SocketAddr::try_from(address).ok());
+        Self { kind, local, peer, ..self }
+    }
+
+    #[cfg(not(feature = "io"))]
+    pub(crate) fn described(self) -> Self {
+        self
+    }
+}
+
+impl fmt::Display for DescriptorDump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { fd, kind, local, peer } = self;
+        match (local, peer) {
+            (Some(local), Some(peer)) => write!(f, "{kind} {local} → {peer}, fd {fd}"),
+            (Some(local), None) => write!(f, "{kind} {local}, fd {fd}"),
+            (None, _) => write!(f, "{kind}, fd {fd}"),
+        }
+    }
 }
 
 /// A lock that a green thread waits for.

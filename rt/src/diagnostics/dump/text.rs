@@ -134,6 +134,10 @@ fn write_group(f: &mut Formatter<'_>, alike: &[&ThreadDump]) -> fmt::Result {
         let (least, most) = times.fold((u64::MAX, 0), |(l, m), ms| (l.min(ms), m.max(ms)));
         write_wait(f, wait, least, most)?;
     }
+    if let Some(descriptor) = first.wait.and_then(|wait| wait.descriptor) {
+        let and = if others.is_empty() { "" } else { " and others" };
+        write!(f, ", of {descriptor}{and}")?;
+    }
     match (first.worker, first.state) {
         (None, _) | (_, ThreadState::Blocked) => writeln!(f)?,
         (Some(worker), ThreadState::Running) => writeln!(f, " on worker {worker}")?,

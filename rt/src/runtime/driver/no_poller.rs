@@ -21,6 +21,11 @@ pub(crate) fn is_deserted() -> bool {
     false
 }
 
+#[inline(always)]
+pub(crate) fn is_waited_for() -> bool {
+    false
+}
+
 impl Poller {
     pub(crate) fn try_take(&'static self) -> Option<Role> {
         match *self {}

@@ -86,6 +86,14 @@ impl Readiness {
 /// to run.
 pub(crate) type OnEvent = fn(u64, Readiness, &mut dyn FnMut(Wake));
 
+/// What the layer above does for the poller.
+#[derive(Clone, Copy)]
+pub(crate) struct Hooks {
+    pub(crate) on_event: OnEvent,
+    /// Returns `true` if a thread waits for a descriptor.
+    pub(crate) is_waited_for: fn() -> bool,
+}
+
 pub(crate) struct Poller {
     epoll: OwnedFd,
     /// The role, and the events that its holder has taken.
@@ -95,7 +103,7 @@ pub(crate) struct Poller {
     start: Instant,
     /// How many descriptors are registered.
     sources: AtomicUsize,
-    on_event: OnEvent,
+    hooks: Hooks,
 }
 
 static POLLER: OnceLock<Poller> = OnceLock::new();
@@ -111,6 +119,11 @@ pub(crate) fn existing() -> Option<&'static Poller> {
     POLLER.get()
 }
 
+/// Returns `true` if a thread waits for a descriptor, so that the outside world may wake it.
+pub(crate) fn is_waited_for() -> bool {
+    active().is_some_and(|poller| (poller.hooks.is_waited_for)())
+}
+
 /// Returns `true` if descriptors are registered and nobody has the role. Called after a fence, by a
 /// thread that then has a sleeper woken.
 pub(crate) fn is_deserted() -> bool {
@@ -122,7 +135,7 @@ pub(crate) fn is_deserted() -> bool {
 /// # Errors
 ///
 /// If the process has too many descriptors, or the kernel too little memory.
-pub(crate) fn get(on_event: OnEvent) -> io::Result<&'static Poller> {
+pub(crate) fn get(hooks: Hooks) -> io::Result<&'static Poller> {
     static STARTING: Mutex<()> = Mutex::new(());
     if let Some(poller) = POLLER.get() {
         return Ok(poller);
@@ -131,14 +144,14 @@ pub(crate) fn get(on_event: OnEvent) -> io::Result<&'static Poller> {
     match POLLER.get() {
         Some(poller) => Ok(poller),
         None => {
-            let poller = Poller::new(on_event)?;
+            let poller = Poller::new(hooks)?;
             Ok(POLLER.get_or_init(|| poller))
         }
     }
 }
 
 impl Poller {
-    fn new(on_event: OnEvent) -> io::Result<Self> {
+    fn new(hooks: Hooks) -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         let waker = wake_fd::get()?;
         epoll::add(&epoll, waker, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
@@ -148,7 +161,7 @@ impl Poller {
             polled: AtomicU64::new(0),
             start: Instant::now(),
             sources: AtomicUsize::new(0),
-            on_event,
+            hooks,
         })
     }
 
@@ -230,7 +243,7 @@ impl Role {
 
     /// Hands out the events that were taken. Calls `wake` with each thread that is to run.
     pub(crate) fn hand_out(mut self, mut wake: impl FnMut(Wake)) {
-        let on_event = self.poller.on_event;
+        let on_event = self.poller.hooks.on_event;
         for (token, flags) in self.events.drain(..) {
             on_event(token, Readiness::of(flags), &mut wake);
         }
