@@ -77,7 +77,7 @@ impl Worker {
         self.searching.set(true);
         shared.sysmon.notify();
         if let Some(role) = role {
-            role.hand_out(|wake| self.push_fired(wake));
+            self.push_events(role);
         }
         self.fire_all_timers();
         if shared.is_stopped() { Next::End } else { Next::LookAgain }

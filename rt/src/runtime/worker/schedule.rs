@@ -30,7 +30,7 @@ impl Worker {
     }
 
     /// Queues a task to run next.
-    fn push_next(&self, task: TaskRef) {
+    pub(crate) fn push_next(&self, task: TaskRef) {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
