@@ -24,6 +24,9 @@ use crate::time;
 /// that a loop that tries again does not spin.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
 
+/// The most connections in a row, given up before they were taken, that an accept passes over.
+const MOST_ABORTED: u32 = 1000;
+
 /// A TCP connection, like [`std::net::TcpStream`].
 ///
 /// Reads and writes that cannot go on park the green thread; its worker runs others meanwhile. On an OS
@@ -428,10 +431,15 @@ impl TcpListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let site = Location::caller();
+        let mut aborted = 0;
         loop {
             match self.io.read(Reason::Accept, site, |_| false, std_net::TcpListener::accept) {
                 Ok((stream, addr)) => return Ok((TcpStream::from_accepted(stream), addr)),
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error)
+                    if error.kind() == ErrorKind::ConnectionAborted && aborted < MOST_ABORTED =>
+                {
+                    aborted += 1;
+                }
                 Err(error) => {
                     if is_shortage(&error) {
                         time::sleep_for(SHORTAGE_PAUSE, site);
