@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use gthread::go;
 use gthread::net::{TcpListener, TcpStream};
+use gthread::sync::Semaphore;
 use gthread_tests::{Random, stress};
 
 /// What the server has seen.
@@ -159,10 +160,15 @@ fn clients_of_all_kinds() {
                 let (counts, mut random) = (Arc::clone(&counts), random.fork());
                 go!(move || serve(&listener, &counts, &mut random))
             };
+            // No more at once than the backlog has room for: the kernel resets others, sometimes.
+            let room = Arc::new(Semaphore::new(100));
             let threads: Vec<_> = (0..clients)
                 .map(|_| {
-                    let mut random = random.fork();
-                    go!(move || client(addr, &mut random))
+                    let (mut random, room) = (random.fork(), Arc::clone(&room));
+                    go!(move || {
+                        let _room = room.acquire();
+                        client(addr, &mut random);
+                    })
                 })
                 .collect();
             threads.into_iter().for_each(|thread| thread.join().unwrap());
