@@ -112,14 +112,17 @@ impl Direction {
         self.waiting.notify_all(WOKEN);
     }
 
-    /// Waits for an edge, or until `deadline`; returns at once if there was one. May return early.
+    /// Waits for an edge, or until `deadline`; returns at once if there was one, or if `changed`
+    /// returns `true`. May return early. A thread that makes `changed` return `true` then
+    /// [rouses](Self::rouse) those that wait.
     pub(crate) fn wait(
         &self,
+        changed: impl FnOnce() -> bool,
         reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) {
-        self.waiting.wait(|| self.see().is_ready(), reason, deadline, site);
+        self.waiting.wait(|| self.see().is_ready() || changed(), reason, deadline, site);
     }
 
     /// Passes the baton, at the end of an operation that has waited.
@@ -190,7 +193,7 @@ mod models {
                 if over {
                     break false;
                 }
-                self.readable.wait(Reason::Read, deadline, Location::caller());
+                self.readable.wait(|| false, Reason::Read, deadline, Location::caller());
                 waited = true;
                 over = deadline.is_some();
             };

@@ -326,7 +326,8 @@ impl Source {
                 ensure_poller();
                 waited = Some(direction);
                 let until = timeout.into_iter().chain(deadline).min();
-                direction.wait(reason, until, site);
+                let changed = || options.deadline(interest) != deadline;
+                direction.wait(changed, reason, until, site);
             }
         };
         if let Some(direction) = waited {
