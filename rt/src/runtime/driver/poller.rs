@@ -61,7 +61,9 @@ const WAKE: u64 = u64::MAX;
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer sends no more, or the connection is over: there will be no further edge.
+    /// The peer sends no more, or the connection is over: there will be no further edge. Or there
+    /// is urgent data: a read ends before it, and may leave something although it was asked for
+    /// more.
     pub(crate) read_closed: bool,
     pub(crate) write_closed: bool,
 }
@@ -71,9 +73,9 @@ impl Readiness {
         let has = |flag| flags.intersects(flag);
         let error = has(EventFlags::ERR);
         let hup = has(EventFlags::HUP);
-        let read_closed = hup || error || has(EventFlags::RDHUP);
+        let read_closed = hup || error || has(EventFlags::RDHUP | EventFlags::PRI);
         Self {
-            readable: read_closed || has(EventFlags::IN | EventFlags::PRI),
+            readable: read_closed || has(EventFlags::IN),
             writable: hup || error || has(EventFlags::OUT),
             read_closed,
             write_closed: hup || error,
