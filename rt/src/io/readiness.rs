@@ -36,6 +36,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use crate::loom::{AtomicUsize, Ordering};
+use crate::runtime::handle;
 use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
 use crate::wait::list::WaitList;
@@ -112,6 +113,11 @@ impl Direction {
         self.waiting.notify_all(WOKEN);
     }
 
+    /// Wakes all waiting threads: they are to try again, although there may have been no edge.
+    pub(crate) fn retry(&self) {
+        self.set(true, &mut handle::wake);
+    }
+
     /// Waits for an edge, or until `deadline`; returns at once if there was one, or if `changed`
     /// returns `true`. May return early. A thread that makes `changed` return `true` then
     /// [rouses](Self::rouse) those that wait.
@@ -137,7 +143,6 @@ impl Direction {
 mod models {
     use super::*;
     use crate::loom::Mutex;
-    use crate::runtime::handle;
     use loom::sync::Arc;
     use loom::thread;
 

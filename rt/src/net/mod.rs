@@ -1,7 +1,7 @@
 //! [`std::net`] for green threads: sockets whose operations block the green thread, and not its worker.
 
 mod dns;
-mod stream_ops;
+pub(crate) mod stream_ops;
 mod tcp;
 mod udp;
 
@@ -11,3 +11,4 @@ pub use std::net::{
 };
 
 pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
