@@ -28,6 +28,7 @@ every_way!(
     a_send_waits_for_room,
     many_clients,
     lesson_10_a_number_that_is_used_again_gets_no_stale_events,
+    lesson_11_shutdown_wakes_threads_that_wait,
     lesson_12_two_readers_and_a_writer,
     lesson_13_nonblocking_never_leaks,
     lesson_27_a_peek_that_waits_loses_nothing,
@@ -485,6 +486,24 @@ fn lesson_10_a_number_that_is_used_again_gets_no_stale_events(on: Way) {
             kept.clear();
         }
     }
+}
+
+/// Go#7970, gevent#26, gevent#34: by the descriptor, as there is no other way in std either.
+fn lesson_11_shutdown_wakes_threads_that_wait(on: Way) {
+    let (one, _other) = pair();
+    let (one, clone) = (Arc::new(one.try_clone().unwrap()), one);
+    let same = Arc::clone(&one);
+    let receivers = [
+        on.spawn(move || same.recv(&mut [0; 4]).unwrap()),
+        on.spawn(move || clone.peek(&mut [0; 4]).unwrap()),
+    ];
+    let_them_wait(on);
+    // SAFETY: it shuts down a socket that is open.
+    assert_eq!(unsafe { libc::shutdown(one.as_raw_fd(), libc::SHUT_RD) }, 0);
+    receivers.into_iter().for_each(|receiver| assert_eq!(receiver.join(), 0));
+    assert_eq!(one.recv(&mut [0; 4]).unwrap(), 0);
+    one.set_nonblocking(true).unwrap();
+    assert_eq!(one.recv(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
 /// libmill#132: by reference and by clones.

@@ -29,6 +29,8 @@ pub(crate) struct Options {
     nonblocking: AtomicBool,
     /// Of a listening socket: a clone of it is no longer ours (`io/adopt.rs`).
     given_away: AtomicBool,
+    /// Of a datagram socket: nothing will be received any more (`net/datagram_ops.rs`).
+    shut_down: AtomicBool,
     read: Limits,
     write: Limits,
     /// Where threads wait: the registrations of all clones. Reading and writing.
@@ -71,6 +73,14 @@ impl Options {
 
     pub(crate) fn set_given_away(&self) {
         self.given_away.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_shut_down(&self) {
+        self.shut_down.store(true, Ordering::SeqCst);
     }
 
     /// Returns the time-out of each operation.

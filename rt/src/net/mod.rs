@@ -1,5 +1,6 @@
 //! [`std::net`] for green threads: sockets whose operations block the green thread, and not its worker.
 
+pub(crate) mod datagram_ops;
 mod dns;
 pub(crate) mod stream_ops;
 mod tcp;

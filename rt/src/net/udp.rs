@@ -15,6 +15,7 @@ use crate::io::adopt;
 use crate::io::options::Interest;
 use crate::io::watched::Watched;
 use crate::net::ToSocketAddrs;
+use crate::net::datagram_ops::receive;
 use crate::net::dns::resolve;
 use crate::net::stream_ops::{try_peek, try_recv, try_send};
 use crate::task::wait_info::Reason;
@@ -117,10 +118,10 @@ impl UdpSocket {
         flags: RecvFlags,
         site: &'static Location<'static>,
     ) -> io::Result<(usize, SocketAddr)> {
-        let (len, addr) = self.io.read(
-            Reason::IoRead,
+        let (len, addr) = receive(
+            &self.io,
             site,
-            |_| false,
+            || (0, None),
             |inner| {
                 let (len, _, addr) = recvfrom(inner, &mut *buf, flags | RecvFlags::DONTWAIT)?;
                 Ok((len, addr))
@@ -177,7 +178,7 @@ impl UdpSocket {
     #[track_caller]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let site = Location::caller();
-        self.io.read(Reason::IoRead, site, |_| false, |inner| try_recv(inner, buf))
+        receive(&self.io, site, || 0, |inner| try_recv(inner, buf))
     }
 
     /// Receives like [`recv`](Self::recv), without taking the datagram out, like
@@ -189,7 +190,7 @@ impl UdpSocket {
     #[track_caller]
     pub fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
         let site = Location::caller();
-        self.io.read(Reason::IoRead, site, |_| false, |inner| try_peek(inner, buf))
+        receive(&self.io, site, || 0, |inner| try_peek(inner, buf))
     }
 
     /// Returns the address that the socket is connected to.

@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, recvfrom, sendto};
 use crate::io::adopt;
 use crate::io::options::Interest;
 use crate::io::watched::Watched;
+use crate::net::datagram_ops::receive;
 use crate::net::stream_ops::{try_recv, try_send};
 use crate::os::unix::net::addr::{of_sender, raw};
 use crate::os::unix::net::conversions;
@@ -164,10 +165,10 @@ impl UnixDatagram {
     #[track_caller]
     pub fn recv_from(&self, buf: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let site = Location::caller();
-        let (len, addr) = self.io.read(
-            Reason::IoRead,
+        let (len, addr) = receive(
+            &self.io,
             site,
-            |_| false,
+            || (0, None),
             |inner| {
                 let (len, _, addr) = recvfrom(inner, &mut *buf, RecvFlags::DONTWAIT)?;
                 Ok((len, addr))
@@ -185,7 +186,7 @@ impl UnixDatagram {
     #[track_caller]
     pub fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
         let site = Location::caller();
-        self.io.read(Reason::IoRead, site, |_| false, |inner| try_recv(inner, buf))
+        receive(&self.io, site, || 0, |inner| try_recv(inner, buf))
     }
 
     /// Sends a datagram to a path, like [`std::os::unix::net::UnixDatagram::send_to`].
@@ -372,6 +373,9 @@ impl UnixDatagram {
     /// Those of the system call.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.io.inner().shutdown(how)?;
+        if how != Shutdown::Write {
+            self.io.options().set_shut_down();
+        }
         retry_after(&self.io, how);
         Ok(())
     }
