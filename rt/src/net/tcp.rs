@@ -15,7 +15,8 @@ use crate::io::options::{Interest, Options};
 use crate::io::watched::Watched;
 use crate::net::ToSocketAddrs;
 use crate::net::stream_ops::{
-    is_short, total, try_peek, try_recv, try_recv_vectored, try_send, try_send_vectored,
+    MOST_BUFFERS, is_short, total, try_peek, try_recv, try_recv_vectored, try_send,
+    try_send_vectored,
 };
 use crate::task::wait_info::Reason;
 use crate::time;
@@ -569,6 +570,8 @@ impl Read for &TcpStream {
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let most = bufs.len().min(MOST_BUFFERS);
+        let bufs = &mut bufs[..most];
         let (site, asked) = (Location::caller(), total(bufs.iter().map(|buf| buf.len())));
         let drained = |&done: &usize| is_short(asked, done);
         self.io.read(Reason::IoRead, site, drained, |inner| try_recv_vectored(inner, bufs))
@@ -585,6 +588,7 @@ impl Write for &TcpStream {
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
         let (site, asked) = (Location::caller(), total(bufs.iter().map(|buf| buf.len())));
         let drained = |&done: &usize| is_short(asked, done);
         self.io.write(Reason::IoWrite, site, drained, |inner| try_send_vectored(inner, bufs))
