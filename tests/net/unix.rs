@@ -599,18 +599,17 @@ fn packets_are_read_one_by_one(on: Way) {
     let (ours, theirs) = socket_pair(libc::SOCK_SEQPACKET);
     let (mut ours, mut theirs) = (UnixStream::from(ours), UnixStream::from(theirs));
     let reader = on.spawn(move || {
-        let mut read = Vec::new();
-        for _ in 0..6 {
-            read.push(theirs.read(&mut [0; 16]).unwrap());
-        }
-        read
+        let read = [(); 5].map(|()| theirs.read(&mut [0; 16]).unwrap());
+        (theirs, read)
     });
     let_them_wait(on);
     for len in 1..=5 {
         ours.write_all(&vec![0; len]).unwrap();
     }
+    let (mut theirs, read) = reader.join();
+    assert_eq!(read, [1, 2, 3, 4, 5]);
     drop(ours);
-    assert_eq!(reader.join(), [1, 2, 3, 4, 5, 0]);
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
 /// Sends bytes with a descriptor.
