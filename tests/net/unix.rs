@@ -892,8 +892,7 @@ fn lesson_7_no_wakes_when_the_peer_takes_what_is_sent() {
         const MESSAGES: u64 = 2000;
         let runtime = runtime(1);
         let (ours, theirs) = UnixDatagram::pair().unwrap();
-        let sends =
-            std_net::UnixDatagram::from(OwnedFd::from(ours.as_fd().try_clone_to_owned().unwrap()));
+        let sends = std_net::UnixDatagram::from(ours.as_fd().try_clone_to_owned().unwrap());
         let reader = runtime.spawn(move || ours.recv(&mut [0; 4]).unwrap());
         let takes = std_net::UnixDatagram::from(theirs);
         let wakes = wakes_during(&runtime, || {
@@ -907,8 +906,7 @@ fn lesson_7_no_wakes_when_the_peer_takes_what_is_sent() {
         assert_eq!(reader.join().unwrap(), 3);
 
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut sends =
-            std_net::UnixStream::from(OwnedFd::from(ours.as_fd().try_clone_to_owned().unwrap()));
+        let mut sends = std_net::UnixStream::from(ours.as_fd().try_clone_to_owned().unwrap());
         let reader = runtime.spawn(move || (&ours).read(&mut [0; 4]).unwrap());
         let mut takes = std_net::UnixStream::from(theirs);
         let wakes = wakes_during(&runtime, || {
