@@ -78,18 +78,14 @@ impl PipeWriter {
     }
 }
 
-/// Returns `true` if a pipe that was asked for `asked` bytes is empty, or full, now.
-fn is_drained(asked: usize, done: usize) -> bool {
-    0 < done && done < asked
-}
+// A call that moves fewer bytes than it was asked for does not mean that the next would block: a pipe
+// may keep messages apart (`O_DIRECT`), and an end may be made of any descriptor.
 
 impl Read for &PipeReader {
     #[track_caller]
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let (site, asked) = (Location::caller(), buf.len());
-        let drained = |&done: &usize| is_drained(asked, done);
         let read = |pipe: &io::PipeReader| self.nowait.read(pipe.as_fd(), buf);
-        self.io.read(Reason::IoRead, site, drained, read)
+        self.io.read(Reason::IoRead, Location::caller(), |_| false, read)
     }
 
     #[track_caller]
