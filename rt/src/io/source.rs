@@ -14,23 +14,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::boot;
-use crate::io::options::Options;
+use crate::io::options::{Interest, Options};
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
 use crate::runtime::context;
 use crate::runtime::driver::poller::{self, Hooks, Readiness};
 use crate::runtime::shared::Shared;
+use crate::sys::fork;
 use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
 use crate::task::wait_note::Target;
 use crate::wait::park;
-
-/// The direction of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    Read,
-    Write,
-}
 
 #[derive(Debug)]
 struct Record {
@@ -156,6 +150,7 @@ impl Source {
     /// descriptors, or too little memory.
     #[cold]
     fn register(&self, fd: BorrowedFd<'_>) -> io::Result<&'static Record> {
+        fork::check()?;
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(record) = self.record.get() {
             return Ok(record);
@@ -172,6 +167,10 @@ impl Source {
     /// Ends the registration. No thread waits.
     pub(crate) fn end(&mut self, fd: BorrowedFd<'_>) {
         let Some(record) = self.record.take() else { return };
+        if fork::is_child() {
+            // The epoll is the parent's too, and so is the registration.
+            return;
+        }
         if let Some(poller) = poller::existing() {
             poller.remove(fd);
         }
@@ -223,6 +222,9 @@ impl Source {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if let (Some(direction), Some(seen)) = (direction, seen) {
                         direction.clear(seen);
+                    }
+                    if how.options.is_nonblocking() {
+                        return Err(error);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}

@@ -8,8 +8,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::io::options::Options;
-use crate::io::source::{How, Interest, Source};
+use crate::io::options::{Interest, Options};
+use crate::io::source::{How, Source};
 use crate::task::wait_info::Reason;
 
 /// See the head of this file. The object is std's, and all that does not block is left to it.

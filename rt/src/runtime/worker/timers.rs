@@ -32,25 +32,35 @@ impl Worker {
     }
 
     /// Takes the I/O events that are there, unless another thread does. Returns `true` if there were
-    /// any.
+    /// any. Called by a worker that is out of tasks.
     #[inline]
     pub(crate) fn poll(&self) -> bool {
-        poller::active().and_then(Poller::try_take).is_some_and(|role| self.poll_with(role))
+        let Some(mut role) = poller::active().and_then(Poller::try_take) else { return false };
+        let has_events = role.look();
+        if has_events {
+            self.push_events(role);
+        }
+        has_events
+    }
+
+    /// Makes threads run for which there were I/O events. This worker, which has no other tasks, runs
+    /// the first itself.
+    pub(crate) fn push_events(&self, role: Role) {
+        let mut first = true;
+        role.hand_out(|wake| match wake {
+            Wake::Green(task) if std::mem::take(&mut first) => self.push_next(task),
+            other => self.push_fired(other),
+        });
     }
 
     /// Like [`poll`](Self::poll), if nobody has for [`STALE`](poller::STALE).
     #[inline]
-    pub(crate) fn poll_if_stale(&self) -> bool {
+    pub(crate) fn poll_if_stale(&self) {
         let role = poller::active().and_then(|poller| poller.try_take_after(poller::STALE));
-        role.is_some_and(|role| self.poll_with(role))
-    }
-
-    fn poll_with(&self, mut role: Role) -> bool {
-        let has_events = role.look();
-        if has_events {
+        let Some(mut role) = role else { return };
+        if role.look() {
             role.hand_out(|wake| self.push_fired(wake));
         }
-        has_events
     }
 
     /// Announces new timers, and wakes the keeper or sysmon if both would sleep too long. Called
