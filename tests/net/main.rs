@@ -3,6 +3,7 @@
 
 mod dial;
 mod io;
+mod std_program;
 mod tcp;
 mod udp;
 mod unix;

@@ -1,5 +1,6 @@
 //! [`std::net`] for green threads: sockets whose operations block the green thread, and not its worker.
 
+mod dial;
 mod dns;
 mod stream_ops;
 mod tcp;
@@ -7,7 +8,8 @@ mod udp;
 
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
-    ToSocketAddrs,
 };
 
+pub use dial::Dialer;
+pub use dns::{ToSocketAddrs, lookup_host};
 pub use tcp::{Incoming, TcpListener, TcpStream};
