@@ -667,7 +667,7 @@ fn lesson_18_splicing_into_a_full_pipe_does_not_spin() {
         runtime.run(|| {
             let (feed, from) = tcp_pair();
             let (mut drain, to) = pipe().unwrap();
-            (&feed).write_all(&[1; 200_000]).unwrap();
+            let feeds = go!(move || (&feed).write_all(&vec![1; 200_000]).unwrap());
             let done = Flag::new();
             let splices = go!({
                 let done = done.clone();
@@ -684,6 +684,7 @@ fn lesson_18_splicing_into_a_full_pipe_does_not_spin() {
             assert!(!done.is_up(), "a pipe holds less");
             assert!(used < 15, "{used} of 30 ticks of waiting were computed");
             drain.read_exact(&mut vec![0; 200_000]).unwrap();
+            feeds.join().unwrap();
             assert_eq!(splices.join().unwrap(), 200_000);
         });
     });
