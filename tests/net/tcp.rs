@@ -172,7 +172,7 @@ fn non_blocking_is_honoured_and_shared() {
         server.set_nonblocking(true).unwrap();
         assert_eq!(clone.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
         client.write_all(b"abc").unwrap();
-        yield_until(|| clone.read(&mut [0; 4]).is_ok_and(|read| read == 3));
+        yield_until(|| (&clone).read(&mut [0; 4]).is_ok_and(|read| read == 3));
         server.set_nonblocking(false).unwrap();
         let reader = go!(move || clone.read(&mut [0; 4]).unwrap());
         client.write_all(b"ab").unwrap();

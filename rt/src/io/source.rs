@@ -44,6 +44,10 @@ impl Record {
         u64::from(self.index) << 32 | u64::from(self.generation.load(Ordering::Relaxed))
     }
 
+    fn directions(&'static self) -> [&'static Direction; 2] {
+        [&self.read, &self.write]
+    }
+
     fn direction(&self, interest: Interest) -> &Direction {
         match interest {
             Interest::Read => &self.read,
@@ -149,7 +153,7 @@ impl Source {
     /// `PermissionDenied` if the descriptor is always ready; others if there are too many
     /// descriptors, or too little memory.
     #[cold]
-    fn register(&self, fd: BorrowedFd<'_>) -> io::Result<&'static Record> {
+    fn register(&self, fd: BorrowedFd<'_>, options: &Options) -> io::Result<&'static Record> {
         fork::check()?;
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(record) = self.record.get() {
@@ -161,12 +165,14 @@ impl Source {
             free.records.push(record);
             return Err(refused(error));
         }
+        options.add(record.directions());
         Ok(self.record.get_or_init(|| record))
     }
 
     /// Ends the registration. No thread waits.
-    pub(crate) fn end(&mut self, fd: BorrowedFd<'_>) {
+    pub(crate) fn end(&mut self, fd: BorrowedFd<'_>, options: &Options) {
         let Some(record) = self.record.take() else { return };
+        options.remove(record.directions());
         if fork::is_child() {
             // The epoll is the parent's too, and so is the registration.
             return;
@@ -180,13 +186,6 @@ impl Source {
         record.read.reset();
         record.write.reset();
         free.records.push(record);
-    }
-
-    /// Wakes the threads that wait in a direction: they are to look again until when they wait.
-    pub(crate) fn rouse(&self, interest: Interest) {
-        if let Some(direction) = self.direction(interest) {
-            direction.rouse();
-        }
     }
 
     /// Runs `op`, a system call that does not block, and waits as long as it would block. `op` is
@@ -279,7 +278,7 @@ impl Source {
             }
             let direction = match direction {
                 Some(direction) => direction,
-                None => match self.register(fd) {
+                None => match self.register(fd, options) {
                     Ok(record) => record.direction(interest),
                     Err(error) => break Err(error),
                 },

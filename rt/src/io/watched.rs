@@ -50,7 +50,7 @@ impl<T: AsFd> Watched<T> {
     }
 
     fn end(&mut self) {
-        self.source.end(self.inner.as_fd());
+        self.source.end(self.inner.as_fd(), &self.options);
     }
 
     fn how(&self, interest: Interest, reason: Reason, site: &'static Location<'static>) -> How<'_> {
@@ -97,7 +97,6 @@ impl<T: AsFd> Watched<T> {
     /// Sets the deadline in a direction, also for threads that wait now.
     pub(crate) fn set_deadline(&self, interest: Interest, deadline: Option<Instant>) {
         self.options.set_deadline(interest, deadline);
-        self.source.rouse(interest);
     }
 
     pub(crate) fn timeout(&self, interest: Interest) -> Option<Duration> {

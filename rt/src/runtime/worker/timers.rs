@@ -8,6 +8,7 @@ use crate::runtime::driver::heap::NEVER;
 use crate::runtime::driver::keeper::Notify;
 use crate::runtime::driver::poller::{self, Poller, Role};
 use crate::runtime::handle::wake;
+use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
 use crate::task::header::Wake;
 
@@ -22,8 +23,8 @@ impl Worker {
         }
     }
 
-    /// Makes a thread run whose timer is due, or for which there was an I/O event. Green threads are
-    /// queued in the order in which they come. In the LIFO slot the last one would run first.
+    /// Makes a thread run whose timer is due. Green threads are queued in the order in which they
+    /// come. In the LIFO slot the last one would run first.
     pub(crate) fn push_fired(&self, fired: Wake) {
         match fired {
             Wake::Green(task) => self.push_ready(task),
@@ -47,10 +48,20 @@ impl Worker {
     /// the first itself.
     pub(crate) fn push_events(&self, role: Role) {
         let mut first = true;
-        role.hand_out(|wake| match wake {
-            Wake::Green(task) if std::mem::take(&mut first) => self.push_next(task),
-            other => self.push_fired(other),
+        role.hand_out(|event| match event {
+            Wake::Green(task) if self.serves(Shared::of(&task)) && std::mem::take(&mut first) => {
+                self.push_next(task);
+            }
+            other => self.push_event(other),
         });
+    }
+
+    /// Makes a thread run for which there was an I/O event, in its own runtime.
+    fn push_event(&self, event: Wake) {
+        match event {
+            Wake::Green(task) if !self.serves(Shared::of(&task)) => wake(event),
+            _ => self.push_fired(event),
+        }
     }
 
     /// Like [`poll`](Self::poll), if nobody has for [`STALE`](poller::STALE).
@@ -59,7 +70,7 @@ impl Worker {
         let role = poller::active().and_then(|poller| poller.try_take_after(poller::STALE));
         let Some(mut role) = role else { return };
         if role.look() {
-            role.hand_out(|wake| self.push_fired(wake));
+            role.hand_out(|event| self.push_event(event));
         }
     }
 
