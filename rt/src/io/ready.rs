@@ -1,19 +1,17 @@
 //! Waiting for descriptors that belong to somebody else.
 //!
 //! Nobody tells when such a descriptor is closed, so it cannot stay registered. It is registered for
-//! as long as it is borrowed, and only if the thread has to wait. If it is registered already, by its
-//! owner or by another thread that waits for it, a duplicate is, since the kernel takes each descriptor
-//! once.
+//! as long as it is borrowed, and only if the thread has to wait.
 
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::Location;
 use std::time::Instant;
 
 use rustix::event::Timespec;
 
 use crate::io::nowait::poll_one;
-use crate::io::source::Interest;
+use crate::io::options::Interest;
 use crate::io::watched::Watched;
 use crate::task::wait_info::Reason;
 use crate::wait::no_switch;
@@ -72,21 +70,7 @@ pub fn writable(fd: impl AsFd, deadline: Option<Instant>) -> io::Result<()> {
 /// A borrowed descriptor, registered from its first wait on.
 pub(crate) struct Foreign<'fd> {
     fd: BorrowedFd<'fd>,
-    watched: Option<Watched<Handle<'fd>>>,
-}
-
-enum Handle<'fd> {
-    Borrowed(BorrowedFd<'fd>),
-    Duplicate(OwnedFd),
-}
-
-impl AsFd for Handle<'_> {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        match self {
-            Self::Borrowed(fd) => *fd,
-            Self::Duplicate(fd) => fd.as_fd(),
-        }
-    }
+    watched: Option<Watched<BorrowedFd<'fd>>>,
 }
 
 impl<'fd> Foreign<'fd> {
@@ -122,14 +106,7 @@ impl<'fd> Foreign<'fd> {
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) -> io::Result<()> {
-        let watched = self.watched.get_or_insert_with(|| Watched::new(Handle::Borrowed(self.fd)));
-        watched.options().set_deadline(interest, deadline);
-        match watched.wait(interest, Reason::Ready, site) {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-            result => return result,
-        }
-        let duplicate = Handle::Duplicate(self.fd.try_clone_to_owned()?);
-        let watched = self.watched.insert(Watched::new(duplicate));
+        let watched = self.watched.get_or_insert_with(|| Watched::new(self.fd));
         watched.options().set_deadline(interest, deadline);
         watched.wait(interest, Reason::Ready, site)
     }

@@ -3,12 +3,16 @@
 //! A descriptor is registered at the first wait for it, once, for both directions, and until it is
 //! closed. One that never waits costs nothing.
 //!
+//! The kernel takes each descriptor once. But one that belongs to a socket of ours may also be waited for
+//! on its own (`ready.rs`). Whichever comes second has a duplicate registered in its place.
+//!
 //! Records are never freed, and found by their number without a lock. A record that is used again has
 //! another *generation*. An event carries both, so an event of the descriptor before is dropped, as
 //! far as it is seen; one that is not is an edge too many, after which a thread tries in vain.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::Location;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -18,7 +22,7 @@ use crate::io::options::{Interest, Options};
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
 use crate::runtime::context;
-use crate::runtime::driver::poller::{self, Hooks, Readiness};
+use crate::runtime::driver::poller::{self, Hooks, Poller, Readiness};
 use crate::runtime::shared::Shared;
 use crate::sys::fork;
 use crate::task::header::Wake;
@@ -69,11 +73,26 @@ struct Free {
     records: Vec<&'static Record>,
     /// How many records there are.
     count: u32,
+    /// What was registered in place of descriptors that were registered already, by record.
+    duplicates: BTreeMap<u32, OwnedFd>,
+}
+
+impl Free {
+    fn add(&mut self, poller: &Poller, fd: BorrowedFd<'_>, record: &Record) -> io::Result<()> {
+        match poller.add(fd, record.token()) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            result => return result,
+        }
+        let duplicate = fd.try_clone_to_owned()?;
+        poller.add(duplicate.as_fd(), record.token())?;
+        self.duplicates.insert(record.index, duplicate);
+        Ok(())
+    }
 }
 
 static TABLE: Table = Table {
     segments: [const { OnceLock::new() }; SEGMENTS],
-    free: Mutex::new(Free { records: Vec::new(), count: 0 }),
+    free: Mutex::new(Free { records: Vec::new(), count: 0, duplicates: BTreeMap::new() }),
 };
 
 impl Table {
@@ -161,7 +180,7 @@ impl Source {
         }
         let poller = poller::get(HOOKS).map_err(refused)?;
         let record = TABLE.take(&mut free);
-        if let Err(error) = poller.add(fd, record.token()) {
+        if let Err(error) = free.add(poller, fd, record) {
             free.records.push(record);
             return Err(refused(error));
         }
@@ -177,10 +196,11 @@ impl Source {
             // The epoll is the parent's too, and so is the registration.
             return;
         }
-        if let Some(poller) = poller::existing() {
-            poller.remove(fd);
-        }
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let duplicate = free.duplicates.remove(&record.index);
+        if let Some(poller) = poller::existing() {
+            poller.remove(duplicate.as_ref().map_or(fd, AsFd::as_fd));
+        }
         let next = record.generation.load(Ordering::Relaxed).wrapping_add(1);
         record.generation.store(next, Ordering::Release);
         record.read.reset();
