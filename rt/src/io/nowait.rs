@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2, readv, write};
 
-use crate::io::source::Interest;
+use crate::io::options::Interest;
 
 /// The position of `preadv2` that stands for the descriptor's own.
 const HERE: u64 = u64::MAX;

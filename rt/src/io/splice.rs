@@ -24,7 +24,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 use crate::io::nonblocking::Nonblocking;
 use crate::io::nowait::Nowait;
 use crate::io::ready::Foreign;
-use crate::io::source::Interest;
+use crate::io::options::Interest;
 use crate::wait::park::{self, blocking};
 
 /// What a new pipe holds, and a buffer where there is none.

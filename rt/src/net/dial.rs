@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
 use crate::channel::{Receiver, Select, Sender, bounded, never};
 use crate::context::{self, Context};
-use crate::io::source::Interest;
+use crate::io::options::Interest;
 use crate::io::watched::Watched;
 use crate::net::dns::{self, ToSocketAddrs};
 use crate::net::tcp::{TcpStream, connect_socket};
