@@ -59,7 +59,7 @@ impl Nowait {
             return written;
         }
         let first = bufs.iter().find(|buf| !buf.is_empty());
-        let first = first.map_or(&[][..], |buf| buf);
+        let first = first.map_or(&[][..], |buf| &buf[..]);
         if !first.is_empty() {
             expect_ready(fd, Interest::Write)?;
         }

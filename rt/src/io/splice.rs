@@ -243,7 +243,8 @@ impl<'fd> End<'fd> {
 
 /// Makes a system call, which may wait for the disk.
 fn off_worker<T>(is_slow: bool, call: impl FnOnce() -> rustix::io::Result<T>) -> io::Result<T> {
-    Ok(if is_slow { blocking(call) } else { call() }?)
+    let result = if is_slow { blocking(call) } else { call() };
+    Ok(result?)
 }
 
 fn is_blocked(error: &io::Error) -> bool {

@@ -133,7 +133,7 @@ impl Dialer {
         let deadline = timeout.into_iter().chain(self.deadline).min();
         self.check(deadline)?;
         let is_limited = deadline.is_some() || self.may_be_cancelled();
-        let addrs = match addr.name_to_look_up().filter(|_| is_limited) {
+        let addrs: Vec<_> = match addr.name_to_look_up().filter(|_| is_limited) {
             Some((name, port)) => {
                 let found = dns::look_up_until(name, port, deadline, self.context.done())?;
                 found.ok_or_else(|| self.ended())?.collect()

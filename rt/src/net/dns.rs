@@ -193,7 +193,7 @@ pub fn lookup_host(host: &str, deadline: Option<Instant>) -> io::Result<Vec<IpAd
     }
     let addrs = match deadline {
         None => look_up(host, 0)?,
-        Some(_) => look_up_until(host, 0, deadline, &never())?.expect("never disconnected"),
+        Some(_) => look_up_until(host, 0, deadline, &never::<()>())?.expect("never disconnected"),
     };
     Ok(addrs.map(|addr| addr.ip()).collect())
 }
@@ -208,7 +208,7 @@ pub(crate) fn resolve(addrs: impl ToSocketAddrs) -> io::Result<impl Iterator<Ite
 #[track_caller]
 fn look_up(name: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
     // Others have an OS thread that blocks in any case.
-    let _permit = park::is_green().then(|| PERMITS.acquire());
+    let _permit = if park::is_green() { Some(PERMITS.acquire()) } else { None };
     ask_resolver(name, port)
 }
 
