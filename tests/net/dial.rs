@@ -98,7 +98,7 @@ fn addresses_are_stds() {
         both(&(IpAddr::from(*v6.ip()), 3));
         both(&(*v4.ip(), 4));
         both(&(*v6.ip(), 5));
-        both(&[SocketAddr::from(v4), SocketAddr::from(v6)][..]);
+        both(&&[SocketAddr::from(v4), SocketAddr::from(v6)][..]);
         both(&&&[SocketAddr::from(v4)][..]);
         // No names that would ask a resolver on the network.
         for host in ["127.0.0.1", "::1", "localhost", "name.loopback", "a\0b"] {
@@ -459,9 +459,28 @@ fn lesson_22_the_second_address_is_tried_while_the_first_does_not_answer() {
         assert!(took < Duration::from_secs(10), "{took:?}");
         // One that fails is not waited for, nor one that comes after.
         let start = Instant::now();
-        let addrs = [refusing(), refusing(), addr, hole.addr];
-        Dialer::new().timeout(LONG).connect(&addrs[..]).unwrap();
+        for addrs in [&[refusing(), refusing(), addr][..], &[addr, hole.addr]] {
+            Dialer::new().timeout(LONG).connect(addrs).unwrap();
+        }
         assert!(start.elapsed() < Duration::from_millis(250));
+    });
+}
+
+/// The second address to be tried is of the other family, where it stands in the list.
+#[test]
+fn families_are_tried_in_turn() {
+    let holes: Vec<_> = (0..6).map(|_| BlackHole::v4()).collect();
+    let Ok(listener) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        return println!("no IPv6 here");
+    };
+    let last = listener.local_addr().unwrap();
+    let addrs: Vec<_> = holes.iter().map(|hole| hole.addr).chain([last]).collect();
+    everywhere(|| {
+        let start = Instant::now();
+        let stream = Dialer::new().connect(&addrs[..]).unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), last);
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(1500), "{took:?}: not the second");
     });
 }
 

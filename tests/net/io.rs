@@ -214,10 +214,9 @@ fn lesson_13_ends_of_pipes_block_for_a_child_and_for_std() {
 fn an_end_may_be_made_of_a_terminal() {
     watchdog(LIMIT, || {
         let (mut main, mut side) = (0, 0);
-        let null = std::ptr::null_mut;
+        let (name, mode, size) = (std::ptr::null_mut(), std::ptr::null(), std::ptr::null());
         // SAFETY: the kernel writes the two descriptors; the rest may be null.
-        let opened =
-            unsafe { libc::openpty(&mut main, &mut side, null(), null::<libc::termios>(), null::<libc::winsize>()) };
+        let opened = unsafe { libc::openpty(&mut main, &mut side, name, mode, size) };
         assert_eq!(opened, 0);
         // SAFETY: they were opened in the line before.
         let (mut writer, mut reader) =
@@ -667,12 +666,12 @@ fn lesson_18_splicing_into_a_full_pipe_does_not_spin() {
         runtime.run(|| {
             let (feed, from) = tcp_pair();
             let (mut drain, to) = pipe().unwrap();
-            let feeds = go!(move || (&feed).write_all(&vec![1; 200_000]).unwrap());
+            let feeds = go!(move || (&feed).write_all(&vec![1; 3_000_000]).unwrap());
             let done = Flag::new();
             let splices = go!({
                 let done = done.clone();
                 move || {
-                    let moved = io::splice(&from, &to, Some(200_000)).unwrap();
+                    let moved = io::splice(&from, &to, Some(3_000_000)).unwrap();
                     done.raise();
                     moved
                 }
@@ -683,9 +682,9 @@ fn lesson_18_splicing_into_a_full_pipe_does_not_spin() {
             let used = ticks_of("full") - before;
             assert!(!done.is_up(), "a pipe holds less");
             assert!(used < 15, "{used} of 30 ticks of waiting were computed");
-            drain.read_exact(&mut vec![0; 200_000]).unwrap();
+            drain.read_exact(&mut vec![0; 3_000_000]).unwrap();
             feeds.join().unwrap();
-            assert_eq!(splices.join().unwrap(), 200_000);
+            assert_eq!(splices.join().unwrap(), 3_000_000);
         });
     });
 }
