@@ -1,7 +1,8 @@
 //! Look-ups of names, and dialing.
 //!
-//! This binary's `getaddrinfo` stands before libc's: names that begin with `slow-` take a while, and
-//! names that end with `.loopback` are addresses of this machine.
+//! This binary's `getaddrinfo` stands before libc's: names that begin with `slow-` take a while, names
+//! that begin with `gated-` wait for a gate, and names that end with `.loopback` are addresses of this
+//! machine.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::{self, ErrorKind, Read, Write};
@@ -9,17 +10,21 @@ use std::mem::transmute;
 use std::net::{self as std_net, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use gthread::context::{self, Context};
 use gthread::net::{Dialer, TcpListener, TcpStream, ToSocketAddrs, lookup_host};
 use gthread::{Builder, go, testing};
-use gthread_tests::{Flag, LIMIT, LONG, SHORT, os_threads, runtime, unhelped, watchdog};
+use gthread_tests::{LIMIT, LONG, SHORT, os_threads, runtime, watchdog, yield_until};
 
 // ---- a resolver -------------------------------------------------------------------------------
 
 /// How long a slow name takes.
 const SLOW: Duration = Duration::from_millis(30);
+
+/// How many wait at the gate, and whether it is open.
+static GATE: (Mutex<(usize, bool)>, Condvar) = (Mutex::new((0, false)), Condvar::new());
 
 static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 static MOST_IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
@@ -59,6 +64,11 @@ unsafe extern "C" fn getaddrinfo(
         MOST_IN_FLIGHT.fetch_max(now, Ordering::SeqCst);
         std::thread::sleep(SLOW);
         IN_FLIGHT.fetch_sub(1, Ordering::SeqCst);
+    }
+    if name.starts_with("gated-") {
+        let mut gate = GATE.0.lock().unwrap();
+        gate.0 += 1;
+        drop(GATE.1.wait_while(gate, |(_, is_open)| !*is_open).unwrap());
     }
     let node = if name.ends_with(".loopback") { c"127.0.0.1".as_ptr() } else { node };
     // SAFETY: by this function's contract.
@@ -195,29 +205,42 @@ fn lesson_20_a_thousand_slow_look_ups() {
     });
 }
 
-/// What is queued behind a thread that converts an address stays there: no other OS thread takes it over.
+/// Addresses do not go where names are looked up: they do not wait although all places are taken.
 #[test]
 fn what_needs_no_look_up_stays_on_the_worker() {
-    let others_came_first = unhelped(|runtime| {
-        runtime.run(|| {
-            let ran = Flag::new();
-            let other = Builder::new().queued(true).spawn({
-                let ran = ran.clone();
-                move || ran.raise()
-            });
-            for _ in 0..200 {
+    const PLACES: usize = 64;
+    watchdog(LIMIT, || {
+        runtime(1).run(|| {
+            let look_up = |n: usize| move || (format!("gated-{n}.loopback"), 80).to_socket_addrs();
+            let queued = || Builder::new().queued(true);
+            let look_ups: Vec<_> =
+                (0..PLACES + 10).map(|n| queued().spawn(look_up(n)).unwrap()).collect();
+            let waiting = || GATE.0.lock().unwrap().0;
+            yield_until(|| waiting() >= PLACES);
+            for _ in 0..100 {
                 let addr = SocketAddr::from(([127, 0, 0, 1], 80));
                 assert!(addr.to_socket_addrs().unwrap().eq([addr]));
                 assert!("127.0.0.1:80".to_socket_addrs().unwrap().eq([addr]));
+                assert!("127.0.0.1:80".to_owned().to_socket_addrs().unwrap().eq([addr]));
                 assert!(("127.0.0.1", 80).to_socket_addrs().unwrap().eq([addr]));
+                assert!(("127.0.0.1".to_owned(), 80).to_socket_addrs().unwrap().eq([addr]));
                 assert_eq!(lookup_host("127.0.0.1", None).unwrap(), [addr.ip()]);
             }
-            let came_first = ran.is_up();
-            other.unwrap().join().unwrap();
-            came_first
-        })
+            gthread::sleep(SHORT);
+            assert_eq!(waiting(), PLACES, "more than there are places");
+            // One that gives up while it waits for its place is not in the way of others.
+            let soon = Instant::now() + SHORT;
+            let error = lookup_host("gated-too-late.loopback", Some(soon)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut);
+            GATE.0.lock().unwrap().1 = true;
+            GATE.1.notify_all();
+            for look_up in look_ups {
+                assert!(look_up.join().unwrap().unwrap().all(|addr| addr.ip().is_loopback()));
+            }
+            lookup_host("gated-afterwards.loopback", None).unwrap();
+            assert_eq!(waiting(), PLACES + 11, "it asked although nobody waits");
+        });
     });
-    assert!(!others_came_first);
 }
 
 // ---- dialing ----------------------------------------------------------------------------------

@@ -526,6 +526,30 @@ fn both_directions_at_once() {
     });
 }
 
+/// A socket does not block until the last of those who use it has ended.
+#[test]
+fn sockets_block_again_in_the_end() {
+    everywhere(|| {
+        let ((feed, a), (b, drain)) = (tcp_pair(), tcp_pair());
+        let (a, b) = (Arc::new(a), Arc::new(b));
+        let splice = |from: &Arc<TcpStream>, to: &Arc<TcpStream>| {
+            let (from, to) = (Arc::clone(from), Arc::clone(to));
+            go!(move || io::splice(&*from, &*to, None).unwrap())
+        };
+        let (forward, back) = (splice(&a, &b), splice(&b, &a));
+        for (mut near, mut far) in [(&feed, &drain), (&drain, &feed)] {
+            near.write_all(b"!").unwrap();
+            far.read_exact(&mut [0]).unwrap();
+        }
+        feed.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(forward.join().unwrap(), 1);
+        assert!(is_nonblocking(&*a) && is_nonblocking(&*b), "the other still needs it");
+        drain.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(back.join().unwrap(), 1);
+        assert!(!is_nonblocking(&*a) && !is_nonblocking(&*b));
+    });
+}
+
 #[test]
 fn files_are_spliced_and_moved_on() {
     everywhere(|| {
@@ -681,7 +705,7 @@ fn lesson_18_splicing_into_a_full_pipe_does_not_spin() {
             gthread::sleep(Duration::from_millis(300));
             let used = ticks_of("full") - before;
             assert!(!done.is_up(), "a pipe holds less");
-            assert!(used < 15, "{used} of 30 ticks of waiting were computed");
+            assert!(used <= 3, "{used} of 30 ticks of waiting were computed");
             drain.read_exact(&mut vec![0; 3_000_000]).unwrap();
             feeds.join().unwrap();
             assert_eq!(splices.join().unwrap(), 3_000_000);
