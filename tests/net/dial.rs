@@ -7,7 +7,9 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::transmute;
-use std::net::{self as std_net, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{
+    self as std_net, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6,
+};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -101,7 +103,10 @@ fn addresses_are_stds() {
         }
     }
     everywhere(|| {
-        let (v4, v6) = (SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1), SocketAddrV6::new(Ipv6Addr::LOCALHOST, 2, 0, 0));
+        let (v4, v6) = (
+            SocketAddrV4::new(Ipv4Addr::LOCALHOST, 1),
+            SocketAddrV6::new(Ipv6Addr::LOCALHOST, 2, 0, 0),
+        );
         both(&v4);
         both(&v6);
         both(&SocketAddr::from(v4));
@@ -116,7 +121,17 @@ fn addresses_are_stds() {
             both(&(host.to_owned(), 7));
             both(&format!("{host}:8"));
         }
-        for wrong in ["", ":", "127.0.0.1", "localhost", "localhost:", "localhost:x", "localhost:70000", "[::1]", "[::1]:1:2"] {
+        for wrong in [
+            "",
+            ":",
+            "127.0.0.1",
+            "localhost",
+            "localhost:",
+            "localhost:x",
+            "localhost:70000",
+            "[::1]",
+            "[::1]:1:2",
+        ] {
             both(wrong);
             both(&&*wrong.to_owned());
         }
@@ -335,7 +350,8 @@ fn options_are_set() {
 
         // Its port is the system's choice.
         let local = SocketAddr::from(([127, 0, 0, 2], 0));
-        let dialer = Dialer::new().nodelay(true).keepalive(Duration::from_secs(77)).local_addr(local);
+        let dialer =
+            Dialer::new().nodelay(true).keepalive(Duration::from_secs(77)).local_addr(local);
         let v6 = SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port()));
         let stream = dialer.connect(&[v6, addr][..]).unwrap();
         assert!(stream.nodelay().unwrap());
@@ -392,7 +408,8 @@ fn dialing_times_out() {
         let timeout = Duration::from_millis(20);
         let (ctx, _cancel) = Context::background().with_cancel();
         let short = Dialer::new().timeout(timeout);
-        for dialer in [short.clone(), short.context(&ctx), Dialer::new().deadline(start + timeout)] {
+        for dialer in [short.clone(), short.context(&ctx), Dialer::new().deadline(start + timeout)]
+        {
             assert_eq!(kind(dialer.connect(addrs[0])), ErrorKind::TimedOut);
             assert_eq!(kind(dialer.connect(&addrs[..])), ErrorKind::TimedOut);
         }

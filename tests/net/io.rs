@@ -49,8 +49,7 @@ fn file_with(bytes: &[u8]) -> File {
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let name = format!("gthread-test-{}-{number}", std::process::id());
     let path = std::env::temp_dir().join(name);
-    let mut file =
-        OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+    let mut file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
     std::fs::remove_file(path).unwrap();
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();

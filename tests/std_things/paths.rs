@@ -55,8 +55,11 @@ macro_rules! name_all {
             mod net {
                 use ::$root::net::{
                     AddrParseError, Incoming, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr,
-                    SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, ToSocketAddrs,
+                    SocketAddrV4, SocketAddrV6, TcpListener, TcpStream, ToSocketAddrs, UdpSocket,
                 };
+                use ::$root::os::unix::net as unix;
+                use unix::{Incoming as UnixIncoming, SocketAddr as UnixAddr, UnixDatagram};
+                use unix::{UnixListener, UnixStream};
             }
         }
     };
@@ -81,7 +84,10 @@ fn what_never_waits_is_stds() {
     same(same_of::<gthread::sync::Weak<u8>>(), same_of::<std::sync::Weak<u8>>());
     same(same_of::<gthread::sync::LockResult<u8>>(), same_of::<std::sync::LockResult<u8>>());
     same(same_of::<gthread::sync::TryLockResult<u8>>(), same_of::<std::sync::TryLockResult<u8>>());
-    same(same_of::<gthread::sync::mpsc::SendError<u8>>(), same_of::<std::sync::mpsc::SendError<u8>>());
+    same(
+        same_of::<gthread::sync::mpsc::SendError<u8>>(),
+        same_of::<std::sync::mpsc::SendError<u8>>(),
+    );
     same(same_of::<gthread::time::Instant>(), same_of::<std::time::Instant>());
     same(same_of::<gthread::time::SystemTime>(), same_of::<std::time::SystemTime>());
     same(same_of::<gthread::thread::Result<u8>>(), same_of::<std::thread::Result<u8>>());

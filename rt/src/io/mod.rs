@@ -3,6 +3,7 @@
 //! All of `std::io`'s traits, types and functions are here, so that `use std::io` becomes
 //! `use gthread::io`.
 
+pub(crate) mod adopt;
 mod nonblocking;
 pub(crate) mod nowait;
 pub(crate) mod options;

@@ -67,7 +67,10 @@ impl Nowait {
     }
 
     /// Makes a call that asks the kernel not to block. Returns nothing if the kernel does not know how.
-    fn attempt(&self, call: impl FnOnce() -> rustix::io::Result<usize>) -> Option<io::Result<usize>> {
+    fn attempt(
+        &self,
+        call: impl FnOnce() -> rustix::io::Result<usize>,
+    ) -> Option<io::Result<usize>> {
         if self.is_unknown.load(Ordering::Relaxed) {
             return None;
         }

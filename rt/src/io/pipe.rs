@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
-use std::panic::{Location, RefUnwindSafe, UnwindSafe};
+use std::panic::Location;
 use std::process::Stdio;
 
 use crate::io::nowait::Nowait;
@@ -144,10 +144,6 @@ impl Write for PipeWriter {
 /// What both ends have in common: conversions, and what is std's.
 macro_rules! ends {
     ($($name:ident),*) => {$(
-        // A panic elsewhere leaves no partial change here.
-        impl UnwindSafe for $name {}
-        impl RefUnwindSafe for $name {}
-
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.io.inner().fmt(f)

@@ -123,11 +123,7 @@ fn poll_now(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<bool> {
 }
 
 /// Blocks the OS thread until the descriptor is ready, or the deadline has passed.
-fn poll_until(
-    fd: BorrowedFd<'_>,
-    interest: Interest,
-    deadline: Option<Instant>,
-) -> io::Result<()> {
+fn poll_until(fd: BorrowedFd<'_>, interest: Interest, deadline: Option<Instant>) -> io::Result<()> {
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         // A time that the kernel cannot represent means no limit.

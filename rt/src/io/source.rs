@@ -1,7 +1,9 @@
 //! A descriptor that threads wait for: its record in the poller, and how an operation waits.
 //!
-//! A descriptor is registered at the first wait for it, once, for both directions, and until it is
-//! closed. One that never waits costs nothing.
+//! A descriptor is registered at the first wait for it, once, and until it is closed. One that
+//! never waits costs nothing. If the first wait is to read, writing is registered later, when a
+//! write waits: datagram and Unix sockets report an edge whenever the peer has taken something, and
+//! would wake an idle worker for each message that a thread sends.
 //!
 //! The kernel takes each descriptor once. But one that belongs to a socket of ours may also be waited for
 //! on its own (`ready.rs`). Whichever comes second has a duplicate registered in its place.
@@ -13,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -78,15 +80,27 @@ struct Free {
 }
 
 impl Free {
-    fn add(&mut self, poller: &Poller, fd: BorrowedFd<'_>, record: &Record) -> io::Result<()> {
-        match poller.add(fd, record.token()) {
+    /// Adds a descriptor to the poller, or a duplicate of it.
+    fn add(
+        &mut self,
+        poller: &Poller,
+        fd: BorrowedFd<'_>,
+        record: &Record,
+        writes: bool,
+    ) -> io::Result<()> {
+        match poller.add(fd, record.token(), writes) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             result => return result,
         }
         let duplicate = fd.try_clone_to_owned()?;
-        poller.add(duplicate.as_fd(), record.token())?;
+        poller.add(duplicate.as_fd(), record.token(), writes)?;
         self.duplicates.insert(record.index, duplicate);
         Ok(())
+    }
+
+    /// Returns the descriptor that the poller knows.
+    fn registered<'a>(&'a self, fd: BorrowedFd<'a>, record: &Record) -> BorrowedFd<'a> {
+        self.duplicates.get(&record.index).map_or(fd, AsFd::as_fd)
     }
 }
 
@@ -152,55 +166,83 @@ fn is_waited_for() -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     record: OnceLock<&'static Record>,
+    /// Set if it is registered for writing too. Written under the table's lock.
+    writes: OnceLock<()>,
 }
+
+// A record's directions are consistent at any time.
+impl UnwindSafe for Source {}
+impl RefUnwindSafe for Source {}
 
 impl Source {
     pub(crate) const fn new() -> Self {
-        Self { record: OnceLock::new() }
+        Self { record: OnceLock::new(), writes: OnceLock::new() }
     }
 
-    /// Returns a direction, if the descriptor is registered.
+    /// Returns a direction, if the descriptor is registered for it.
     #[inline]
     fn direction(&self, interest: Interest) -> Option<&'static Direction> {
-        self.record.get().map(|record| record.direction(interest))
+        let record = self.record.get()?;
+        let registered = interest == Interest::Read || self.writes.get().is_some();
+        registered.then(|| record.direction(interest))
     }
 
-    /// Registers the descriptor, if it is not yet.
+    /// Registers the descriptor for a direction, if it is not yet.
     ///
     /// # Errors
     ///
     /// `PermissionDenied` if the descriptor is always ready; others if there are too many
     /// descriptors, or too little memory.
     #[cold]
-    fn register(&self, fd: BorrowedFd<'_>, options: &Options) -> io::Result<&'static Record> {
+    fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        options: &Options,
+    ) -> io::Result<&'static Direction> {
         fork::check()?;
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = self.record.get() {
-            return Ok(record);
+        if let Some(direction) = self.direction(interest) {
+            return Ok(direction);
         }
         let poller = poller::get(HOOKS).map_err(refused)?;
-        let record = TABLE.take(&mut free);
-        if let Err(error) = free.add(poller, fd, record) {
-            free.records.push(record);
-            return Err(refused(error));
+        let writes = interest == Interest::Write;
+        let record = match self.record.get() {
+            Some(record) => {
+                let fd = free.registered(fd, record);
+                poller.add_writes(fd, record.token()).map_err(refused)?;
+                record
+            }
+            None => {
+                let record = TABLE.take(&mut free);
+                if let Err(error) = free.add(poller, fd, record, writes) {
+                    free.records.push(record);
+                    return Err(refused(error));
+                }
+                options.add(record.directions());
+                self.record.get_or_init(|| record)
+            }
+        };
+        if writes {
+            let _ = self.writes.set(());
         }
-        options.add(record.directions());
-        Ok(self.record.get_or_init(|| record))
+        Ok(record.direction(interest))
     }
 
     /// Ends the registration. No thread waits.
     pub(crate) fn end(&mut self, fd: BorrowedFd<'_>, options: &Options) {
         let Some(record) = self.record.take() else { return };
+        self.writes.take();
         options.remove(record.directions());
         if fork::is_child() {
             // The epoll is the parent's too, and so is the registration.
             return;
         }
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let duplicate = free.duplicates.remove(&record.index);
         if let Some(poller) = poller::existing() {
-            poller.remove(duplicate.as_ref().map_or(fd, AsFd::as_fd));
+            poller.remove(free.registered(fd, record));
         }
+        free.duplicates.remove(&record.index);
         let next = record.generation.load(Ordering::Relaxed).wrapping_add(1);
         record.generation.store(next, Ordering::Release);
         record.read.reset();
@@ -298,8 +340,8 @@ impl Source {
             }
             let direction = match direction {
                 Some(direction) => direction,
-                None => match self.register(fd, options) {
-                    Ok(record) => record.direction(interest),
+                None => match self.register(fd, interest, options) {
+                    Ok(direction) => direction,
                     Err(error) => break Err(error),
                 },
             };
@@ -317,7 +359,8 @@ impl Source {
                 ensure_poller();
                 waited = Some(direction);
                 let until = timeout.into_iter().chain(deadline).min();
-                direction.wait(reason, until, site);
+                let changed = || options.deadline(interest) != deadline;
+                direction.wait(changed, reason, until, site);
             }
         };
         if let Some(direction) = waited {

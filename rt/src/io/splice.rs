@@ -23,8 +23,8 @@ use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with};
 
 use crate::io::nonblocking::Nonblocking;
 use crate::io::nowait::Nowait;
-use crate::io::ready::Foreign;
 use crate::io::options::Interest;
+use crate::io::ready::Foreign;
 use crate::wait::park::{self, blocking};
 
 /// What a new pipe holds, and a buffer where there is none.
@@ -117,11 +117,7 @@ pub fn splice(from: impl AsFd, to: impl AsFd, limit: Option<u64>) -> io::Result<
 /// ```
 #[doc(alias = "sendfile")]
 #[track_caller]
-pub fn send_file(
-    file: impl AsFd,
-    to: impl AsFd,
-    range: impl RangeBounds<u64>,
-) -> io::Result<u64> {
+pub fn send_file(file: impl AsFd, to: impl AsFd, range: impl RangeBounds<u64>) -> io::Result<u64> {
     let start = match range.start_bound() {
         Bound::Included(&start) => start,
         Bound::Excluded(&before) => before.saturating_add(1),
@@ -321,7 +317,8 @@ impl Transfer<'_> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let mut middle = End::new(reader.as_fd(), None)?;
         while self.left > 0 {
-            let mut inside = match self.from.splice_to(writer.as_fd(), Kind::Pipe, self.next_len()) {
+            let mut inside = match self.from.splice_to(writer.as_fd(), Kind::Pipe, self.next_len())
+            {
                 Ok(0) => break,
                 Ok(taken) => taken,
                 Err(error) if is_blocked(&error) => {

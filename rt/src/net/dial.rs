@@ -6,6 +6,9 @@
 //!
 //! The caller makes the sockets, and chooses. A green thread for each socket waits for its connection.
 //! A thread that is not needed any more is woken by a deadline that has passed.
+//!
+//! The functions that call socket2 are not inlined: it reads `errno`, whose address is another after a
+//! wait, and the compiler may compute it once.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -192,6 +195,7 @@ impl Dialer {
     }
 
     /// Makes a socket, which does not block yet.
+    #[inline(never)]
     fn socket(&self, addr: SocketAddr) -> io::Result<Socket> {
         let kind = Type::STREAM.nonblocking();
         let socket = Socket::new(Domain::for_address(addr), kind, Some(Protocol::TCP))?;
@@ -286,6 +290,7 @@ impl<'a> Race<'a> {
     }
 
     /// Begins an attempt. Returns the connection if it is there at once.
+    #[inline(never)]
     fn begin(&mut self, addr: SocketAddr) -> io::Result<Option<TcpStream>> {
         let socket = self.dialer.socket(addr)?;
         match socket.connect(&addr.into()) {
@@ -349,13 +354,19 @@ impl Drop for Race<'_> {
 
 fn await_connection(socket: &Watched<Socket>, site: &'static Location<'static>) -> io::Result<()> {
     socket.wait(Interest::Write, Reason::Connect, site)?;
-    match socket.inner().take_error()? {
+    take_error(socket.inner())
+}
+
+#[inline(never)]
+fn take_error(socket: &Socket) -> io::Result<()> {
+    match socket.take_error()? {
         None => Ok(()),
         Some(error) => Err(error),
     }
 }
 
 /// Makes a connection of a socket, which blocks from now on.
+#[inline(never)]
 fn finish(socket: Socket) -> io::Result<TcpStream> {
     socket.set_nonblocking(false)?;
     Ok(std::net::TcpStream::from(socket).into())

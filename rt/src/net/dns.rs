@@ -10,7 +10,9 @@
 
 use std::io;
 use std::iter;
-use std::net::{self as std_net, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{
+    self as std_net, IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6,
+};
 use std::option;
 use std::panic::Location;
 use std::slice;
@@ -212,6 +214,9 @@ fn look_up(name: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
     ask_resolver(name, port)
 }
 
+// Not inlined: std reads `errno`, whose address is another after a wait, and the compiler may compute it
+// once.
+#[inline(never)]
 fn ask_resolver(name: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
     blocking(|| std_net::ToSocketAddrs::to_socket_addrs(&(name, port)))
 }

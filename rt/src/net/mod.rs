@@ -1,8 +1,9 @@
 //! [`std::net`] for green threads: sockets whose operations block the green thread, and not its worker.
 
+pub(crate) mod datagram_ops;
 mod dial;
 mod dns;
-mod stream_ops;
+pub(crate) mod stream_ops;
 mod tcp;
 mod udp;
 
@@ -13,3 +14,4 @@ pub use std::net::{
 pub use dial::Dialer;
 pub use dns::{ToSocketAddrs, lookup_host};
 pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;
