@@ -14,23 +14,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::boot;
-use crate::io::options::Options;
+use crate::io::options::{Interest, Options};
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
 use crate::runtime::context;
 use crate::runtime::driver::poller::{self, Hooks, Readiness};
 use crate::runtime::shared::Shared;
+use crate::sys::fork;
 use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
 use crate::task::wait_note::Target;
 use crate::wait::park;
-
-/// The direction of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    Read,
-    Write,
-}
 
 #[derive(Debug)]
 struct Record {
@@ -48,6 +42,10 @@ impl Record {
 
     fn token(&self) -> u64 {
         u64::from(self.index) << 32 | u64::from(self.generation.load(Ordering::Relaxed))
+    }
+
+    fn directions(&'static self) -> [&'static Direction; 2] {
+        [&self.read, &self.write]
     }
 
     fn direction(&self, interest: Interest) -> &Direction {
@@ -155,7 +153,8 @@ impl Source {
     /// `PermissionDenied` if the descriptor is always ready; others if there are too many
     /// descriptors, or too little memory.
     #[cold]
-    fn register(&self, fd: BorrowedFd<'_>) -> io::Result<&'static Record> {
+    fn register(&self, fd: BorrowedFd<'_>, options: &Options) -> io::Result<&'static Record> {
+        fork::check()?;
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(record) = self.record.get() {
             return Ok(record);
@@ -166,12 +165,18 @@ impl Source {
             free.records.push(record);
             return Err(refused(error));
         }
+        options.add(record.directions());
         Ok(self.record.get_or_init(|| record))
     }
 
     /// Ends the registration. No thread waits.
-    pub(crate) fn end(&mut self, fd: BorrowedFd<'_>) {
+    pub(crate) fn end(&mut self, fd: BorrowedFd<'_>, options: &Options) {
         let Some(record) = self.record.take() else { return };
+        options.remove(record.directions());
+        if fork::is_child() {
+            // The epoll is the parent's too, and so is the registration.
+            return;
+        }
         if let Some(poller) = poller::existing() {
             poller.remove(fd);
         }
@@ -181,13 +186,6 @@ impl Source {
         record.read.reset();
         record.write.reset();
         free.records.push(record);
-    }
-
-    /// Wakes the threads that wait in a direction: they are to look again until when they wait.
-    pub(crate) fn rouse(&self, interest: Interest) {
-        if let Some(direction) = self.direction(interest) {
-            direction.rouse();
-        }
     }
 
     /// Runs `op`, a system call that does not block, and waits as long as it would block. `op` is
@@ -223,6 +221,9 @@ impl Source {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if let (Some(direction), Some(seen)) = (direction, seen) {
                         direction.clear(seen);
+                    }
+                    if how.options.is_nonblocking() {
+                        return Err(error);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -277,7 +278,7 @@ impl Source {
             }
             let direction = match direction {
                 Some(direction) => direction,
-                None => match self.register(fd) {
+                None => match self.register(fd, options) {
                     Ok(record) => record.direction(interest),
                     Err(error) => break Err(error),
                 },
@@ -345,7 +346,7 @@ fn ensure_poller() {
     if park::is_green() {
         return;
     }
-    if poller::is_deserted_outside() {
+    if poller::is_deserted() {
         let wake = |shared: &Shared| shared.answer(shared.idle.notify_outside());
         let own = context::with(|worker| worker.map(|worker| wake(&worker.shared)).is_some());
         if !own {

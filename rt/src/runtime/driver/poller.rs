@@ -35,13 +35,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, atomic};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use crate::loom::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sys::wake_fd;
 use crate::task::header::Wake;
 
@@ -94,15 +93,69 @@ pub(crate) struct Hooks {
     pub(crate) is_waited_for: fn() -> bool,
 }
 
+/// The role, and the number of descriptors that there is to poll.
+struct Seat {
+    taken: AtomicBool,
+    sources: AtomicUsize,
+}
+
+impl Seat {
+    fn new() -> Self {
+        Self { taken: AtomicBool::new(false), sources: AtomicUsize::new(0) }
+    }
+
+    /// Counts a descriptor, before it is registered.
+    fn add(&self) {
+        self.sources.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn remove(&self) {
+        self.sources.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Returns `true` if there is something to poll. A worker that goes to sleep asks after the
+    /// barrier of `Idle::sleep`.
+    #[inline]
+    fn is_active(&self) -> bool {
+        self.sources.load(Ordering::Relaxed) > 0
+    }
+
+    fn try_take(&self) -> Option<Taken<'_>> {
+        if self.taken.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (ordering, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        self.taken.compare_exchange(false, true, ordering, failure).ok()?;
+        Some(Taken { seat: self })
+    }
+
+    /// Returns `true` if there is something to poll and nobody has the role. For threads that have a
+    /// sleeper woken then.
+    fn is_deserted(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.is_active() && !self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// The role, until it is dropped.
+struct Taken<'a> {
+    seat: &'a Seat,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.seat.taken.store(false, Ordering::SeqCst);
+    }
+}
+
 pub(crate) struct Poller {
     epoll: OwnedFd,
-    /// The role, and the events that its holder has taken.
-    role: Mutex<Vec<(u64, EventFlags)>>,
+    seat: Seat,
+    /// The events that the holder of the role has taken. Nobody else locks this.
+    events: Mutex<Vec<(u64, EventFlags)>>,
     /// When the last poll ended, in nanoseconds since `start`.
     polled: AtomicU64,
     start: Instant,
-    /// How many descriptors are registered.
-    sources: AtomicUsize,
     hooks: Hooks,
 }
 
@@ -111,7 +164,7 @@ static POLLER: OnceLock<Poller> = OnceLock::new();
 /// Returns the poller if a descriptor is registered.
 #[inline]
 pub(crate) fn active() -> Option<&'static Poller> {
-    POLLER.get().filter(|poller| poller.sources.load(Ordering::Relaxed) > 0)
+    POLLER.get().filter(|poller| poller.seat.is_active())
 }
 
 /// Returns the poller, if there is one.
@@ -124,10 +177,10 @@ pub(crate) fn is_waited_for() -> bool {
     active().is_some_and(|poller| (poller.hooks.is_waited_for)())
 }
 
-/// Returns `true` if descriptors are registered and nobody has the role. Called after a fence, by a
-/// thread that then has a sleeper woken.
+/// Returns `true` if descriptors are registered and nobody has the role. Passes a fence. For threads
+/// that have a sleeper woken then.
 pub(crate) fn is_deserted() -> bool {
-    active().is_some_and(|poller| poller.try_take().is_some())
+    POLLER.get().is_some_and(|poller| poller.seat.is_deserted())
 }
 
 /// Returns the poller. Its first caller makes it.
@@ -157,10 +210,10 @@ impl Poller {
         epoll::add(&epoll, waker, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
             epoll,
-            role: Mutex::new(Vec::with_capacity(BATCH)),
+            seat: Seat::new(),
+            events: Mutex::new(Vec::with_capacity(BATCH)),
             polled: AtomicU64::new(0),
             start: Instant::now(),
-            sources: AtomicUsize::new(0),
             hooks,
         })
     }
@@ -175,10 +228,10 @@ impl Poller {
         debug_assert_ne!(token, WAKE);
         let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
         // Counted first, so that the worker that polls next does.
-        self.sources.fetch_add(1, Ordering::SeqCst);
+        self.seat.add();
         let added = epoll::add(&self.epoll, fd, EventData::new_u64(token), all | EventFlags::ET);
         if added.is_err() {
-            self.sources.fetch_sub(1, Ordering::SeqCst);
+            self.seat.remove();
         }
         Ok(added?)
     }
@@ -187,17 +240,14 @@ impl Poller {
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
         // Nothing can be done about an error; closing the descriptor does the same, as a rule.
         let _ = epoll::delete(&self.epoll, fd);
-        self.sources.fetch_sub(1, Ordering::SeqCst);
+        self.seat.remove();
     }
 
     /// Takes the role, if nobody has it.
     pub(crate) fn try_take(&'static self) -> Option<Role> {
-        let events = match self.role.try_lock() {
-            Ok(events) => events,
-            Err(TryLockError::Poisoned(events)) => events.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(Role { poller: self, events })
+        let taken = self.seat.try_take()?;
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Role { poller: self, events, _taken: taken })
     }
 
     /// Takes the role if nobody has polled for `time`.
@@ -213,7 +263,9 @@ impl Poller {
 /// The right to poll.
 pub(crate) struct Role {
     poller: &'static Poller,
+    // Given back in this order.
     events: MutexGuard<'static, Vec<(u64, EventFlags)>>,
+    _taken: Taken<'static>,
 }
 
 impl Role {
@@ -258,7 +310,7 @@ fn wait<'a>(
     places: &'a mut Places,
     timeout: Option<Duration>,
 ) -> io::Result<&'a [epoll::Event]> {
-    static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
+    static LACKS_PWAIT2: atomic::AtomicBool = atomic::AtomicBool::new(false);
     let fine = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0);
     if let Some(timeout) = fine.filter(|_| !LACKS_PWAIT2.load(Ordering::Relaxed)) {
         let count = wait_finely(epoll, places, timeout);
@@ -305,8 +357,173 @@ fn wait_finely(epoll: BorrowedFd<'_>, places: &mut Places, timeout: Duration) ->
     }
 }
 
-/// A fence, and then [`is_deserted`]: for threads that are no running workers.
-pub(crate) fn is_deserted_outside() -> bool {
-    fence(Ordering::SeqCst);
-    is_deserted()
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::loom::{Condvar, Mutex, lock};
+    use crate::runtime::idle::{Idle, Summon};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// One place to sleep in, with a flag: a futex or the epoll.
+    struct Bed {
+        woken: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Bed {
+        fn new() -> Self {
+            Self { woken: Mutex::new(false), changed: Condvar::new() }
+        }
+
+        fn wake(&self) {
+            *lock(&self.woken) = true;
+            self.changed.notify_one();
+        }
+
+        fn sleep(&self) {
+            let mut woken = lock(&self.woken);
+            while !std::mem::take(&mut *woken) {
+                woken = self.changed.wait(woken).unwrap();
+            }
+        }
+
+        fn take(&self) -> bool {
+            std::mem::take(&mut *lock(&self.woken))
+        }
+    }
+
+    /// A runtime with some workers, reduced to their sleep.
+    struct World {
+        idle: Idle,
+        seat: Seat,
+        futexes: Vec<Bed>,
+        /// As in `Parker`.
+        in_epoll: AtomicBool,
+        epoll: Bed,
+        event: AtomicBool,
+    }
+
+    impl World {
+        fn new(workers: u32) -> Arc<Self> {
+            Arc::new(Self {
+                idle: Idle::new(workers),
+                seat: Seat::new(),
+                futexes: (0..workers).map(|_| Bed::new()).collect(),
+                in_epoll: AtomicBool::new(false),
+                epoll: Bed::new(),
+                event: AtomicBool::new(false),
+            })
+        }
+
+        fn answer(&self, summon: Summon) {
+            match summon {
+                Summon::Nobody => {}
+                Summon::Worker(worker) => {
+                    self.futexes[worker as usize].wake();
+                    fence(Ordering::SeqCst);
+                    if self.in_epoll.load(Ordering::SeqCst) {
+                        self.epoll.wake();
+                    }
+                }
+                Summon::Spare => self.idle.spare_failed(),
+            }
+        }
+
+        /// Sleeps again and again, until the event comes in the epoll.
+        fn work(&self, worker: u32) {
+            let mut searching = false;
+            loop {
+                self.idle.sleep(worker, searching);
+                if self.seat.is_active() {
+                    if let Some(role) = self.seat.try_take() {
+                        if self.sleep_in_epoll(worker) {
+                            return;
+                        }
+                        drop(role);
+                        searching = true;
+                        continue;
+                    }
+                }
+                self.futexes[worker as usize].sleep();
+                searching = true;
+            }
+        }
+
+        /// As `Parker::park_in_epoll`. Returns `true` if there was an event.
+        fn sleep_in_epoll(&self, worker: u32) -> bool {
+            let futex = &self.futexes[worker as usize];
+            self.in_epoll.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            let mut woken = futex.take();
+            if !woken {
+                self.epoll.sleep();
+            }
+            self.in_epoll.store(false, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            woken |= futex.take();
+            if !woken && !self.idle.wake_self(worker) {
+                // Someone owes a wake.
+                futex.sleep();
+            }
+            self.event.load(Ordering::SeqCst)
+        }
+
+        fn post_event(&self) {
+            self.event.store(true, Ordering::SeqCst);
+            self.epoll.wake();
+        }
+
+        /// As an OS thread that waits for a descriptor.
+        fn register(&self) {
+            self.seat.add();
+            if self.seat.is_deserted() {
+                self.answer(self.idle.notify_outside());
+            }
+        }
+    }
+
+    /// A thread that is no worker registers a descriptor while the last worker goes to sleep: it ends
+    /// up asleep in the epoll, where the event finds it.
+    #[test]
+    fn a_descriptor_does_not_come_too_late() {
+        loom::model(|| {
+            let world = World::new(1);
+            let worker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work(0))
+            };
+            world.register();
+            world.post_event();
+            worker.join().unwrap();
+        });
+    }
+
+    /// Sysmon looks for events while the last worker goes to sleep, and finds nothing.
+    #[test]
+    fn a_look_of_sysmon_leaves_the_role_to_a_sleeper() {
+        loom::model(|| {
+            let world = World::new(1);
+            world.seat.add();
+            let worker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work(0))
+            };
+            // As `poll` in `sysmon/run.rs`, again and again while it finds that no worker runs.
+            drop(world.seat.try_take());
+            if world.idle.is_quiet() && world.seat.is_deserted() {
+                world.answer(world.idle.notify_outside());
+            }
+            // A worker that slept since is seen by the next look, before which sysmon does not sleep.
+            drop(world.seat.try_take());
+            while !world.idle.is_quiet() {
+                thread::yield_now();
+            }
+            if world.seat.is_deserted() {
+                world.answer(world.idle.notify_outside());
+            }
+            world.post_event();
+            worker.join().unwrap();
+        });
+    }
 }
