@@ -66,9 +66,8 @@ impl Url {
     /// Returns the URL that a reference in a response to this URL means.
     pub(crate) fn join(&self, reference: &str) -> Result<Self, String> {
         let reference = reference.split('#').next().unwrap_or_default();
-        let has_scheme = reference.find(':').is_some_and(|colon| {
-            !reference[..colon].contains(['/', '?'])
-        });
+        let has_scheme =
+            reference.find(':').is_some_and(|colon| !reference[..colon].contains(['/', '?']));
         if has_scheme {
             return Self::parse(reference);
         }

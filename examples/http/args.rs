@@ -103,7 +103,8 @@ pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Command,
     }
     let mut addresses = addresses.into_iter();
     if let Some(address) = addresses.next() {
-        config.address = address.into_string().map_err(|address| format!("no address: {address:?}"))?;
+        config.address =
+            address.into_string().map_err(|address| format!("no address: {address:?}"))?;
     }
     if let Some(extra) = addresses.next() {
         return Err(format!("extra operand {extra:?}"));

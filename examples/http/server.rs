@@ -124,8 +124,8 @@ pub(crate) fn run(mut config: Config) -> Result<(), String> {
         None => (None, None),
         Some(path) => {
             let opened = Log::open(path);
-            let (log, writer) = opened
-                .map_err(|error| format!("cannot write to {path:?}: {}", reason(&error)))?;
+            let (log, writer) =
+                opened.map_err(|error| format!("cannot write to {path:?}: {}", reason(&error)))?;
             (Some(log), Some(writer))
         }
     };

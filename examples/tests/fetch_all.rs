@@ -60,10 +60,22 @@ fn results(ended: &Ended) -> HashMap<&str, (u16, u64)> {
 fn bodies_of_all_kinds() {
     let address = server(&[
         ("/length", response("200 OK\r\nContent-Length: 5", "hello")),
-        ("/chunked", response("200 OK\r\nTransfer-Encoding: chunked", "3\r\nabc\r\nA;x\r\n0123456789\r\n0\r\n\r\n")),
+        (
+            "/chunked",
+            response(
+                "200 OK\r\nTransfer-Encoding: chunked",
+                "3\r\nabc\r\nA;x\r\n0123456789\r\n0\r\n\r\n",
+            ),
+        ),
         ("/to-the-end", response("200 OK", "as long as it is")),
         ("/nothing", response("204 No Content", "")),
-        ("/early", format!("HTTP/1.1 103 Early Hints\r\n\r\n{}", response("200 OK\r\nContent-Length: 1", "x"))),
+        (
+            "/early",
+            format!(
+                "HTTP/1.1 103 Early Hints\r\n\r\n{}",
+                response("200 OK\r\nContent-Length: 1", "x")
+            ),
+        ),
         ("/large", response("200 OK", &"x".repeat(5 << 20))),
     ]);
     let paths = ["/length", "/chunked", "/to-the-end", "/nothing", "/early", "/large"];
@@ -101,9 +113,15 @@ fn redirections_are_followed() {
     });
     let ended = fetch(address, &[], &["/a/b?q"]).assert_status(0);
     assert_eq!(results(&ended)[format!("http://{address}/a/b?q").as_str()], (200, 2));
-    fetch(address, &[], &["/loop"]).assert_status(1).assert_stderr(&["/loop: redirected more than 5"]);
-    fetch(address, &[], &["/secure"]).assert_status(1).assert_stderr(&["only http:// is supported"]);
-    fetch(address, &[], &["/bad"]).assert_status(1).assert_stderr(&["redirected to \"http://:x/\""]);
+    fetch(address, &[], &["/loop"])
+        .assert_status(1)
+        .assert_stderr(&["/loop: redirected more than 5"]);
+    fetch(address, &[], &["/secure"])
+        .assert_status(1)
+        .assert_stderr(&["only http:// is supported"]);
+    fetch(address, &[], &["/bad"])
+        .assert_status(1)
+        .assert_stderr(&["redirected to \"http://:x/\""]);
 }
 
 #[test]
@@ -136,7 +154,11 @@ fn whatever_fails_is_a_line_and_the_exit_status() {
         let ended = fetch(address, &[], &[path, "/ok"]).assert_status(1);
         assert_eq!(results(&ended).len(), 1);
         assert_eq!(ended.stderr.len(), 2, "{ended:#?}");
-        ended.assert_stderr(&[&format!("fetch-all: http://{address}{path}: "), words, "1 of 2 failed"]);
+        ended.assert_stderr(&[
+            &format!("fetch-all: http://{address}{path}: "),
+            words,
+            "1 of 2 failed",
+        ]);
     }
     let ended = fetch(address, &[], &["/missing"]).assert_status(1);
     assert_eq!(results(&ended)[format!("http://{address}/missing").as_str()], (404, 4));

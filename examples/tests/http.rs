@@ -163,7 +163,8 @@ fn bodies_are_read_with_a_limit() {
     let (_program, address) = serve(&["--max-body", "100000"]);
     let mut client = Client::new(address);
     let large = "x".repeat(100_000);
-    client.send(&format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{large}"));
+    client
+        .send(&format!("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{large}"));
     assert_eq!(client.receive().text(), large);
     client.send(
         "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n\
@@ -177,7 +178,9 @@ fn bodies_are_read_with_a_limit() {
     let response = client.receive();
     assert_eq!((response.status, response.field("Allow")), (405, Some("POST")));
     // A client that asks first.
-    client.send("POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n");
+    client.send(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n",
+    );
     assert_eq!(client.receive().status, 100);
     client.send("ok");
     assert_eq!(client.receive().text(), "ok");
@@ -222,7 +225,8 @@ fn malformed_requests_are_refused() {
         (400, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length:\r\n\r\n".into()),
         (
             400,
-            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n".into(),
+            "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
+                .into(),
         ),
         (
             400,
@@ -241,7 +245,8 @@ fn malformed_requests_are_refused() {
         ),
         (
             400,
-            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n".into(),
+            "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n"
+                .into(),
         ),
     ];
     for (status, request) in &cases {
@@ -317,8 +322,7 @@ fn reset_on_close(stream: &TcpStream, linger: libc::linger) {
 
 #[test]
 fn slow_clients_are_given_up() {
-    let (program, address) =
-        serve(&["--head-time", "0.3", "--body-time", "0.3", "--idle", "0.6"]);
+    let (program, address) = serve(&["--head-time", "0.3", "--body-time", "0.3", "--idle", "0.6"]);
     // A byte at a time, for ever.
     let mut loris = connect(address);
     let mut writer = loris.try_clone().unwrap();

@@ -151,9 +151,7 @@ fn idle_connections_end_but_not_one_way_traffic() {
 
 #[test]
 fn a_client_that_takes_nothing_ends_by_the_idle_time() {
-    let target = serve(|mut stream| {
-        while stream.write_all(&[7; 64 << 10]).is_ok() {}
-    });
+    let target = serve(|mut stream| while stream.write_all(&[7; 64 << 10]).is_ok() {});
     for way in WAYS {
         let options = [way, &["--idle", "0.5"]].concat();
         let (mut program, address) = proxy(target, &options);

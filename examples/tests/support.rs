@@ -120,7 +120,8 @@ impl Program {
     fn cpu_time(&self) -> Duration {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
         let fields: Vec<_> = stat.rsplit(") ").next().unwrap().split(' ').collect();
-        let ticks: u64 = [11, 12].map(|field: usize| fields[field].parse::<u64>().unwrap()).iter().sum();
+        let ticks: u64 =
+            [11, 12].map(|field: usize| fields[field].parse::<u64>().unwrap()).iter().sum();
         // A hundred ticks in a second, on every Linux.
         Duration::from_millis(10 * ticks)
     }
@@ -196,7 +197,12 @@ pub(crate) struct Ended {
 
 impl Ended {
     pub(crate) fn assert_status(self, status: i32) -> Self {
-        assert_eq!(self.status.code(), Some(status), "signal {:?}: {self:#?}", self.status.signal());
+        assert_eq!(
+            self.status.code(),
+            Some(status),
+            "signal {:?}: {self:#?}",
+            self.status.signal()
+        );
         self
     }
 
