@@ -1,12 +1,12 @@
 //! Fetches many URLs at once: a green thread for each, and a limit on how many run.
 //!
 //! ```console
-//! $ cargo run --release --example fetch-all -- http://127.0.0.1:8080/plaintext http://localhost:8080/json
+//! $ cargo run --release --example fetch-all -- http://127.0.0.1:8080/json http://localhost:8080/
 //! $ cargo run --release --example fetch-all -- --from urls.txt --in-flight 100 --timeout 5
 //! ```
 //!
-//! `fetch_all` below is the place to start reading: a semaphore limits, a context cancels, a channel
-//! gathers the results.
+//! `fetch_all` below is the place to start reading: a semaphore limits, a context cancels, a
+//! channel gathers the results.
 
 mod args;
 mod client;

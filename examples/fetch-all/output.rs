@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Fetched;
 
-/// Prints `fetch-all: message` on stderr. Unlike `eprintln!`, it does not panic if stderr is closed.
+/// Prints `fetch-all: message` on stderr. Unlike `eprintln!`, it does not panic if stderr is
+/// closed.
 pub(crate) fn complain(message: &str) {
     let _ = writeln!(io::stderr(), "fetch-all: {message}");
 }

@@ -1,8 +1,8 @@
 //! One connection: its requests, one after the other, and their responses.
 //!
-//! The responses are gathered in `out`, which is sent before the connection waits for more requests.
-//! So a client that sends many requests at once (pipelining) gets the responses at once, and a
-//! request alone costs one read and one write. Nothing is allocated for the short responses.
+//! The responses are gathered in `out`, which is sent before the connection waits for more
+//! requests. So a client that sends many requests at once (pipelining) gets the responses at once,
+//! and a request alone costs one read and one write. Nothing is allocated for the short responses.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -22,8 +22,8 @@ use crate::server::Server;
 /// How much output is gathered.
 const FLUSH: usize = 16 << 10;
 
-/// A file of at most this size is read, and sent together with the head. A larger one is sent by the
-/// kernel.
+/// A file of at most this size is read, and sent together with the head. A larger one is sent by
+/// the kernel.
 const SMALL_FILE: u64 = 64 << 10;
 
 /// How long, and for how many bytes, the server listens to a client that it has refused.

@@ -22,8 +22,8 @@ pub(crate) enum ByteRange {
 }
 
 impl ByteRange {
-    /// Parses `bytes=0-99`, `bytes=100-` and `bytes=-100`. Returns `None` for what is malformed, and
-    /// for several ranges at once: a server may always send the whole file.
+    /// Parses `bytes=0-99`, `bytes=100-` and `bytes=-100`. Returns `None` for what is malformed,
+    /// and for several ranges at once: a server may always send the whole file.
     pub(crate) fn parse(value: &[u8]) -> Option<Self> {
         let (unit, range) = value.split_at_checked(6)?;
         if !unit.eq_ignore_ascii_case(b"bytes=") {

@@ -1,7 +1,7 @@
 //! The heads of requests: which are well-formed, and what they ask for.
 //!
-//! Where a request could be understood in two ways, it is refused: a proxy in front of the server may
-//! have understood the other one.
+//! Where a request could be understood in two ways, it is refused: a proxy in front of the server
+//! may have understood the other one.
 
 use std::mem::MaybeUninit;
 use std::path::PathBuf;

@@ -2,11 +2,11 @@
 //!
 //! # The end
 //!
-//! 1. [`Stop`] says so, and a deadline that has passed ends the wait for connections. The address is
-//!    free again.
-//! 2. The same ends the waits of all connections. One that waits for a request closes; one that waits
-//!    for the rest of a request sets its own deadline again. The response says that the connection is
-//!    closed.
+//! 1. [`Stop`] says so, and a deadline that has passed ends the wait for connections. The address
+//!    is free again.
+//! 2. The same ends the waits of all connections. One that waits for a request closes; one that
+//!    waits for the rest of a request sets its own deadline again. The response says that the
+//!    connection is closed.
 //! 3. When all connections have returned their permits, that is all. After the time for that, those
 //!    that are left are shut down.
 
@@ -69,8 +69,8 @@ pub(crate) struct Stop {
 impl Stop {
     /// Returns `true` once the server is to end.
     ///
-    /// A connection asks after it has taken its deadline away, and before it waits for a request. So
-    /// either it sees this, or its wait is ended.
+    /// A connection asks after it has taken its deadline away, and before it waits for a request.
+    /// So either it sees this, or its wait is ended.
     pub(crate) fn has_begun(&self) -> bool {
         self.has_begun.load(Ordering::SeqCst)
     }

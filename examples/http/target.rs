@@ -25,8 +25,8 @@ pub(crate) fn path_of(target: &str) -> Option<&str> {
 ///
 /// # Errors
 ///
-/// `FORBIDDEN` if the path leaves the root, also by slashes or dots that are encoded; `BAD_REQUEST` if
-/// it is not well-formed.
+/// `FORBIDDEN` if the path leaves the root, also by slashes or dots that are encoded; `BAD_REQUEST`
+/// if it is not well-formed.
 pub(crate) fn file_of(path: &str) -> Result<PathBuf, Status> {
     let mut file = PathBuf::new();
     for part in path.split('/') {

@@ -14,8 +14,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Returns the executable of an example.
 ///
-/// Cargo builds examples together with tests, unless only some targets are asked for. A program that
-/// is older than its source would be a test of something else.
+/// Cargo builds examples together with tests, unless only some targets are asked for. A program
+/// that is older than its source would be a test of something else.
 fn executable(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join("examples").join(name);
