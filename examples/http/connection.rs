@@ -38,6 +38,12 @@ pub(crate) enum End {
     Refused(Status),
 }
 
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        End::Refused(status)
+    }
+}
+
 impl From<io::Error> for End {
     fn from(_: io::Error) -> Self {
         End::Silent
