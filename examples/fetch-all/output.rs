@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gthread::io::{self, IsTerminal, Write};
+use gthread::io::{self, Write};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::client::Fetched;

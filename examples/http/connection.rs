@@ -97,25 +97,23 @@ impl<'a> Connection<'a> {
 
     fn serve_requests(&mut self) -> Result<(), End> {
         while let Some(request) = self.next_request()? {
-            let persistence = match request.keeps_alive && !self.server.stop.has_begun() {
-                true if request.is_old => Persistence::KeepOld,
-                true => Persistence::Keep,
-                false => Persistence::Close,
-            };
-            let mut reply = Reply { is_head: request.is_head, persistence };
             // A client that waits for a permission to send the body gets the answer instead.
             let skips_body =
                 request.expects_continue && !matches!(request.resource, Resource::Echo);
             let body = match request.framing {
                 Framing::Nothing => Vec::new(),
-                _ if skips_body => {
-                    reply.persistence = Persistence::Close;
-                    Vec::new()
-                }
+                _ if skips_body => Vec::new(),
                 framing => self.read_body(framing, request.expects_continue)?,
             };
+            let keeps = request.keeps_alive && !skips_body && !self.server.stop.has_begun();
+            let persistence = match keeps {
+                true if request.is_old => Persistence::KeepOld,
+                true => Persistence::Keep,
+                false => Persistence::Close,
+            };
+            let reply = Reply { is_head: request.is_head, persistence };
             self.respond(reply, request.resource, body)?;
-            if reply.persistence == Persistence::Close {
+            if !keeps {
                 self.flush()?;
                 return Ok(());
             }

@@ -88,7 +88,10 @@ pub(crate) fn parse(bytes: &[u8], serves_files: bool) -> Result<Option<Request>,
         Ok(httparse::Status::Complete(len)) => len,
         Ok(httparse::Status::Partial) => return Ok(None),
         Err(httparse::Error::TooManyHeaders) => return Err(Status::FIELDS_TOO_LARGE),
-        Err(httparse::Error::Version) => return Err(Status::VERSION_NOT_SUPPORTED),
+        // Also what is no version at all.
+        Err(httparse::Error::Version) if has_version(bytes) => {
+            return Err(Status::VERSION_NOT_SUPPORTED);
+        }
         Err(_) => return Err(Status::BAD_REQUEST),
     };
     let (Some(method), Some(target), Some(version)) = (head.method, head.path, head.version) else {
@@ -118,6 +121,10 @@ pub(crate) fn parse(bytes: &[u8], serves_files: bool) -> Result<Option<Request>,
         framing,
         resource: find(method, target, &fields, serves_files),
     }))
+}
+
+fn has_version(bytes: &[u8]) -> bool {
+    bytes.split(|&byte| byte == b' ').nth(2).is_some_and(|version| version.starts_with(b"HTTP/"))
 }
 
 impl<'b> Fields<'b> {
