@@ -6,7 +6,7 @@ use gthread::net::TcpStream;
 
 /// The size of a buffer at first. Enough for most requests, and small: most connections of a large
 /// server are idle.
-const FIRST_SIZE: usize = 2 << 10;
+const FIRST_SIZE: usize = 1 << 10;
 
 /// The buffer of a connection. It grows up to a limit.
 pub(crate) struct Input {
