@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gthread::channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
+use gthread::channel::{self, Receiver, Sender, bounded, select};
 use gthread::context::Context;
 use gthread::io::{self, ErrorKind, Write};
 use gthread::sync::Semaphore;
@@ -39,7 +39,7 @@ const STATUS_USAGE: u8 = 2;
 const RESERVED: usize = 16;
 
 /// How long the requests in flight may take to end once they are cancelled.
-const CANCEL_TIME: Duration = Duration::from_secs(1);
+const CANCEL_TIME: Duration = Duration::from_secs(5);
 
 fn main() -> ExitCode {
     let job = match args::parse(std::env::args_os().skip(1)) {
@@ -55,9 +55,11 @@ fn main() -> ExitCode {
         }
     };
     match gthread::run(|| fetch_all(job)) {
-        Ok(tally) if tally.failed == 0 => ExitCode::SUCCESS,
+        Ok(tally) if tally.failed == 0 && !tally.list_is_unreadable => ExitCode::SUCCESS,
         Ok(tally) => {
-            complain(&format!("{} of {} failed", tally.failed, tally.done));
+            if tally.failed > 0 {
+                complain(&format!("{} of {} failed", tally.failed, tally.found));
+            }
             ExitCode::FAILURE
         }
         Err(Stopped::Interrupted(tally)) => {
@@ -79,11 +81,13 @@ enum Stopped {
     Failed(String),
 }
 
-/// How many URLs were fetched, or have failed.
+/// How many URLs there are so far, how many of them are done with, and how many have failed.
 #[derive(Clone, Copy, Default)]
 struct Tally {
+    found: usize,
     done: usize,
     failed: usize,
+    list_is_unreadable: bool,
 }
 
 /// What the threads report.
@@ -119,7 +123,7 @@ fn fetch_all(mut job: Job) -> Result<Tally, Stopped> {
         }
     }
     cancel.cancel();
-    await_cancelled(&results, &interrupts);
+    await_cancelled(tally, &results, &interrupts);
     Err(Stopped::Interrupted(tally))
 }
 
@@ -143,14 +147,17 @@ fn limit_in_flight(job: &mut Job) {
 
 /// Waits a moment for the requests in flight to end, so that their servers see them end in order. A
 /// second Ctrl-C ends the wait.
-fn await_cancelled(results: &Receiver<Event>, interrupts: &Receiver<()>) {
-    let end = Instant::now() + CANCEL_TIME;
-    while interrupts.try_recv().is_err() {
-        let tick = Duration::from_millis(20).min(end.saturating_duration_since(Instant::now()));
-        match results.recv_timeout(tick) {
-            Ok(_) => {}
-            Err(RecvTimeoutError::Timeout) if Instant::now() < end => {}
-            Err(_) => return,
+fn await_cancelled(mut tally: Tally, results: &Receiver<Event>, interrupts: &Receiver<()>) {
+    let end = channel::after(CANCEL_TIME);
+    while tally.done < tally.found {
+        select! {
+            recv(results) -> event => match event {
+                Ok(Event::Found) => tally.found += 1,
+                Ok(_) => tally.done += 1,
+                Err(_) => return,
+            },
+            recv(interrupts) -> _ => return,
+            recv(end) -> _ => return,
         }
     }
 }
@@ -158,7 +165,10 @@ fn await_cancelled(results: &Receiver<Event>, interrupts: &Receiver<()>) {
 /// Prints a result, and counts it.
 fn take(event: Event, bar: &Progress, tally: &mut Tally) -> Result<(), Stopped> {
     match event {
-        Event::Found => bar.one_more_found(),
+        Event::Found => {
+            tally.found += 1;
+            bar.one_more_found();
+        }
         Event::Done(url, time, result) => {
             tally.done += 1;
             bar.one_more_finished();
@@ -177,8 +187,7 @@ fn take(event: Event, bar: &Progress, tally: &mut Tally) -> Result<(), Stopped> 
             }
         }
         Event::Unreadable(error) => {
-            tally.failed += 1;
-            tally.done += 1;
+            tally.list_is_unreadable = true;
             bar.complain(&error);
         }
     }

@@ -15,8 +15,8 @@ it finishes the requests that it has begun. A second one ends it at once.
 
   --root DIR          serve the files below DIR
   --log FILE          write an access log, in the common log format; - is stdout
-  --connections N     at most N connections at once, others get a 503 (10000);
-                      lowered if `ulimit -n` does not allow as many
+  --connections N     at most N connections at once, others get a 503 (as many
+                      as `ulimit -n` allows)
   --max-head BYTES    of a request's head, else 431 (8192)
   --max-body BYTES    of a request's body, else 413 (1048576)
   --idle SECONDS      close a connection that is not used for so long (60)
@@ -41,7 +41,8 @@ pub(crate) struct Config {
     pub(crate) address: String,
     pub(crate) root: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
-    pub(crate) connections: usize,
+    /// If there is a limit beyond that on descriptors.
+    pub(crate) connections: Option<usize>,
     pub(crate) limits: Limits,
     pub(crate) drain: Duration,
 }
@@ -62,7 +63,7 @@ impl Default for Config {
             address: "127.0.0.1:8080".into(),
             root: None,
             log: None,
-            connections: 10_000,
+            connections: None,
             limits: Limits {
                 head: 8 << 10,
                 body: 1 << 20,
@@ -87,7 +88,7 @@ pub(crate) fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Command,
             "-h" | "--help" => return Ok(Command::Help),
             "--root" => config.root = Some(value()?.into()),
             "--log" => config.log = Some(value()?.into()),
-            "--connections" => config.connections = number(option, &value()?, 1, 1_000_000)?,
+            "--connections" => config.connections = Some(number(option, &value()?, 1, 1_000_000)?),
             "--max-head" => config.limits.head = number(option, &value()?, 64, 1 << 20)?,
             "--max-body" => config.limits.body = number(option, &value()?, 0, 1 << 30)?,
             "--idle" => config.limits.idle = seconds(option, &value()?)?,

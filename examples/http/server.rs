@@ -39,6 +39,10 @@ const BACKLOG: i32 = 4096;
 /// runtime's own.
 const RESERVED: usize = 16;
 
+/// The most connections, and how many are so few that it is worth a line.
+const MOST: usize = 1_000_000;
+const FEW: usize = 1000;
+
 /// How many clients are told at once that there are too many. More are told nothing.
 const REFUSALS: usize = 64;
 
@@ -54,7 +58,9 @@ pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) log: Option<Log>,
     pub(crate) stop: Stop,
+    /// As many as there may be connections.
     permits: Arc<Semaphore>,
+    connections: usize,
     refusals: Arc<Semaphore>,
     open: OpenConnections,
 }
@@ -129,18 +135,14 @@ pub(crate) fn run(mut config: Config) -> Result<(), String> {
             (Some(log), Some(writer))
         }
     };
-    let descriptors = raise_descriptors();
-    let possible = (descriptors.saturating_sub(RESERVED) / descriptors_of_one(&config)).max(1);
-    if possible < config.connections {
-        config.connections = possible;
-        complain(&format!("at most {possible} connections at once: ulimit -n is {descriptors}"));
-    }
+    let connections = limit_connections(&config);
     let signals = signal::notify(&[Signal::INTERRUPT, Signal::TERMINATE])
         .map_err(|error| format!("cannot wait for signals: {}", reason(&error)))?;
     let listener = listen(&config)
         .map_err(|error| format!("cannot listen at {}: {}", config.address, reason(&error)))?;
     let server = Arc::new(Server {
-        permits: Arc::new(Semaphore::new(config.connections)),
+        permits: Arc::new(Semaphore::new(connections)),
+        connections,
         refusals: Arc::new(Semaphore::new(REFUSALS)),
         config,
         log,
@@ -158,9 +160,17 @@ pub(crate) fn run(mut config: Config) -> Result<(), String> {
     }
 }
 
-/// A connection may also read a file.
-fn descriptors_of_one(config: &Config) -> usize {
-    if config.root.is_some() { 2 } else { 1 }
+/// Returns how many connections there may be: as many as are wanted, and for which there are enough
+/// descriptors.
+fn limit_connections(config: &Config) -> usize {
+    let descriptors = raise_descriptors();
+    // A connection may also read a file.
+    let of_one = if config.root.is_some() { 2 } else { 1 };
+    let possible = (descriptors.saturating_sub(RESERVED) / of_one).clamp(1, MOST);
+    if possible < config.connections.unwrap_or(FEW) {
+        complain(&format!("at most {possible} connections at once: ulimit -n is {descriptors}"));
+    }
+    config.connections.unwrap_or(MOST).min(possible)
 }
 
 fn check_root(root: &Path) -> Result<PathBuf, String> {
@@ -218,7 +228,7 @@ impl Server {
         let _ = acceptor.join();
         drop(listener);
         self.open.for_each(|stream| stream.set_read_deadline(Some(Instant::now())));
-        let all = self.config.connections;
+        let all = self.connections;
         let left = end.saturating_duration_since(Instant::now());
         if self.permits.acquire_many_timeout(all, left).is_some() {
             return 0;

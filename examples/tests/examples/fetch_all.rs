@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::support::{
     Ended, Folder, Program, closed_address, example, example_with_descriptors, run, serve,
@@ -228,7 +228,7 @@ fn urls_from_a_list() {
     run("fetch-all", &["--from", "-"]).assert_status(0);
     run("fetch-all", &["--from", "/none"])
         .assert_status(1)
-        .assert_stderr(&["cannot read \"/none\": No such file"]);
+        .assert_one_line(&["cannot read \"/none\": No such file"]);
     run("fetch-all", &["--from", folder.path()]).assert_status(1).assert_stderr(&["cannot read"]);
     let binary = folder.write("binary", b"http://\xff\xfe\n");
     run("fetch-all", &["--from", binary.to_str().unwrap()])
@@ -251,8 +251,20 @@ fn ctrl_c_cancels() {
     let mut program = Program::start(example("fetch-all", &[&urls[0], &urls[1]]));
     program.read_line();
     reached.recv().unwrap();
+    let start = Instant::now();
     program.signal(libc::SIGINT);
-    program.end().assert_status(130).assert_one_line(&["interrupted after 1 URLs"]);
+    let ended = program.end();
+    // It would wait for five seconds if the request went on.
+    assert!(start.elapsed() < Duration::from_secs(4));
+    ended.assert_status(130).assert_one_line(&["interrupted after 1 URLs"]);
+}
+
+#[test]
+fn nobody_reads_the_output() {
+    let address = server(&[("/ok", response("200 OK\r\nContent-Length: 2", "ok"))]);
+    let url = format!("http://{address}/ok");
+    let command = example("fetch-all", &[&url, &url]);
+    Program::start_with_closed_stdout(command).end().assert_status(141);
 }
 
 #[test]

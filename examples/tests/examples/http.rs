@@ -192,6 +192,12 @@ fn bodies_are_read_with_a_limit() {
         "Transfer-Encoding: chunked\r\n\r\n186A1\r\n",
         "Transfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n",
     ];
+    // A client that sends all of it before it reads gets its answer, and no reset.
+    let request = format!(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 200000\r\n\r\n{}",
+        "x".repeat(200_000)
+    );
+    assert_eq!(answer_to(address, &request).status, 413);
     for rest in too_large {
         let response = answer_to(address, &format!("POST /echo HTTP/1.1\r\nHost: a\r\n{rest}"));
         assert_eq!(response.status, 413, "{rest:?}");
