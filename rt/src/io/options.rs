@@ -33,7 +33,18 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
+impl Limits {
+    const fn new() -> Self {
+        Self { timeout: AtomicU64::new(0), deadline: AtomicU64::new(0) }
+    }
+}
+
 impl Options {
+    pub(crate) const fn new() -> Self {
+        let (read, write) = (Limits::new(), Limits::new());
+        Self { nonblocking: AtomicBool::new(false), read, write }
+    }
+
     fn limits(&self, interest: Interest) -> &Limits {
         match interest {
             Interest::Read => &self.read,

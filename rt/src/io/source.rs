@@ -9,7 +9,7 @@
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::panic::Location;
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
@@ -136,6 +136,10 @@ fn is_waited_for() -> bool {
 pub(crate) struct Source {
     record: OnceLock<&'static Record>,
 }
+
+// A thread that panics leaves a registration as it is: no operation changes it in several steps.
+impl UnwindSafe for Source {}
+impl RefUnwindSafe for Source {}
 
 impl Source {
     pub(crate) const fn new() -> Self {
