@@ -224,9 +224,9 @@ impl<T: AsFd> Descriptor<T> {
             let attempt = || nowait(bufs).map_err(io::Error::from);
             let result = self.source.run(self.as_fd(), how, |_| false, attempt);
             match result.as_ref().err().and_then(Errno::from_io_error) {
-                Some(Errno::OPNOTSUPP | Errno::NOSYS) => self.note(refused),
-                // The poller does not watch this, or the system does not allow the call.
-                Some(Errno::PERM) => return Ok(blocking(|| plain(bufs))?),
+                // The last one is from the poller, if it does not watch this, or from a filter of
+                // system calls.
+                Some(Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => self.note(refused),
                 _ => return result,
             }
         }
