@@ -24,16 +24,13 @@ use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::io::{Errno, ReadWriteFlags};
 
 use crate::io::off_worker::off_worker;
-use crate::io::options::Options;
-use crate::io::source::{How, Interest, Source};
+use crate::io::options::{Interest, Options};
+use crate::io::source::{How, Source};
 use crate::task::wait_info::Reason;
 use crate::wait::park::{blocking, is_green, spend};
 
 /// A ready pipe has room for so many bytes.
 const PIPE_BUF: usize = 4096;
-
-/// There are no time-outs.
-static OPTIONS: Options = Options::new();
 
 // The flags in `Descriptor::known`. Each is set once it is found out, and stays.
 
@@ -54,6 +51,8 @@ pub(crate) struct Descriptor<T: AsFd> {
     /// Taken when `self` ends.
     inner: Option<T>,
     source: Source,
+    /// The usual ones: there are no time-outs.
+    options: Options,
     known: AtomicU8,
 }
 
@@ -75,14 +74,18 @@ impl Place {
 }
 
 impl<T: AsFd> Descriptor<T> {
-    pub(crate) const fn new(inner: T) -> Self {
-        Self { inner: Some(inner), source: Source::new(), known: AtomicU8::new(0) }
+    pub(crate) fn new(inner: T) -> Self {
+        Self::knowing(0, inner)
     }
 
     /// For a descriptor from the user, who may have set `O_NONBLOCK` and mean it.
-    pub(crate) const fn of_user(inner: T) -> Self {
-        let known = AtomicU8::new(MAY_BE_NONBLOCKING);
-        Self { inner: Some(inner), source: Source::new(), known }
+    pub(crate) fn of_user(inner: T) -> Self {
+        Self::knowing(MAY_BE_NONBLOCKING, inner)
+    }
+
+    fn knowing(known: u8, inner: T) -> Self {
+        let (source, options) = (Source::new(), Options::default());
+        Self { inner: Some(inner), source, options, known: AtomicU8::new(known) }
     }
 
     #[inline]
@@ -98,7 +101,7 @@ impl<T: AsFd> Descriptor<T> {
 
     fn end(&mut self) {
         if let Some(inner) = &self.inner {
-            self.source.end(inner.as_fd());
+            self.source.end(inner.as_fd(), &self.options);
         }
     }
 
@@ -219,7 +222,7 @@ impl<T: AsFd> Descriptor<T> {
             Interest::Read => Reason::IoRead,
             Interest::Write => Reason::IoWrite,
         };
-        let how = How { interest, reason, options: &OPTIONS, site };
+        let how = How { interest, reason, options: &self.options, site };
         while !self.knows(refused) {
             let attempt = || nowait(bufs).map_err(io::Error::from);
             let result = self.source.run(self.as_fd(), how, |_| false, attempt);

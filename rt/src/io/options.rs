@@ -1,11 +1,19 @@
 //! What the clones of a socket have in common: time-outs, deadlines, and whether it blocks.
 
 use std::io::{self, ErrorKind};
-use std::sync::OnceLock;
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::io::source::Interest;
+use crate::io::readiness::Direction;
+
+/// The direction of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    Read,
+    Write,
+}
 
 /// In nanoseconds; zero means none.
 #[derive(Debug, Default)]
@@ -21,6 +29,12 @@ pub(crate) struct Options {
     nonblocking: AtomicBool,
     read: Limits,
     write: Limits,
+    /// Where threads wait: the registrations of all clones. Reading and writing.
+    registered: Mutex<Vec<[&'static Direction; 2]>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A moment before every deadline that counts.
@@ -33,18 +47,7 @@ fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-impl Limits {
-    const fn new() -> Self {
-        Self { timeout: AtomicU64::new(0), deadline: AtomicU64::new(0) }
-    }
-}
-
 impl Options {
-    pub(crate) const fn new() -> Self {
-        let (read, write) = (Limits::new(), Limits::new());
-        Self { nonblocking: AtomicBool::new(false), read, write }
-    }
-
     fn limits(&self, interest: Interest) -> &Limits {
         match interest {
             Interest::Read => &self.read,
@@ -95,10 +98,22 @@ impl Options {
         }
     }
 
-    /// Sets the deadline of all operations. The caller [rouses](crate::io::source::Source::rouse) the
-    /// threads that wait.
+    /// Notes the registration of a clone.
+    pub(crate) fn add(&self, directions: [&'static Direction; 2]) {
+        lock(&self.registered).push(directions);
+    }
+
+    /// Forgets the registration of a clone.
+    pub(crate) fn remove(&self, [read, _]: [&'static Direction; 2]) {
+        lock(&self.registered).retain(|[other, _]| !ptr::eq(*other, read));
+    }
+
+    /// Sets the deadline of all operations, those too that wait already.
     pub(crate) fn set_deadline(&self, interest: Interest, deadline: Option<Instant>) {
         let nanos = deadline.map_or(0, |at| nanos(at.saturating_duration_since(epoch())).max(1));
         self.limits(interest).deadline.store(nanos, Ordering::SeqCst);
+        for directions in &*lock(&self.registered) {
+            directions[interest as usize].rouse();
+        }
     }
 }

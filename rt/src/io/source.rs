@@ -14,23 +14,17 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::boot;
-use crate::io::options::Options;
+use crate::io::options::{Interest, Options};
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
 use crate::runtime::context;
 use crate::runtime::driver::poller::{self, Hooks, Readiness};
 use crate::runtime::shared::Shared;
+use crate::sys::fork;
 use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
 use crate::task::wait_note::Target;
 use crate::wait::park;
-
-/// The direction of an operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    Read,
-    Write,
-}
 
 #[derive(Debug)]
 struct Record {
@@ -48,6 +42,10 @@ impl Record {
 
     fn token(&self) -> u64 {
         u64::from(self.index) << 32 | u64::from(self.generation.load(Ordering::Relaxed))
+    }
+
+    fn directions(&'static self) -> [&'static Direction; 2] {
+        [&self.read, &self.write]
     }
 
     fn direction(&self, interest: Interest) -> &Direction {
@@ -159,7 +157,8 @@ impl Source {
     /// `PermissionDenied` if the descriptor is always ready; others if there are too many
     /// descriptors, or too little memory.
     #[cold]
-    fn register(&self, fd: BorrowedFd<'_>) -> io::Result<&'static Record> {
+    fn register(&self, fd: BorrowedFd<'_>, options: &Options) -> io::Result<&'static Record> {
+        fork::check()?;
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(record) = self.record.get() {
             return Ok(record);
@@ -170,12 +169,18 @@ impl Source {
             free.records.push(record);
             return Err(refused(error));
         }
+        options.add(record.directions());
         Ok(self.record.get_or_init(|| record))
     }
 
     /// Ends the registration. No thread waits.
-    pub(crate) fn end(&mut self, fd: BorrowedFd<'_>) {
+    pub(crate) fn end(&mut self, fd: BorrowedFd<'_>, options: &Options) {
         let Some(record) = self.record.take() else { return };
+        options.remove(record.directions());
+        if fork::is_child() {
+            // The epoll is the parent's too, and so is the registration.
+            return;
+        }
         if let Some(poller) = poller::existing() {
             poller.remove(fd);
         }
@@ -185,13 +190,6 @@ impl Source {
         record.read.reset();
         record.write.reset();
         free.records.push(record);
-    }
-
-    /// Wakes the threads that wait in a direction: they are to look again until when they wait.
-    pub(crate) fn rouse(&self, interest: Interest) {
-        if let Some(direction) = self.direction(interest) {
-            direction.rouse();
-        }
     }
 
     /// Runs `op`, a system call that does not block, and waits as long as it would block. `op` is
@@ -227,6 +225,9 @@ impl Source {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     if let (Some(direction), Some(seen)) = (direction, seen) {
                         direction.clear(seen);
+                    }
+                    if how.options.is_nonblocking() {
+                        return Err(error);
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -281,7 +282,7 @@ impl Source {
             }
             let direction = match direction {
                 Some(direction) => direction,
-                None => match self.register(fd) {
+                None => match self.register(fd, options) {
                     Ok(record) => record.direction(interest),
                     Err(error) => break Err(error),
                 },

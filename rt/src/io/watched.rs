@@ -8,8 +8,8 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::io::options::Options;
-use crate::io::source::{How, Interest, Source};
+use crate::io::options::{Interest, Options};
+use crate::io::source::{How, Source};
 use crate::task::wait_info::Reason;
 
 /// See the head of this file. The object is std's, and all that does not block is left to it.
@@ -50,7 +50,7 @@ impl<T: AsFd> Watched<T> {
     }
 
     fn end(&mut self) {
-        self.source.end(self.inner.as_fd());
+        self.source.end(self.inner.as_fd(), &self.options);
     }
 
     fn how(&self, interest: Interest, reason: Reason, site: &'static Location<'static>) -> How<'_> {
@@ -97,7 +97,6 @@ impl<T: AsFd> Watched<T> {
     /// Sets the deadline in a direction, also for threads that wait now.
     pub(crate) fn set_deadline(&self, interest: Interest, deadline: Option<Instant>) {
         self.options.set_deadline(interest, deadline);
-        self.source.rouse(interest);
     }
 
     pub(crate) fn timeout(&self, interest: Interest) -> Option<Duration> {

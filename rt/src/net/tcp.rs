@@ -11,8 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{OFlags, fcntl_getfl};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::io::options::Options;
-use crate::io::source::Interest;
+use crate::io::options::{Interest, Options};
 use crate::io::watched::Watched;
 use crate::net::ToSocketAddrs;
 use crate::net::stream_ops::{

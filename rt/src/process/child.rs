@@ -1,22 +1,19 @@
 //! `Child`.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::panic::{Location, resume_unwind};
 use std::process;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::io::options::Options;
-use crate::io::source::{How, Interest, Source};
+use crate::io::options::{Interest, Options};
+use crate::io::source::{How, Source};
 use crate::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use crate::task::wait_info::Reason;
 use crate::thread::scope::scope;
 use crate::thread::spawn::Builder;
 use crate::wait::park::{blocking, is_green};
-
-/// There are no time-outs.
-static OPTIONS: Options = Options::new();
 
 /// A child process that was started by a [`Command`](crate::process::Command), like
 /// [`std::process::Child`].
@@ -83,10 +80,11 @@ impl Child {
         let Ok(pidfd) = pidfd_open(Pid::from_child(&self.inner), PidfdFlags::empty()) else {
             return;
         };
-        let pidfd = Watched { source: Source::new(), pidfd };
-        let how = How { interest: Interest::Read, reason: Reason::Child, options: &OPTIONS, site };
+        let (mut source, options) = (Source::new(), Options::default());
+        let how = How { interest: Interest::Read, reason: Reason::Child, options: &options, site };
         // Readable once the child has ended. The caller does without, if it must.
-        let _ = pidfd.source.wait(pidfd.pidfd.as_fd(), how);
+        let _ = source.wait(pidfd.as_fd(), how);
+        source.end(pidfd.as_fd(), &options);
     }
 
     /// Returns the status of the child if it has ended, like [`std::process::Child::try_wait`]. Does
@@ -141,18 +139,6 @@ fn read_both(stdout: ChildStdout, stderr: ChildStderr) -> io::Result<(Vec<u8>, V
         let stderr = stderr.join().unwrap_or_else(|payload| resume_unwind(payload));
         Ok((stdout?, stderr?))
     })
-}
-
-/// A pidfd in the poller.
-struct Watched {
-    source: Source,
-    pidfd: OwnedFd,
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.source.end(self.pidfd.as_fd());
-    }
 }
 
 impl From<process::Child> for Child {

@@ -52,9 +52,9 @@ pub(crate) struct Published {
     pub(crate) beside: AtomicBool,
     /// The worker publishes ready tasks, to see whether that is worth it; see `policy/sharing.rs`.
     /// A hint, written by the owner and by thieves.
-    pub(crate) on_trial: AtomicBool,
+    on_trial: AtomicBool,
     /// The processor time that the OS thread had used when the worker was retaken; see `cpu_bound.rs`.
-    pub(crate) used_at_retake: AtomicU64,
+    used_at_retake: AtomicU64,
     /// The running task. Written by the owner, in an order on which dumps rely
     /// (`diagnostics/stop_world.rs`).
     pub(crate) current: AtomicPtr<Task>,

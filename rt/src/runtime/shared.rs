@@ -119,7 +119,7 @@ impl Shared {
     }
 
     /// Returns `true` if the random order holds tasks that any worker could take.
-    pub(crate) fn has_strewn(&self) -> bool {
+    fn has_strewn(&self) -> bool {
         self.chaos.as_ref().is_some_and(|chaos| !chaos.is_empty())
     }
 

@@ -22,7 +22,7 @@ impl<F, T> Content<F, T> {
 
     /// The size of inline content, rounded up to a multiple of its alignment and of 16. A start
     /// this far below an aligned limit is aligned.
-    pub(crate) const BYTES: usize = {
+    const BYTES: usize = {
         let align = if align_of::<Self>() < 16 { 16 } else { align_of::<Self>() };
         size_of::<Self>().next_multiple_of(align)
     };

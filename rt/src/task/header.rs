@@ -347,7 +347,7 @@ impl TaskRef {
     /// Same as [`TaskRef::suspend`].
     #[cold]
     #[inline(never)]
-    pub(crate) unsafe fn run_remote_calls(self, command: SwitchRequest) -> Resumed {
+    unsafe fn run_remote_calls(self, command: SwitchRequest) -> Resumed {
         while let Some(remote_call) = self.remote_call.take() {
             if remote_call == END {
                 return Resumed::ToEnd;

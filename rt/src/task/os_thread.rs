@@ -287,7 +287,7 @@ pub(crate) fn os_locals() -> NonNull<Locals> {
 }
 
 /// Frees what the calling OS thread keeps until its very end. Called by [`end`].
-pub(crate) fn end_thread() {
+fn end_thread() {
     // SAFETY: this is the list of the calling thread, which runs nothing else any more. A panic
     // aborts the process.
     LOCALS.with(|locals| unsafe { locals.end() });
@@ -308,7 +308,7 @@ const ROUNDS: usize = if cfg!(tsan) { 3 } else { 4 };
 /// In some cases the call is not made, and the memory leaks, once for an OS thread: if the system
 /// has no key left or no memory for its value; on a main thread that returns from `main`; if the
 /// first call of this function comes from another key's destructor, after some rounds.
-pub(crate) fn arrange() {
+fn arrange() {
     if let Some(key) = key() {
         // SAFETY: the key was created, and is never deleted.
         if unsafe { libc::pthread_getspecific(key) }.is_null() {

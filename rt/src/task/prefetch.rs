@@ -57,7 +57,7 @@ impl TaskRef {
 
     /// Returns the address of a slot's control block, present or future.
     #[inline(always)]
-    pub(crate) fn place_in(slot: &Slot) -> *const u8 {
+    fn place_in(slot: &Slot) -> *const u8 {
         slot.top().as_ptr().wrapping_sub(control_block_of(slot))
     }
 }

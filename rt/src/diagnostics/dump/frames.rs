@@ -194,7 +194,7 @@ fn trim(frames: &mut Vec<FrameDump>) {
 mod origin {
     use crate::diagnostics::dump::FrameDump;
 
-    pub(crate) fn is_ours(frame: &FrameDump) -> bool {
+    pub(super) fn is_ours(frame: &FrameDump) -> bool {
         let crates = ["gthread::", "gthread_arch::", "corosensei::"];
         let switches = ["stack_init_trampoline", "stack_call_trampoline"];
         is_named(frame, &crates)
@@ -204,13 +204,13 @@ mod origin {
             || frame.file.as_deref().is_some_and(|file| file.contains("/corosensei-"))
     }
 
-    pub(crate) fn is_std(frame: &FrameDump) -> bool {
+    pub(super) fn is_std(frame: &FrameDump) -> bool {
         is_named(frame, &["core::", "std::", "alloc::", "__rust_try"])
             || frame.file.as_deref().is_some_and(|file| file.starts_with("/rustc/"))
     }
 
     /// Returns `true` if this is the function in which every thread begins.
-    pub(crate) fn is_entry(frame: &FrameDump) -> bool {
+    pub(super) fn is_entry(frame: &FrameDump) -> bool {
         let file = frame.file.as_deref().unwrap_or_default();
         is_named(frame, &["gthread::task::entry::"])
             || is_in(frame, sources()) && file.ends_with("/task/entry.rs")

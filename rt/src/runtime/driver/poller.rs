@@ -36,12 +36,12 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
+use std::sync::{OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use crate::loom::{AtomicU64, AtomicUsize, Ordering, fence};
+use crate::loom::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence};
 use crate::sys::wake_fd;
 use crate::task::header::Wake;
 
@@ -94,15 +94,54 @@ pub(crate) struct Hooks {
     pub(crate) is_waited_for: fn() -> bool,
 }
 
+/// The role, with what its holder uses, and the number of descriptors that there is to poll.
+struct Seat<T> {
+    role: Mutex<T>,
+    sources: AtomicUsize,
+}
+
+impl<T> Seat<T> {
+    fn new(of_holder: T) -> Self {
+        Self { role: Mutex::new(of_holder), sources: AtomicUsize::new(0) }
+    }
+
+    /// Counts a descriptor, before it is registered. The caller then asks whether the seat
+    /// [is deserted](Self::is_deserted).
+    fn add(&self) {
+        self.sources.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn remove(&self) {
+        self.sources.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Returns `true` if there is something to poll. A worker that goes to sleep asks after the
+    /// barrier of `Idle::sleep`.
+    #[inline]
+    fn is_active(&self) -> bool {
+        self.sources.load(Ordering::Relaxed) > 0
+    }
+
+    fn try_take(&self) -> Option<MutexGuard<'_, T>> {
+        match self.role.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Returns `true` if there is something to poll and nobody has the role. Called after a fence.
+    fn is_deserted(&self) -> bool {
+        self.is_active() && self.try_take().is_some()
+    }
+}
+
 pub(crate) struct Poller {
     epoll: OwnedFd,
-    /// The role, and the events that its holder has taken.
-    role: Mutex<Vec<(u64, EventFlags)>>,
+    seat: Seat<Vec<(u64, EventFlags)>>,
     /// When the last poll ended, in nanoseconds since `start`.
     polled: AtomicU64,
     start: Instant,
-    /// How many descriptors are registered.
-    sources: AtomicUsize,
     hooks: Hooks,
 }
 
@@ -111,7 +150,7 @@ static POLLER: OnceLock<Poller> = OnceLock::new();
 /// Returns the poller if a descriptor is registered.
 #[inline]
 pub(crate) fn active() -> Option<&'static Poller> {
-    POLLER.get().filter(|poller| poller.sources.load(Ordering::Relaxed) > 0)
+    POLLER.get().filter(|poller| poller.seat.is_active())
 }
 
 /// Returns the poller, if there is one.
@@ -127,7 +166,7 @@ pub(crate) fn is_waited_for() -> bool {
 /// Returns `true` if descriptors are registered and nobody has the role. Called after a fence, by a
 /// thread that then has a sleeper woken.
 pub(crate) fn is_deserted() -> bool {
-    active().is_some_and(|poller| poller.try_take().is_some())
+    POLLER.get().is_some_and(|poller| poller.seat.is_deserted())
 }
 
 /// Returns the poller. Its first caller makes it.
@@ -136,7 +175,7 @@ pub(crate) fn is_deserted() -> bool {
 ///
 /// If the process has too many descriptors, or the kernel too little memory.
 pub(crate) fn get(hooks: Hooks) -> io::Result<&'static Poller> {
-    static STARTING: Mutex<()> = Mutex::new(());
+    static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
     if let Some(poller) = POLLER.get() {
         return Ok(poller);
     }
@@ -157,10 +196,9 @@ impl Poller {
         epoll::add(&epoll, waker, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
             epoll,
-            role: Mutex::new(Vec::with_capacity(BATCH)),
+            seat: Seat::new(Vec::with_capacity(BATCH)),
             polled: AtomicU64::new(0),
             start: Instant::now(),
-            sources: AtomicUsize::new(0),
             hooks,
         })
     }
@@ -175,10 +213,10 @@ impl Poller {
         debug_assert_ne!(token, WAKE);
         let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
         // Counted first, so that the worker that polls next does.
-        self.sources.fetch_add(1, Ordering::SeqCst);
+        self.seat.add();
         let added = epoll::add(&self.epoll, fd, EventData::new_u64(token), all | EventFlags::ET);
         if added.is_err() {
-            self.sources.fetch_sub(1, Ordering::SeqCst);
+            self.seat.remove();
         }
         Ok(added?)
     }
@@ -187,17 +225,12 @@ impl Poller {
     pub(crate) fn remove(&self, fd: BorrowedFd<'_>) {
         // Nothing can be done about an error; closing the descriptor does the same, as a rule.
         let _ = epoll::delete(&self.epoll, fd);
-        self.sources.fetch_sub(1, Ordering::SeqCst);
+        self.seat.remove();
     }
 
     /// Takes the role, if nobody has it.
     pub(crate) fn try_take(&'static self) -> Option<Role> {
-        let events = match self.role.try_lock() {
-            Ok(events) => events,
-            Err(TryLockError::Poisoned(events)) => events.into_inner(),
-            Err(TryLockError::WouldBlock) => return None,
-        };
-        Some(Role { poller: self, events })
+        self.seat.try_take().map(|events| Role { poller: self, events })
     }
 
     /// Takes the role if nobody has polled for `time`.
@@ -309,4 +342,107 @@ fn wait_finely(epoll: BorrowedFd<'_>, places: &mut Places, timeout: Duration) ->
 pub(crate) fn is_deserted_outside() -> bool {
     fence(Ordering::SeqCst);
     is_deserted()
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use crate::loom::{AtomicBool, Condvar, lock};
+    use crate::runtime::idle::{Idle, Summon};
+    use loom::sync::Arc;
+    use loom::thread;
+
+    /// One place to sleep in, with a flag: a futex or the epoll.
+    #[derive(Default)]
+    struct Bed {
+        woken: Mutex<bool>,
+        changed: Condvar,
+    }
+
+    impl Bed {
+        fn wake(&self) {
+            *lock(&self.woken) = true;
+            self.changed.notify_one();
+        }
+
+        fn sleep(&self) {
+            let mut woken = lock(&self.woken);
+            while !std::mem::take(&mut *woken) {
+                woken = self.changed.wait(woken).unwrap();
+            }
+        }
+    }
+
+    /// A runtime with one worker, reduced to its sleep, and a thread outside that waits for a
+    /// descriptor.
+    struct World {
+        idle: Idle,
+        seat: Seat<()>,
+        futex: Bed,
+        epoll: Bed,
+        in_epoll: AtomicBool,
+        event_seen: AtomicBool,
+    }
+
+    impl World {
+        fn answer(&self, summon: Summon) {
+            match summon {
+                Summon::Nobody => {}
+                // As `Parker::unpark`.
+                Summon::Worker(_) => {
+                    self.futex.wake();
+                    if self.in_epoll.load(Ordering::SeqCst) {
+                        self.epoll.wake();
+                    }
+                }
+                Summon::Spare => self.idle.spare_failed(),
+            }
+        }
+
+        /// Sleeps again and again, until it has seen the event in the epoll. It never polls otherwise.
+        fn work(&self) {
+            let mut searching = false;
+            loop {
+                self.idle.sleep(0, searching);
+                let role = self.seat.is_active().then(|| self.seat.try_take()).flatten();
+                if role.is_some() {
+                    self.epoll.sleep();
+                    self.event_seen.store(true, Ordering::Relaxed);
+                    let _ = self.idle.wake_self(0);
+                    return;
+                }
+                self.futex.sleep();
+                searching = true;
+            }
+        }
+    }
+
+    /// A thread that is no worker registers a descriptor while the last worker goes to sleep: someone
+    /// sleeps in the epoll at last.
+    #[test]
+    fn a_descriptor_does_not_come_too_late() {
+        loom::model(|| {
+            let world = Arc::new(World {
+                idle: Idle::new(1),
+                seat: Seat::new(()),
+                futex: Bed::default(),
+                epoll: Bed::default(),
+                in_epoll: AtomicBool::new(false),
+                event_seen: AtomicBool::new(false),
+            });
+            let worker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work())
+            };
+            world.seat.add();
+            fence(Ordering::SeqCst);
+            if world.seat.is_deserted() {
+                world.answer(world.idle.notify_outside());
+            }
+            // The event.
+            world.epoll.wake();
+            worker.join().unwrap();
+            assert!(world.event_seen.load(Ordering::Relaxed));
+        });
+    }
 }

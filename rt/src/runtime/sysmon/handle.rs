@@ -18,7 +18,7 @@ pub(crate) struct Sysmon {
     /// Sysmon has taken tasks from a stuck worker, and no worker has claimed to have found them.
     pub(crate) taken_over: AtomicBool,
     /// Work waits behind tasks that compute.
-    pub(crate) stalled: AtomicBool,
+    stalled: AtomicBool,
     /// A retaken worker has come back while work waited.
     pub(crate) progress: AtomicBool,
     /// How many OS threads the machine runs at once.

@@ -34,7 +34,7 @@ use crate::runtime::sysmon::spares::{reap_threads, start_spare};
 /// from a running thread, which may hold a lock.
 const MIN_INTERVAL: Duration = Duration::from_micros(100);
 
-pub(crate) const MAX_INTERVAL: Duration = Duration::from_millis(10);
+const MAX_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How many looks at the shortest interval come before it grows.
 const CALM_LOOKS: u32 = 5;

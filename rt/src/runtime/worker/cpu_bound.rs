@@ -23,7 +23,7 @@ impl Worker {
 
     /// Begins the turn of a CPU-bound task. Returns `false` if the task must wait: it is in the
     /// admission queue then.
-    pub(crate) fn begin_turn(&self, task: TaskRef) -> bool {
+    fn begin_turn(&self, task: TaskRef) -> bool {
         if task.pinned().is_some() {
             // After the admission queue any worker may run a task, so a pinned one does not wait
             // there.
@@ -39,7 +39,7 @@ impl Worker {
         true
     }
 
-    pub(crate) fn note_turn(&self, task: TaskRef) {
+    fn note_turn(&self, task: TaskRef) {
         let credit = task.cpu_bound.replace(CpuBound::No).credit();
         self.turn.set(Some(Turn { began: Instant::now(), credit }));
         self.core.remote.own.begin_retake(own_time());
@@ -55,7 +55,7 @@ impl Worker {
     }
 
     #[cold]
-    pub(crate) fn judge_turn(&self, task: TaskRef) {
+    fn judge_turn(&self, task: TaskRef) {
         let long = self.core.remote.own.used_since_retake(own_time()) >= SHORTEST;
         let left = self.turn.get().map_or(0, |turn| turn.credit.saturating_sub(1));
         task.cpu_bound.set(CpuBound::known(if long { CREDIT } else { left }));
@@ -80,7 +80,7 @@ impl Worker {
     /// Ends the turn of a CPU-bound task that has suspended, and returns the next one to run.
     /// Returns `None` if there is none, if the turn was over before, or if this worker has other
     /// things to do; then the turn ends at the next task switch.
-    pub(crate) fn pass_turn_on(&self) -> Option<TaskRef> {
+    fn pass_turn_on(&self) -> Option<TaskRef> {
         let Self { shared, core, .. } = self;
         let Turn { began, .. } = self.turn.get()?;
         let back = core.remote.own.status.is_asked()

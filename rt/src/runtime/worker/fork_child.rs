@@ -27,7 +27,7 @@ pub(crate) fn in_child() {
 
 impl Worker {
     /// Makes the running task the last one, which does not suspend.
-    pub(crate) fn run_nothing_else(&self) {
+    fn run_nothing_else(&self) {
         self.hold_for_ever();
         // Checked when the task ends: its parent does not go on.
         self.until_tick.set(1);

@@ -75,7 +75,7 @@ impl Worker {
     /// Returns `true` if the running task may go on although a tick is due: because no other task
     /// waits, or because that was checked a moment ago.
     #[cold]
-    pub(crate) fn pass_turn(&self) -> bool {
+    fn pass_turn(&self) -> bool {
         let mut stretch = self.stretch.get();
         let is_over = stretch.is_over();
         self.stretch.set(stretch);
@@ -88,7 +88,7 @@ impl Worker {
         true
     }
 
-    pub(crate) fn do_others_wait(&self) -> bool {
+    fn do_others_wait(&self) -> bool {
         let others = self.core.queues.has_others()
             || self.has_pinned_work()
             || self.shared.has_work()
@@ -119,7 +119,7 @@ impl Worker {
 
     /// Publishes the oldest continuation or deferred job, because there are idle workers.
     #[cold]
-    pub(crate) fn publish_job(&self) {
+    fn publish_job(&self) {
         let queues = &self.core.queues;
         if self.core.remote.has_stealable() {
             // Something is published already, and workers were notified of it.

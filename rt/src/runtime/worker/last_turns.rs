@@ -44,7 +44,7 @@ impl Worker {
     }
 
     /// Moves this worker's runnable tasks to where the leader looks.
-    pub(crate) fn leave_work_to_leader(&self) {
+    fn leave_work_to_leader(&self) {
         self.give_up_work();
         let pinned = self.pinned.take();
         pinned.into_iter().for_each(|task| self.core.remote.post(task));
@@ -79,7 +79,7 @@ impl Worker {
 
     /// Runs the runnable tasks, except those pinned to other workers. Returns `true` if there were
     /// any.
-    pub(crate) fn run_all(&self) -> bool {
+    fn run_all(&self) -> bool {
         let next = || {
             let queues = &self.core.queues;
             let own = queues.pop_newest().or_else(|| queues.pop_ready());
@@ -97,7 +97,7 @@ impl Worker {
 
     /// Lets the other workers run the runnable tasks that are pinned to them. Returns `true` if
     /// there were any.
-    pub(crate) fn send_all(&self) -> bool {
+    fn send_all(&self) -> bool {
         let mut sent = false;
         for (index, remote) in (0..).zip(self.shared.workers()) {
             if index != self.core.index && remote.has_post() {
@@ -109,7 +109,7 @@ impl Worker {
 
     /// Ends the waits of all sleeping tasks. Returns the number of tasks that have started and are
     /// not over, and those among them whose waits are ended.
-    pub(crate) fn end_sleepers(&self) -> (usize, Vec<TaskRef>) {
+    fn end_sleepers(&self) -> (usize, Vec<TaskRef>) {
         let mut tasks = Vec::new();
         // SAFETY: these are the pool's own slots. No task in them can finish before this worker
         // runs it.
@@ -122,7 +122,7 @@ impl Worker {
     }
 
     /// Runs a runnable task until it suspends, unless it has not started, or is over.
-    pub(crate) fn run_last_turn(&self, task: TaskRef) {
+    fn run_last_turn(&self, task: TaskRef) {
         // SAFETY: this worker has taken the task from a queue, so it has the fiber.
         if unsafe { task.has_started() } && !task.is_over.get() {
             // SAFETY: this worker holds the task as runnable.
@@ -130,7 +130,7 @@ impl Worker {
         }
     }
 
-    pub(crate) fn run_turn(&self, task: TaskRef, resume: impl Fn() -> Switch<SwitchRequest>) {
+    fn run_turn(&self, task: TaskRef, resume: impl Fn() -> Switch<SwitchRequest>) {
         // Waits while the world is stopped.
         self.tick();
         self.set_current(Some(task));

@@ -53,7 +53,7 @@ pub(crate) enum Next {
 /// The number of task switches between two ticks. At a tick the worker looks first at the tasks
 /// that its usual order leaves waiting ([`Worker::next_on_tick`]). Go's number: a prime, so that it
 /// does not fall in step with a rhythm of the program.
-pub(crate) const TICK_INTERVAL: u32 = 61;
+const TICK_INTERVAL: u32 = 61;
 
 /// How many operations of the tasks of a worker may succeed without a wait before one yields. (Like
 /// tokio's budget.)
@@ -286,7 +286,7 @@ impl Worker {
     }
 
     #[cold]
-    pub(crate) fn take_slot_of_pool(&self, class: SizeClass) -> Result<Slot, StackError> {
+    fn take_slot_of_pool(&self, class: SizeClass) -> Result<Slot, StackError> {
         let mut stacks = self.stacks.borrow_mut();
         let slot = stacks.refill(&self.shared.pool, class)?;
         stacks.coming().iter().for_each(TaskRef::prefetch_to_start);

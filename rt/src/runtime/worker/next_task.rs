@@ -64,7 +64,7 @@ impl Worker {
     /// Counts a task switch, so that sysmon sees the worker move on, and attends to requests. Waits
     /// while the world is stopped.
     #[inline]
-    pub(crate) fn move_on(&self) {
+    fn move_on(&self) {
         let own = &self.core.remote.own;
         own.counters.task_switches.count();
         if !own.status.is_plain() {
@@ -74,7 +74,7 @@ impl Worker {
 
     /// Counts down to the next tick. Returns `true` if it is due.
     #[inline]
-    pub(crate) fn count_to_tick(&self) -> bool {
+    fn count_to_tick(&self) -> bool {
         match self.until_tick.get() {
             1 => {
                 self.deep.set(self.core.queues.forks() > DEEP);

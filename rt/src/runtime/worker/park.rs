@@ -77,7 +77,7 @@ impl Worker {
         self.searching.set(true);
         shared.sysmon.notify();
         if let Some(role) = role {
-            role.hand_out(|wake| self.push_fired(wake));
+            self.push_events(role);
         }
         self.fire_all_timers();
         if shared.is_stopped() { Next::End } else { Next::LookAgain }
@@ -85,14 +85,14 @@ impl Worker {
 
     /// Fires the due timers of all workers. Returns `true` if there were any. Called by a worker
     /// that is out of work.
-    pub(crate) fn fire_all_timers(&self) -> bool {
+    fn fire_all_timers(&self) -> bool {
         let fired = self.fire_timers(true);
         self.fired.set(self.fired.get() + fired);
         fired > 0
     }
 
     /// Returns `true` if there is a reason not to sleep.
-    pub(crate) fn finds_anything(&self) -> bool {
+    fn finds_anything(&self) -> bool {
         // If as many workers run as may, they look at every queue before they sleep (§5).
         let others_look = !self.shared.idle.has_room();
         (!others_look && self.shared.has_work())
@@ -149,7 +149,7 @@ impl Worker {
     /// Returns when the worker, which goes to sleep, must wake up for timers, if it must. If as
     /// many workers run as may, they and sysmon see to the timers: a worker that woke up for them
     /// would be one too many.
-    pub(crate) fn keep_timers_if_needed(&self) -> Option<Instant> {
+    fn keep_timers_if_needed(&self) -> Option<Instant> {
         if self.shared.idle.has_room() {
             self.keep_timers()
         } else {

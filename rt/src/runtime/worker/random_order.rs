@@ -90,11 +90,11 @@ impl Worker {
     }
 
     /// Decides at random whether the children of the next task are queued.
-    pub(crate) fn decide_on_children(&self) {
+    fn decide_on_children(&self) {
         self.set_deep(self.one_in(3));
     }
 
-    pub(crate) fn one_in(&self, n: u64) -> bool {
+    fn one_in(&self, n: u64) -> bool {
         self.random().is_multiple_of(n)
     }
 

@@ -139,7 +139,7 @@ impl Worker {
     /// the parent's, unless a tick is due or there is a task in the LIFO slot. Or the same task, if
     /// it must run again ([`Worker::finish`]).
     #[inline]
-    pub(crate) fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
+    fn finish_into(&self, task: TaskRef) -> Option<TaskRef> {
         if self.until_tick.get() == 1 {
             self.set_current(None);
             return self.finish(task);

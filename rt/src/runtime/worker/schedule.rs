@@ -62,12 +62,12 @@ impl Worker {
     }
 
     /// Queues a task for another worker to run beside the running one.
-    pub(crate) fn push_apart(&self, task: TaskRef) {
+    fn push_apart(&self, task: TaskRef) {
         self.push_for_others(task, |_| true);
     }
 
     #[inline]
-    pub(crate) fn push_for_others(&self, task: TaskRef, shares: impl FnOnce(&Self) -> bool) {
+    fn push_for_others(&self, task: TaskRef, shares: impl FnOnce(&Self) -> bool) {
         if let Some(home) = task.pinned() {
             return self.push_pinned(home, task);
         }
@@ -140,7 +140,7 @@ impl Worker {
         }
     }
 
-    pub(crate) fn push_pinned(&self, home: u32, task: TaskRef) {
+    fn push_pinned(&self, home: u32, task: TaskRef) {
         if home == self.core.index {
             self.pinned.borrow_mut().push_back(task);
         } else {

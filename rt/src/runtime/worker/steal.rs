@@ -87,7 +87,7 @@ impl Worker {
         if self.shared.injector.is_empty() { None } else { self.steal_injected() }
     }
 
-    pub(crate) fn steal_injected(&self) -> Option<TaskRef> {
+    fn steal_injected(&self) -> Option<TaskRef> {
         loop {
             match self.shared.injector.steal() {
                 Steal::Success(task) => {
@@ -176,7 +176,7 @@ impl Worker {
     }
 
     /// Chooses a worker with private tasks that may be stuck, as the suspect.
-    pub(crate) fn suspect(&self) {
+    fn suspect(&self) {
         let remotes = self.shared.remotes();
         let (count, start) = (remotes.len(), self.random() as usize);
         let suspect = (0..count).map(|offset| (start + offset) % count).find_map(|index| {

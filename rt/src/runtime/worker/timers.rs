@@ -8,6 +8,7 @@ use crate::runtime::driver::heap::NEVER;
 use crate::runtime::driver::keeper::Notify;
 use crate::runtime::driver::poller::{self, Poller, Role};
 use crate::runtime::handle::wake;
+use crate::runtime::shared::Shared;
 use crate::runtime::worker::Worker;
 use crate::task::header::Wake;
 
@@ -22,8 +23,8 @@ impl Worker {
         }
     }
 
-    /// Makes a thread run whose timer is due, or for which there was an I/O event. Green threads are
-    /// queued in the order in which they come. In the LIFO slot the last one would run first.
+    /// Makes a thread run whose timer is due. Green threads are queued in the order in which they
+    /// come. In the LIFO slot the last one would run first.
     pub(crate) fn push_fired(&self, fired: Wake) {
         match fired {
             Wake::Green(task) => self.push_ready(task),
@@ -32,25 +33,45 @@ impl Worker {
     }
 
     /// Takes the I/O events that are there, unless another thread does. Returns `true` if there were
-    /// any.
+    /// any. Called by a worker that is out of tasks.
     #[inline]
     pub(crate) fn poll(&self) -> bool {
-        poller::active().and_then(Poller::try_take).is_some_and(|role| self.poll_with(role))
+        let Some(mut role) = poller::active().and_then(Poller::try_take) else { return false };
+        let has_events = role.look();
+        if has_events {
+            self.push_events(role);
+        }
+        has_events
+    }
+
+    /// Makes threads run for which there were I/O events. This worker, which has no other tasks, runs
+    /// the first itself.
+    pub(crate) fn push_events(&self, role: Role) {
+        let mut first = true;
+        role.hand_out(|event| match event {
+            Wake::Green(task) if self.serves(Shared::of(&task)) && std::mem::take(&mut first) => {
+                self.push_next(task);
+            }
+            other => self.push_event(other),
+        });
+    }
+
+    /// Makes a thread run for which there was an I/O event, in its own runtime.
+    fn push_event(&self, event: Wake) {
+        match event {
+            Wake::Green(task) if !self.serves(Shared::of(&task)) => wake(event),
+            _ => self.push_fired(event),
+        }
     }
 
     /// Like [`poll`](Self::poll), if nobody has for [`STALE`](poller::STALE).
     #[inline]
-    pub(crate) fn poll_if_stale(&self) -> bool {
+    pub(crate) fn poll_if_stale(&self) {
         let role = poller::active().and_then(|poller| poller.try_take_after(poller::STALE));
-        role.is_some_and(|role| self.poll_with(role))
-    }
-
-    fn poll_with(&self, mut role: Role) -> bool {
-        let has_events = role.look();
-        if has_events {
-            role.hand_out(|wake| self.push_fired(wake));
+        let Some(mut role) = role else { return };
+        if role.look() {
+            role.hand_out(|event| self.push_event(event));
         }
-        has_events
     }
 
     /// Announces new timers, and wakes the keeper or sysmon if both would sleep too long. Called
