@@ -1,14 +1,13 @@
 //! `Child`.
 
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::panic::{Location, resume_unwind};
 use std::process;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::io::options::{Interest, Options};
-use crate::io::source::{How, Source};
+use crate::io::options::Interest;
+use crate::io::watched::Watched;
 use crate::process::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
 use crate::task::wait_info::Reason;
 use crate::thread::scope::scope;
@@ -80,11 +79,8 @@ impl Child {
         let Ok(pidfd) = pidfd_open(Pid::from_child(&self.inner), PidfdFlags::empty()) else {
             return;
         };
-        let (mut source, options) = (Source::new(), Options::default());
-        let how = How { interest: Interest::Read, reason: Reason::Child, options: &options, site };
         // Readable once the child has ended. The caller does without, if it must.
-        let _ = source.wait(pidfd.as_fd(), how);
-        source.end(pidfd.as_fd(), &options);
+        let _ = Watched::new(pidfd).wait(Interest::Read, Reason::Child, site);
     }
 
     /// Returns the status of the child if it has ended, like [`std::process::Child::try_wait`]. Does
