@@ -194,7 +194,7 @@ impl<T: AsFd> Descriptor<T> {
         plain: impl Fn(&mut B) -> rustix::io::Result<usize>,
     ) -> io::Result<usize> {
         let site = Location::caller();
-        let mut plain = |bufs: &mut B| rustix::io::retry_on_intr(|| plain(bufs));
+        let plain = |bufs: &mut B| rustix::io::retry_on_intr(|| plain(bufs));
         if !is_green() {
             return Ok(blocking(|| plain(bufs))?);
         }
