@@ -3,6 +3,7 @@
 
 mod dial;
 mod io;
+mod lessons;
 mod tcp;
 mod udp;
 mod unix;

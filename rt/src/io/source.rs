@@ -350,7 +350,7 @@ fn ensure_poller() {
     if park::is_green() {
         return;
     }
-    if poller::is_deserted_outside() {
+    if poller::is_deserted() {
         let wake = |shared: &Shared| shared.answer(shared.idle.notify_outside());
         let own = context::with(|worker| worker.map(|worker| wake(&worker.shared)).is_some());
         if !own {

@@ -35,13 +35,12 @@
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
-use std::sync::{OnceLock, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, atomic};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
-use crate::loom::{AtomicU64, AtomicUsize, Mutex, MutexGuard, Ordering, fence};
+use crate::loom::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use crate::sys::wake_fd;
 use crate::task::header::Wake;
 
@@ -94,19 +93,18 @@ pub(crate) struct Hooks {
     pub(crate) is_waited_for: fn() -> bool,
 }
 
-/// The role, with what its holder uses, and the number of descriptors that there is to poll.
-struct Seat<T> {
-    role: Mutex<T>,
+/// The role, and the number of descriptors that there is to poll.
+struct Seat {
+    taken: AtomicBool,
     sources: AtomicUsize,
 }
 
-impl<T> Seat<T> {
-    fn new(of_holder: T) -> Self {
-        Self { role: Mutex::new(of_holder), sources: AtomicUsize::new(0) }
+impl Seat {
+    fn new() -> Self {
+        Self { taken: AtomicBool::new(false), sources: AtomicUsize::new(0) }
     }
 
-    /// Counts a descriptor, before it is registered. The caller then asks whether the seat
-    /// [is deserted](Self::is_deserted).
+    /// Counts a descriptor, before it is registered.
     fn add(&self) {
         self.sources.fetch_add(1, Ordering::SeqCst);
     }
@@ -122,23 +120,39 @@ impl<T> Seat<T> {
         self.sources.load(Ordering::Relaxed) > 0
     }
 
-    fn try_take(&self) -> Option<MutexGuard<'_, T>> {
-        match self.role.try_lock() {
-            Ok(guard) => Some(guard),
-            Err(TryLockError::Poisoned(guard)) => Some(guard.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
+    fn try_take(&self) -> Option<Taken<'_>> {
+        if self.taken.load(Ordering::Relaxed) {
+            return None;
         }
+        let (ordering, failure) = (Ordering::SeqCst, Ordering::Relaxed);
+        self.taken.compare_exchange(false, true, ordering, failure).ok()?;
+        Some(Taken { seat: self })
     }
 
-    /// Returns `true` if there is something to poll and nobody has the role. Called after a fence.
+    /// Returns `true` if there is something to poll and nobody has the role. For threads that have a
+    /// sleeper woken then.
     fn is_deserted(&self) -> bool {
-        self.is_active() && self.try_take().is_some()
+        fence(Ordering::SeqCst);
+        self.is_active() && !self.taken.load(Ordering::Relaxed)
+    }
+}
+
+/// The role, until it is dropped.
+struct Taken<'a> {
+    seat: &'a Seat,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.seat.taken.store(false, Ordering::SeqCst);
     }
 }
 
 pub(crate) struct Poller {
     epoll: OwnedFd,
-    seat: Seat<Vec<(u64, EventFlags)>>,
+    seat: Seat,
+    /// The events that the holder of the role has taken. Nobody else locks this.
+    events: Mutex<Vec<(u64, EventFlags)>>,
     /// When the last poll ended, in nanoseconds since `start`.
     polled: AtomicU64,
     start: Instant,
@@ -163,8 +177,8 @@ pub(crate) fn is_waited_for() -> bool {
     active().is_some_and(|poller| (poller.hooks.is_waited_for)())
 }
 
-/// Returns `true` if descriptors are registered and nobody has the role. Called after a fence, by a
-/// thread that then has a sleeper woken.
+/// Returns `true` if descriptors are registered and nobody has the role. Passes a fence. For threads
+/// that have a sleeper woken then.
 pub(crate) fn is_deserted() -> bool {
     POLLER.get().is_some_and(|poller| poller.seat.is_deserted())
 }
@@ -175,7 +189,7 @@ pub(crate) fn is_deserted() -> bool {
 ///
 /// If the process has too many descriptors, or the kernel too little memory.
 pub(crate) fn get(hooks: Hooks) -> io::Result<&'static Poller> {
-    static STARTING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    static STARTING: Mutex<()> = Mutex::new(());
     if let Some(poller) = POLLER.get() {
         return Ok(poller);
     }
@@ -196,7 +210,8 @@ impl Poller {
         epoll::add(&epoll, waker, EventData::new_u64(WAKE), EventFlags::IN | EventFlags::ET)?;
         Ok(Self {
             epoll,
-            seat: Seat::new(Vec::with_capacity(BATCH)),
+            seat: Seat::new(),
+            events: Mutex::new(Vec::with_capacity(BATCH)),
             polled: AtomicU64::new(0),
             start: Instant::now(),
             hooks,
@@ -230,7 +245,9 @@ impl Poller {
 
     /// Takes the role, if nobody has it.
     pub(crate) fn try_take(&'static self) -> Option<Role> {
-        self.seat.try_take().map(|events| Role { poller: self, events })
+        let taken = self.seat.try_take()?;
+        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Role { poller: self, events, _taken: taken })
     }
 
     /// Takes the role if nobody has polled for `time`.
@@ -246,7 +263,9 @@ impl Poller {
 /// The right to poll.
 pub(crate) struct Role {
     poller: &'static Poller,
+    // Given back in this order.
     events: MutexGuard<'static, Vec<(u64, EventFlags)>>,
+    _taken: Taken<'static>,
 }
 
 impl Role {
@@ -291,7 +310,7 @@ fn wait<'a>(
     places: &'a mut Places,
     timeout: Option<Duration>,
 ) -> io::Result<&'a [epoll::Event]> {
-    static LACKS_PWAIT2: AtomicBool = AtomicBool::new(false);
+    static LACKS_PWAIT2: atomic::AtomicBool = atomic::AtomicBool::new(false);
     let fine = timeout.filter(|timeout| timeout.subsec_nanos() % 1_000_000 != 0);
     if let Some(timeout) = fine.filter(|_| !LACKS_PWAIT2.load(Ordering::Relaxed)) {
         let count = wait_finely(epoll, places, timeout);
@@ -338,28 +357,25 @@ fn wait_finely(epoll: BorrowedFd<'_>, places: &mut Places, timeout: Duration) ->
     }
 }
 
-/// A fence, and then [`is_deserted`]: for threads that are no running workers.
-pub(crate) fn is_deserted_outside() -> bool {
-    fence(Ordering::SeqCst);
-    is_deserted()
-}
-
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
-    use crate::loom::{AtomicBool, Condvar, lock};
+    use crate::loom::{Condvar, Mutex, lock};
     use crate::runtime::idle::{Idle, Summon};
     use loom::sync::Arc;
     use loom::thread;
 
     /// One place to sleep in, with a flag: a futex or the epoll.
-    #[derive(Default)]
     struct Bed {
         woken: Mutex<bool>,
         changed: Condvar,
     }
 
     impl Bed {
+        fn new() -> Self {
+            Self { woken: Mutex::new(false), changed: Condvar::new() }
+        }
+
         fn wake(&self) {
             *lock(&self.woken) = true;
             self.changed.notify_one();
@@ -371,26 +387,41 @@ mod models {
                 woken = self.changed.wait(woken).unwrap();
             }
         }
+
+        fn take(&self) -> bool {
+            std::mem::take(&mut *lock(&self.woken))
+        }
     }
 
-    /// A runtime with one worker, reduced to its sleep, and a thread outside that waits for a
-    /// descriptor.
+    /// A runtime with some workers, reduced to their sleep.
     struct World {
         idle: Idle,
-        seat: Seat<()>,
-        futex: Bed,
-        epoll: Bed,
+        seat: Seat,
+        futexes: Vec<Bed>,
+        /// As in `Parker`.
         in_epoll: AtomicBool,
-        event_seen: AtomicBool,
+        epoll: Bed,
+        event: AtomicBool,
     }
 
     impl World {
+        fn new(workers: u32) -> Arc<Self> {
+            Arc::new(Self {
+                idle: Idle::new(workers),
+                seat: Seat::new(),
+                futexes: (0..workers).map(|_| Bed::new()).collect(),
+                in_epoll: AtomicBool::new(false),
+                epoll: Bed::new(),
+                event: AtomicBool::new(false),
+            })
+        }
+
         fn answer(&self, summon: Summon) {
             match summon {
                 Summon::Nobody => {}
-                // As `Parker::unpark`.
-                Summon::Worker(_) => {
-                    self.futex.wake();
+                Summon::Worker(worker) => {
+                    self.futexes[worker as usize].wake();
+                    fence(Ordering::SeqCst);
                     if self.in_epoll.load(Ordering::SeqCst) {
                         self.epoll.wake();
                     }
@@ -399,50 +430,100 @@ mod models {
             }
         }
 
-        /// Sleeps again and again, until it has seen the event in the epoll. It never polls otherwise.
-        fn work(&self) {
+        /// Sleeps again and again, until the event comes in the epoll.
+        fn work(&self, worker: u32) {
             let mut searching = false;
             loop {
-                self.idle.sleep(0, searching);
-                let role = self.seat.is_active().then(|| self.seat.try_take()).flatten();
-                if role.is_some() {
-                    self.epoll.sleep();
-                    self.event_seen.store(true, Ordering::Relaxed);
-                    let _ = self.idle.wake_self(0);
-                    return;
+                self.idle.sleep(worker, searching);
+                if self.seat.is_active() {
+                    if let Some(role) = self.seat.try_take() {
+                        if self.sleep_in_epoll(worker) {
+                            return;
+                        }
+                        drop(role);
+                        searching = true;
+                        continue;
+                    }
                 }
-                self.futex.sleep();
+                self.futexes[worker as usize].sleep();
                 searching = true;
+            }
+        }
+
+        /// As `Parker::park_in_epoll`. Returns `true` if there was an event.
+        fn sleep_in_epoll(&self, worker: u32) -> bool {
+            let futex = &self.futexes[worker as usize];
+            self.in_epoll.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            let mut woken = futex.take();
+            if !woken {
+                self.epoll.sleep();
+            }
+            self.in_epoll.store(false, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
+            woken |= futex.take();
+            if !woken && !self.idle.wake_self(worker) {
+                // Someone owes a wake.
+                futex.sleep();
+            }
+            self.event.load(Ordering::SeqCst)
+        }
+
+        fn post_event(&self) {
+            self.event.store(true, Ordering::SeqCst);
+            self.epoll.wake();
+        }
+
+        /// As an OS thread that waits for a descriptor.
+        fn register(&self) {
+            self.seat.add();
+            if self.seat.is_deserted() {
+                self.answer(self.idle.notify_outside());
             }
         }
     }
 
-    /// A thread that is no worker registers a descriptor while the last worker goes to sleep: someone
-    /// sleeps in the epoll at last.
+    /// A thread that is no worker registers a descriptor while the last worker goes to sleep: it ends
+    /// up asleep in the epoll, where the event finds it.
     #[test]
     fn a_descriptor_does_not_come_too_late() {
         loom::model(|| {
-            let world = Arc::new(World {
-                idle: Idle::new(1),
-                seat: Seat::new(()),
-                futex: Bed::default(),
-                epoll: Bed::default(),
-                in_epoll: AtomicBool::new(false),
-                event_seen: AtomicBool::new(false),
-            });
+            let world = World::new(1);
             let worker = {
                 let world = Arc::clone(&world);
-                thread::spawn(move || world.work())
+                thread::spawn(move || world.work(0))
             };
+            world.register();
+            world.post_event();
+            worker.join().unwrap();
+        });
+    }
+
+    /// Sysmon looks for events while the last worker goes to sleep, and finds nothing.
+    #[test]
+    fn a_look_of_sysmon_leaves_the_role_to_a_sleeper() {
+        loom::model(|| {
+            let world = World::new(1);
             world.seat.add();
-            fence(Ordering::SeqCst);
+            let worker = {
+                let world = Arc::clone(&world);
+                thread::spawn(move || world.work(0))
+            };
+            // As `poll` in `sysmon/run.rs`, again and again while it finds that no worker runs.
+            drop(world.seat.try_take());
+            if world.idle.is_quiet() && world.seat.is_deserted() {
+                world.answer(world.idle.notify_outside());
+            }
+            // A worker that slept since is seen by the next look, before which sysmon does not sleep.
+            drop(world.seat.try_take());
+            while !world.idle.is_quiet() {
+                thread::yield_now();
+            }
             if world.seat.is_deserted() {
                 world.answer(world.idle.notify_outside());
             }
-            // The event.
-            world.epoll.wake();
+            world.post_event();
             worker.join().unwrap();
-            assert!(world.event_seen.load(Ordering::Relaxed));
         });
     }
 }

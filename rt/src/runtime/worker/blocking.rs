@@ -25,7 +25,6 @@ impl Worker {
         if self.core.remote.own.status.enter(status) == NORMAL {
             self.shared.idle.block();
         }
-        // `Idle::block` has passed the fence that `is_deserted` needs.
         let work = self.core.remote.has_stealable() || self.shared.has_work();
         if work || poller::is_deserted() {
             self.shared.answer(self.shared.idle.notify_outside());
