@@ -205,7 +205,10 @@ fn lesson_19_accept_without_descriptors() {
                 if all.len() == 1 {
                     let limit = libc::rlimit { rlim_cur: 64, rlim_max: 64 };
                     // SAFETY: it sets a limit of this process, which is only for this test.
-                    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) }, 0);
+                    assert_eq!(
+                        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
+                        0
+                    );
                 }
             }
             drop(second);
@@ -287,8 +290,7 @@ fn refuse(call: libc::c_long, error: i32) {
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ERRNO | error as u32),
         step(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
     ];
-    let program =
-        libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
+    let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_ptr().cast_mut() };
     // SAFETY: the filter is alive during the calls, and only refuses one system call.
     unsafe {
         assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);

@@ -126,7 +126,8 @@ fn vectored(_: Way) {
 fn options_are_stds(_: Way) {
     let dir = Dir::new();
     let path = dir.path("file");
-    let open = |set: fn(&mut OpenOptions) -> &mut OpenOptions| set(&mut File::options()).open(&path);
+    let open =
+        |set: fn(&mut OpenOptions) -> &mut OpenOptions| set(&mut File::options()).open(&path);
     assert_eq!(open(|o| o.read(true)).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(open(|o| o).unwrap_err().kind(), ErrorKind::InvalidInput);
     let mut file = open(|o| o.write(true).create_new(true).mode(0o640)).unwrap();
@@ -349,7 +350,8 @@ fn a_fifo_parks_its_reader(on: Way) {
     writer.write_all(b"pe").unwrap();
     assert_eq!(&peer.join(), b"pipe");
     // If the user wants no waiting, there is none.
-    let mut reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
+    let mut reader =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
     assert_eq!(reader.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }
 
@@ -446,7 +448,8 @@ fn lesson_28_buffered_file_reads_stay_cheap() {
     };
     watchdog(LIMIT, || {
         let runtime = runtime(2);
-        let stds = (0..30).map(|_| time(|| read_all(&mut std::fs::File::open(&path).unwrap()))).min();
+        let stds =
+            (0..30).map(|_| time(|| read_all(&mut std::fs::File::open(&path).unwrap()))).min();
         let ours = runtime.run(|| {
             // There is always other work, which another worker would be woken for.
             let stop = Flag::new();

@@ -45,7 +45,10 @@ fn shell(script: &str) -> Command {
 fn output_is_captured(_: Way) {
     let output = shell("echo out; echo err >&2; cat; exit 3").output().unwrap();
     assert_eq!(output.status.code(), Some(3));
-    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"out\n"[..], &b"err\n"[..]));
+    assert_eq!(
+        (output.stdout.as_slice(), output.stderr.as_slice()),
+        (&b"out\n"[..], &b"err\n"[..])
+    );
     assert!(shell("exit 0").status().unwrap().success());
     let killed = shell("kill -9 $$").stderr(Stdio::null()).status().unwrap();
     assert_eq!((killed.code(), killed.signal()), (None, Some(libc::SIGKILL)));
@@ -150,7 +153,7 @@ fn a_child_is_killed(on: Way) {
     assert_eq!(waiter.join().signal(), Some(libc::SIGTERM));
 }
 
-fn errors_are_stds(_: Way) {
+fn errors_are_stds(on: Way) {
     let nothing = "/nothing/of/that/name";
     for error in [
         Command::new(nothing).spawn().map(drop).unwrap_err(),
@@ -161,9 +164,14 @@ fn errors_are_stds(_: Way) {
         assert_eq!(error.kind(), ErrorKind::NotFound);
     }
     let mut child = piped(&mut Command::new("true"));
-    until(|| child_is_zombie(child.id()));
-    // No SIGPIPE, which Rust programs ignore.
-    let error = child.stdin.as_mut().unwrap().write_all(b"x").unwrap_err();
+    // No SIGPIPE, which Rust programs ignore. Children of other tests may have the other end too,
+    // until their programs start.
+    let error = loop {
+        match child.stdin.as_mut().unwrap().write_all(b"x") {
+            Ok(()) => on.yield_now(),
+            Err(error) => break error,
+        }
+    };
     assert_eq!(error.kind(), ErrorKind::BrokenPipe);
     child.wait().unwrap();
 }
@@ -179,7 +187,7 @@ fn a_pipe_from_a_child_is_the_stdin_of_another(_: Way) {
 }
 
 fn a_full_pipe_parks_its_writer(on: Way) {
-    let mut child = piped(shell("read line; head -c 1000000 | wc -c"));
+    let mut child = piped(&mut shell("read line; head -c 1000000 | wc -c"));
     let (mut stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
     stdin.write_all(b"\n").unwrap();
     let writer = on.spawn(move || {
@@ -200,7 +208,8 @@ fn what_a_command_says(_: Way) {
     assert_eq!(command.get_args().collect::<Vec<_>>(), ["x", "y", "z"]);
     assert_eq!(command.get_current_dir(), Some("/".as_ref()));
     let set: Vec<_> = command.get_envs().filter(|(_, value)| value.is_some()).collect();
-    let two = [("A", "1"), ("B", "2")].map(|(key, value)| (OsStr::new(key), Some(OsStr::new(value))));
+    let two =
+        [("A", "1"), ("B", "2")].map(|(key, value)| (OsStr::new(key), Some(OsStr::new(value))));
     assert_eq!(set, two);
     assert!(format!("{command:?}").contains("env"));
     assert_eq!(process::id(), std::process::id());

@@ -13,8 +13,7 @@ use crate::{Dir, alone};
 
 /// Refuses the calls, for this process from now on, with this error.
 fn refuse(error: i32) {
-    const CALLS: [libc::c_long; 3] =
-        [libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_pidfd_open];
+    const CALLS: [libc::c_long; 3] = [libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_pidfd_open];
     let statement = |code: u32, jump_true: u8, value: u32| libc::sock_filter {
         code: code as u16,
         jt: jump_true,

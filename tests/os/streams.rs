@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
+use std::ptr;
 
 use gthread::go;
 use gthread_tests::{
@@ -105,9 +106,9 @@ fn a_read_from_a_terminal_parks_the_green_thread() {
 /// A new terminal: its two ends.
 fn terminal() -> (File, File) {
     let (mut ours, mut theirs) = (-1, -1);
-    let none = std::ptr::null_mut;
+    let (name, settings, size) = (ptr::null_mut(), ptr::null_mut(), ptr::null_mut());
     // SAFETY: there are places for both descriptors; no name, settings or size are wanted.
-    let result = unsafe { libc::openpty(&mut ours, &mut theirs, none(), none(), none()) };
+    let result = unsafe { libc::openpty(&mut ours, &mut theirs, name, settings, size) };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
     // SAFETY: the call has opened them, and nothing else owns them.
     let owned = |fd| File::from(unsafe { OwnedFd::from_raw_fd(fd) });

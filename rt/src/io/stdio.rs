@@ -248,7 +248,9 @@ pub struct Stdout(());
 /// It belongs to the thread that has it, green or OS, and excludes others that use
 /// [`gthread::io::stdout`](stdout), but not std's `println!`. Unlike std's it is not re-entrant: a
 /// thread that locks twice waits for itself.
-pub struct StdoutLock<'a>(MutexGuard<'a, ()>);
+pub struct StdoutLock<'a> {
+    _guard: MutexGuard<'a, ()>,
+}
 
 /// Returns a handle to the standard error stream of the process, like [`std::io::stderr`].
 #[must_use]
@@ -265,7 +267,9 @@ pub struct Stderr(());
 ///
 /// See [`StdoutLock`]; what is said there of `println!` holds for `eprintln!` and for the messages of
 /// panics.
-pub struct StderrLock<'a>(MutexGuard<'a, ()>);
+pub struct StderrLock<'a> {
+    _guard: MutexGuard<'a, ()>,
+}
 
 /// Formats first, and writes the text as a whole. `Display` is the user's code, and may wait.
 #[track_caller]
@@ -286,7 +290,7 @@ macro_rules! output {
             #[must_use]
             #[track_caller]
             pub fn lock(&self) -> $lock<'static> {
-                $lock(lock(&$mutex))
+                $lock { _guard: lock(&$mutex) }
             }
 
             /// Returns `true` if this is a terminal. std's trait

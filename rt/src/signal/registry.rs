@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::mem;
-use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::os::fd::{IntoRawFd, RawFd};
 use std::os::raw::c_int;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -59,12 +59,8 @@ struct Registry {
     pipe: Option<(RawFd, u32)>,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
-    entries: BTreeMap::new(),
-    next: 0,
-    caught: BTreeMap::new(),
-    pipe: None,
-});
+static REGISTRY: Mutex<Registry> =
+    Mutex::new(Registry { entries: BTreeMap::new(), next: 0, caught: BTreeMap::new(), pipe: None });
 
 /// Nothing of the user's is called with this lock, and nobody waits with it.
 fn registry() -> MutexGuard<'static, Registry> {

@@ -130,10 +130,7 @@ pub(crate) fn is_ours(action: &libc::sigaction) -> bool {
     action.sa_sigaction == on_signal as *const () as usize
 }
 
-fn exchange(
-    signal: libc::c_int,
-    new: Option<&libc::sigaction>,
-) -> io::Result<libc::sigaction> {
+fn exchange(signal: libc::c_int, new: Option<&libc::sigaction>) -> io::Result<libc::sigaction> {
     let mut previous = MaybeUninit::<libc::sigaction>::uninit();
     let new = new.map_or(ptr::null(), ptr::from_ref);
     // SAFETY: `new` is null or alive during the call, and there is a place for the old action. The
