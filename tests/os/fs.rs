@@ -331,7 +331,6 @@ fn lesson_14_files_and_devices_are_always_ready(_: Way) {
     assert!(entries.metadata().unwrap().is_dir());
 }
 
-/// A reader that waits needs no OS thread: others go on, also if there is one worker and no spare.
 fn a_fifo_parks_its_reader(on: Way) {
     let dir = Dir::new();
     let fifo = dir.fifo("fifo");
@@ -353,6 +352,34 @@ fn a_fifo_parks_its_reader(on: Way) {
     let mut reader =
         OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&fifo).unwrap();
     assert_eq!(reader.read(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+/// Threads that wait for pipes are no OS threads.
+#[test]
+fn many_readers_of_fifos_need_no_os_thread() {
+    let path = test_path!("many_readers_of_fifos_need_no_os_thread");
+    alone(&path, &[], || {
+        let dir = Dir::new();
+        let runtime = runtime(1);
+        let before = os_threads();
+        let both = |path| OpenOptions::new().read(true).write(true).open(path).unwrap();
+        let fifos: Vec<_> = (0..50).map(|n| both(dir.fifo(&n.to_string()))).collect();
+        let readers: Vec<_> = fifos
+            .iter()
+            .map(|fifo| {
+                let mut reader = fifo.try_clone().unwrap();
+                runtime.spawn(move || {
+                    let mut byte = [0; 1];
+                    reader.read_exact(&mut byte).unwrap();
+                    byte
+                })
+            })
+            .collect();
+        runtime.run(gthread_tests::yield_often);
+        assert!(os_threads() <= before + 1, "{} OS threads", os_threads());
+        fifos.into_iter().for_each(|mut fifo| fifo.write_all(b"x").unwrap());
+        readers.into_iter().for_each(|reader| assert_eq!(&reader.join().unwrap(), b"x"));
+    });
 }
 
 /// A thread that is blocked in a call of the file system keeps no other from running.

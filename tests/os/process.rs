@@ -10,7 +10,7 @@ use gthread::process::{self, Child, ChildStderr, ChildStdin, ChildStdout, Comman
 use gthread::{Runtime, go};
 use gthread_tests::{
     LIMIT, Way, every_way, for_each_of, is_child, os_threads, runtime, test_command, test_path,
-    until, watchdog,
+    watchdog,
 };
 
 use crate::{alone, is_nonblocking, stdout};
@@ -318,7 +318,7 @@ fn lesson_13_pipes_stay_blocking(on: Way) {
     on.lull();
     assert!(!is_nonblocking(child.stdin.as_ref().unwrap()));
     assert!(!is_nonblocking(child.stderr.as_ref().unwrap()));
-    (&*child.stdin.as_ref().unwrap()).write_all(b"\n").unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
     let (text, stdout) = reader.join();
     assert!(!is_nonblocking(&stdout));
     assert_eq!(text.lines().count(), 2, "{text}");

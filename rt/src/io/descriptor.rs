@@ -200,7 +200,7 @@ impl<T: AsFd> Descriptor<T> {
         }
         // A read of a file, or the first read of anything.
         let may_be_cached =
-            interest == Interest::Read && !(self.knows(LOOKED_AT) && !self.is_file());
+            interest == Interest::Read && (!self.knows(LOOKED_AT) || self.is_file());
         if may_be_cached && !self.knows(refused) {
             match rustix::io::retry_on_intr(|| nowait(bufs)) {
                 Ok(count) => {
