@@ -351,17 +351,21 @@ fn many_children_need_no_os_thread() {
         const CHILDREN: usize = 60;
         let runtime = runtime(1);
         let before = os_threads();
-        let waiters: Vec<_> = (0..CHILDREN)
-            .map(|_| {
-                runtime.spawn(|| {
-                    let mut child = piped(&mut Command::new("cat"));
-                    let stdin = child.stdin.take();
-                    let waiter = go!(move || child.wait_with_output().unwrap());
-                    (stdin, waiter)
-                })
+        let start = |n: usize| {
+            runtime.run(|| {
+                let mut child = piped(&mut Command::new("cat"));
+                let stdin = child.stdin.take();
+                let waiter = go!(move || {
+                    if n % 2 == 0 {
+                        // In the pidfd; and below, in the pipe.
+                        drop(child.wait().unwrap());
+                    }
+                    child.wait_with_output().unwrap()
+                });
+                (stdin, waiter)
             })
-            .map(|started| started.join().unwrap())
-            .collect();
+        };
+        let waiters: Vec<_> = (0..CHILDREN).map(start).collect();
         runtime.run(gthread::yield_now);
         // The children were started by a spare, perhaps.
         assert!(os_threads() <= before + 3, "{} OS threads", os_threads());
