@@ -20,6 +20,9 @@
 //! assert_eq!(rx.iter().sum::<i32>(), 14);
 //! ```
 //!
+//! [`net`], [`fs`], [`process`], [`signal`] and [`io`] have std's types and functions for the outside
+//! world: what blocks in std parks the green thread here.
+//!
 //! # Scheduling
 //!
 //! Child first: `go!` in a green thread runs the child at once, and an idle worker may steal the

@@ -186,6 +186,11 @@ const PROGRAMS: &[Program] = &[
         })
     },
     Program {
+        env: &[("GTHREAD_DEADLOCK", "eager")],
+        hangs: Some(("", Duration::from_millis(700), Then::Killed)),
+        ..program("the_outside_world_may_connect", accept_for_ever, silent)
+    },
+    Program {
         env: &[("GTHREAD_DEADLOCK", "off")],
         hangs: Some(("", Duration::from_millis(700), Then::Killed)),
         ..program("switched_off_in_the_environment", recv_for_ever, silent)
@@ -455,6 +460,14 @@ fn woken_from_outside() {
         tx.send(1).unwrap();
     });
     assert_eq!(gthread::run(|| rx.recv()), Ok(1));
+}
+
+/// A thread waits for another, and that for a connection.
+fn accept_for_ever() {
+    gthread::run(|| {
+        let listener = gthread::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        go!(move || drop(listener.accept())).join().unwrap();
+    });
 }
 
 fn woken_by_a_timer() {

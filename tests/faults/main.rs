@@ -5,7 +5,10 @@
 //! Each test is a process of its own, because refusals concern the whole process.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+mod files;
+mod filter;
 mod inject;
+mod io;
 mod memory;
 mod signals;
 mod threads;

@@ -435,3 +435,28 @@ fn runtimes_come_and_go() {
         }
     });
 }
+
+#[test]
+fn a_dump_names_the_descriptor() {
+    watchdog(LIMIT, || {
+        runtime(1).run(|| {
+            let (client, mut server) = pair();
+            let ends =
+                format!("{} → {}", server.local_addr().unwrap(), server.peer_addr().unwrap());
+            let reading = format!("of TCP {ends}, fd {}", server.as_raw_fd());
+            let reads = go!(move || server.read(&mut [0; 4]).unwrap());
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let accepts = format!("of TCP {}, fd ", listener.local_addr().unwrap());
+            let stop = listener.try_clone().unwrap();
+            let listens = go!(move || listener.accept().unwrap_err());
+            gthread::sleep(Duration::from_millis(2));
+            let dump = gthread::dump().to_string();
+            assert!(dump.contains("parked in read for") && dump.contains(&reading), "{dump}");
+            assert!(dump.contains("parked in accept for") && dump.contains(&accepts), "{dump}");
+            drop(client);
+            assert_eq!(reads.join().unwrap(), 0);
+            stop.set_deadline(Some(Instant::now())).unwrap();
+            assert_eq!(listens.join().unwrap().kind(), ErrorKind::TimedOut);
+        });
+    });
+}

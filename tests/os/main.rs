@@ -3,7 +3,6 @@
 
 mod fs;
 mod process;
-mod refused;
 mod signal;
 mod streams;
 

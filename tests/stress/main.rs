@@ -4,6 +4,7 @@ mod all;
 mod alone;
 mod context;
 mod mix;
+mod net;
 mod select;
 mod sync;
 mod time;

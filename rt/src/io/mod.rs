@@ -3,6 +3,7 @@
 //! All of `std::io`'s traits, types and functions are here, so that `use std::io` becomes
 //! `use gthread::io`.
 
+pub(crate) mod adopt;
 pub(crate) mod descriptor;
 pub(crate) mod off_worker;
 pub(crate) mod options;

@@ -27,6 +27,10 @@ struct Limits {
 #[derive(Debug, Default)]
 pub(crate) struct Options {
     nonblocking: AtomicBool,
+    /// Of a listening socket: a clone of it is no longer ours (`io/adopt.rs`).
+    given_away: AtomicBool,
+    /// Of a datagram socket: nothing will be received any more (`net/datagram_ops.rs`).
+    shut_down: AtomicBool,
     read: Limits,
     write: Limits,
     /// Where threads wait: the registrations of all clones. Reading and writing.
@@ -61,6 +65,22 @@ impl Options {
 
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) {
         self.nonblocking.store(nonblocking, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_given_away(&self) -> bool {
+        self.given_away.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_given_away(&self) {
+        self.given_away.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_shut_down(&self) {
+        self.shut_down.store(true, Ordering::SeqCst);
     }
 
     /// Returns the time-out of each operation.
@@ -114,6 +134,14 @@ impl Options {
         self.limits(interest).deadline.store(nanos, Ordering::SeqCst);
         for directions in &*lock(&self.registered) {
             directions[interest as usize].rouse();
+        }
+    }
+
+    /// Lets the operations that wait try again. For what the kernel does not report to those that
+    /// wait in epoll, like the end of writing if the buffer is full.
+    pub(crate) fn retry(&self, interest: Interest) {
+        for directions in &*lock(&self.registered) {
+            directions[interest as usize].retry();
         }
     }
 }

@@ -36,6 +36,7 @@ use std::panic::Location;
 use std::time::Instant;
 
 use crate::loom::{AtomicUsize, Ordering};
+use crate::runtime::handle;
 use crate::task::header::Wake;
 use crate::task::wait_info::Reason;
 use crate::wait::list::WaitList;
@@ -112,14 +113,22 @@ impl Direction {
         self.waiting.notify_all(WOKEN);
     }
 
-    /// Waits for an edge, or until `deadline`; returns at once if there was one. May return early.
+    /// Wakes all waiting threads: they are to try again, although there may have been no edge.
+    pub(crate) fn retry(&self) {
+        self.set(true, &mut handle::wake);
+    }
+
+    /// Waits for an edge, or until `deadline`; returns at once if there was one, or if `changed`
+    /// returns `true`. May return early. A thread that makes `changed` return `true` then
+    /// [rouses](Self::rouse) those that wait.
     pub(crate) fn wait(
         &self,
+        changed: impl FnOnce() -> bool,
         reason: Reason,
         deadline: Option<Instant>,
         site: &'static Location<'static>,
     ) {
-        self.waiting.wait(|| self.see().is_ready(), reason, deadline, site);
+        self.waiting.wait(|| self.see().is_ready() || changed(), reason, deadline, site);
     }
 
     /// Passes the baton, at the end of an operation that has waited.
@@ -134,7 +143,6 @@ impl Direction {
 mod models {
     use super::*;
     use crate::loom::Mutex;
-    use crate::runtime::handle;
     use loom::sync::Arc;
     use loom::thread;
 
@@ -190,7 +198,7 @@ mod models {
                 if over {
                     break false;
                 }
-                self.readable.wait(Reason::Read, deadline, Location::caller());
+                self.readable.wait(|| false, Reason::Read, deadline, Location::caller());
                 waited = true;
                 over = deadline.is_some();
             };

@@ -1,7 +1,9 @@
 //! A descriptor that threads wait for: its record in the poller, and how an operation waits.
 //!
-//! A descriptor is registered at the first wait for it, once, for both directions, and until it is
-//! closed. One that never waits costs nothing.
+//! A descriptor is registered at the first wait for it, once, and until it is closed. One that
+//! never waits costs nothing. If the first wait is to read, writing is registered later, when a
+//! write waits: datagram and Unix sockets report an edge whenever the peer has taken something, and
+//! would wake an idle worker for each message that a thread sends.
 //!
 //! Records are never freed, and found by their number without a lock. A record that is used again has
 //! another *generation*. An event carries both, so an event of the descriptor before is dropped, as
@@ -133,49 +135,72 @@ fn is_waited_for() -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Source {
     record: OnceLock<&'static Record>,
+    /// Set if it is registered for writing too. Written under the table's lock.
+    writes: OnceLock<()>,
 }
 
-// A thread that panics leaves a registration as it is: no operation changes it in several steps.
+// A record's directions are consistent at any time.
 impl UnwindSafe for Source {}
 impl RefUnwindSafe for Source {}
 
 impl Source {
     pub(crate) const fn new() -> Self {
-        Self { record: OnceLock::new() }
+        Self { record: OnceLock::new(), writes: OnceLock::new() }
     }
 
-    /// Returns a direction, if the descriptor is registered.
+    /// Returns a direction, if the descriptor is registered for it.
     #[inline]
     fn direction(&self, interest: Interest) -> Option<&'static Direction> {
-        self.record.get().map(|record| record.direction(interest))
+        let record = self.record.get()?;
+        let registered = interest == Interest::Read || self.writes.get().is_some();
+        registered.then(|| record.direction(interest))
     }
 
-    /// Registers the descriptor, if it is not yet.
+    /// Registers the descriptor for a direction, if it is not yet.
     ///
     /// # Errors
     ///
     /// `PermissionDenied` if the descriptor is always ready; others if there are too many
     /// descriptors, or too little memory.
     #[cold]
-    fn register(&self, fd: BorrowedFd<'_>, options: &Options) -> io::Result<&'static Record> {
+    fn register(
+        &self,
+        fd: BorrowedFd<'_>,
+        interest: Interest,
+        options: &Options,
+    ) -> io::Result<&'static Direction> {
         fork::check()?;
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(record) = self.record.get() {
-            return Ok(record);
+        if let Some(direction) = self.direction(interest) {
+            return Ok(direction);
         }
         let poller = poller::get(HOOKS).map_err(refused)?;
-        let record = TABLE.take(&mut free);
-        if let Err(error) = poller.add(fd, record.token()) {
-            free.records.push(record);
-            return Err(refused(error));
+        let writes = interest == Interest::Write;
+        let record = match self.record.get() {
+            Some(record) => {
+                poller.add_writes(fd, record.token()).map_err(refused)?;
+                record
+            }
+            None => {
+                let record = TABLE.take(&mut free);
+                if let Err(error) = poller.add(fd, record.token(), writes) {
+                    free.records.push(record);
+                    return Err(refused(error));
+                }
+                options.add(record.directions());
+                self.record.get_or_init(|| record)
+            }
+        };
+        if writes {
+            let _ = self.writes.set(());
         }
-        options.add(record.directions());
-        Ok(self.record.get_or_init(|| record))
+        Ok(record.direction(interest))
     }
 
     /// Ends the registration. No thread waits.
     pub(crate) fn end(&mut self, fd: BorrowedFd<'_>, options: &Options) {
         let Some(record) = self.record.take() else { return };
+        self.writes.take();
         options.remove(record.directions());
         if fork::is_child() {
             // The epoll is the parent's too, and so is the registration.
@@ -282,8 +307,8 @@ impl Source {
             }
             let direction = match direction {
                 Some(direction) => direction,
-                None => match self.register(fd, options) {
-                    Ok(record) => record.direction(interest),
+                None => match self.register(fd, interest, options) {
+                    Ok(direction) => direction,
                     Err(error) => break Err(error),
                 },
             };
@@ -301,7 +326,8 @@ impl Source {
                 ensure_poller();
                 waited = Some(direction);
                 let until = timeout.into_iter().chain(deadline).min();
-                direction.wait(reason, until, site);
+                let changed = || options.deadline(interest) != deadline;
+                direction.wait(changed, reason, until, site);
             }
         };
         if let Some(direction) = waited {

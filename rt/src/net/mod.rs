@@ -1,7 +1,8 @@
 //! [`std::net`] for green threads: sockets whose operations block the green thread, and not its worker.
 
+pub(crate) mod datagram_ops;
 mod dns;
-mod stream_ops;
+pub(crate) mod stream_ops;
 mod tcp;
 mod udp;
 
@@ -11,3 +12,4 @@ pub use std::net::{
 };
 
 pub use tcp::{Incoming, TcpListener, TcpStream};
+pub use udp::UdpSocket;

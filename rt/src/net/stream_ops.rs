@@ -7,6 +7,9 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, recv, recvmsg, send, sendmsg,
 };
 
+/// The kernel refuses more buffers in one call.
+pub(crate) const MOST_BUFFERS: usize = 1024;
+
 const SEND: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
 
 pub(crate) fn try_recv(socket: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
@@ -30,9 +33,7 @@ pub(crate) fn try_send(socket: impl AsFd, buf: &[u8]) -> io::Result<usize> {
 }
 
 pub(crate) fn try_send_vectored(socket: impl AsFd, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    // The kernel refuses more at once.
-    const MOST: usize = 1024;
-    let bufs = &bufs[..bufs.len().min(MOST)];
+    let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
     Ok(sendmsg(socket, bufs, &mut SendAncillaryBuffer::default(), SEND)?)
 }
 

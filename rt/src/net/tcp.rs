@@ -15,7 +15,8 @@ use crate::io::options::{Interest, Options};
 use crate::io::watched::Watched;
 use crate::net::ToSocketAddrs;
 use crate::net::stream_ops::{
-    is_short, total, try_peek, try_recv, try_recv_vectored, try_send, try_send_vectored,
+    MOST_BUFFERS, is_short, total, try_peek, try_recv, try_recv_vectored, try_send,
+    try_send_vectored,
 };
 use crate::task::wait_info::Reason;
 use crate::time;
@@ -23,6 +24,9 @@ use crate::time;
 /// How long an accept pauses before it reports that the process or the system is short of something, so
 /// that a loop that tries again does not spin.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(10);
+
+/// The most connections in a row, given up before they were taken, that an accept passes over.
+const MOST_ABORTED: u32 = 1000;
 
 /// A TCP connection, like [`std::net::TcpStream`].
 ///
@@ -428,10 +432,15 @@ impl TcpListener {
     #[track_caller]
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let site = Location::caller();
+        let mut aborted = 0;
         loop {
             match self.io.read(Reason::Accept, site, |_| false, std_net::TcpListener::accept) {
                 Ok((stream, addr)) => return Ok((TcpStream::from_accepted(stream), addr)),
-                Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
+                Err(error)
+                    if error.kind() == ErrorKind::ConnectionAborted && aborted < MOST_ABORTED =>
+                {
+                    aborted += 1;
+                }
                 Err(error) => {
                     if is_shortage(&error) {
                         time::sleep_for(SHORTAGE_PAUSE, site);
@@ -561,6 +570,8 @@ impl Read for &TcpStream {
 
     #[track_caller]
     fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let most = bufs.len().min(MOST_BUFFERS);
+        let bufs = &mut bufs[..most];
         let (site, asked) = (Location::caller(), total(bufs.iter().map(|buf| buf.len())));
         let drained = |&done: &usize| is_short(asked, done);
         self.io.read(Reason::IoRead, site, drained, |inner| try_recv_vectored(inner, bufs))
@@ -577,6 +588,7 @@ impl Write for &TcpStream {
 
     #[track_caller]
     fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+        let bufs = &bufs[..bufs.len().min(MOST_BUFFERS)];
         let (site, asked) = (Location::caller(), total(bufs.iter().map(|buf| buf.len())));
         let drained = |&done: &usize| is_short(asked, done);
         self.io.write(Reason::IoWrite, site, drained, |inner| try_send_vectored(inner, bufs))

@@ -61,7 +61,9 @@ const WAKE: u64 = u64::MAX;
 pub(crate) struct Readiness {
     pub(crate) readable: bool,
     pub(crate) writable: bool,
-    /// The peer sends no more, or the connection is over: there will be no further edge.
+    /// The peer sends no more, or the connection is over: there will be no further edge. Or there
+    /// is urgent data: a read ends before it, and may leave something although it was asked for
+    /// more.
     pub(crate) read_closed: bool,
     pub(crate) write_closed: bool,
 }
@@ -71,9 +73,9 @@ impl Readiness {
         let has = |flag| flags.intersects(flag);
         let error = has(EventFlags::ERR);
         let hup = has(EventFlags::HUP);
-        let read_closed = hup || error || has(EventFlags::RDHUP);
+        let read_closed = hup || error || has(EventFlags::RDHUP | EventFlags::PRI);
         Self {
-            readable: read_closed || has(EventFlags::IN | EventFlags::PRI),
+            readable: read_closed || has(EventFlags::IN),
             writable: hup || error || has(EventFlags::OUT),
             read_closed,
             write_closed: hup || error,
@@ -218,22 +220,32 @@ impl Poller {
         })
     }
 
-    /// Registers a descriptor. What it is ready for already comes as an event.
+    /// Registers a descriptor for reading, and for writing if `writes`. What it is ready for
+    /// already comes as an event.
     ///
     /// # Errors
     ///
     /// `PermissionDenied` for a descriptor that is always ready, like a file's. Others if there is
     /// too little memory, or the user watches too many descriptors.
-    pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: BorrowedFd<'_>, token: u64, writes: bool) -> io::Result<()> {
         debug_assert_ne!(token, WAKE);
-        let all = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::PRI;
         // Counted first, so that the worker that polls next does.
         self.seat.add();
-        let added = epoll::add(&self.epoll, fd, EventData::new_u64(token), all | EventFlags::ET);
+        let added = epoll::add(&self.epoll, fd, EventData::new_u64(token), flags(writes));
         if added.is_err() {
             self.seat.remove();
         }
         Ok(added?)
+    }
+
+    /// Registers a descriptor for writing too, that was [added](Self::add) for reading. What it is
+    /// ready for already comes as an event.
+    ///
+    /// # Errors
+    ///
+    /// If there is too little memory.
+    pub(crate) fn add_writes(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        Ok(epoll::modify(&self.epoll, fd, EventData::new_u64(token), flags(true))?)
     }
 
     /// Undoes [`add`](Self::add). Events that were taken before may still come.
@@ -258,6 +270,12 @@ impl Poller {
         }
         self.try_take()
     }
+}
+
+/// The events that a descriptor is registered for.
+fn flags(writes: bool) -> EventFlags {
+    let reads = EventFlags::IN | EventFlags::RDHUP | EventFlags::PRI | EventFlags::ET;
+    if writes { reads | EventFlags::OUT } else { reads }
 }
 
 /// The right to poll.

@@ -1,1 +1,0 @@
-//! Unix domain sockets, like [`std::os::unix::net`].
