@@ -4,15 +4,21 @@
 //! `use gthread::io`.
 
 pub(crate) mod adopt;
+pub(crate) mod descriptor;
 mod nonblocking;
 pub(crate) mod nowait;
+pub(crate) mod off_worker;
 pub(crate) mod options;
 mod pipe;
 pub(crate) mod readiness;
 mod ready;
 pub(crate) mod source;
 mod splice;
+mod stdio;
 pub(crate) mod watched;
+
+pub(crate) use off_worker::off_worker;
+pub use stdio::{Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock, stderr, stdin, stdout};
 
 pub use std::io::{
     BufRead, BufReader, BufWriter, Bytes, Chain, Cursor, Empty, Error, ErrorKind, IntoInnerError,

@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 use std::panic::Location;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use crate::task::header::{Task, TaskRef};
 use crate::task::lock_owner::AwaitedLock;
@@ -55,8 +55,8 @@ impl Task {
             Target::Task(task) => task.0.cast(),
             Target::Lock(lock) => lock.cast(),
             Target::Descriptor(fd) => {
-                let number = std::ptr::without_provenance_mut(fd.unsigned_abs() as usize + 1);
-                NonNull::new(number).expect("one more than a number")
+                let number = fd.unsigned_abs() as usize + 1;
+                NonNull::new(ptr::without_provenance_mut(number)).expect("at least one")
             }
         };
         self.waits_for.set(MaybeUninit::new(target));

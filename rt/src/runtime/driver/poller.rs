@@ -335,7 +335,7 @@ fn wait<'a>(
         let error = || io::Error::last_os_error();
         match usize::try_from(count).map_err(|_| error()) {
             Ok(count) => {
-                let events = places[..count].as_ptr().cast();
+                let events = places[..count].as_ptr().cast::<epoll::Event>();
                 // SAFETY: the kernel has written so many.
                 return Ok(unsafe { std::slice::from_raw_parts(events, count) });
             }
