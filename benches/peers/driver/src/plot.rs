@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contestant::Peer;
 use crate::page::Measured;
+use crate::workload::Workload;
 
 /// Sizes in pixels.
 const WIDTH: u32 = 960;
@@ -43,7 +44,48 @@ pub(crate) fn times(measured: &[&Measured], workers: usize) -> String {
             target: target.map(|target| target / gthread),
         })
     });
-    draw(&rows.collect::<Vec<_>>(), |decade| format!("{}×", 10_f64.powi(decade)))
+    draw(&rows.collect::<Vec<_>>(), times_label)
+}
+
+/// What a request costs servers of processor time, relative to gthread's.
+pub(crate) fn costs(measured: &[&Measured], workers: usize) -> String {
+    let rows = measured.iter().filter_map(|Measured { workload, session }| {
+        let rate = |peer: &Peer| {
+            session.cell(peer.name, workers)?.figure(workload.headline()).ok()
+        };
+        let gthread = rate(Peer::by_name("gthread")?)?;
+        let mark = |peer| Some(Mark { peer, values: vec![gthread / rate(peer)?] });
+        let marks = Peer::ALL.iter().filter_map(mark).collect();
+        Some(Row { title: workload.title, marks, target: None })
+    });
+    draw(&rows.collect::<Vec<_>>(), times_label)
+}
+
+/// The median and the p99 of what clients wait for.
+pub(crate) fn answers(measured: &[&Measured], workers: usize) -> String {
+    let rows = measured.iter().filter_map(|Measured { workload, session }| {
+        let mark = |peer: &'static Peer| {
+            let cell = session.cell(peer.name, workers)?;
+            let values = Workload::waits_of_clients().map(|figure| cell.figure(figure).ok());
+            Some(Mark { peer, values: values.into_iter().collect::<Option<_>>()? })
+        };
+        let marks: Vec<Mark> = Peer::ALL.iter().filter_map(mark).collect();
+        (!marks.is_empty()).then_some(Row { title: workload.title, marks, target: None })
+    });
+    draw(&rows.collect::<Vec<_>>(), waits_label)
+}
+
+fn times_label(decade: i32) -> String {
+    format!("{}×", 10_f64.powi(decade))
+}
+
+fn waits_label(decade: i32) -> String {
+    match decade {
+        ..3 => format!("{} ns", 10_f64.powi(decade)),
+        3..6 => format!("{} µs", 10_f64.powi(decade - 3)),
+        6..9 => format!("{} ms", 10_f64.powi(decade - 6)),
+        _ => format!("{} s", 10_f64.powi(decade - 9)),
+    }
 }
 
 /// The median, the percentiles and the longest of waits.
@@ -58,12 +100,7 @@ pub(crate) fn waits(measured: &[&Measured], workers: usize) -> String {
         let marks: Vec<Mark> = Peer::ALL.iter().filter_map(mark).collect();
         (!marks.is_empty()).then_some(Row { title: workload.title, marks, target: None })
     });
-    draw(&rows.collect::<Vec<_>>(), |decade| match decade {
-        ..3 => format!("{} ns", 10_f64.powi(decade)),
-        3..6 => format!("{} µs", 10_f64.powi(decade - 3)),
-        6..9 => format!("{} ms", 10_f64.powi(decade - 6)),
-        _ => format!("{} s", 10_f64.powi(decade - 9)),
-    })
+    draw(&rows.collect::<Vec<_>>(), waits_label)
 }
 
 /// A colour for each contestant that can be told apart by those who see few.
@@ -76,6 +113,7 @@ fn colour(peer: &Peer) -> RGBColor {
         "tokio" => RGBColor(0, 158, 115),
         "may" => RGBColor(230, 159, 0),
         "rayon" => RGBColor(86, 180, 233),
+        "epoll" => BLACK,
         _ => RGBColor(90, 90, 90),
     }
 }
@@ -120,7 +158,7 @@ fn draw_on(
         area.draw(&Circle::new((at, 24), 5, colour(peer).filled()))?;
         let title = peer.title.trim_matches('`');
         area.draw(&Text::new(title, (at + 11, 24), text(&colour(peer), HPos::Left)))?;
-        at += 85;
+        at += (36 + 7 * title.chars().count() as i32).max(85);
     }
     for (row, top) in rows.iter().zip((TOP..).step_by(ROW as usize)) {
         let middle = top + ROW / 2;
