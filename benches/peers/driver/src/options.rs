@@ -208,7 +208,8 @@ mod tests {
         assert!(options.wants("churn") && !options.wants("idle"));
         assert!(options.wants_peer("epoll") && options.program == Program::Server);
         assert!(parse("--servers").unwrap().page().is_some());
-        for line in ["--only churn", "--peer epoll", "--servers --only fib", "--servers --peer jdk"] {
+        for line in ["--only churn", "--peer epoll", "--servers --only fib", "--servers --peer jdk"]
+        {
             assert!(parse(line).is_err(), "{line}");
         }
     }

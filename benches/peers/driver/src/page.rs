@@ -11,9 +11,9 @@ use gthread_bench_page::Machine;
 use crate::contestant::{Peer, Program};
 use crate::plot;
 use crate::results::Session;
-use crate::tables;
 use crate::server::is_pinned;
-use crate::workload::{PER_CPU_SECOND, PER_SECOND, Workload};
+use crate::tables;
+use crate::workload::{P99, PER_CPU_SECOND, PER_SECOND, Workload};
 
 /// A workload with what was measured of it.
 pub(crate) struct Measured {
@@ -179,7 +179,7 @@ and the client is wrk; the others parse with httparse. System calls are counted 
         },
     );
     for &workers in &workers {
-        for figure in [&PER_CPU_SECOND, &PER_SECOND] {
+        for figure in [&PER_CPU_SECOND, &PER_SECOND, &P99] {
             let (title, placement) = (figure.title, tables::placement(workers));
             let table = tables::servers(&servers, figure, workers);
             write!(text, "### {title}, {placement}\n\n{table}\n").expect("a string takes all");

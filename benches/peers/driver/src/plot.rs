@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contestant::Peer;
 use crate::page::Measured;
-use crate::workload::Workload;
+use crate::workload::{ANSWERS, PER_CPU_SECOND};
 
 /// Sizes in pixels.
 const WIDTH: u32 = 960;
@@ -49,10 +49,9 @@ pub(crate) fn times(measured: &[&Measured], workers: usize) -> String {
 
 /// What a request costs servers of processor time, relative to gthread's.
 pub(crate) fn costs(measured: &[&Measured], workers: usize) -> String {
-    let rows = measured.iter().filter_map(|Measured { workload, session }| {
-        let rate = |peer: &Peer| {
-            session.cell(peer.name, workers)?.figure(workload.headline()).ok()
-        };
+    let measured = measured.iter().filter(|one| one.workload.measures(&PER_CPU_SECOND));
+    let rows = measured.filter_map(|Measured { workload, session }| {
+        let rate = |peer: &Peer| session.cell(peer.name, workers)?.figure(&PER_CPU_SECOND).ok();
         let gthread = rate(Peer::by_name("gthread")?)?;
         let mark = |peer| Some(Mark { peer, values: vec![gthread / rate(peer)?] });
         let marks = Peer::ALL.iter().filter_map(mark).collect();
@@ -66,8 +65,8 @@ pub(crate) fn answers(measured: &[&Measured], workers: usize) -> String {
     let rows = measured.iter().filter_map(|Measured { workload, session }| {
         let mark = |peer: &'static Peer| {
             let cell = session.cell(peer.name, workers)?;
-            let values = Workload::waits_of_clients().map(|figure| cell.figure(figure).ok());
-            Some(Mark { peer, values: values.into_iter().collect::<Option<_>>()? })
+            let values = ANSWERS.iter().map(|figure| cell.figure(figure).ok());
+            Some(Mark { peer, values: values.collect::<Option<_>>()? })
         };
         let marks: Vec<Mark> = Peer::ALL.iter().filter_map(mark).collect();
         (!marks.is_empty()).then_some(Row { title: workload.title, marks, target: None })

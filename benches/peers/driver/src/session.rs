@@ -52,9 +52,14 @@ pub(crate) fn measure_servers(
     bench: &Bench,
 ) -> Session {
     let load = workload.load.as_ref().expect("it is a server's");
-    rounds(workload, load.server, contestants, options, |_, _| true, |contestant, turn| {
-        bench.measure(contestant, load, turn)
-    })
+    rounds(
+        workload,
+        load.server,
+        contestants,
+        options,
+        |_, _| true,
+        |contestant, turn| bench.measure(contestant, load, turn),
+    )
 }
 
 /// Runs those that have something, in turn, in rounds, with each number of workers: the `nth` only if

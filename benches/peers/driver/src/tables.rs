@@ -25,12 +25,14 @@ pub(crate) fn one(workload: &Workload, session: &Session) -> String {
     markdown(rows) + &failures(workload, session)
 }
 
-/// One figure of all loads of servers: a row for each, a column for each contestant.
+/// One figure of all loads of servers that measure it: a row for each, a column for each contestant.
 pub(crate) fn servers(measured: &[&Measured], figure: &Figure, workers: usize) -> String {
     let peers = peers(measured);
     let mut rows = vec![vec!["load".to_owned()]];
     rows[0].extend(peers.iter().map(|peer| peer.title.to_owned()));
-    for Measured { workload, session } in measured {
+    for Measured { workload, session } in
+        measured.iter().filter(|one| one.workload.measures(figure))
+    {
         let mut row = vec![workload.title.to_owned()];
         row.extend(peers.iter().map(|peer| {
             session.cell(peer.name, workers).map_or(NONE.into(), |cell| in_cell(cell, figure))
@@ -122,7 +124,9 @@ fn peers(measured: &[&Measured]) -> Vec<&'static Peer> {
 
 fn contestant(workload: &Workload, cell: &Cell) -> String {
     if workload.is_server() {
-        return format!("{}, {}", cell.peer.title, placement(cell.workers));
+        let has_threads = !cell.peer.workers_count && !is_pinned(cell.workers);
+        let placement = if has_threads { "unpinned".into() } else { placement(cell.workers) };
+        return format!("{}, {placement}", cell.peer.title);
     }
     match (cell.peer.workers_count, cell.workers) {
         (false, _) => cell.peer.title.to_owned(),
@@ -185,6 +189,8 @@ mod tests {
         let mut cell = Cell { peer, workers: 1, size: 1, rounds: vec![Ok(measured)] };
         assert_eq!((in_cell(&cell, rate), in_cell(&cell, calls)), ("123 k".into(), NONE.into()));
         assert_eq!(contestant(&SERVERS[0], &cell), "bare epoll loop, pinned");
+        cell.workers = 2;
+        assert_eq!(contestant(&SERVERS[0], &cell), "bare epoll loop, unpinned");
         cell.rounds = vec![Err("no answer".into())];
         assert_eq!((in_cell(&cell, rate), in_cell(&cell, calls)), (FAILED.into(), FAILED.into()));
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 const MESSAGE: usize = 64;
 
 const GET: &[u8] = b"GET /plaintext HTTP/1.1\r\nHost: localhost\r\n\r\n";
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 ";
 const BODY: &[u8] = b"Hello, World!";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 

@@ -168,7 +168,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_told() {
-        for line in ["", "echo 1 2 3", "x 1 2 3 4", "echo 0 2 3 4", "echo 1 2 3 x", "echo 1 2 3 4 5"]
+        for line in
+            ["", "echo 1 2 3", "x 1 2 3 4", "echo 0 2 3 4", "echo 1 2 3 x", "echo 1 2 3 4 5"]
         {
             assert!(parse(&line.split_whitespace().collect::<Vec<_>>()).is_none(), "{line}");
         }

@@ -12,15 +12,14 @@ pub(crate) fn raise_descriptors() -> u64 {
     }
     let as_root = libc::rlimit { rlim_cur: WANTED, rlim_max: limit.rlim_max.max(WANTED) };
     let as_user = libc::rlimit { rlim_cur: limit.rlim_max.min(WANTED), ..limit };
-    for raised in [as_root, as_user] {
+    let may_raise = |raised: &libc::rlimit| {
         // SAFETY: `raised` is a limit.
-        if limit.rlim_cur < raised.rlim_cur
-            && unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0
-        {
-            return raised.rlim_cur;
-        }
-    }
-    limit.rlim_cur
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, raised) };
+        result == 0
+    };
+    let higher = |raised: &libc::rlimit| limit.rlim_cur < raised.rlim_cur;
+    let raised = [as_root, as_user].into_iter().filter(higher).find(may_raise);
+    raised.unwrap_or(limit).rlim_cur
 }
 
 #[cfg(test)]

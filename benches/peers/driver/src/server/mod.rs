@@ -56,6 +56,7 @@ impl Bench {
         if cores.is_one() {
             eprintln!("!!! ONE CORE ONLY: servers share it with their clients");
         }
+        eprintln!("building the client");
         Ok(Self {
             load: build_load()?,
             wrk: found("wrk", "the rows of HTTP are left out"),
@@ -78,15 +79,34 @@ impl Bench {
         load: &Load,
         turn: Turn,
     ) -> Result<Line, String> {
-        let mut line = self.once(contestant, load.server, load, turn)?;
-        if let Some(without) = load.without {
-            let plain = self.once(contestant, without, load, turn)?;
-            let rate = |line: &Line| line.figures["per-cpu-second"];
-            line.figures.insert("ratio".into(), rate(&plain) / rate(&line));
-        }
+        let name = contestant.peer.name;
+        let mut line = match load.without {
+            None => self.once(contestant, load.server, load, turn)?,
+            Some(without) => self.compared(contestant, without, load, turn)?,
+        };
         if turn.round == 1 && self.strace.is_some() {
-            line.figures.extend(self.traced(contestant, load, turn)?.figures);
+            match self.traced(contestant, load, turn) {
+                Ok(counted) => line.figures.extend(counted.figures),
+                Err(why) => eprintln!("!!! SYSTEM CALLS OF {name} NOT COUNTED: {why}"),
+            }
         }
+        Ok(line)
+    }
+
+    /// Loads the server that is compared with, the server, and the former again.
+    fn compared(
+        &self,
+        contestant: &Contestant,
+        without: &str,
+        load: &Load,
+        turn: Turn,
+    ) -> Result<Line, String> {
+        let cost = |line: &Line| 1.0 / line.figures["per-cpu-second"];
+        let before = self.once(contestant, without, load, turn)?;
+        let mut line = self.once(contestant, load.server, load, turn)?;
+        let after = self.once(contestant, without, load, turn)?;
+        let ratio = cost(&line) / f64::midpoint(cost(&before), cost(&after));
+        line.figures.insert("ratio".into(), ratio);
         Ok(line)
     }
 
@@ -100,7 +120,10 @@ impl Bench {
     ) -> Result<Line, String> {
         let needed = load.connections + turn.size + OTHER_DESCRIPTORS;
         if needed > self.descriptors {
-            return Err(format!("needs {needed} descriptors; the hard limit is {}", self.descriptors));
+            return Err(format!(
+                "needs {needed} descriptors; the hard limit is {}",
+                self.descriptors
+            ));
         }
         let server = self.start(contestant, name, turn)?;
         let line = match (load.client, &self.wrk) {
