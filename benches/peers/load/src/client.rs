@@ -101,6 +101,11 @@ impl Client {
 
     /// Keeps all connections busy for so long, and then waits for the last answers.
     pub(crate) fn ask_for(&mut self, time: Duration) -> io::Result<Phase> {
+        self.ask_until(time, 0)
+    }
+
+    /// Like [`ask_for`](Self::ask_for), but goes on until there were so many requests at least.
+    pub(crate) fn ask_until(&mut self, time: Duration, requests: u64) -> io::Result<Phase> {
         let (start, mut waits) = (Instant::now(), Waits::default());
         for at in 0..self.slots.len() {
             self.ask(at, Instant::now())?;
@@ -119,7 +124,7 @@ impl Client {
                 if self.connects_each_time {
                     self.slots[at].stream = None;
                 }
-                if now - start < time {
+                if now - start < time || waits.count() < requests {
                     self.ask(at, now)?;
                 } else {
                     busy -= 1;
@@ -214,6 +219,7 @@ mod tests {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
+                stream.set_nodelay(true).unwrap();
                 thread::spawn(move || {
                     let mut buffer = [0; 64];
                     while stream.read_exact(&mut buffer).is_ok() {
@@ -238,6 +244,7 @@ mod tests {
         assert!(phase.waits.count() >= 3 && phase.taken >= TIME);
         // Nothing of it is left for the next.
         assert!(client.ask_for(TIME).unwrap().waits.count() >= 3);
+        assert!(client.ask_until(Duration::ZERO, 1000).unwrap().waits.count() >= 1000);
     }
 
     #[test]

@@ -33,6 +33,9 @@ const USAGE: &str =
 /// What the server has to end what it began, after many connections were closed.
 const SETTLE: Duration = Duration::from_millis(300);
 
+/// Requests of each connection whose system calls are counted, on average and at least.
+const TRACED: u64 = 20;
+
 #[derive(Debug)]
 struct Args {
     load: String,
@@ -144,7 +147,7 @@ fn beside_idle(client: &mut Client, args: &Args) -> io::Result<Report> {
 /// Counts the server's system calls, and measures nothing else: it is slow meanwhile.
 fn traced(client: &mut Client, args: &Args) -> io::Result<Report> {
     let trace = Trace::attach(args.server)?;
-    let phase = client.ask_for(args.time);
+    let phase = client.ask_until(args.time, TRACED * args.connections as u64);
     let calls = trace.end()?;
     let requests = phase?.waits.count();
     let each = |calls: u64| calls as f64 / requests as f64;
