@@ -214,7 +214,6 @@ fn many_senders(on: Way) {
 
 /// Functions may be named with std's types.
 #[test]
-#[expect(clippy::type_complexity, reason = "written out, to be seen")]
 fn signatures_are_stds() {
     type T = Box<u8>;
     let _: fn() -> (Sender<T>, Receiver<T>) = channel;

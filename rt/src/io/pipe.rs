@@ -27,7 +27,7 @@ use crate::task::wait_info::Reason;
 ///     let mut text = String::new();
 ///     reader.read_to_string(&mut text)?;
 ///     assert_eq!(text, "through the pipe");
-///     Ok(())
+///     io::Result::Ok(())
 /// })?;
 /// # io::Result::Ok(())
 /// ```

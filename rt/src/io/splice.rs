@@ -69,7 +69,7 @@ const TURN: u64 = 1 << 20;
 ///     let mut text = String::new();
 ///     drain.read_to_string(&mut text)?;
 ///     assert_eq!(text, "moved, not copied");
-///     Ok(())
+///     io::Result::Ok(())
 /// })?;
 /// # io::Result::Ok(())
 /// ```
@@ -111,7 +111,7 @@ pub fn splice(from: impl AsFd, to: impl AsFd, limit: Option<u64>) -> io::Result<
 ///     TcpStream::connect(addr)?.read_to_string(&mut text)?;
 ///     assert_eq!(text, "[package]");
 ///     assert_eq!(server.join().unwrap()?, 9);
-///     Ok(())
+///     io::Result::Ok(())
 /// })?;
 /// # io::Result::Ok(())
 /// ```
