@@ -46,10 +46,8 @@ fn a_pipe_is_waited_for() {
             all
         }
     });
-    yield_often();
+    yield_until(|| gthread::dump().to_string().contains("is parked in read"));
     assert!(!read.is_up());
-    let dump = gthread::dump().to_string();
-    assert!(dump.contains("is parked in read"), "{dump}");
     writer.write_all(&[1]).unwrap();
     yield_until(|| read.is_up());
     writer.write_all(&vec![1; 299_999]).unwrap();

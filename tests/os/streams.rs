@@ -49,10 +49,8 @@ fn read_beside_others() {
                     line
                 }
             });
-            (0..100).for_each(|_| gthread::yield_now());
+            yield_until(|| gthread::dump().to_string().contains("is parked in read"));
             assert!(!read.is_up(), "there was no input");
-            let dump = gthread::dump().to_string();
-            assert!(dump.contains("is parked in read"), "{dump}");
             println!("ready");
             yield_until(|| read.is_up());
             assert_eq!(reader.join().unwrap(), "text\n");
