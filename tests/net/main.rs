@@ -4,6 +4,7 @@
 mod dial;
 mod io;
 mod lessons;
+mod poller;
 mod std_program;
 mod tcp;
 mod udp;

@@ -153,7 +153,12 @@ fn on_event(token: u64, ready: Readiness, wake: &mut dyn FnMut(Wake)) {
     }
 }
 
-const HOOKS: Hooks = Hooks { on_event, is_waited_for };
+const HOOKS: Hooks = Hooks { on_event, is_waited_for, start_runtime };
+
+fn start_runtime() {
+    // If it fails, the next thread that waits tries again.
+    let _ = boot::default_runtime();
+}
 
 /// Returns `true` if a thread waits for a descriptor.
 fn is_waited_for() -> bool {
@@ -285,6 +290,7 @@ impl Source {
                         direction.clear(seen);
                     }
                     if how.options.is_nonblocking() {
+                        park::spend(how.site);
                         return Err(error);
                     }
                 }
@@ -308,12 +314,15 @@ impl Source {
         let start = timeout.map(|_| Instant::now());
         let timeout = start.zip(timeout).and_then(|(start, timeout)| start.checked_add(timeout));
         let mut waited = None;
+        // Whether to try once although there was no edge.
+        let mut tries = false;
         // The error if the next attempt fails.
         let mut over = options.is_nonblocking().then_some(ErrorKind::WouldBlock);
         let result = loop {
             let direction = self.direction(interest);
             let seen = direction.map(Direction::see);
-            if over.is_some() || seen.is_some_and(|seen| seen.is_ready()) {
+            if over.is_some() || tries || seen.is_some_and(|seen| seen.is_ready()) {
+                tries = false;
                 match op() {
                     Ok(value) => {
                         if let (Some(direction), Some(seen)) = (direction, seen) {
@@ -341,6 +350,12 @@ impl Source {
             let direction = match direction {
                 Some(direction) => direction,
                 None => match self.register(fd, interest, options) {
+                    // What has ended writing since the attempt may not be reported as an edge
+                    // (`Options::retry`).
+                    Ok(_) if interest == Interest::Write => {
+                        tries = true;
+                        continue;
+                    }
                     Ok(direction) => direction,
                     Err(error) => break Err(error),
                 },
