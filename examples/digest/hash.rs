@@ -1,13 +1,12 @@
 //! The SHA-256 of one file.
 
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use gthread::fs::File;
 use sha2::{Digest as _, Sha256};
 
 use crate::done::Done;
-use crate::threads::Threads;
 
 pub(crate) type Digest = [u8; 32];
 
@@ -15,21 +14,15 @@ const CHUNK: usize = 128 * 1024;
 
 /// Hashes a file, chunk by chunk; `None` if `done` was closed before the end.
 ///
-/// Only the reading is announced as blocking. The hashing is not: it keeps a processor busy, and
-/// of workers there are as many as of processors.
-pub(crate) fn digest_file(
-    path: &Path,
-    threads: Threads,
-    done: &Done,
-) -> io::Result<Option<Digest>> {
+/// `gthread::fs` serves both kinds of threads. It keeps what waits for the disk off the workers. The
+/// hashing stays on them: it keeps a processor busy, and of workers there are as many as of
+/// processors.
+pub(crate) fn digest_file(path: &Path, done: &Done) -> io::Result<Option<Digest>> {
     let mut hasher = Sha256::new();
     let mut chunk = Vec::new();
-    // Opening and the first chunk in one go: most files are small, and done with that.
-    let mut source = threads.blocking(|| {
-        let mut source = Source::open(path)?;
-        source.fill(&mut chunk).map(|()| source)
-    })?;
+    let mut source = Source::open(path)?;
     loop {
+        source.fill(&mut chunk)?;
         hasher.update(&chunk);
         if chunk.len() < CHUNK {
             return Ok(Some(hasher.finalize().into()));
@@ -37,7 +30,6 @@ pub(crate) fn digest_file(
         if done.is_closed() {
             return Ok(None);
         }
-        threads.blocking(|| source.fill(&mut chunk))?;
     }
 }
 

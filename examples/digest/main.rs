@@ -12,10 +12,11 @@ mod stages;
 mod threads;
 
 use std::env;
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
+
+use gthread::fs;
 
 use args::{Command, Job};
 use done::{Done, Stopped};

@@ -125,7 +125,7 @@ fn dispatch(
         let file = (path.clone(), events.clone(), done.clone());
         let started = threads.spawn(move || {
             let (path, events, done) = file;
-            digest_one(path, threads, &events, &done);
+            digest_one(path, &events, &done);
             drop(permit);
         });
         if let Err(error) = started {
@@ -148,8 +148,8 @@ impl Drop for Permit {
 }
 
 /// The third stage, a thread for each file.
-fn digest_one(path: PathBuf, threads: Threads, events: &Sender<Event>, done: &Done) {
-    if let Some(result) = digest_file(&path, threads, done).transpose() {
+fn digest_one(path: PathBuf, events: &Sender<Event>, done: &Done) {
+    if let Some(result) = digest_file(&path, done).transpose() {
         // If the collector is gone, nobody wants the result.
         let _ = events.send(Event::Hashed(path, result));
     }

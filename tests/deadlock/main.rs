@@ -5,6 +5,8 @@
 
 mod borrowed;
 mod never_all_asleep;
+#[cfg(target_os = "linux")]
+mod outside;
 mod waits;
 
 use std::io::{BufReader, Read};
@@ -209,6 +211,12 @@ const PROGRAMS: &[Program] = &[
         env: &[("GTHREAD_DEADLOCK", "eager")],
         ..program("no_false_report_between_two_callers_of_run", two_callers, passed_quietly)
     },
+    #[cfg(target_os = "linux")]
+    program("a_signal_that_may_come", outside::a_signal_comes, passed_quietly),
+    #[cfg(target_os = "linux")]
+    program("a_child_that_will_end", outside::a_child_ends, passed_quietly),
+    #[cfg(target_os = "linux")]
+    program("a_receiver_of_signals_that_does_not_wait", outside::nobody_waits_for_signals, ended),
 ];
 
 fn main() {

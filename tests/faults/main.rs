@@ -5,6 +5,7 @@
 //! Each test is a process of its own, because refusals concern the whole process.
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
+mod files;
 mod filter;
 mod inject;
 mod io;

@@ -4,6 +4,7 @@
 mod dial;
 mod io;
 mod lessons;
+mod std_program;
 mod tcp;
 mod udp;
 mod unix;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use gthread::context::Context;
 use gthread::net::{TcpListener, TcpStream};
 use gthread::{channel, go};
 use gthread_tests::{LIMIT, runtime, watchdog, yield_until};
@@ -458,5 +459,19 @@ fn a_dump_names_the_descriptor() {
             stop.set_deadline(Some(Instant::now())).unwrap();
             assert_eq!(listens.join().unwrap().kind(), ErrorKind::TimedOut);
         });
+    });
+}
+
+#[test]
+fn a_context_ends_a_wait() {
+    everywhere(|| {
+        let (_client, mut server) = pair();
+        let (ctx, cancel) = Context::background().with_cancel();
+        let clone = server.try_clone().unwrap();
+        let _after = ctx.after_func(move || clone.set_deadline(Some(Instant::now())).unwrap());
+        let reads = go!(move || server.read(&mut [0; 4]).unwrap_err().kind());
+        gthread::sleep(Duration::from_millis(2));
+        cancel.cancel();
+        assert_eq!(reads.join().unwrap(), ErrorKind::TimedOut);
     });
 }

@@ -91,7 +91,8 @@ fn addresses_of_all_kinds(on: Way) {
     client.send_to(b"3", (Ipv4Addr::LOCALHOST, port)).unwrap();
     client.send_to(b"4", format!("127.0.0.1:{port}")).unwrap();
     client.send_to(b"5", &[addr, "127.0.0.1:1".parse().unwrap()][..]).unwrap();
-    client.send_to(b"6", &addr).unwrap();
+    let by_reference = &addr;
+    client.send_to(b"6", by_reference).unwrap();
     let receiver = on.spawn(move || {
         let mut all = Vec::new();
         for _ in 0..6 {

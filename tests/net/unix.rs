@@ -599,18 +599,17 @@ fn packets_are_read_one_by_one(on: Way) {
     let (ours, theirs) = socket_pair(libc::SOCK_SEQPACKET);
     let (mut ours, mut theirs) = (UnixStream::from(ours), UnixStream::from(theirs));
     let reader = on.spawn(move || {
-        let mut read = Vec::new();
-        for _ in 0..6 {
-            read.push(theirs.read(&mut [0; 16]).unwrap());
-        }
-        read
+        let read = [(); 5].map(|()| theirs.read(&mut [0; 16]).unwrap());
+        (theirs, read)
     });
     let_them_wait(on);
     for len in 1..=5 {
         ours.write_all(&vec![0; len]).unwrap();
     }
+    let (mut theirs, read) = reader.join();
+    assert_eq!(read, [1, 2, 3, 4, 5]);
     drop(ours);
-    assert_eq!(reader.join(), [1, 2, 3, 4, 5, 0]);
+    assert_eq!(theirs.read(&mut [0]).unwrap(), 0);
 }
 
 /// Sends bytes with a descriptor.
@@ -893,8 +892,7 @@ fn lesson_7_no_wakes_when_the_peer_takes_what_is_sent() {
         const MESSAGES: u64 = 2000;
         let runtime = runtime(1);
         let (ours, theirs) = UnixDatagram::pair().unwrap();
-        let sends =
-            std_net::UnixDatagram::from(OwnedFd::from(ours.as_fd().try_clone_to_owned().unwrap()));
+        let sends = std_net::UnixDatagram::from(ours.as_fd().try_clone_to_owned().unwrap());
         let reader = runtime.spawn(move || ours.recv(&mut [0; 4]).unwrap());
         let takes = std_net::UnixDatagram::from(theirs);
         let wakes = wakes_during(&runtime, || {
@@ -908,8 +906,7 @@ fn lesson_7_no_wakes_when_the_peer_takes_what_is_sent() {
         assert_eq!(reader.join().unwrap(), 3);
 
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let mut sends =
-            std_net::UnixStream::from(OwnedFd::from(ours.as_fd().try_clone_to_owned().unwrap()));
+        let mut sends = std_net::UnixStream::from(ours.as_fd().try_clone_to_owned().unwrap());
         let reader = runtime.spawn(move || (&ours).read(&mut [0; 4]).unwrap());
         let mut takes = std_net::UnixStream::from(theirs);
         let wakes = wakes_during(&runtime, || {

@@ -150,6 +150,27 @@ impl<T> Sender<T> {
         }
     }
 
+    /// Has `hook` called when the last receiver is gone, or the channel is closed, by the thread
+    /// that does that. For a channel with a buffer, of which nobody else has an end yet.
+    #[cfg_attr(not(feature = "io"), expect(dead_code))]
+    pub(crate) fn on_close(&self, hook: impl Fn() + Send + Sync + 'static) {
+        match &self.0 {
+            Flavor::Bounded(channel) => channel.on_close(hook),
+            Flavor::Unbounded(channel) => channel.on_close(hook),
+            Flavor::Zero(_) => unreachable!("has no buffer"),
+        }
+    }
+
+    /// Returns `true` if a thread waits for a value.
+    #[cfg_attr(not(feature = "io"), expect(dead_code))]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        match &self.0 {
+            Flavor::Bounded(channel) => channel.receivers.is_waited_for(),
+            Flavor::Unbounded(channel) => channel.receivers.is_waited_for(),
+            Flavor::Zero(_) => unreachable!("has no buffer"),
+        }
+    }
+
     /// Returns `true` if the channel holds no value. Always `true` for capacity zero.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -15,6 +15,8 @@
 //! - Any OS thread, including a blocked worker, that waits in gthread without a deadline
 //!   (`OsThread`).
 //! - The thread that dumps on SIGQUIT: it wakes no other.
+//! - The thread that passes signals on to receivers: it wakes threads that wait for a signal, and
+//!   while there is one, every look fails, as it does while a thread waits for a descriptor.
 //!
 //! All others are *unknown threads*, and count as awake, whatever they do. They may be about to
 //! wake another, they may hold senders and locks, and they may start threads. While there is an
@@ -99,6 +101,8 @@ use crate::runtime::driver::poller;
 use crate::runtime::registry::live_runtimes;
 use crate::runtime::shared::{self, Shared};
 use crate::runtime::status::{BLOCKING, RETAKEN, SLEEPING};
+use crate::sys::fork;
+use crate::sys::signals;
 use crate::sys::tid::os_thread_number;
 use crate::task::header::Wake;
 use crate::task::os_thread::{OsAsleep, OsThread};
@@ -331,7 +335,7 @@ fn is_at_rest<L: PartialEq>(look: impl Fn() -> Option<L>) -> Option<L> {
 
 /// Looks at all threads once. Returns `None` if some runtime is not at rest.
 fn look(scheds: &[Arc<Shared>]) -> Option<Look> {
-    if poller::is_waited_for() {
+    if poller::is_waited_for() || signals::are_waited_for() {
         // The outside world may wake a thread.
         return None;
     }
@@ -340,7 +344,9 @@ fn look(scheds: &[Arc<Shared>]) -> Option<Look> {
     for shared in scheds {
         mark(shared, &mut marks)?;
     }
-    marks.insert(IGNORED.load(Ordering::Relaxed), Mark::Ignored);
+    for ignored in &IGNORED {
+        marks.insert(ignored.load(Ordering::Relaxed), Mark::Ignored);
+    }
     let mut look = Look { asleep: Vec::new(), unknown: Vec::new() };
     for thread in os_threads()? {
         match marks.get(&thread) {
@@ -391,27 +397,37 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The number of gthread's own OS thread that never wakes a green thread, or zero, which no thread
-/// has, if there is none.
-static IGNORED: AtomicI32 = AtomicI32::new(0);
+/// The numbers of gthread's own OS threads that wake no green thread, or only ones that the look knows
+/// of. Zero, which no thread has, where there is none.
+static IGNORED: [AtomicI32; 2] = [const { AtomicI32::new(0) }; 2];
 
 /// A guard: the OS thread that made it is ignored for the guard's lifetime.
 pub(crate) struct Ignored(i32);
 
 impl Ignored {
     pub(crate) fn new() -> Self {
+        fork::on_child(Self::forget_all);
         let number = os_thread_number();
-        IGNORED.store(number, Ordering::Relaxed);
+        // If there is no room, the thread counts as unknown, and no deadlock is certain.
+        let _ = IGNORED.iter().any(|place| exchange(place, 0, number));
         Self(number)
+    }
+
+    /// Forgets the threads of the parent, in the child of a `fork`.
+    fn forget_all() {
+        IGNORED.iter().for_each(|place| place.store(0, Ordering::Relaxed));
     }
 }
 
 impl Drop for Ignored {
     fn drop(&mut self) {
-        // The system will give the number to another thread. If another thread is ignored instead
-        // by now, its number stays.
-        let _ = IGNORED.compare_exchange(self.0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        // The system will give the number to another thread.
+        let _ = IGNORED.iter().any(|place| exchange(place, self.0, 0));
     }
+}
+
+fn exchange(place: &AtomicI32, from: i32, to: i32) -> bool {
+    place.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed).is_ok()
 }
 
 /// Returns the numbers of all OS threads of the process, if the system says. If a thread ends

@@ -112,6 +112,7 @@ impl Config {
         if !(1..=MAX_SPARES).contains(&max_spares) {
             return Err(invalid(format!("max_spares must be 1 to {MAX_SPARES}, not {max_spares}")));
         }
+        blocking_io()?;
         let guard = guard(wishes.guard_size)?;
         let stack_size = match wishes.stack_size {
             Some(bytes) => Some(bytes),
@@ -185,6 +186,19 @@ fn detection(wishes: &Wishes) -> io::Result<Detection> {
         said => Ok(said),
     }
 }
+
+/// Returns how many operations on files may block OS threads at once. This holds for the whole
+/// process.
+pub(crate) fn blocking_io() -> io::Result<usize> {
+    const NAME: &str = "GTHREAD_BLOCKING_IO";
+    match from_env(NAME)?.unwrap_or(USUAL_BLOCKING_IO) {
+        number @ 1..=MAX_SPARES => Ok(number),
+        number => Err(invalid(format!("{NAME} must be 1 to {MAX_SPARES}, not {number}"))),
+    }
+}
+
+/// The default for `GTHREAD_BLOCKING_IO`: like tokio's default for blocking threads.
+pub(crate) const USUAL_BLOCKING_IO: usize = 512;
 
 /// Returns how to guard stacks: with a guard of `size`, or else as the environment says.
 pub(crate) fn guard(size: Option<usize>) -> io::Result<GuardConfig> {

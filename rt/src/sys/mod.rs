@@ -4,6 +4,7 @@
 pub(crate) mod fork;
 pub(crate) mod parker;
 pub(crate) mod sched_attr;
+pub(crate) mod signals;
 pub(crate) mod stderr;
 pub(crate) mod thread_state;
 pub(crate) mod tid;

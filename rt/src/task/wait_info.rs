@@ -71,4 +71,5 @@ reasons! {
     Accept = "accept",
     Connect = "connect",
     Ready = "ready descriptor",
+    Child = "child process",
 }

@@ -2,9 +2,8 @@
 //! while the task is suspended. An OS thread's note is under a lock (`os_thread.rs`).
 
 use std::mem::MaybeUninit;
-use std::num::NonZeroUsize;
 use std::panic::Location;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 use crate::task::header::{Task, TaskRef};
 use crate::task::lock_owner::AwaitedLock;
@@ -56,8 +55,8 @@ impl Task {
             Target::Task(task) => task.0.cast(),
             Target::Lock(lock) => lock.cast(),
             Target::Descriptor(fd) => {
-                let number = NonZeroUsize::new(fd.unsigned_abs() as usize + 1);
-                NonNull::without_provenance(number.expect("one more than a number"))
+                let number = fd.unsigned_abs() as usize + 1;
+                NonNull::new(ptr::without_provenance_mut(number)).expect("at least one")
             }
         };
         self.waits_for.set(MaybeUninit::new(target));

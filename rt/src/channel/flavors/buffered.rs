@@ -16,6 +16,7 @@
 
 use std::mem::{self, MaybeUninit};
 use std::panic::Location;
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError};
@@ -34,6 +35,8 @@ pub(crate) struct Buffered<T, B: Buffer<T>> {
     buffer: B,
     pub(crate) receivers: CachePadded<WaitList>,
     pub(crate) senders: CachePadded<WaitList>,
+    /// Called once, when the channel is closed.
+    on_close: OnceLock<Box<dyn Fn() + Send + Sync>>,
     _values: std::marker::PhantomData<T>,
 }
 
@@ -43,6 +46,7 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
             buffer,
             receivers: CachePadded::new(WaitList::new()),
             senders: CachePadded::new(WaitList::new()),
+            on_close: OnceLock::new(),
             _values: std::marker::PhantomData,
         }
     }
@@ -155,12 +159,22 @@ impl<T, B: Buffer<T>> Buffered<T, B> {
         self.buffer.capacity()
     }
 
+    /// Has `hook` called when the channel is closed, by the thread that closes it. Called at most
+    /// once, before there is a receiver that could close the channel.
+    pub(crate) fn on_close(&self, hook: impl Fn() + Send + Sync + 'static) {
+        let set = self.on_close.set(Box::new(hook));
+        assert!(set.is_ok(), "a channel has one hook");
+    }
+
     /// Closes the channel for sending. Returns `true` to the first caller.
     pub(crate) fn close(&self) -> bool {
         let first = self.buffer.close();
         if first {
             self.receivers.notify_all(DISCONNECTED);
             self.senders.notify_all(DISCONNECTED);
+            if let Some(hook) = self.on_close.get() {
+                hook();
+            }
         }
         first
     }

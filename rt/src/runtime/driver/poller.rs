@@ -334,8 +334,11 @@ fn wait<'a>(
         let count = wait_finely(epoll, places, timeout);
         let error = || io::Error::last_os_error();
         match usize::try_from(count).map_err(|_| error()) {
-            // SAFETY: the kernel has written so many.
-            Ok(count) => return Ok(unsafe { places[..count].assume_init_ref() }),
+            Ok(count) => {
+                let events = places[..count].as_ptr().cast::<epoll::Event>();
+                // SAFETY: the kernel has written so many.
+                return Ok(unsafe { std::slice::from_raw_parts(events, count) });
+            }
             // Seccomp filters refuse what they do not know with `EPERM`.
             Err(error) if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::EPERM)) => {
                 LACKS_PWAIT2.store(true, Ordering::Relaxed);
