@@ -7,8 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    Folder, LIMIT, Program, connect, example, example_with_descriptors, listen, read_to_end, run,
-    talk, until,
+    Folder, LIMIT, Program, connect, example, example_with_descriptors, listen, read_some,
+    read_to_end, run, talk, until,
 };
 
 /// Starts the server at a free port, with options.
@@ -73,7 +73,7 @@ impl Client {
                 return response;
             }
             let mut buffer = [0; 16 << 10];
-            let read = self.stream.read(&mut buffer).unwrap();
+            let read = read_some(&mut self.stream, &mut buffer).unwrap();
             assert_ne!(read, 0, "closed after {:?}", String::from_utf8_lossy(&self.bytes));
             self.bytes.extend_from_slice(&buffer[..read]);
         }
@@ -369,7 +369,7 @@ fn slow_clients_are_given_up() {
 #[test]
 fn a_client_that_takes_nothing_is_given_up() {
     let folder = Folder::new("http-slow-reader");
-    folder.write("large", vec![7; 64 << 20]);
+    folder.write_zeros("large", 64 << 20);
     let (program, address) =
         serve(&["--root", folder.path(), "--connections", "2", "--write-time", "1"]);
     // By the kernel's sendfile, and by writes.
@@ -425,7 +425,7 @@ fn few_descriptors() {
     let mut statuses = Vec::new();
     for mut client in clients {
         let mut buffer = [0; 1024];
-        let read = client.stream.read(&mut buffer).unwrap_or(0);
+        let read = read_some(&mut client.stream, &mut buffer).unwrap_or(0);
         client.bytes.extend_from_slice(&buffer[..read]);
         statuses.extend(Response::take(&mut client.bytes, false).map(|response| response.status));
     }
@@ -654,7 +654,7 @@ fn it_ends_in_order() {
 #[test]
 fn requests_that_do_not_end_are_cut_off() {
     let folder = Folder::new("http-drain");
-    folder.write("large", vec![7; 64 << 20]);
+    folder.write_zeros("large", 64 << 20);
     let (program, address) = serve(&["--drain", "0.3", "--root", folder.path()]);
     let mut in_head = Client::new(address);
     in_head.send("GET /plaintext HTTP/1.1\r\nHo");

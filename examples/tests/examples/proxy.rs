@@ -6,8 +6,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Program, closed_address, connect, example, example_with_descriptors, listen, read_to_end, run,
-    serve, until,
+    Program, closed_address, connect, example, example_with_descriptors, listen, read_some,
+    read_to_end, run, serve, until,
 };
 
 /// Both ways to move the bytes.
@@ -171,7 +171,7 @@ fn connections_beyond_the_limit_wait() {
     let mut second = connect(address);
     second.write_all(b"2").unwrap();
     second.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    let error = second.read(&mut [0]).unwrap_err();
+    let error = read_some(&mut second, &mut [0]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{error}");
     drop(first);
     second.set_read_timeout(Some(crate::support::LIMIT)).unwrap();

@@ -251,6 +251,17 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
+/// Reads what is there, and waits for it. A wait with a limit may be interrupted, also by a process
+/// that is stopped and goes on; std leaves that to the caller.
+pub(crate) fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// Reads to the end. A reset counts as one if `or_reset` is set.
 pub(crate) fn read_to_end(stream: &mut TcpStream, or_reset: bool) -> Vec<u8> {
     let mut all = Vec::new();
@@ -302,6 +313,11 @@ impl Folder {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
         path
+    }
+
+    /// Makes a file that takes no room on the disk.
+    pub(crate) fn write_zeros(&self, name: &str, len: u64) {
+        std::fs::File::create(self.0.join(name)).unwrap().set_len(len).unwrap();
     }
 
     pub(crate) fn path(&self) -> &str {
