@@ -143,6 +143,7 @@ impl Dialer {
             }
             None => addr.to_socket_addrs()?.collect(),
         };
+        self.check(deadline)?;
         let addrs = in_turn(self.suitable(addrs)?);
         match *addrs {
             // Nothing to choose from, and nobody who cancels: the caller can wait itself.
