@@ -33,7 +33,8 @@ pub use std::time::{
     Duration, Instant, SystemTime, SystemTimeError, TryFromFloatSecsError, UNIX_EPOCH,
 };
 
-/// Returns the present moment, like [`Instant::now`]: by the clock that this crate's time-outs go by.
+/// Returns the present moment, like [`Instant::now`]: by the clock that this crate's time-outs go
+/// by.
 ///
 /// # Examples
 ///

@@ -1,8 +1,8 @@
 //! Look-ups of names, and dialing.
 //!
-//! This binary's `getaddrinfo` stands before libc's: names that begin with `slow-` take a while, names
-//! that begin with `gated-` wait for a gate, and names that end with `.loopback` are addresses of this
-//! machine.
+//! This binary's `getaddrinfo` stands before libc's: names that begin with `slow-` take a while,
+//! names that begin with `gated-` wait for a gate, and names that end with `.loopback` are
+//! addresses of this machine.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io::{self, ErrorKind, Read, Write};
@@ -265,7 +265,8 @@ fn refusing() -> SocketAddr {
     std_net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// An address that does not answer: the queue of its listener is full, so the kernel drops what comes.
+/// An address that does not answer: the queue of its listener is full, so the kernel drops what
+/// comes.
 struct BlackHole {
     addr: SocketAddr,
     listener: std_net::TcpListener,

@@ -207,8 +207,8 @@ fn lesson_13_ends_of_pipes_block_for_a_child_and_for_std() {
     });
 }
 
-/// Whatever descriptor an end is made of, it works: here one for which the kernel does not know how not
-/// to block.
+/// Whatever descriptor an end is made of, it works: here one for which the kernel does not know how
+/// not to block.
 #[test]
 fn an_end_may_be_made_of_a_terminal() {
     watchdog(LIMIT, || {
@@ -371,7 +371,8 @@ fn lesson_14_what_is_always_ready_is_ready_at_once() {
 #[test]
 fn lesson_17_a_deadline_beyond_what_the_kernel_counts() {
     everywhere(|| {
-        // In milliseconds, more than an `int` has; and more than an `i64` has nanoseconds, if it can be.
+        // In milliseconds, more than an `int` has; and more than an `i64` has nanoseconds, if it
+        // can be.
         let day = Duration::from_secs(24 * 3600);
         let far = [25 * day, 60 * day, 400 * 365 * day];
         for deadline in far.iter().filter_map(|&far| Instant::now().checked_add(far)) {
@@ -680,8 +681,8 @@ fn ticks_of(name: &str) -> u64 {
     ours.filter_map(|(id, _)| ticks(id)).sum()
 }
 
-/// Go#61530: `splice` says "would block" because the pipe is full, the socket is readable, and waiting
-/// for it is no waiting.
+/// Go#61530: `splice` says "would block" because the pipe is full, the socket is readable, and
+/// waiting for it is no waiting.
 #[test]
 fn lesson_18_splicing_into_a_full_pipe_does_not_spin() {
     watchdog(LIMIT, || {

@@ -1,6 +1,6 @@
-//! Every stable item of `std::thread`, `std::sync` and `std::time` has its path here too, and those of
-//! `std::io` and `std::net` that stand for what blocks. The same list is compiled for both, so it names
-//! nothing that std does not have.
+//! Every stable item of `std::thread`, `std::sync` and `std::time` has its path here too, and those
+//! of `std::io` and `std::net` that stand for what blocks. The same list is compiled for both, so
+//! it names nothing that std does not have.
 
 /// Names all items below a root.
 macro_rules! name_all {
@@ -73,7 +73,8 @@ mod of_gthread {
     name_all!(gthread);
 }
 
-/// Types that never wait are std's own, so that values go from code that was moved to code that was not.
+/// Types that never wait are std's own, so that values go from code that was moved to code that was
+/// not.
 #[test]
 fn what_never_waits_is_stds() {
     fn same<T>(_: fn(T), _: fn(T)) {}

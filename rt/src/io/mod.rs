@@ -1,4 +1,5 @@
-//! Input and output that blocks the green thread and not its worker: [`std::io`], and what it lacks.
+//! Input and output that blocks the green thread and not its worker: [`std::io`], and what it
+//! lacks.
 //!
 //! All of `std::io`'s traits, types and functions are here, so that `use std::io` becomes
 //! `use gthread::io`.
@@ -26,9 +27,9 @@ pub use std::io::{
     Split, Take, Write, WriterPanicked, empty, prelude, read_to_string, repeat, sink,
 };
 
-/// Copies everything from a reader to a writer: std's own function, which works with the types of this
-/// crate. Between sockets, pipes and files [`splice`] and [`send_file`] are faster, and read the disk off
-/// the worker.
+/// Copies everything from a reader to a writer: std's own function, which works with the types of
+/// this crate. Between sockets, pipes and files [`splice`] and [`send_file`] are faster, and read
+/// the disk off the worker.
 #[doc(inline)]
 pub use std::io::copy;
 

@@ -1,9 +1,9 @@
 //! Sockets that do not block for the time of a call.
 //!
-//! `splice` and `sendfile` have no flag that keeps a socket from blocking, unlike `recv` and `send`: they
-//! look at `O_NONBLOCK` only. That belongs to the socket, not to one descriptor, and several threads may
-//! copy from and to a socket at once. So they are counted, by the inode, which is the socket's; the first
-//! one sets the flag, and the last one takes it away.
+//! `splice` and `sendfile` have no flag that keeps a socket from blocking, unlike `recv` and
+//! `send`: they look at `O_NONBLOCK` only. That belongs to the socket, not to one descriptor, and
+//! several threads may copy from and to a socket at once. So they are counted, by the inode, which
+//! is the socket's; the first one sets the flag, and the last one takes it away.
 
 use std::collections::BTreeMap;
 use std::io;

@@ -1,4 +1,5 @@
-//! Reads and writes that do not block, of descriptors that do: pipes, and others that are no sockets.
+//! Reads and writes that do not block, of descriptors that do: pipes, and others that are no
+//! sockets.
 //!
 //! `O_NONBLOCK` would be seen by all that share the description, such as a child process. So the
 //! calls ask for it themselves (`RWF_NOWAIT`). Pipes know that from Linux 6.5 on, terminals do not.
@@ -66,7 +67,8 @@ impl Nowait {
         Ok(write(fd, &first[..first.len().min(FITS)])?)
     }
 
-    /// Makes a call that asks the kernel not to block. Returns nothing if the kernel does not know how.
+    /// Makes a call that asks the kernel not to block. Returns nothing if the kernel does not know
+    /// how.
     fn attempt(
         &self,
         call: impl FnOnce() -> rustix::io::Result<usize>,

@@ -38,8 +38,8 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 
 /// The reading end of a [`pipe`], like [`std::io::PipeReader`].
 ///
-/// A read of an empty pipe parks the green thread, or blocks the OS thread, until there is something in
-/// it. It reads nothing once all writing ends are closed.
+/// A read of an empty pipe parks the green thread, or blocks the OS thread, until there is
+/// something in it. It reads nothing once all writing ends are closed.
 pub struct PipeReader {
     io: Watched<io::PipeReader>,
     nowait: Nowait,
@@ -47,17 +47,17 @@ pub struct PipeReader {
 
 /// The writing end of a [`pipe`], like [`std::io::PipeWriter`].
 ///
-/// A write into a full pipe parks the green thread, or blocks the OS thread, until there is room. It
-/// fails with `BrokenPipe` once all reading ends are closed. (The process gets a `SIGPIPE` then, which
-/// Rust programs ignore by default.)
+/// A write into a full pipe parks the green thread, or blocks the OS thread, until there is room.
+/// It fails with `BrokenPipe` once all reading ends are closed. (The process gets a `SIGPIPE` then,
+/// which Rust programs ignore by default.)
 pub struct PipeWriter {
     io: Watched<io::PipeWriter>,
     nowait: Nowait,
 }
 
 impl PipeReader {
-    /// Returns another handle to the same end, like [`std::io::PipeReader::try_clone`]. Each byte goes
-    /// to one reader.
+    /// Returns another handle to the same end, like [`std::io::PipeReader::try_clone`]. Each byte
+    /// goes to one reader.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl PipeWriter {
     }
 }
 
-// A call that moves fewer bytes than it was asked for does not mean that the next would block: a pipe
-// may keep messages apart (`O_DIRECT`), and an end may be made of any descriptor.
+// A call that moves fewer bytes than it was asked for does not mean that the next would block: a
+// pipe may keep messages apart (`O_DIRECT`), and an end may be made of any descriptor.
 
 impl Read for &PipeReader {
     #[track_caller]

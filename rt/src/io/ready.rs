@@ -1,7 +1,7 @@
 //! Waiting for descriptors that belong to somebody else.
 //!
-//! Nobody tells when such a descriptor is closed, so it cannot stay registered. It is registered for
-//! as long as it is borrowed, and only if the thread has to wait.
+//! Nobody tells when such a descriptor is closed, so it cannot stay registered. It is registered
+//! for as long as it is borrowed, and only if the thread has to wait.
 
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,21 +17,22 @@ use crate::task::wait_info::Reason;
 use crate::wait::no_switch;
 use crate::wait::park;
 
-/// Waits until a descriptor is ready for reading: until a read would not block. That is so too at the
-/// end of the data, and after an error.
+/// Waits until a descriptor is ready for reading: until a read would not block. That is so too at
+/// the end of the data, and after an error.
 ///
-/// Parks the green thread, a suspension point, or blocks the OS thread. Returns at once for descriptors
-/// that are always ready, such as regular files. The descriptor may belong to a library, as a database
-/// client's socket does; it is not made non-blocking. Several threads may wait for one descriptor, and
-/// all of them are woken: with several readers, one of them may find nothing.
+/// Parks the green thread, a suspension point, or blocks the OS thread. Returns at once for
+/// descriptors that are always ready, such as regular files. The descriptor may belong to a
+/// library, as a database client's socket does; it is not made non-blocking. Several threads may
+/// wait for one descriptor, and all of them are woken: with several readers, one of them may find
+/// nothing.
 ///
-/// Use it before a call of a library that would block the OS thread. For sockets, pipes and the like
-/// that a program opens itself, the types of this crate are simpler and faster.
+/// Use it before a call of a library that would block the OS thread. For sockets, pipes and the
+/// like that a program opens itself, the types of this crate are simpler and faster.
 ///
 /// # Errors
 ///
-/// `TimedOut` if the descriptor is not ready at the deadline, which may have passed already: then this
-/// only asks. Those of the system, if it cannot watch another descriptor.
+/// `TimedOut` if the descriptor is not ready at the deadline, which may have passed already: then
+/// this only asks. Those of the system, if it cannot watch another descriptor.
 ///
 /// # Examples
 ///
@@ -56,8 +57,8 @@ pub fn readable(fd: impl AsFd, deadline: Option<Instant>) -> io::Result<()> {
     Foreign::new(fd.as_fd()).wait(Interest::Read, deadline, Location::caller())
 }
 
-/// Waits until a descriptor is ready for writing: until a write of a little would not block. Otherwise
-/// like [`readable`].
+/// Waits until a descriptor is ready for writing: until a write of a little would not block.
+/// Otherwise like [`readable`].
 ///
 /// # Errors
 ///

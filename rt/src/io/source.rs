@@ -5,8 +5,9 @@
 //! write waits: datagram and Unix sockets report an edge whenever the peer has taken something, and
 //! would wake an idle worker for each message that a thread sends.
 //!
-//! The kernel takes each descriptor once. But one that belongs to a socket of ours may also be waited for
-//! on its own (`ready.rs`). Whichever comes second has a duplicate registered in its place.
+//! The kernel takes each descriptor once. But one that belongs to a socket of ours may also be
+//! waited for on its own (`ready.rs`). Whichever comes second has a duplicate registered in its
+//! place.
 //!
 //! Records are never freed, and found by their number without a lock. A record that is used again has
 //! another *generation*. An event carries both, so an event of the descriptor before is dropped, as

@@ -1,12 +1,12 @@
 //! Moving bytes from one descriptor to another in the kernel.
 //!
 //! `splice` needs a pipe at one end, so between two others there is one in the middle. It is empty
-//! whenever it is filled: "would block" then means that there is nothing to read, and cannot mean that
-//! the pipe is full. Where a pipe is an end, it may mean either, and the thread waits for both ends in
-//! turn. In no case does it try again before `poll` has said that it may succeed.
+//! whenever it is filled: "would block" then means that there is nothing to read, and cannot mean
+//! that the pipe is full. Where a pipe is an end, it may mean either, and the thread waits for both
+//! ends in turn. In no case does it try again before `poll` has said that it may succeed.
 //!
-//! `sendfile` is asked for no more bytes than the file has. Otherwise the kernel waits for more to fill
-//! the last segment with, for 200 ms (`MSG_MORE`).
+//! `sendfile` is asked for no more bytes than the file has. Otherwise the kernel waits for more to
+//! fill the last segment with, for 200 ms (`MSG_MORE`).
 //!
 //! The disk is waited for off the worker.
 
@@ -33,25 +33,25 @@ const CHUNK: usize = 64 << 10;
 /// The most that is sent of a file before other threads get their turn.
 const TURN: u64 = 1 << 20;
 
-/// Moves bytes from one descriptor to another in the kernel, without a copy in this process: until the
-/// end of `from`, or until `limit` bytes were moved. Returns how many were.
+/// Moves bytes from one descriptor to another in the kernel, without a copy in this process: until
+/// the end of `from`, or until `limit` bytes were moved. Returns how many were.
 ///
 /// For sockets, pipes and files. This is the fast way to pass on what comes from one connection to
-/// another (`splice`). Where the kernel refuses, and for all other kinds of descriptors, the bytes are
-/// read and written. Files are read and written from their current position on. [`io::copy`](fn@super::copy)
-/// works with all readers and writers, and copies twice.
+/// another (`splice`). Where the kernel refuses, and for all other kinds of descriptors, the bytes
+/// are read and written. Files are read and written from their current position on.
+/// [`io::copy`](fn@super::copy) works with all readers and writers, and copies twice.
 ///
-/// Parks the green thread while there is nothing to read or no room to write, a suspension point, or
-/// blocks the OS thread. Time-outs and deadlines of sockets do not apply; to end it from another thread,
-/// shut a socket down.
+/// Parks the green thread while there is nothing to read or no room to write, a suspension point,
+/// or blocks the OS thread. Time-outs and deadlines of sockets do not apply; to end it from another
+/// thread, shut a socket down.
 ///
-/// While it runs, *sockets have `O_NONBLOCK` set*, since the kernel would block otherwise. The types of
-/// this crate do not mind. A library that uses the same socket meanwhile does.
+/// While it runs, *sockets have `O_NONBLOCK` set*, since the kernel would block otherwise. The
+/// types of this crate do not mind. A library that uses the same socket meanwhile does.
 ///
 /// # Errors
 ///
-/// Those of a read from the one or a write to the other. Bytes that were read and could not be written
-/// are lost.
+/// Those of a read from the one or a write to the other. Bytes that were read and could not be
+/// written are lost.
 ///
 /// # Examples
 ///
@@ -81,12 +81,12 @@ pub fn splice(from: impl AsFd, to: impl AsFd, limit: Option<u64>) -> io::Result<
     Transfer { from, to, left, moved: 0, site: Location::caller() }.run()
 }
 
-/// Sends a range of a file to a socket in the kernel, without a copy in this process. Returns how many
-/// bytes were sent: fewer than the range has if it goes beyond the end of the file.
+/// Sends a range of a file to a socket in the kernel, without a copy in this process. Returns how
+/// many bytes were sent: fewer than the range has if it goes beyond the end of the file.
 ///
-/// `..` sends all of the file, as long as it is when this begins. The file's position is neither used
-/// nor changed, so threads may send from one file at once. `to` may also be a pipe or another kind of
-/// descriptor. Waits, and uses sockets, like [`splice`]; the disk is read off the worker.
+/// `..` sends all of the file, as long as it is when this begins. The file's position is neither
+/// used nor changed, so threads may send from one file at once. `to` may also be a pipe or another
+/// kind of descriptor. Waits, and uses sockets, like [`splice`]; the disk is read off the worker.
 ///
 /// # Errors
 ///

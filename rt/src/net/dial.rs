@@ -1,14 +1,14 @@
 //! Dialing: connecting to the first of several addresses that answers.
 //!
 //! RFC 8305, *Happy Eyeballs*: the next address is tried when the one before has failed, or has not
-//! answered for a while, and the first connection that is there is taken. So an address that does not
-//! answer, like that of an IPv6 network which leads nowhere, costs a moment and not minutes.
+//! answered for a while, and the first connection that is there is taken. So an address that does
+//! not answer, like that of an IPv6 network which leads nowhere, costs a moment and not minutes.
 //!
-//! The caller makes the sockets, and chooses. A green thread for each socket waits for its connection.
-//! A thread that is not needed any more is woken by a deadline that has passed.
+//! The caller makes the sockets, and chooses. A green thread for each socket waits for its
+//! connection. A thread that is not needed any more is woken by a deadline that has passed.
 //!
-//! The functions that call socket2 are not inlined: it reads `errno`, whose address is another after a
-//! wait, and the compiler may compute it once.
+//! The functions that call socket2 are not inlined: it reads `errno`, whose address is another
+//! after a wait, and the compiler may compute it once.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -31,13 +31,13 @@ use crate::thread::spawn::{self, Builder};
 /// recommends 250 ms.
 const PATIENCE: Duration = Duration::from_millis(300);
 
-/// Makes TCP connections: to the first of several addresses that answers, with limits on the time, and
-/// with options that are set before the connection is made. Go's `net.Dialer`.
+/// Makes TCP connections: to the first of several addresses that answers, with limits on the time,
+/// and with options that are set before the connection is made. Go's `net.Dialer`.
 ///
-/// The addresses of a name are tried in the order of the resolver, IPv6 and IPv4 in turn. The next one
-/// is tried when the one before has failed, or has not answered for 300 ms; the first that answers is
-/// taken, and the other attempts are given up (RFC 8305, *Happy Eyeballs*). A dialer may be used many
-/// times, also by several threads.
+/// The addresses of a name are tried in the order of the resolver, IPv6 and IPv4 in turn. The next
+/// one is tried when the one before has failed, or has not answered for 300 ms; the first that
+/// answers is taken, and the other attempts are given up (RFC 8305, *Happy Eyeballs*). A dialer may
+/// be used many times, also by several threads.
 ///
 /// # Examples
 ///
@@ -76,8 +76,8 @@ impl Dialer {
         self
     }
 
-    /// Sets the moment when a [`connect`](Self::connect) gives up, like [`timeout`](Self::timeout). The
-    /// earlier of both counts.
+    /// Sets the moment when a [`connect`](Self::connect) gives up, like [`timeout`](Self::timeout).
+    /// The earlier of both counts.
     pub fn deadline(mut self, deadline: Instant) -> Self {
         self.deadline = Some(deadline);
         self
@@ -90,21 +90,22 @@ impl Dialer {
         self
     }
 
-    /// Sets the address to connect from; its port may be zero. Only addresses of the same family are
-    /// tried.
+    /// Sets the address to connect from; its port may be zero. Only addresses of the same family
+    /// are tried.
     pub fn local_addr(mut self, addr: SocketAddr) -> Self {
         self.local_addr = Some(addr);
         self
     }
 
-    /// Sets whether small writes are sent at once (`TCP_NODELAY`). They are not by default, as in std.
+    /// Sets whether small writes are sent at once (`TCP_NODELAY`). They are not by default, as in
+    /// std.
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.nodelay = nodelay;
         self
     }
 
-    /// Has the system ask whether the peer is still there when the connection was silent for so long,
-    /// and again each time so much later (`SO_KEEPALIVE`). It does not by default.
+    /// Has the system ask whether the peer is still there when the connection was silent for so
+    /// long, and again each time so much later (`SO_KEEPALIVE`). It does not by default.
     pub fn keepalive(mut self, interval: Duration) -> Self {
         self.keepalive = Some(interval);
         self
@@ -112,16 +113,18 @@ impl Dialer {
 
     /// Connects to the first of the addresses that answers.
     ///
-    /// Parks the green thread, a suspension point, or blocks the OS thread. A name is looked up off the
-    /// worker. (A look-up that takes too long cannot be stopped; it goes on without this thread. What
-    /// a type of the caller does in its own [`ToSocketAddrs`] is waited for in any case.)
+    /// Parks the green thread, a suspension point, or blocks the OS thread. A name is looked up off
+    /// the worker. (A look-up that takes too long cannot be stopped; it goes on without this
+    /// thread. What a type of the caller does in its own [`ToSocketAddrs`] is waited for in any
+    /// case.)
     ///
     /// # Errors
     ///
     /// - The error of the attempt that failed last, or of the look-up.
     /// - `TimedOut` if the time is over. If it is the context's deadline that has passed, the error
     ///   holds [`context::Error::DeadlineExceeded`].
-    /// - An error of kind `Other` that holds [`context::Error::Canceled`] if the context was cancelled.
+    /// - An error of kind `Other` that holds [`context::Error::Canceled`] if the context was
+    ///   cancelled.
     /// - `InvalidInput` if there is no address, or none of the local address's family, or if the
     ///   time-out is zero.
     #[track_caller]
@@ -214,8 +217,8 @@ impl Dialer {
     }
 }
 
-/// Returns the addresses in the order in which they are tried: the families in turn, beginning with the
-/// first address's.
+/// Returns the addresses in the order in which they are tried: the families in turn, beginning with
+/// the first address's.
 fn in_turn(addrs: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let begins_with_ipv4 = addrs.first().is_some_and(SocketAddr::is_ipv4);
     let (first, second): (Vec<_>, Vec<_>) =
@@ -309,8 +312,8 @@ impl<'a> Race<'a> {
             let _ = result.send((attempt, outcome));
         };
         let options = Builder::new().queued(true).options(site);
-        // SAFETY: the closure and its result are `Send` and `'static`, so they may be sent and borrow
-        // nothing.
+        // SAFETY: the closure and its result are `Send` and `'static`, so they may be sent and
+        // borrow nothing.
         drop(unsafe { spawn::start(options, run) }?);
         self.attempts.push(Some(socket));
         self.under_way += 1;

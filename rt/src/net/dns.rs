@@ -1,12 +1,12 @@
 //! Look-ups of names.
 //!
-//! The system's resolver (`getaddrinfo`) blocks for as long as it likes, so it is called off the worker.
-//! Each call takes an OS thread, so there is a limit on how many green threads are in it; others wait
-//! for their turn as green threads do.
+//! The system's resolver (`getaddrinfo`) blocks for as long as it likes, so it is called off the
+//! worker. Each call takes an OS thread, so there is a limit on how many green threads are in it;
+//! others wait for their turn as green threads do.
 //!
-//! [`ToSocketAddrs`] is a trait of our own, although std has one: of std's trait nobody can tell whether
-//! it will look up a name. To leave the worker for each address that is known already would hand over
-//! the work that waits there for nothing.
+//! [`ToSocketAddrs`] is a trait of our own, although std has one: of std's trait nobody can tell
+//! whether it will look up a name. To leave the worker for each address that is known already would
+//! hand over the work that waits there for nothing.
 
 use std::io;
 use std::iter;
@@ -34,9 +34,9 @@ static PERMITS: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(AT_ONCE));
 /// Converts to addresses, by a look-up if need be, like [`std::net::ToSocketAddrs`].
 ///
 /// It is implemented for the same types, and does the same. But a name is looked up off the worker:
-/// that parks green threads that wait for their turn, and lets other green threads run meanwhile. At
-/// most 64 green threads look up names at once. What needs no look-up, such as `"127.0.0.1:80"` or an
-/// address, is converted in place.
+/// that parks green threads that wait for their turn, and lets other green threads run meanwhile.
+/// At most 64 green threads look up names at once. What needs no look-up, such as `"127.0.0.1:80"`
+/// or an address, is converted in place.
 ///
 /// # Examples
 ///
@@ -168,8 +168,8 @@ impl<T: ToSocketAddrs + ?Sized> ToSocketAddrs for &T {
     }
 }
 
-/// Returns the addresses of a host, in the order in which they should be tried: the system's resolver,
-/// called off the worker, without a port.
+/// Returns the addresses of a host, in the order in which they should be tried: the system's
+/// resolver, called off the worker, without a port.
 ///
 /// Waits until `deadline` at most. The resolver cannot be stopped, so it then goes on without this
 /// thread. At most 64 green threads look up names at once. A host that is an address is returned at
@@ -214,8 +214,8 @@ fn look_up(name: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
     ask_resolver(name, port)
 }
 
-// Not inlined: std reads `errno`, whose address is another after a wait, and the compiler may compute it
-// once.
+// Not inlined: std reads `errno`, whose address is another after a wait, and the compiler may
+// compute it once.
 #[inline(never)]
 fn ask_resolver(name: &str, port: u16) -> io::Result<vec::IntoIter<SocketAddr>> {
     blocking(|| std_net::ToSocketAddrs::to_socket_addrs(&(name, port)))

@@ -1,11 +1,12 @@
 //! Channels with one receiver: [`std::sync::mpsc`] for green threads.
 //!
-//! The API is std's, and so are the rules: a program changes its `use` lines. The errors are std's own
-//! types. Underneath are the channels of [`gthread::channel`](crate::channel), which can do more:
-//! receivers that are cloned and shared, `select!`, deadlines for both ends.
+//! The API is std's, and so are the rules: a program changes its `use` lines. The errors are std's
+//! own types. Underneath are the channels of [`gthread::channel`](crate::channel), which can do
+//! more: receivers that are cloned and shared, `select!`, deadlines for both ends.
 //!
-//! A `recv` on an empty channel, and a `send` on a full one, park the calling green thread, which is a
-//! suspension point, or block the calling OS thread. Both kinds of threads may use one channel.
+//! A `recv` on an empty channel, and a `send` on a full one, park the calling green thread, which
+//! is a suspension point, or block the calling OS thread. Both kinds of threads may use one
+//! channel.
 //!
 //! # Examples
 //!
@@ -72,8 +73,8 @@ pub fn sync_channel<T>(bound: usize) -> (SyncSender<T>, Receiver<T>) {
 }
 
 /// The sending end of a [`channel`], like [`std::sync::mpsc::Sender`]. Clones send into the same
-/// channel. When the last one is dropped the channel is disconnected: the receiver gets the values that
-/// it still holds, then an error.
+/// channel. When the last one is dropped the channel is disconnected: the receiver gets the values
+/// that it still holds, then an error.
 pub struct Sender<T>(channels::Sender<T>);
 
 impl<T> Sender<T> {
@@ -120,8 +121,8 @@ impl<T> SyncSender<T> {
     }
 }
 
-/// The receiving end of a channel, like [`std::sync::mpsc::Receiver`]. There is only one, which cannot
-/// be shared. When it is dropped, so are the values in the channel, and sends fail.
+/// The receiving end of a channel, like [`std::sync::mpsc::Receiver`]. There is only one, which
+/// cannot be shared. When it is dropped, so are the values in the channel, and sends fail.
 pub struct Receiver<T> {
     inner: channels::Receiver<T>,
     /// Not `Sync`, like std's: programs must not come to rely on it.
@@ -162,8 +163,8 @@ impl<T> Receiver<T> {
         self.inner.recv().map_err(|channels::RecvError| RecvError)
     }
 
-    /// Receives a value, and waits for no longer than `timeout`. A time that the clock cannot represent
-    /// means no limit.
+    /// Receives a value, and waits for no longer than `timeout`. A time that the clock cannot
+    /// represent means no limit.
     ///
     /// # Errors
     ///
@@ -183,8 +184,8 @@ impl<T> Receiver<T> {
         Iter { rx: self, site: Location::caller() }
     }
 
-    /// Returns an iterator over the values that are there now: it ends when the channel is empty, and
-    /// never waits.
+    /// Returns an iterator over the values that are there now: it ends when the channel is empty,
+    /// and never waits.
     pub fn try_iter(&self) -> TryIter<'_, T> {
         TryIter { rx: self }
     }

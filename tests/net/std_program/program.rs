@@ -1,4 +1,5 @@
-// A key-value server with a protocol of lines, and a load of clients. Included twice: `root` is std, or gthread.
+// A key-value server with a protocol of lines, and a load of clients. Included twice: `root` is
+// std, or gthread.
 
 use std::collections::HashMap;
 
