@@ -1,6 +1,6 @@
-//! Every stable item of `std::thread`, `std::sync` and `std::time` has its path here too, and those
-//! of `std::io` and `std::net` that stand for what blocks. The same list is compiled for both, so
-//! it names nothing that std does not have.
+//! Every stable item of `std::{thread, sync, time, io, fs, process}` has its path here too, and
+//! those of `std::net`, as of Rust 1.87. The same list is compiled for both, so it names nothing
+//! that std does not have.
 
 /// Names all items below a root.
 macro_rules! name_all {
@@ -48,6 +48,27 @@ macro_rules! name_all {
                     IntoInnerError, IoSlice, IoSliceMut, IsTerminal, LineWriter, Lines, PipeReader,
                     PipeWriter, Read, Repeat, Result, Seek, SeekFrom, Sink, Split, Take, Write,
                     WriterPanicked, copy, empty, pipe, read_to_string, repeat, sink,
+                };
+                use ::$root::io::{Stderr, StderrLock, Stdin, StdinLock, Stdout, StdoutLock};
+                use ::$root::io::{stderr, stdin, stdout};
+            }
+
+            #[cfg(target_os = "linux")]
+            mod fs {
+                use ::$root::fs::{
+                    DirBuilder, DirEntry, File, FileTimes, FileType, Metadata, OpenOptions,
+                    Permissions, ReadDir, canonicalize, copy, create_dir, create_dir_all, exists,
+                    hard_link, metadata, read, read_dir, read_link, read_to_string, remove_dir,
+                    remove_dir_all, remove_file, rename, set_permissions, soft_link,
+                    symlink_metadata, write,
+                };
+            }
+
+            #[cfg(target_os = "linux")]
+            mod process {
+                use ::$root::process::{
+                    Child, ChildStderr, ChildStdin, ChildStdout, Command, CommandArgs, CommandEnvs,
+                    ExitCode, ExitStatus, Output, Stdio, Termination, abort, exit, id,
                 };
             }
 
