@@ -356,9 +356,9 @@ fn many_children_need_no_os_thread() {
                 let mut child = piped(&mut Command::new("cat"));
                 let stdin = child.stdin.take();
                 let waiter = go!(move || {
-                    if n % 2 == 0 {
+                    if n.is_multiple_of(2) {
                         // In the pidfd; and below, in the pipe.
-                        drop(child.wait().unwrap());
+                        child.wait().unwrap();
                     }
                     child.wait_with_output().unwrap()
                 });
