@@ -51,6 +51,8 @@
 //! the repository reviews std and common crates one by one, and describes what the compiler does.
 
 #![cfg_attr(loom, allow(dead_code, unused_imports))]
+// What only I/O uses.
+#![cfg_attr(not(feature = "io"), allow(dead_code))]
 
 mod loom;
 mod sys;

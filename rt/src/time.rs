@@ -1,4 +1,4 @@
-//! Sleeping for a duration or until a moment.
+//! Sleeping for a duration or until a moment, and [`std::time`]'s types.
 //!
 //! ```
 //! use gthread::time::{Duration, Instant, sleep_until};
@@ -28,7 +28,26 @@ use crate::task::wait_info::Reason;
 use crate::wait::no_switch;
 use crate::wait::park::{self, Wait};
 
-pub use std::time::{Duration, Instant};
+#[doc(no_inline)]
+pub use std::time::{
+    Duration, Instant, SystemTime, SystemTimeError, TryFromFloatSecsError, UNIX_EPOCH,
+};
+
+/// Returns the present moment, like [`Instant::now`]: by the clock that this crate's time-outs go by.
+///
+/// # Examples
+///
+/// ```
+/// use gthread::time::{self, Duration};
+///
+/// let start = time::now();
+/// time::sleep(Duration::from_millis(2));
+/// assert!(time::now() - start >= Duration::from_millis(2));
+/// ```
+#[must_use]
+pub fn now() -> Instant {
+    Instant::now()
+}
 
 /// Puts the current thread to sleep for at least `duration`, like [`std::thread::sleep`].
 ///

@@ -4,6 +4,8 @@
 mod dial;
 mod io;
 mod lessons;
+mod poller;
+mod std_program;
 mod tcp;
 mod udp;
 mod unix;

@@ -137,12 +137,8 @@ fn timeouts_say_would_block_and_deadlines_timed_out() {
         assert_eq!(server.read(&mut buf).unwrap(), 2);
         // Writes too.
         client.set_write_timeout(Some(Duration::from_millis(10))).unwrap();
-        let error = loop {
-            match client.write(&[0; 1 << 16]) {
-                Ok(_) => {}
-                Err(error) => break error,
-            }
-        };
+        // Until the buffers of both ends are full.
+        let error = client.write_all(&vec![0; 64 << 20]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
     });
 }

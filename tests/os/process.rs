@@ -358,7 +358,7 @@ fn many_children_need_no_os_thread() {
                 let waiter = go!(move || {
                     if n.is_multiple_of(2) {
                         // In the pidfd; and below, in the pipe.
-                        child.wait().unwrap();
+                        assert!(child.wait().unwrap().success());
                     }
                     child.wait_with_output().unwrap()
                 });

@@ -4,6 +4,7 @@ mod barrier;
 mod condvar;
 mod fair;
 mod mixed_waiters;
+mod mpsc;
 mod mutex;
 mod once;
 mod rwlock;

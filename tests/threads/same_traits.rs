@@ -119,6 +119,30 @@ fn locks_are_like_stds() {
 }
 
 #[test]
+fn channels_of_one_receiver_are_like_stds() {
+    use gthread::sync::mpsc as ours;
+    use std::sync::mpsc as other;
+    let mut found = Vec::<String>::new();
+    compare_of!(found; T: ours::Sender<T>, other::Sender<T>);
+    compare_of!(found; T: ours::SyncSender<T>, other::SyncSender<T>);
+    compare_of!(found; T: ours::Receiver<T>, other::Receiver<T>);
+    compare_of!(found; T: &'static ours::Receiver<T>, &'static other::Receiver<T>);
+    compare_of!(found; T: ours::Iter<'static, T>, other::Iter<'static, T>);
+    compare_of!(found; T: ours::TryIter<'static, T>, other::TryIter<'static, T>);
+    compare_of!(found; T: ours::IntoIter<T>, other::IntoIter<T>);
+    assert_eq!(found, [""; 0]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn pipes_are_like_stds() {
+    let mut found = Vec::<String>::new();
+    compare!(found; gthread::io::PipeReader, std::io::PipeReader);
+    compare!(found; gthread::io::PipeWriter, std::io::PipeWriter);
+    assert_eq!(found, [""; 0]);
+}
+
+#[test]
 fn channels_are_like_crossbeams() {
     use crossbeam_channel as other;
     use gthread::channel as ours;

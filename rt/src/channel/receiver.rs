@@ -98,7 +98,7 @@ impl<T> Receiver<T> {
 
     /// Does the work of [`Receiver::recv`], for a caller that waits at `site`.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn recv_from(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
+    pub(crate) fn recv_from(&self, site: &'static Location<'static>) -> Result<T, RecvError> {
         match &self.0 {
             Flavor::Bounded(channel) => {
                 may_suspend(site);

@@ -121,3 +121,9 @@ pub(crate) fn is_ready(fd: impl AsFd, interest: Interest) -> io::Result<bool> {
     let mut polled = [PollFd::new(&fd, flags)];
     Ok(poll(&mut polled, Some(&Timespec::default()))? > 0)
 }
+
+/// Returns `true` if an error says that there are too few descriptors, or too little memory.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
+    error.raw_os_error().is_some_and(|error| shortages.contains(&error))
+}

@@ -5,12 +5,16 @@
 //! write waits: datagram and Unix sockets report an edge whenever the peer has taken something, and
 //! would wake an idle worker for each message that a thread sends.
 //!
+//! The kernel takes each descriptor once. But one that belongs to a socket of ours may also be waited for
+//! on its own (`ready.rs`). Whichever comes second has a duplicate registered in its place.
+//!
 //! Records are never freed, and found by their number without a lock. A record that is used again has
 //! another *generation*. An event carries both, so an event of the descriptor before is dropped, as
 //! far as it is seen; one that is not is an edge too many, after which a thread tries in vain.
 
+use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
@@ -20,7 +24,7 @@ use crate::io::options::{Interest, Options};
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
 use crate::runtime::context;
-use crate::runtime::driver::poller::{self, Hooks, Readiness};
+use crate::runtime::driver::poller::{self, Hooks, Poller, Readiness};
 use crate::runtime::shared::Shared;
 use crate::sys::fork;
 use crate::task::header::Wake;
@@ -71,11 +75,38 @@ struct Free {
     records: Vec<&'static Record>,
     /// How many records there are.
     count: u32,
+    /// What was registered in place of descriptors that were registered already, by record.
+    duplicates: BTreeMap<u32, OwnedFd>,
+}
+
+impl Free {
+    /// Adds a descriptor to the poller, or a duplicate of it.
+    fn add(
+        &mut self,
+        poller: &Poller,
+        fd: BorrowedFd<'_>,
+        record: &Record,
+        writes: bool,
+    ) -> io::Result<()> {
+        match poller.add(fd, record.token(), writes) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            result => return result,
+        }
+        let duplicate = fd.try_clone_to_owned()?;
+        poller.add(duplicate.as_fd(), record.token(), writes)?;
+        self.duplicates.insert(record.index, duplicate);
+        Ok(())
+    }
+
+    /// Returns the descriptor that the poller knows.
+    fn registered<'a>(&'a self, fd: BorrowedFd<'a>, record: &Record) -> BorrowedFd<'a> {
+        self.duplicates.get(&record.index).map_or(fd, AsFd::as_fd)
+    }
 }
 
 static TABLE: Table = Table {
     segments: [const { OnceLock::new() }; SEGMENTS],
-    free: Mutex::new(Free { records: Vec::new(), count: 0 }),
+    free: Mutex::new(Free { records: Vec::new(), count: 0, duplicates: BTreeMap::new() }),
 };
 
 impl Table {
@@ -122,7 +153,12 @@ fn on_event(token: u64, ready: Readiness, wake: &mut dyn FnMut(Wake)) {
     }
 }
 
-const HOOKS: Hooks = Hooks { on_event, is_waited_for };
+const HOOKS: Hooks = Hooks { on_event, is_waited_for, start_runtime };
+
+fn start_runtime() {
+    // If it fails, the next thread that waits tries again.
+    let _ = boot::default_runtime();
+}
 
 /// Returns `true` if a thread waits for a descriptor.
 fn is_waited_for() -> bool {
@@ -178,12 +214,13 @@ impl Source {
         let writes = interest == Interest::Write;
         let record = match self.record.get() {
             Some(record) => {
+                let fd = free.registered(fd, record);
                 poller.add_writes(fd, record.token()).map_err(refused)?;
                 record
             }
             None => {
                 let record = TABLE.take(&mut free);
-                if let Err(error) = poller.add(fd, record.token(), writes) {
+                if let Err(error) = free.add(poller, fd, record, writes) {
                     free.records.push(record);
                     return Err(refused(error));
                 }
@@ -206,10 +243,11 @@ impl Source {
             // The epoll is the parent's too, and so is the registration.
             return;
         }
-        if let Some(poller) = poller::existing() {
-            poller.remove(fd);
-        }
         let mut free = TABLE.free.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(poller) = poller::existing() {
+            poller.remove(free.registered(fd, record));
+        }
+        free.duplicates.remove(&record.index);
         let next = record.generation.load(Ordering::Relaxed).wrapping_add(1);
         record.generation.store(next, Ordering::Release);
         record.read.reset();
@@ -252,6 +290,7 @@ impl Source {
                         direction.clear(seen);
                     }
                     if how.options.is_nonblocking() {
+                        park::spend(how.site);
                         return Err(error);
                     }
                 }
@@ -275,12 +314,15 @@ impl Source {
         let start = timeout.map(|_| Instant::now());
         let timeout = start.zip(timeout).and_then(|(start, timeout)| start.checked_add(timeout));
         let mut waited = None;
+        // Whether to try once although there was no edge.
+        let mut tries = false;
         // The error if the next attempt fails.
         let mut over = options.is_nonblocking().then_some(ErrorKind::WouldBlock);
         let result = loop {
             let direction = self.direction(interest);
             let seen = direction.map(Direction::see);
-            if over.is_some() || seen.is_some_and(|seen| seen.is_ready()) {
+            if over.is_some() || tries || seen.is_some_and(|seen| seen.is_ready()) {
+                tries = false;
                 match op() {
                     Ok(value) => {
                         if let (Some(direction), Some(seen)) = (direction, seen) {
@@ -308,6 +350,12 @@ impl Source {
             let direction = match direction {
                 Some(direction) => direction,
                 None => match self.register(fd, interest, options) {
+                    // What has ended writing since the attempt may not be reported as an edge
+                    // (`Options::retry`).
+                    Ok(_) if interest == Interest::Write => {
+                        tries = true;
+                        continue;
+                    }
                     Ok(direction) => direction,
                     Err(error) => break Err(error),
                 },

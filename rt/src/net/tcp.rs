@@ -8,10 +8,10 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{OFlags, fcntl_getfl};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::io::options::{Interest, Options};
+use crate::io::adopt;
+use crate::io::options::Interest;
 use crate::io::watched::Watched;
 use crate::net::ToSocketAddrs;
 use crate::net::stream_ops::{
@@ -307,12 +307,7 @@ impl TcpStream {
 
     /// Returns std's object. The kernel has the time-outs then.
     fn into_std(self) -> std_net::TcpStream {
-        let (read, write) = (self.io.timeout(Interest::Read), self.io.timeout(Interest::Write));
-        let inner = self.io.into_inner();
-        // A connection that is over refuses, and does not wait.
-        let _ = inner.set_read_timeout(read);
-        let _ = inner.set_write_timeout(write);
-        inner
+        adopt::give(self.io)
     }
 }
 
@@ -385,17 +380,11 @@ impl TcpListener {
         let mut last = None;
         for addr in crate::net::dns::resolve(addr)? {
             match std_net::TcpListener::bind(addr) {
-                Ok(listener) => return Self::of(listener, Arc::default()),
+                Ok(listener) => return Ok(listener.into()),
                 Err(error) => last = Some(error),
             }
         }
         Err(last.unwrap_or_else(no_address))
-    }
-
-    /// There is no `accept` that does not block this once, so the descriptor does not.
-    fn of(inner: std_net::TcpListener, options: Arc<Options>) -> io::Result<Self> {
-        inner.set_nonblocking(true)?;
-        Ok(Self { io: Watched::with_options(inner, options) })
     }
 
     /// Returns the address that is listened at.
@@ -434,7 +423,7 @@ impl TcpListener {
         let site = Location::caller();
         let mut aborted = 0;
         loop {
-            match self.io.read(Reason::Accept, site, |_| false, std_net::TcpListener::accept) {
+            match adopt::accept(&self.io, site, std_net::TcpListener::accept) {
                 Ok((stream, addr)) => return Ok((TcpStream::from_accepted(stream), addr)),
                 Err(error)
                     if error.kind() == ErrorKind::ConnectionAborted && aborted < MOST_ABORTED =>
@@ -442,7 +431,7 @@ impl TcpListener {
                     aborted += 1;
                 }
                 Err(error) => {
-                    if is_shortage(&error) {
+                    if adopt::is_shortage(&error) {
                         time::sleep_for(SHORTAGE_PAUSE, site);
                     }
                     return Err(error);
@@ -524,29 +513,13 @@ impl TcpListener {
     ///
     /// None; as in std there could be one.
     pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.io.options().set_nonblocking(nonblocking);
-        Ok(())
+        adopt::set_listener_nonblocking(&self.io, nonblocking)
     }
 
     /// Returns std's object, which blocks unless the user wanted otherwise.
     fn into_std(self) -> std_net::TcpListener {
-        let nonblocking = self.io.options().is_nonblocking();
-        let inner = self.io.into_inner();
-        // It cannot fail for a descriptor that is open.
-        let _ = inner.set_nonblocking(nonblocking);
-        inner
+        adopt::give_listener(self.io)
     }
-}
-
-/// Returns `true` if an error says that there are too few descriptors, or too little memory.
-pub(crate) fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|error| shortages.contains(&error))
-}
-
-/// Returns `true` if the descriptor does not block.
-pub(crate) fn does_not_block(fd: impl AsFd) -> bool {
-    fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::NONBLOCK))
 }
 
 impl<'a> Iterator for Incoming<'a> {
@@ -642,15 +615,7 @@ impl fmt::Debug for TcpListener {
 impl From<std_net::TcpStream> for TcpStream {
     /// Time-outs and whether it blocks are taken over.
     fn from(inner: std_net::TcpStream) -> Self {
-        let options = Options::default();
-        // A descriptor that is no socket has none, and every operation says so.
-        for (interest, timeout) in
-            [(Interest::Read, inner.read_timeout()), (Interest::Write, inner.write_timeout())]
-        {
-            let _ = options.set_timeout(interest, timeout.ok().flatten());
-        }
-        options.set_nonblocking(does_not_block(&inner));
-        Self { io: Watched::with_options(inner, Arc::new(options)) }
+        Self { io: adopt::take(inner) }
     }
 }
 
@@ -663,11 +628,7 @@ impl From<TcpStream> for std_net::TcpStream {
 impl From<std_net::TcpListener> for TcpListener {
     /// Whether it blocks is taken over.
     fn from(inner: std_net::TcpListener) -> Self {
-        let options = Options::default();
-        options.set_nonblocking(does_not_block(&inner));
-        // It fails for a descriptor that is not open, as every operation will.
-        let _ = inner.set_nonblocking(true);
-        Self { io: Watched::with_options(inner, Arc::new(options)) }
+        Self { io: adopt::take_listener(inner) }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::runtime::idle::Idle;
 use crate::runtime::last_turns::LastTurns;
 use crate::runtime::policy::pause::Pause;
 use crate::runtime::policy::random::Chaos;
-use crate::runtime::registry::{live_runtimes, register, unregister};
+use crate::runtime::registry::{hand_over_poller, live_runtimes, register, unregister};
 use crate::runtime::shared::{Hooks, Shared};
 use crate::runtime::sysmon::handle::Sysmon;
 use crate::runtime::sysmon::run;
@@ -91,6 +91,7 @@ fn start_threads(shared: &Arc<Shared>, cores: Vec<Core>) -> io::Result<()> {
         let _abort = AbortOnUnwind;
         shorten_slices(&own);
         run::run(&own);
+        hand_over_poller();
         own.last_turns.thread_ends();
     });
     let sysmon = sysmon.map_err(|error| {
@@ -146,10 +147,9 @@ fn wait_for_threads(shared: &Arc<Shared>) {
         thread.join().expect("the runtime's own threads abort rather than panic");
     }
     fork::forget_runtime();
-    // One of the workers may have been the poller.
-    if poller::is_deserted() {
-        let live = live_runtimes();
-        live.iter().for_each(|shared| shared.answer(shared.idle.notify_outside()));
+    hand_over_poller();
+    if live_runtimes().is_empty() {
+        poller::start_runtime();
     }
     shared.abandon_joiners(wake);
     // Tasks that did not finish keep their slots, and through them use the shared data.

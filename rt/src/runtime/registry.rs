@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use crate::runtime::driver::poller;
 use crate::runtime::shared::Shared;
 
 static LIVE: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
@@ -22,4 +23,13 @@ pub(crate) fn register(shared: &Arc<Shared>) {
 
 pub(crate) fn unregister(shared: &Shared) {
     live().retain(|other| !std::ptr::eq(other.as_ptr(), shared));
+}
+
+/// Has a worker of each other runtime woken if nobody has the poller's role: one of those that are about
+/// to end may have had it. Called by the workers and the sysmon of a runtime that stops.
+pub(crate) fn hand_over_poller() {
+    if poller::is_deserted() {
+        let live = live_runtimes();
+        live.iter().for_each(|shared| shared.answer(shared.idle.notify_outside()));
+    }
 }

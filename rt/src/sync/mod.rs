@@ -6,13 +6,15 @@
 //! once. Everything except `WaitGroup` may be in a `static`.
 //!
 //! Types that never wait are std's own, and re-exported here: [`Arc`], [`Weak`], [`atomic`], and
-//! the errors of poisoning. Channels are in [`channel`](crate::channel).
+//! the errors of poisoning. std's channels are in [`mpsc`]; [`channel`](crate::channel) has
+//! crossbeam-channel's.
 
 // One primitive per file. `word` is the queue that they share, on the nodes of `wait`.
 
 mod barrier;
 mod condvar;
 mod lazy_lock;
+pub mod mpsc;
 mod mutex;
 mod once;
 mod once_lock;

@@ -9,15 +9,18 @@ mod page;
 mod plot;
 mod results;
 mod run;
+mod server;
 mod session;
 mod tables;
 mod workload;
 
 use std::io;
 
+use contestant::Program;
 use options::Options;
 use results::Session;
-use workload::ALL;
+use server::Bench;
+use workload::{ALL, SERVERS, Workload};
 
 fn main() -> io::Result<()> {
     let options = Options::from_command_line();
@@ -25,16 +28,27 @@ fn main() -> io::Result<()> {
         measure(&options)?;
     }
     match options.page() {
-        Some(docs) => page::write(&docs, &ALL.iter().filter_map(kept).collect::<Vec<_>>()),
+        Some(docs) => {
+            let measured: Vec<_> = ALL.iter().chain(SERVERS).filter_map(kept).collect();
+            page::write(&docs, &measured)
+        }
         None => Ok(()),
     }
 }
 
 /// Measures what is wanted, and prints each table when it is there.
 fn measure(options: &Options) -> io::Result<()> {
+    let bench = match options.program {
+        Program::Workloads => None,
+        Program::Server => Some(Bench::new().map_err(io::Error::other)?),
+    };
     let contestants = session::build(options);
-    for workload in ALL.iter().filter(|workload| options.wants(workload.name)) {
-        let session = session::measure(workload, &contestants, options);
+    for workload in options.workloads().iter().filter(|one| options.wants(one.name)) {
+        let session = match (&bench, &workload.load) {
+            (Some(bench), Some(load)) if !bench.can(load) => continue,
+            (Some(bench), _) => session::measure_servers(workload, &contestants, options, bench),
+            (None, _) => session::measure(workload, &contestants, options),
+        };
         if session.cells.is_empty() {
             continue;
         }
@@ -48,6 +62,6 @@ fn measure(options: &Options) -> io::Result<()> {
 }
 
 /// A workload that was measured, now or earlier.
-fn kept(workload: &'static workload::Workload) -> Option<page::Measured> {
+fn kept(workload: &'static Workload) -> Option<page::Measured> {
     Session::load(workload).map(|session| page::Measured { workload, session })
 }

@@ -4,12 +4,13 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
-use crate::contestant::Peer;
-use crate::workload::ALL;
+use crate::contestant::{Peer, Program};
+use crate::workload::{ALL, SERVERS, Workload};
 
 const HELP: &str = "\
 Measures gthread beside Go, the JDK, tokio, may, rayon, std::thread and parking_lot, and writes docs/benchmarks.md.
 
+  --servers         measure servers, not the workloads; the other options are the same
   --only WORKLOAD   measure only this one; may be repeated
   --peer NAME       run only this contestant; may be repeated
   --workers N,N     numbers of workers (1,2)
@@ -20,11 +21,13 @@ Measures gthread beside Go, the JDK, tokio, may, rayon, std::thread and parking_
   --out DIR         where the page goes (docs)
   --list            name the workloads and the contestants
 
-With any of the first six the page is not written, but with --out.";
+With any of --only to --quick the page is not written, but with --out.";
 
 /// What to measure, and how.
 #[derive(Debug)]
 pub(crate) struct Options {
+    /// Which program of the contestants is measured.
+    pub(crate) program: Program,
     only: Vec<String>,
     peers: Vec<String>,
     pub(crate) workers: Vec<usize>,
@@ -51,6 +54,7 @@ impl Options {
             Some("--list") => {
                 let names = |names: Vec<&str>| names.join(" ");
                 println!("workloads: {}", names(ALL.iter().map(|w| w.name).collect()));
+                println!("servers: {}", names(SERVERS.iter().map(|w| w.name).collect()));
                 println!("contestants: {}", names(Peer::ALL.iter().map(|p| p.name).collect()));
                 exit(0)
             }
@@ -64,6 +68,7 @@ impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut rounds, mut millis) = (None, None);
         let mut options = Self {
+            program: Program::Workloads,
             only: Vec::new(),
             peers: Vec::new(),
             workers: vec![1, 2],
@@ -79,16 +84,13 @@ impl Options {
             match option.as_str() {
                 "--page" => options.measure = false,
                 "--out" => options.out = Some(value()?.into()),
+                "--servers" => options.program = Program::Server,
                 _ => options.usual = false,
             }
             match option.as_str() {
-                "--page" | "--out" => {}
-                "--only" => options.only.push(known(value()?, |name| {
-                    ALL.iter().any(|workload| workload.name == name)
-                })?),
-                "--peer" => {
-                    options.peers.push(known(value()?, |name| Peer::by_name(name).is_some())?)
-                }
+                "--page" | "--out" | "--servers" => {}
+                "--only" => options.only.push(value()?),
+                "--peer" => options.peers.push(value()?),
                 "--workers" => {
                     options.workers =
                         value()?.split(',').map(number).collect::<Result<Vec<usize>, _>>()?;
@@ -104,7 +106,21 @@ impl Options {
         }
         options.rounds = rounds.unwrap_or(options.rounds);
         options.millis = millis.unwrap_or(options.millis);
+        for name in &options.only {
+            known(name, options.workloads().iter().map(|workload| workload.name))?;
+        }
+        for name in &options.peers {
+            known(name, Peer::with(options.program).map(|peer| peer.name))?;
+        }
         Ok(options)
+    }
+
+    /// What can be measured.
+    pub(crate) fn workloads(&self) -> &'static [Workload] {
+        match self.program {
+            Program::Workloads => ALL,
+            Program::Server => SERVERS,
+        }
     }
 
     /// Whether a workload is to be measured.
@@ -139,8 +155,12 @@ impl Options {
     }
 }
 
-fn known(name: String, is_known: impl Fn(&str) -> bool) -> Result<String, String> {
-    if is_known(&name) { Ok(name) } else { Err(format!("there is no {name}; see --list")) }
+fn known<'a>(name: &str, mut names: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    if names.any(|known| known == name) {
+        Ok(())
+    } else {
+        Err(format!("there is no {name}; see --list"))
+    }
 }
 
 fn number(word: &str) -> Result<usize, String> {
@@ -180,6 +200,18 @@ mod tests {
         assert!(options.wants("ring") && !options.wants("mpmc"));
         assert!(options.wants_peer("go") && !options.wants_peer("jdk"));
         assert_eq!((options.workers, options.rounds, options.millis), (vec![1, 8], 7, 30));
+    }
+
+    #[test]
+    fn servers_have_names_of_their_own() {
+        let options = parse("--only churn --servers --peer epoll").unwrap();
+        assert!(options.wants("churn") && !options.wants("idle"));
+        assert!(options.wants_peer("epoll") && options.program == Program::Server);
+        assert!(parse("--servers").unwrap().page().is_some());
+        for line in ["--only churn", "--peer epoll", "--servers --only fib", "--servers --peer jdk"]
+        {
+            assert!(parse(line).is_err(), "{line}");
+        }
     }
 
     #[test]

@@ -8,11 +8,12 @@ use std::path::Path;
 
 use gthread_bench_page::Machine;
 
-use crate::contestant::Peer;
+use crate::contestant::{Peer, Program};
 use crate::plot;
 use crate::results::Session;
+use crate::server::is_pinned;
 use crate::tables;
-use crate::workload::Workload;
+use crate::workload::{P99, PER_CPU_SECOND, PER_SECOND, Workload};
 
 /// A workload with what was measured of it.
 pub(crate) struct Measured {
@@ -28,10 +29,22 @@ pub(crate) fn write(docs: &Path, measured: &[Measured]) -> io::Result<()> {
     }
     let plots = docs.join("plots");
     fs::create_dir_all(&plots)?;
-    let (times, waits) = (times(measured), waits(measured));
-    for workers in workers(measured) {
-        fs::write(plots.join(format!("times-{workers}.svg")), plot::times(&times, workers))?;
-        fs::write(plots.join(format!("waits-{workers}.svg")), plot::waits(&waits, workers))?;
+    let (times, waits, servers) = (times(measured), waits(measured), servers(measured));
+    let write = |kind: &str, workers: usize, plot: String| {
+        fs::write(plots.join(format!("{kind}-{workers}.svg")), plot)
+    };
+    for workers in workers(&times) {
+        write("times", workers, plot::times(&times, workers))?;
+    }
+    for workers in workers(&waits) {
+        write("waits", workers, plot::waits(&waits, workers))?;
+    }
+    for workers in workers(&servers) {
+        write("servers", workers, plot::costs(&servers, workers))?;
+        write("answers", workers, plot::answers(&servers, workers))?;
+    }
+    if times.is_empty() {
+        eprintln!("no workloads were measured here: the page has none");
     }
     let page = docs.join("benchmarks.md");
     fs::write(&page, text(measured))?;
@@ -40,23 +53,12 @@ pub(crate) fn write(docs: &Path, measured: &[Measured]) -> io::Result<()> {
 }
 
 fn text(measured: &[Measured]) -> String {
-    let (times, waits) = (times(measured), waits(measured));
-    let workers = workers(measured);
-    let counts = listed(&workers, " / ");
-    let plots = |kind: &str| {
-        let plot = |n: &usize| match n {
-            1 => format!("![{kind}, one worker](plots/{kind}-1.svg)\n"),
-            n => format!("![{kind}, {n} workers](plots/{kind}-{n}.svg)\n"),
-        };
-        workers.iter().map(plot).collect::<String>()
-    };
     let quick = if measured.iter().any(|one| one.session.quick) {
         "\n**A quick run**: one round, short samples, small sizes. Believe the order of magnitude.\n"
     } else {
         ""
     };
-
-    let mut page = format!(
+    let head = format!(
         "\
 # Benchmarks
 
@@ -65,9 +67,24 @@ idiom, run in turn on one machine in one session, a process for each, in rounds;
 the rounds. Every result was checked. [benches/peers](../benches/peers/README.md) has the programs and what
 they have in common, [benchmarks-std](benchmarks-std.md) the comparison with `std::thread` in detail.
 {quick}
+"
+    );
+    let sections = [of_times, of_waits, of_servers, of_floors, how];
+    head + &sections.map(|section| section(measured)).concat()
+}
+
+/// The section of the times, if any were measured.
+fn of_times(measured: &[Measured]) -> String {
+    let times = times(measured);
+    let workers = workers(&times);
+    if times.is_empty() {
+        return String::new();
+    }
+    let mut text = format!(
+        "\
 ## Times
 
-For one operation, with {counts} workers. ✗ is what crashed, hung or computed something wrong, as told
+For one operation, with {} workers. ✗ is what crashed, hung or computed something wrong, as told
 below the table; – is what a contestant does not have. The target is what gthread is meant to reach, on
 the machine that it was set for.
 
@@ -78,19 +95,26 @@ black bar is the target.
 
 {}
 ",
+        listed(&workers, " / "),
         tables::times(&times),
         failed(&times),
-        plots("times"),
+        plots("times", &workers),
     );
-
     let forks = chosen(measured, |one| FORKS.contains(&one.workload.name));
     if workers.contains(&1) && workers.contains(&2) && !forks.is_empty() {
         let table = tables::speed_ups(&forks);
-        write!(page, "## Two workers against one\n\n{table}\n").expect("a string takes all");
+        write!(text, "## Two workers against one\n\n{table}\n").expect("a string takes all");
     }
+    text
+}
 
-    write!(
-        page,
+/// The section of the waits, if any were measured.
+fn of_waits(measured: &[Measured]) -> String {
+    let waits = waits(measured);
+    if waits.is_empty() {
+        return String::new();
+    }
+    let head = format!(
         "\
 ## Waits
 
@@ -99,30 +123,95 @@ and p99.9, on a logarithmic scale. A *turn* is what a thread waits that yields: 
 
 {}
 ",
-        plots("waits"),
-    )
-    .expect("a string takes all");
-    for Measured { workload, session } in waits {
-        let (title, table) = (workload.title, tables::one(workload, session));
-        write!(page, "### {title}\n\n{table}\n").expect("a string takes all");
-    }
+        plots("waits", &workers(&waits)),
+    );
+    head + &each(&waits)
+}
 
+/// A table for each workload.
+fn each(measured: &[&Measured]) -> String {
+    let one = |Measured { workload, session }: &&Measured| {
+        format!("### {}\n\n{}\n", workload.title, tables::one(workload, session))
+    };
+    measured.iter().map(one).collect()
+}
+
+/// The section of the floors, if any were measured.
+fn of_floors(measured: &[Measured]) -> String {
     let floors = chosen(measured, |one| one.workload.is_floor());
-    if !floors.is_empty() {
-        let table = tables::floors(&floors);
-        write!(
-            page,
-            "\
+    if floors.is_empty() {
+        return String::new();
+    }
+    let table = tables::floors(&floors);
+    format!(
+        "\
 ## Floors
 
 What the parts cost that a runtime of this kind is made of, each alone on one thread.
 
 {table}
 "
-        )
-        .expect("a string takes all");
+    )
+}
+
+/// The section of the servers, if any were measured.
+fn of_servers(measured: &[Measured]) -> String {
+    let servers = servers(measured);
+    if servers.is_empty() {
+        return String::new();
     }
-    page + &how(measured)
+    let workers = workers(&servers);
+    let mut text = format!(
+        "\
+## Servers
+
+The same servers on gthread and on its peers, each in its own idiom, under the same loads: echo of 64 bytes,
+and HTTP/1.1 plaintext. The client asks again on each connection as soon as it is answered. *Pinned*, a server
+has one worker on a core of its own, and the client another core. Otherwise it has {}, and
+the kernel places all threads. The bare epoll loop, which has one thread and nothing else, is the ceiling;
+`std::thread` has a thread for each connection. In HTTP, tokio is hyper, Go net/http and may may_minihttp,
+and the client is wrk; the others parse with httparse. System calls are counted by strace in a run of their own.
+
+",
+        match &workers.iter().filter(|n| !is_pinned(**n)).copied().collect::<Vec<_>>()[..] {
+            [] => "more workers".into(),
+            several => format!("{} workers", listed(several, " or ")),
+        },
+    );
+    for &workers in &workers {
+        for figure in [&PER_CPU_SECOND, &PER_SECOND, &P99] {
+            let (title, placement) = (figure.title, tables::placement(workers));
+            let table = tables::servers(&servers, figure, workers);
+            write!(text, "### {title}, {placement}\n\n{table}\n").expect("a string takes all");
+        }
+    }
+    write!(
+        text,
+        "\
+### In plots
+
+What a request costs of the server's processor time, relative to gthread, on a logarithmic scale; to the right
+is dearer.
+
+{}
+How long a client waits for an answer, from the median to p99.
+
+{}
+",
+        plots("servers", &workers),
+        plots("answers", &workers),
+    )
+    .expect("a string takes all");
+    text + &each(&servers)
+}
+
+/// The plots of a kind, with each number of workers.
+fn plots(kind: &str, workers: &[usize]) -> String {
+    let plot = |n: &usize| match n {
+        1 => format!("![{kind}, one worker](plots/{kind}-1.svg)\n"),
+        n => format!("![{kind}, {n} workers](plots/{kind}-{n}.svg)\n"),
+    };
+    workers.iter().map(plot).collect()
 }
 
 /// Workloads that are faster with more workers if a runtime is good at it.
@@ -152,20 +241,22 @@ fn how(measured: &[Measured]) -> String {
 | rounds | {rounds} |
 "
     );
-    let mut versions: BTreeMap<&str, &str> = BTreeMap::new();
-    for one in measured {
-        versions.extend(one.session.versions.iter().map(|(name, version)| (&**name, &**version)));
-    }
-    for peer in Peer::ALL {
-        match versions.get(peer.name) {
-            Some(version) => writeln!(text, "| {} | {version} |", peer.title),
-            None => {
-                writeln!(text, "| {} | not measured: its toolchain was not there |", peer.title)
-            }
+    for (program, what) in [(Program::Workloads, ""), (Program::Server, ", server")] {
+        let of = chosen(measured, |one| one.workload.is_server() == (program == Program::Server));
+        if of.is_empty() {
+            continue;
         }
-        .expect("a string takes all");
+        let mut versions: BTreeMap<&str, &str> = BTreeMap::new();
+        for Measured { session, .. } in of {
+            versions.extend(session.versions.iter().map(|(name, version)| (&**name, &**version)));
+        }
+        for Peer { name, title, .. } in Peer::with(program) {
+            let not = "not measured: its toolchain was not there";
+            let version = versions.get(name).unwrap_or(&not);
+            writeln!(text, "| {title}{what} | {version} |").expect("a string takes all");
+        }
     }
-    text + "\nTo measure again, on a machine that does nothing else: `cargo peers`.\n"
+    text + "\nTo measure again, on a machine that does nothing else: `cargo peers`, and `cargo peers --servers`.\n"
 }
 
 fn times(measured: &[Measured]) -> Vec<&Measured> {
@@ -173,7 +264,11 @@ fn times(measured: &[Measured]) -> Vec<&Measured> {
 }
 
 fn waits(measured: &[Measured]) -> Vec<&Measured> {
-    chosen(measured, |one| !one.workload.is_time())
+    chosen(measured, |one| !one.workload.is_time() && !one.workload.is_server())
+}
+
+fn servers(measured: &[Measured]) -> Vec<&Measured> {
+    chosen(measured, |one| one.workload.is_server())
 }
 
 fn chosen(measured: &[Measured], is: impl Fn(&Measured) -> bool) -> Vec<&Measured> {
@@ -181,7 +276,7 @@ fn chosen(measured: &[Measured], is: impl Fn(&Measured) -> bool) -> Vec<&Measure
 }
 
 /// The numbers of workers that were measured anywhere.
-fn workers(measured: &[Measured]) -> Vec<usize> {
+fn workers(measured: &[&Measured]) -> Vec<usize> {
     let mut workers: Vec<usize> = measured.iter().flat_map(|one| one.session.workers()).collect();
     workers.sort_unstable();
     workers.dedup();
@@ -192,7 +287,7 @@ fn workers(measured: &[Measured]) -> Vec<usize> {
 fn failed(measured: &[&Measured]) -> String {
     let mut text = String::new();
     for Measured { workload, session } in measured {
-        for line in tables::failures(session).lines().filter(|line| !line.is_empty()) {
+        for line in tables::failures(workload, session).lines().filter(|line| !line.is_empty()) {
             writeln!(text, "- {}: {line}", workload.name).expect("a string takes all");
         }
     }

@@ -5,6 +5,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::contestant::Peer;
 use crate::page::Measured;
+use crate::workload::{ANSWERS, PER_CPU_SECOND};
 
 /// Sizes in pixels.
 const WIDTH: u32 = 960;
@@ -43,7 +44,47 @@ pub(crate) fn times(measured: &[&Measured], workers: usize) -> String {
             target: target.map(|target| target / gthread),
         })
     });
-    draw(&rows.collect::<Vec<_>>(), |decade| format!("{}×", 10_f64.powi(decade)))
+    draw(&rows.collect::<Vec<_>>(), DECADES, times_label)
+}
+
+/// What a request costs servers of processor time, relative to gthread's.
+pub(crate) fn costs(measured: &[&Measured], workers: usize) -> String {
+    let measured = measured.iter().filter(|one| one.workload.measures(&PER_CPU_SECOND));
+    let rows = measured.filter_map(|Measured { workload, session }| {
+        let rate = |peer: &Peer| session.cell(peer.name, workers)?.figure(&PER_CPU_SECOND).ok();
+        let gthread = rate(Peer::by_name("gthread")?)?;
+        let mark = |peer| Some(Mark { peer, values: vec![gthread / rate(peer)?] });
+        let marks = Peer::ALL.iter().filter_map(mark).collect();
+        Some(Row { title: workload.title, marks, target: None })
+    });
+    draw(&rows.collect::<Vec<_>>(), FINE, times_label)
+}
+
+/// The median and the p99 of what clients wait for.
+pub(crate) fn answers(measured: &[&Measured], workers: usize) -> String {
+    let rows = measured.iter().filter_map(|Measured { workload, session }| {
+        let mark = |peer: &'static Peer| {
+            let cell = session.cell(peer.name, workers)?;
+            let values = ANSWERS.iter().map(|figure| cell.figure(figure).ok());
+            Some(Mark { peer, values: values.collect::<Option<_>>()? })
+        };
+        let marks: Vec<Mark> = Peer::ALL.iter().filter_map(mark).collect();
+        (!marks.is_empty()).then_some(Row { title: workload.title, marks, target: None })
+    });
+    draw(&rows.collect::<Vec<_>>(), DECADES, waits_label)
+}
+
+fn times_label(times: f64) -> String {
+    format!("{times}×")
+}
+
+fn waits_label(nanoseconds: f64) -> String {
+    match nanoseconds {
+        ..1e3 => format!("{nanoseconds} ns"),
+        ..1e6 => format!("{} µs", nanoseconds / 1e3),
+        ..1e9 => format!("{} ms", nanoseconds / 1e6),
+        _ => format!("{} s", nanoseconds / 1e9),
+    }
 }
 
 /// The median, the percentiles and the longest of waits.
@@ -58,12 +99,7 @@ pub(crate) fn waits(measured: &[&Measured], workers: usize) -> String {
         let marks: Vec<Mark> = Peer::ALL.iter().filter_map(mark).collect();
         (!marks.is_empty()).then_some(Row { title: workload.title, marks, target: None })
     });
-    draw(&rows.collect::<Vec<_>>(), |decade| match decade {
-        ..3 => format!("{} ns", 10_f64.powi(decade)),
-        3..6 => format!("{} µs", 10_f64.powi(decade - 3)),
-        6..9 => format!("{} ms", 10_f64.powi(decade - 6)),
-        _ => format!("{} s", 10_f64.powi(decade - 9)),
-    })
+    draw(&rows.collect::<Vec<_>>(), DECADES, waits_label)
 }
 
 /// A colour for each contestant that can be told apart by those who see few.
@@ -76,16 +112,21 @@ fn colour(peer: &Peer) -> RGBColor {
         "tokio" => RGBColor(0, 158, 115),
         "may" => RGBColor(230, 159, 0),
         "rayon" => RGBColor(86, 180, 233),
+        "epoll" => BLACK,
         _ => RGBColor(90, 90, 90),
     }
 }
 
-/// Draws rows; `label` names a power of ten.
-fn draw(rows: &[Row], label: impl Fn(i32) -> String) -> String {
+/// Steps of an axis within a power of ten.
+const DECADES: &[f64] = &[1.0];
+const FINE: &[f64] = &[1.0, 2.0, 5.0];
+
+/// Draws rows; `label` names a tick of the axis.
+fn draw(rows: &[Row], steps: &[f64], label: impl Fn(f64) -> String) -> String {
     let mut svg = String::new();
     let height = TOP + BOTTOM + ROW * rows.len() as i32;
     let area = SVGBackend::with_string(&mut svg, (WIDTH, height as u32)).into_drawing_area();
-    draw_on(&area, rows, label).expect("a string takes all");
+    draw_on(&area, rows, &ticks(rows, steps), label).expect("a string takes all");
     drop(area);
     svg
 }
@@ -95,32 +136,36 @@ type Drawn = Result<(), Box<dyn std::error::Error>>;
 fn draw_on(
     area: &DrawingArea<SVGBackend<'_>, plotters::coord::Shift>,
     rows: &[Row],
-    label: impl Fn(i32) -> String,
+    ticks: &[f64],
+    label: impl Fn(f64) -> String,
 ) -> Drawn {
     area.fill(&WHITE)?;
     let text = |colour: &RGBColor, horizontal| {
         let anchor = Pos::new(horizontal, VPos::Center);
         ("sans-serif", 13).into_font().color(colour).pos(anchor)
     };
-    let (first, last) = decades(rows);
+    let (first, last) = (ticks[0].log10(), ticks[ticks.len() - 1].log10());
     let bottom = TOP + ROW * rows.len() as i32;
     let width = f64::from(WIDTH as i32 - LEFT - RIGHT);
     let x = |value: f64| {
-        let share = (value.log10() - f64::from(first)) / f64::from(last - first);
+        let share = (value.log10() - first) / (last - first);
         LEFT + (share.clamp(0.0, 1.0) * width) as i32
     };
 
-    for decade in first..=last {
-        let at = x(10_f64.powi(decade));
+    for &tick in ticks {
+        let at = x(tick);
         area.draw(&PathElement::new([(at, TOP), (at, bottom)], RGBColor(215, 215, 215)))?;
-        area.draw(&Text::new(label(decade), (at, bottom + 14), text(&BLACK, HPos::Center)))?;
+        area.draw(&Text::new(label(tick), (at, bottom + 14), text(&BLACK, HPos::Center)))?;
     }
-    let mut at = LEFT;
-    for peer in Peer::ALL.iter().filter(|peer| rows.iter().any(|row| row.has(peer))) {
+    let peers = Peer::ALL.iter().filter(|peer| rows.iter().any(|row| row.has(peer)));
+    let legend: Vec<_> = peers.map(|peer| (peer, peer.title.replace('`', ""))).collect();
+    let width = |title: &str| (36 + 7 * title.chars().count() as i32).max(85);
+    let whole: i32 = legend.iter().map(|(_, title)| width(title)).sum();
+    let mut at = LEFT.min(WIDTH as i32 - whole).max(12);
+    for (peer, title) in &legend {
         area.draw(&Circle::new((at, 24), 5, colour(peer).filled()))?;
-        let title = peer.title.trim_matches('`');
-        area.draw(&Text::new(title, (at + 11, 24), text(&colour(peer), HPos::Left)))?;
-        at += 85;
+        area.draw(&Text::new(title.as_str(), (at + 11, 24), text(&colour(peer), HPos::Left)))?;
+        at += width(title);
     }
     for (row, top) in rows.iter().zip((TOP..).step_by(ROW as usize)) {
         let middle = top + ROW / 2;
@@ -156,16 +201,44 @@ impl Row {
     }
 }
 
-/// The powers of ten between which all values are.
-fn decades(rows: &[Row]) -> (i32, i32) {
-    let targets = || rows.iter().filter_map(|row| row.target.as_ref());
-    let values = || {
-        let marks = rows.iter().flat_map(|row| &row.marks);
-        let values = marks.flat_map(|mark| &mark.values);
-        // What has no logarithm is left at the edge.
-        values.chain(targets()).filter(|value| **value > 0.0).map(|value| value.log10())
-    };
-    let first = values().fold(f64::INFINITY, f64::min).floor();
-    let last = values().fold(f64::NEG_INFINITY, f64::max).ceil();
-    if first.is_finite() { (first as i32, (last as i32).max(first as i32 + 1)) } else { (0, 1) }
+/// The marks of the axis, between the first and the last of which all values are.
+fn ticks(rows: &[Row], steps: &[f64]) -> Vec<f64> {
+    let marks = rows.iter().flat_map(|row| &row.marks).flat_map(|mark| &mark.values);
+    // What has no logarithm is left at the edge.
+    let values = marks.chain(rows.iter().filter_map(|row| row.target.as_ref()));
+    let values: Vec<f64> = values.copied().filter(|value| *value > 0.0).collect();
+    let low = values.iter().copied().reduce(f64::min).unwrap_or(1.0);
+    let high = values.iter().copied().reduce(f64::max).unwrap_or(low);
+
+    let decades = (-12..=12).map(|decade| 10_f64.powi(decade));
+    let all: Vec<f64> =
+        decades.flat_map(|decade| steps.iter().map(move |step| step * decade)).collect();
+    let first = all.iter().rposition(|tick| *tick <= low).unwrap_or(0);
+    let last = all.iter().position(|tick| *tick >= high).unwrap_or(all.len() - 1);
+    all[first..=last.max(first + 1)].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(values: &[f64], target: Option<f64>) -> Row {
+        let peer = &Peer::ALL[0];
+        Row { title: "", marks: vec![Mark { peer, values: values.to_vec() }], target }
+    }
+
+    #[test]
+    fn all_values_are_between_the_ticks() {
+        let rows = [row(&[300.0, 4e4], None), row(&[0.0], Some(20.0))];
+        assert_eq!(ticks(&rows, DECADES), [10.0, 100.0, 1e3, 1e4, 1e5]);
+        assert_eq!(ticks(&rows[..1], FINE), [200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4]);
+        assert_eq!(ticks(&[row(&[1.0], None)], FINE), [1.0, 2.0]);
+        assert_eq!(ticks(&[], DECADES), [1.0, 10.0]);
+    }
+
+    #[test]
+    fn ticks_have_their_units() {
+        assert_eq!([0.5, 10.0].map(times_label), ["0.5×", "10×"]);
+        assert_eq!([100.0, 1e4, 1e6, 1e9].map(waits_label), ["100 ns", "10 µs", "1 ms", "1 s"]);
+    }
 }

@@ -39,21 +39,29 @@ pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<String, S
     let status = wait(&mut child, limit)
         .map_err(|error| format!("cannot be waited for: {error}"))?
         .ok_or_else(|| format!("not done in {} s", limit.as_secs()))?;
-    let text = |reader: JoinHandle<String>| reader.join().expect("reading does not panic");
     if status.success() {
         return Ok(text(output).trim().to_owned());
     }
-    let mut how = match status.signal() {
+    Err(how(status, errors))
+}
+
+/// Returns how a process ended, with the reason that it told.
+pub(crate) fn how(status: ExitStatus, errors: JoinHandle<String>) -> String {
+    let how = match status.signal() {
         Some(libc::SIGSEGV) => "segmentation fault".to_owned(),
         Some(libc::SIGABRT) => "aborted".to_owned(),
         Some(libc::SIGKILL) => "killed".to_owned(),
         Some(signal) => format!("signal {signal}"),
         None => status.to_string(),
     };
-    if let Some(reason) = reason(&text(errors)) {
-        how = format!("{how}: {reason}");
+    match reason(&text(errors)) {
+        Some(reason) => format!("{how}: {reason}"),
+        None => how,
     }
-    Err(how)
+}
+
+fn text(reader: JoinHandle<String>) -> String {
+    reader.join().expect("reading does not panic")
 }
 
 /// The line of an error message that says why: the first, but after Rust's and Java's that say where.
@@ -85,7 +93,8 @@ fn wait(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     }
 }
 
-fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
+/// Reads all that a process prints, on a thread.
+pub(crate) fn collect(mut stream: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         // What was read until an error is all there is.

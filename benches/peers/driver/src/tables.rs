@@ -5,7 +5,8 @@ use gthread_bench_page::{markdown, nanoseconds, significant};
 use crate::contestant::Peer;
 use crate::page::Measured;
 use crate::results::{Cell, Session};
-use crate::workload::{Unit, Workload};
+use crate::server::is_pinned;
+use crate::workload::{Figure, Unit, Workload};
 
 /// A cell for what there is not.
 const NONE: &str = "–";
@@ -17,13 +18,28 @@ pub(crate) fn one(workload: &Workload, session: &Session) -> String {
     let mut rows = vec![vec!["contestant".to_owned()]];
     rows[0].extend(workload.figures.iter().map(|figure| figure.title.to_owned()));
     for cell in by_peer(session) {
-        let mut row = vec![contestant(cell)];
-        row.extend(workload.figures.iter().map(|figure| {
-            cell.figure(figure).map_or(FAILED.into(), |number| in_unit(number, figure.unit))
+        let mut row = vec![contestant(workload, cell)];
+        row.extend(workload.figures.iter().map(|figure| in_cell(cell, figure)));
+        rows.push(row);
+    }
+    markdown(rows) + &failures(workload, session)
+}
+
+/// One figure of all loads of servers that measure it: a row for each, a column for each contestant.
+pub(crate) fn servers(measured: &[&Measured], figure: &Figure, workers: usize) -> String {
+    let peers = peers(measured);
+    let mut rows = vec![vec!["load".to_owned()]];
+    rows[0].extend(peers.iter().map(|peer| peer.title.to_owned()));
+    for Measured { workload, session } in
+        measured.iter().filter(|one| one.workload.measures(figure))
+    {
+        let mut row = vec![workload.title.to_owned()];
+        row.extend(peers.iter().map(|peer| {
+            session.cell(peer.name, workers).map_or(NONE.into(), |cell| in_cell(cell, figure))
         }));
         rows.push(row);
     }
-    markdown(rows) + &failures(session)
+    markdown(rows)
 }
 
 /// The times of all workloads that measure one: a row for each, a column for each contestant.
@@ -81,11 +97,11 @@ pub(crate) fn floors(measured: &[&Measured]) -> String {
 }
 
 /// What failed, in a list, or nothing.
-pub(crate) fn failures(session: &Session) -> String {
+pub(crate) fn failures(workload: &Workload, session: &Session) -> String {
     let mut text = String::new();
     for cell in &session.cells {
         for why in cell.rounds.iter().filter_map(|round| round.as_ref().err()) {
-            text += &format!("\n{FAILED} {}: {why}\n", contestant(cell));
+            text += &format!("\n{FAILED} {}: {why}\n", contestant(workload, cell));
         }
     }
     text
@@ -106,11 +122,30 @@ fn peers(measured: &[&Measured]) -> Vec<&'static Peer> {
     Peer::ALL.iter().filter(any).collect()
 }
 
-fn contestant(cell: &Cell) -> String {
+fn contestant(workload: &Workload, cell: &Cell) -> String {
+    if workload.is_server() {
+        let has_threads = !cell.peer.workers_count && !is_pinned(cell.workers);
+        let placement = if has_threads { "unpinned".into() } else { placement(cell.workers) };
+        return format!("{}, {placement}", cell.peer.title);
+    }
     match (cell.peer.workers_count, cell.workers) {
         (false, _) => cell.peer.title.to_owned(),
         (true, 1) => format!("{}, 1 worker", cell.peer.title),
         (true, workers) => format!("{}, {workers} workers", cell.peer.title),
+    }
+}
+
+/// Where a server and its client run.
+pub(crate) fn placement(workers: usize) -> String {
+    if is_pinned(workers) { "pinned".into() } else { format!("{workers} workers") }
+}
+
+/// A figure of a cell. What is not measured each time may not be measured at all.
+fn in_cell(cell: &Cell, figure: &Figure) -> String {
+    match cell.figure(figure) {
+        Ok(number) => in_unit(number, figure.unit),
+        Err(_) if cell.rounds.iter().all(Result::is_ok) => NONE.into(),
+        Err(_) => FAILED.into(),
     }
 }
 
@@ -121,6 +156,9 @@ fn in_unit(number: f64, unit: Unit) -> String {
         Unit::Milliseconds => format!("{number:.0} ms"),
         Unit::Bytes | Unit::Count => format!("{number:.0}"),
         Unit::PerSecond => format!("{:.0} M/s", number / 1e6),
+        Unit::Thousands => format!("{} k", significant(number / 1e3)),
+        Unit::Each => format!("{number:.2}"),
+        Unit::Times => format!("{number:.2}×"),
     }
 }
 
@@ -141,6 +179,21 @@ fn together(times: impl Iterator<Item = Option<f64>>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::SERVERS;
+
+    #[test]
+    fn what_is_not_measured_is_no_failure() {
+        let [rate, .., calls, _] = SERVERS[0].figures else { panic!("a server has figures") };
+        let peer = Peer::by_name("epoll").unwrap();
+        let measured = "reps 1 checksum 1 per-cpu-second 123456".parse().unwrap();
+        let mut cell = Cell { peer, workers: 1, size: 1, rounds: vec![Ok(measured)] };
+        assert_eq!((in_cell(&cell, rate), in_cell(&cell, calls)), ("123 k".into(), NONE.into()));
+        assert_eq!(contestant(&SERVERS[0], &cell), "bare epoll loop, pinned");
+        cell.workers = 2;
+        assert_eq!(contestant(&SERVERS[0], &cell), "bare epoll loop, unpinned");
+        cell.rounds = vec![Err("no answer".into())];
+        assert_eq!((in_cell(&cell, rate), in_cell(&cell, calls)), (FAILED.into(), FAILED.into()));
+    }
 
     #[test]
     fn times_share_their_unit() {

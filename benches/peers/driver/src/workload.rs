@@ -1,4 +1,5 @@
 //! The workloads: what they are called, how large they are, what they must compute, what is to be reached.
+//! Loads of servers are workloads too, which another program measures.
 
 use crate::expected::{
     fibonacci, placements, product_checksum, solutions, sorted_checksum, sum_below, sum_of_primes,
@@ -15,6 +16,32 @@ pub(crate) struct Workload {
     /// The checksum, from size and repetitions.
     pub(crate) checksum: fn(u64, u64) -> u64,
     pub(crate) figures: &'static [Figure],
+    /// How a server is loaded, if it is one that is measured.
+    pub(crate) load: Option<Load>,
+}
+
+/// How a server is loaded.
+pub(crate) struct Load {
+    /// The server's name in the protocol.
+    pub(crate) server: &'static str,
+    /// The server that it is compared with, under the same load.
+    pub(crate) without: Option<&'static str>,
+    /// Connections that are busy.
+    pub(crate) connections: u64,
+    pub(crate) client: Client,
+}
+
+/// What loads a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Client {
+    /// Connections that are kept, on which messages of 64 bytes are echoed.
+    Echo,
+    /// A connection for each of these messages.
+    Churn,
+    /// Kept connections, beside idle ones: as many as the workload's size.
+    BesideIdle,
+    /// wrk, which speaks HTTP.
+    Wrk,
 }
 
 /// Something that a workload measures.
@@ -38,6 +65,11 @@ pub(crate) enum Unit {
     Bytes,
     Count,
     PerSecond,
+    Thousands,
+    /// So many for each of something else.
+    Each,
+    /// So many times something else.
+    Times,
 }
 
 impl Workload {
@@ -54,6 +86,11 @@ impl Workload {
             "parked" | "timers" => size as usize * (5 << 10),
             _ => 0,
         }
+    }
+
+    /// Returns `true` if it is a load of a server.
+    pub(crate) fn is_server(&self) -> bool {
+        self.load.is_some()
     }
 
     /// Whether it measures one thing: the time of an operation.
@@ -74,6 +111,11 @@ impl Workload {
             .map(|first| &first[..])
     }
 
+    /// Returns `true` if it measures this.
+    pub(crate) fn measures(&self, figure: &Figure) -> bool {
+        self.figures.iter().any(|one| one.name == figure.name)
+    }
+
     /// What is most telling of what it measures.
     pub(crate) fn headline(&self) -> &Figure {
         &self.figures[0]
@@ -82,6 +124,18 @@ impl Workload {
     /// The same size for all, and another with `--quick`.
     const fn sized(mut self, size: u64, quick: u64) -> Self {
         self.sizes = [size, quick, size];
+        self
+    }
+
+    /// Other figures.
+    const fn measuring(mut self, figures: &'static [Figure]) -> Self {
+        self.figures = figures;
+        self
+    }
+
+    /// The same load of another server too.
+    const fn compared_with(mut self, server: &'static str) -> Self {
+        self.load.as_mut().expect("it is a server's").without = Some(server);
         self
     }
 
@@ -110,7 +164,25 @@ const fn several(
     checksum: fn(u64, u64) -> u64,
     figures: &'static [Figure],
 ) -> Workload {
-    Workload { name, title, sizes: [1; 3], checksum, figures }
+    Workload { name, title, sizes: [1; 3], checksum, figures, load: None }
+}
+
+/// A load of a server, with so many connections that are busy.
+const fn served(
+    name: &'static str,
+    title: &'static str,
+    server: &'static str,
+    client: Client,
+    connections: u64,
+) -> Workload {
+    Workload {
+        name,
+        title,
+        sizes: [connections; 3],
+        checksum: |_, requests| requests,
+        figures: SERVED,
+        load: Some(Load { server, without: None, connections, client }),
+    }
 }
 
 /// The time of an operation, of which a repetition has as many as `per` says.
@@ -123,13 +195,45 @@ const fn figure(name: &'static str, title: &'static str, unit: Unit) -> Figure {
 }
 
 /// The figures of waits.
-const P50: Figure = figure("p50", "p50", Unit::Nanoseconds);
-const P99: Figure = figure("p99", "p99", Unit::Nanoseconds);
+pub(crate) const P50: Figure = figure("p50", "p50", Unit::Nanoseconds);
+pub(crate) const P99: Figure = figure("p99", "p99", Unit::Nanoseconds);
 const P999: Figure = figure("p99.9", "p99.9", Unit::Nanoseconds);
 const WORST: Figure = figure("worst", "worst", Unit::Nanoseconds);
 const WAITS: &[Figure] = &[P50, P99, P999, WORST];
 
 const FLOOR: &[Figure] = &[time(one, None)];
+
+/// What the servers are compared by.
+pub(crate) const PER_CPU_SECOND: Figure =
+    figure("per-cpu-second", "requests per server CPU second", Unit::Thousands);
+pub(crate) const PER_SECOND: Figure = figure("per-second", "requests per second", Unit::Thousands);
+/// What is counted in a run of its own.
+const CALLS: Figure = figure("calls", "system calls per request", Unit::Each);
+const EPOLL_CTL: Figure = figure("epoll_ctl", "epoll_ctl per request", Unit::Each);
+/// Clients' waits, ascending.
+pub(crate) const ANSWERS: [Figure; 2] = [P50, P99];
+const SERVED: &[Figure] = &[PER_CPU_SECOND, PER_SECOND, P50, P99, CALLS, EPOLL_CTL];
+const SERVED_BESIDE_IDLE: &[Figure] = &[
+    PER_CPU_SECOND,
+    PER_SECOND,
+    P50,
+    P99,
+    figure("bytes", "bytes per idle connection", Unit::Bytes),
+    figure("ratio", "CPU time per request, to that of the 50 alone", Unit::Times),
+    CALLS,
+    EPOLL_CTL,
+];
+/// Its processor time is that of what computes.
+const SERVED_BESIDE: &[Figure] = &[P99, P50, PER_SECOND, CALLS, EPOLL_CTL];
+const SERVED_TIME_OUTS: &[Figure] = &[
+    PER_CPU_SECOND,
+    PER_SECOND,
+    P50,
+    P99,
+    figure("ratio", "CPU time per request, to that without", Unit::Times),
+    CALLS,
+    EPOLL_CTL,
+];
 
 fn one(_: u64) -> f64 {
     1.0
@@ -340,4 +444,33 @@ pub(crate) const ALL: &[Workload] = &[
         FLOOR,
     )
     .sized(2000, 300),
+];
+
+/// The loads of servers, in the order of the page.
+pub(crate) const SERVERS: &[Workload] = &[
+    served("echo-1", "echo, 1 connection", "echo", Client::Echo, 1),
+    served("echo-50", "echo, 50 connections", "echo", Client::Echo, 50),
+    served("echo-1000", "echo, 1,000 connections", "echo", Client::Echo, 1000),
+    served("http", "HTTP plaintext, 64 connections", "http", Client::Wrk, 64),
+    served("churn", "a connection for each echo, 50 at a time", "echo", Client::Churn, 50),
+    served("idle", "echo, 50 connections beside 10,000 idle", "echo", Client::BesideIdle, 50)
+        .measuring(SERVED_BESIDE_IDLE)
+        .sized(10_000, 10_000),
+    served(
+        "beside",
+        "echo, 50, beside a CPU-bound thread per worker",
+        "echo-beside",
+        Client::Echo,
+        50,
+    )
+    .measuring(SERVED_BESIDE),
+    served(
+        "time-outs",
+        "echo, 50, a time-out set on every request",
+        "echo-time-outs",
+        Client::Echo,
+        50,
+    )
+    .measuring(SERVED_TIME_OUTS)
+    .compared_with("echo"),
 ];

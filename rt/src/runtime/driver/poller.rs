@@ -28,7 +28,9 @@
 //!   looks at the role. If it is free, the thread has a sleeper woken ([`is_deserted`]). With the
 //!   barrier of `Idle::sleep` this is Dekker's pattern (`README.md` §3): the sleeper sees the
 //!   descriptor, or the thread sees the sleeper.
-//! - So does a worker that is about to block, a worker that ends, and a runtime that has ended.
+//! - So do a worker that is about to block, and the workers and the sysmon of a runtime that stops: they
+//!   have a worker of each other runtime woken (`registry.rs`). If no runtime is left and an OS thread
+//!   waits for a descriptor, the default runtime is started.
 //!
 //! A sleeper that holds the role is woken through an eventfd in the epoll (`sys/wake_fd.rs`).
 
@@ -93,6 +95,8 @@ pub(crate) struct Hooks {
     pub(crate) on_event: OnEvent,
     /// Returns `true` if a thread waits for a descriptor.
     pub(crate) is_waited_for: fn() -> bool,
+    /// Starts a runtime that polls, because there is none.
+    pub(crate) start_runtime: fn(),
 }
 
 /// The role, and the number of descriptors that there is to poll.
@@ -177,6 +181,13 @@ pub(crate) fn existing() -> Option<&'static Poller> {
 /// Returns `true` if a thread waits for a descriptor, so that the outside world may wake it.
 pub(crate) fn is_waited_for() -> bool {
     active().is_some_and(|poller| (poller.hooks.is_waited_for)())
+}
+
+/// Starts a runtime that polls, if a thread waits for a descriptor. Called when no runtime is left.
+pub(crate) fn start_runtime() {
+    if let Some(poller) = active().filter(|_| is_waited_for()) {
+        (poller.hooks.start_runtime)();
+    }
 }
 
 /// Returns `true` if descriptors are registered and nobody has the role. Passes a fence. For threads

@@ -42,10 +42,11 @@ const CALM_LOOKS: u32 = 5;
 /// The longest time between looks while work waits for a worker that may be stuck.
 const WAITING_INTERVAL: Duration = Duration::from_millis(1);
 
-/// The first doze when no worker runs. Each doze is twice as long as the last; once it would exceed
-/// `MAX_INTERVAL`, sysmon is dormant instead. A worker that wakes up and gets stuck during a doze
-/// is seen when the doze ends.
+/// The first doze when no worker runs. Each doze is twice as long as the last, but as short as the
+/// first while descriptors are registered. After `DOZES` together sysmon is dormant instead. A worker
+/// that wakes up and gets stuck during a doze is seen when the doze ends.
 const DOZE: Duration = Duration::from_millis(1);
+const DOZES: Duration = Duration::from_millis(15);
 
 /// The time between trims of the stacks. Memory that was not needed for ten trims is given back.
 const TRIM_INTERVAL: Duration = Duration::from_millis(100);
@@ -56,21 +57,22 @@ const TRIM_PAUSE: Duration = Duration::from_millis(1);
 /// How long no worker has run, as far as sysmon has seen.
 struct Rest {
     task_switches: u64,
-    doze: Duration,
+    dozed: Duration,
 }
 
 impl Rest {
     /// Returns how long to doze, or `None` if it is time to be dormant. Called when no worker runs,
-    /// with the number of task switches so far.
-    fn doze(&mut self, task_switches: u64) -> Option<Duration> {
+    /// with the number of task switches so far. With `polls`, descriptors are registered.
+    fn doze(&mut self, task_switches: u64, polls: bool) -> Option<Duration> {
         if task_switches != self.task_switches {
-            *self = Self { task_switches, doze: DOZE };
+            *self = Self { task_switches, dozed: Duration::ZERO };
         }
-        let doze = self.doze;
-        if doze > MAX_INTERVAL {
+        // The worker that gets an event may compute, and then nobody but sysmon polls.
+        let doze = if polls { DOZE } else { self.dozed + DOZE };
+        if self.dozed + doze > DOZES {
             return None;
         }
-        self.doze *= 2;
+        self.dozed += doze;
         Some(doze)
     }
 }
@@ -86,7 +88,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     // Set if the last spare could not be started: when to ask again.
     let mut refused: Option<Instant> = None;
     let mut watch = (shared.hooks.watch)();
-    let mut rest = Rest { task_switches: 0, doze: DOZE };
+    let mut rest = Rest { task_switches: 0, dozed: Duration::ZERO };
     let mut line = cpu_bound::SeenLine::new();
     while !shared.is_stopped() {
         for _ in 0..sysmon.spares_wanted.swap(0, Ordering::SeqCst) {
@@ -94,10 +96,10 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         }
         shared.advance_clock();
         shared.fire_late_timers(wake);
-        let polls = poll(shared);
+        let polls = poll(shared, refused.is_none());
         trim_at = trim(shared, trim_at);
         if shared.is_quiet() {
-            let doze = rest.doze(shared.task_switches()).or(refused.map(|_| MAX_INTERVAL));
+            let doze = rest.doze(shared.task_switches(), polls).or(refused.map(|_| MAX_INTERVAL));
             sleep_while_quiet(shared, doze, &mut trim_at, &mut watch);
             refused = refused.filter(|_| retry_spare(shared));
             stuck.observe(shared, Instant::now());
@@ -148,14 +150,16 @@ fn trim(shared: &Shared, at: Option<Instant>) -> Option<Instant> {
 
 /// Hands out I/O events, if no worker has for long. If no worker runs that would, has one woken that
 /// then sleeps in the poller. Returns `true` if there may be events.
-fn poll(shared: &Shared) -> bool {
+///
+/// Without `may_ask`, a spare was refused lately, and sysmon goes on to look itself.
+fn poll(shared: &Shared, may_ask: bool) -> bool {
     let Some(poller) = poller::active() else { return false };
     if let Some(mut role) = poller.try_take_after(poller::LATE) {
         if role.look() {
             role.hand_out(wake);
         }
     }
-    if shared.is_quiet() && poller::is_deserted() {
+    if may_ask && shared.is_quiet() && poller::is_deserted() {
         shared.answer(shared.idle.notify_outside());
     }
     true

@@ -6,6 +6,7 @@ use gthread_arch::stacks::AlternateStack;
 
 use crate::runtime::context;
 use crate::runtime::handle::{take_back, wake};
+use crate::runtime::registry::hand_over_poller;
 use crate::runtime::status::{NORMAL, SLEEPING};
 use crate::runtime::worker::{Next, Worker};
 use crate::task::cpu_bound::CpuBound;
@@ -39,6 +40,7 @@ impl Worker {
         }
         self.end_if_child();
         if self.shared.is_stopped() {
+            hand_over_poller();
             self.take_last_turns();
         }
         self.flush_stacks();

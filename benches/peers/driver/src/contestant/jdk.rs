@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BUILD_LIMIT, Built, Directories, LIST_LIMIT, Launch, in_path};
+use super::{BUILD_LIMIT, Built, Directories, LIST_LIMIT, Launch, Program, in_path};
 use crate::run;
 
 /// The first with virtual threads.
@@ -14,9 +14,13 @@ const OLDEST: u32 = 21;
 const MISSING: &str = "there is no JDK of version 21 or later: none that JAVA_HOME names, no `javac` in PATH, \
     none in /usr/lib/jvm; it is to be had from https://adoptium.net, or as a package of most distributions";
 
-pub(super) fn build(name: &str, directories: &Directories) -> Result<Built, String> {
+pub(super) fn build(
+    program: Program,
+    name: &str,
+    directories: &Directories,
+) -> Result<Built, String> {
     let (home, version) = find().ok_or(MISSING)?;
-    let classes = directories.programs.join(format!("peer-{name}"));
+    let classes = directories.programs.join(program.of(name));
     let mut javac = Command::new(home.join("bin/javac"));
     javac.args(["--release", &OLDEST.to_string(), "-d"]).arg(&classes);
     javac.args(sources(&directories.sources.join("jdk"))?);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::run;
 
-/// How long building one may take, and listing its workloads.
+/// How long building one may take, and listing what it can do.
 const BUILD_LIMIT: Duration = Duration::from_secs(900);
 const LIST_LIMIT: Duration = Duration::from_secs(20);
 
@@ -23,33 +23,69 @@ pub(crate) struct Peer {
     pub(crate) title: &'static str,
     /// Whether the number of workers means something to it.
     pub(crate) workers_count: bool,
-    build: fn(&str, &Directories) -> Result<Built, String>,
+    /// What there is of it.
+    programs: &'static [Program],
+    build: fn(Program, &str, &Directories) -> Result<Built, String>,
 }
+
+/// A program of a contestant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// It runs a workload, and measures it.
+    Workloads,
+    /// It serves until it is killed.
+    Server,
+}
+
+impl Program {
+    /// Returns the name of a contestant's program.
+    fn of(self, peer: &str) -> String {
+        match self {
+            Self::Workloads => format!("peer-{peer}"),
+            Self::Server => format!("serve-{peer}"),
+        }
+    }
+}
+
+const WORKLOADS: &[Program] = &[Program::Workloads];
+const SERVER: &[Program] = &[Program::Server];
+const BOTH: &[Program] = &[Program::Workloads, Program::Server];
 
 impl Peer {
     /// All of them, in the order of the page.
     pub(crate) const ALL: &[Self] = &[
-        Self { name: "gthread", title: "gthread", workers_count: true, build: rust::build },
-        Self {
-            name: "gthread-fast",
-            title: "gthread, `fast-switch`",
-            workers_count: true,
-            build: rust::build,
-        },
-        Self { name: "go", title: "Go", workers_count: true, build: go::build },
-        Self { name: "jdk", title: "JDK", workers_count: true, build: jdk::build },
-        Self { name: "tokio", title: "tokio", workers_count: true, build: rust::build },
-        Self { name: "may", title: "may", workers_count: true, build: rust::build },
-        Self { name: "rayon", title: "rayon", workers_count: true, build: rust::build },
-        Self { name: "std", title: "`std::thread`", workers_count: false, build: rust::build },
-        Self {
-            name: "parking_lot",
-            title: "`parking_lot`",
-            workers_count: false,
-            build: rust::build,
-        },
-        Self { name: "floor", title: "floor", workers_count: false, build: rust::build },
+        Self::new("gthread", "gthread", BOTH, rust::build),
+        Self::new("gthread-fast", "gthread, `fast-switch`", BOTH, rust::build),
+        Self::new("go", "Go", BOTH, go::build),
+        Self::new("jdk", "JDK", WORKLOADS, jdk::build),
+        Self::new("tokio", "tokio", BOTH, rust::build),
+        Self::new("may", "may", BOTH, rust::build),
+        Self::new("rayon", "rayon", WORKLOADS, rust::build),
+        Self::new("std", "`std::thread`", BOTH, rust::build).on_os_threads(),
+        Self::new("parking_lot", "`parking_lot`", WORKLOADS, rust::build).on_os_threads(),
+        Self::new("floor", "floor", WORKLOADS, rust::build).on_os_threads(),
+        Self::new("epoll", "bare epoll loop", SERVER, rust::build).on_os_threads(),
     ];
+
+    const fn new(
+        name: &'static str,
+        title: &'static str,
+        programs: &'static [Program],
+        build: fn(Program, &str, &Directories) -> Result<Built, String>,
+    ) -> Self {
+        Self { name, title, workers_count: true, programs, build }
+    }
+
+    /// The number of workers means nothing to it.
+    const fn on_os_threads(mut self) -> Self {
+        self.workers_count = false;
+        self
+    }
+
+    /// The contestants that have such a program.
+    pub(crate) fn with(program: Program) -> impl Iterator<Item = &'static Self> {
+        Self::ALL.iter().filter(move |peer| peer.programs.contains(&program))
+    }
 
     pub(crate) fn by_name(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|peer| peer.name == name)
@@ -74,20 +110,21 @@ pub(crate) struct Contestant {
     pub(crate) peer: &'static Peer,
     pub(crate) version: String,
     launch: Launch,
-    workloads: Vec<String>,
+    /// The names of its workloads, or servers.
+    list: Vec<String>,
 }
 
 impl Contestant {
     /// Builds it and asks what it can do, or says why that cannot be.
-    pub(crate) fn build(peer: &'static Peer) -> Result<Self, String> {
-        let Built { launch, version } = (peer.build)(peer.name, &Directories::new())?;
+    pub(crate) fn build(peer: &'static Peer, program: Program) -> Result<Self, String> {
+        let Built { launch, version } = (peer.build)(program, peer.name, &Directories::new())?;
         let list = run::output(launch.command(1).arg("list"), LIST_LIMIT)?;
-        Ok(Self { peer, version, launch, workloads: list.lines().map(str::to_owned).collect() })
+        Ok(Self { peer, version, launch, list: list.lines().map(str::to_owned).collect() })
     }
 
-    /// Whether it has this workload.
-    pub(crate) fn has(&self, workload: &str) -> bool {
-        self.workloads.iter().any(|name| name == workload)
+    /// Returns `true` if it has this workload, or this server.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.list.iter().any(|one| one == name)
     }
 
     /// Its program, with a workload's arguments.
@@ -100,6 +137,13 @@ impl Contestant {
     ) -> Command {
         let mut command = self.launch.command(workers);
         command.arg(workload).args([workers as u64, size, millis].map(|number| number.to_string()));
+        command
+    }
+
+    /// Its server, with its arguments.
+    pub(crate) fn server(&self, name: &str, workers: usize, port: u16) -> Command {
+        let mut command = self.launch.command(workers);
+        command.arg(name).args([workers.to_string(), port.to_string()]);
         command
     }
 }
@@ -129,8 +173,13 @@ impl Directories {
     }
 }
 
+/// Builds the client of the servers.
+pub(crate) fn build_load() -> Result<PathBuf, String> {
+    rust::build_package("peers-load", &Directories::new())
+}
+
 /// Looks for a program in `PATH`.
-fn in_path(program: &str) -> Option<PathBuf> {
+pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
 }

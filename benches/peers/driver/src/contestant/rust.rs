@@ -2,43 +2,54 @@
 
 use std::env;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{BUILD_LIMIT, Built, Directories, LIST_LIMIT, Launch};
+use super::{BUILD_LIMIT, Built, Directories, LIST_LIMIT, Launch, Program};
 use crate::run;
 
 /// What each is a program of, besides the compiler: packages in Cargo.lock.
-fn packages(name: &str) -> &'static [&'static str] {
-    match name {
-        "std" => &["crossbeam-channel"],
-        "tokio" => &["tokio", "async-channel"],
-        "floor" => &["corosensei", "crossbeam-deque", "memmap2"],
-        "gthread" | "gthread-fast" => &["gthread"],
-        "may" => &["may"],
-        "rayon" => &["rayon"],
-        "parking_lot" => &["parking_lot"],
-        other => unreachable!("{other} is not in Rust"),
+fn packages(program: Program, name: &str) -> &'static [&'static str] {
+    match (program, name) {
+        (Program::Workloads, "std") => &["crossbeam-channel"],
+        (Program::Workloads, "tokio") => &["tokio", "async-channel"],
+        (Program::Workloads, "floor") => &["corosensei", "crossbeam-deque", "memmap2"],
+        (Program::Workloads, "may") => &["may"],
+        (Program::Workloads, "rayon") => &["rayon"],
+        (Program::Workloads, "parking_lot") => &["parking_lot"],
+        (Program::Server, "std" | "epoll") => &["httparse"],
+        (Program::Server, "tokio") => &["tokio", "hyper"],
+        (Program::Server, "may") => &["may", "may_minihttp"],
+        (_, "gthread" | "gthread-fast") => &["gthread"],
+        (_, other) => unreachable!("{other} is not in Rust"),
     }
 }
 
-pub(super) fn build(name: &str, directories: &Directories) -> Result<Built, String> {
-    let target = directories.programs.parent().expect("a profile's directory has a parent");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.current_dir(&directories.sources);
-    cargo.args(["build", "--release", "--quiet", "--package"]);
-    cargo.arg(format!("peer-{name}")).arg("--target-dir").arg(target);
-    run::output(&mut cargo, BUILD_LIMIT)?;
-
+pub(super) fn build(
+    program: Program,
+    name: &str,
+    directories: &Directories,
+) -> Result<Built, String> {
+    let launch = Launch::Program(build_package(&program.of(name), directories)?);
     let rustc = run::output(Command::new("rustc").arg("--version"), LIST_LIMIT)?;
-    let mut version = versions(&directories.sources, packages(name))?;
+    let mut version = versions(&directories.sources, packages(program, name))?;
     if name.starts_with("gthread") {
         version.extend(revision(&directories.sources));
     }
     // `rustc 1.95.0 (…)` without the brackets.
     version.push(rustc.split(" (").next().unwrap_or(&rustc).to_owned());
-    let program = directories.programs.join(format!("peer-{name}"));
-    Ok(Built { launch: Launch::Program(program), version: version.join(", ") })
+    Ok(Built { launch, version: version.join(", ") })
+}
+
+/// Builds a package, and returns its program, which has the same name.
+pub(super) fn build_package(package: &str, directories: &Directories) -> Result<PathBuf, String> {
+    let target = directories.programs.parent().expect("a profile's directory has a parent");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo.current_dir(&directories.sources);
+    cargo.args(["build", "--release", "--quiet", "--package", package]);
+    cargo.arg("--target-dir").arg(target);
+    run::output(&mut cargo, BUILD_LIMIT)?;
+    Ok(directories.programs.join(package))
 }
 
 /// Packages with their versions, from Cargo.lock.

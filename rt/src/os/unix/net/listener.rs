@@ -109,7 +109,7 @@ impl UnixListener {
     pub fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
         let site = Location::caller();
         let accepted = adopt::accept(&self.io, site, std_net::UnixListener::accept);
-        if accepted.as_ref().is_err_and(is_shortage) && !self.io.options().is_nonblocking() {
+        if accepted.as_ref().is_err_and(adopt::is_shortage) && !self.io.options().is_nonblocking() {
             time::sleep_for(SHORTAGE_PAUSE, site);
         }
         let (stream, addr) = accepted?;
@@ -178,12 +178,6 @@ impl UnixListener {
     fn into_std(self) -> std_net::UnixListener {
         adopt::give_listener(self.io)
     }
-}
-
-/// Returns `true` if an error says that there are too few descriptors, or too little memory.
-fn is_shortage(error: &io::Error) -> bool {
-    let shortages = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM];
-    error.raw_os_error().is_some_and(|error| shortages.contains(&error))
 }
 
 impl Iterator for Incoming<'_> {
