@@ -24,8 +24,8 @@ use crate::wait::park::blocking;
 
 static STDIN: LazyLock<Mutex<BufReader<RawStdin>>> =
     LazyLock::new(|| Mutex::new(BufReader::new(RawStdin)));
-static STDOUT: Mutex<()> = Mutex::new(());
-static STDERR: Mutex<()> = Mutex::new(());
+static STDOUT: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
+static STDERR: LazyLock<Mutex<()>> = LazyLock::new(Mutex::default);
 
 /// Locks a stream. A thread that has panicked leaves nothing behind that would matter.
 #[track_caller]

@@ -93,6 +93,10 @@ pub(crate) fn catch(signal: libc::c_int, pipe: RawFd) -> io::Result<libc::sigact
     PIPES[signal as usize].store(pipe, Ordering::Release);
     // SAFETY: all fields are integers, for which zero is a valid value: no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // Other signals wait until the handler has returned: an alternate stack has hardly more room
+    // than one handler needs.
+    // SAFETY: the set is a place for the answer.
+    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
     action.sa_sigaction = on_signal as *const () as usize;
     // Blocking calls of the program go on. The handler runs on the alternate stack if there is one,
     // because a green thread may have little room.
