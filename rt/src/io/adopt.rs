@@ -9,16 +9,16 @@
 //! call `accept` where a spare takes the worker's place, since another thread may take the
 //! connection in between.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::Location;
 use std::sync::Arc;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::ioctl_fionbio;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_timeout};
 
+use crate::io::nowait::expect_ready;
 use crate::io::options::{Interest, Options};
 use crate::io::watched::Watched;
 use crate::task::wait_info::Reason;
@@ -97,9 +97,7 @@ pub(crate) fn accept<T: AsFd, R>(
             if !options.is_given_away() {
                 return in_one_go(|| accept(inner));
             }
-            if !is_ready(inner, Interest::Read)? {
-                return Err(ErrorKind::WouldBlock.into());
-            }
+            expect_ready(inner.as_fd(), Interest::Read)?;
             blocking(|| in_one_go(|| accept(inner)))
         },
     )
@@ -110,16 +108,6 @@ pub(crate) fn accept<T: AsFd, R>(
 #[inline(never)]
 fn in_one_go<R>(f: impl FnOnce() -> io::Result<R>) -> io::Result<R> {
     f()
-}
-
-/// Asks the kernel whether an operation would not wait.
-pub(crate) fn is_ready(fd: impl AsFd, interest: Interest) -> io::Result<bool> {
-    let flags = match interest {
-        Interest::Read => PollFlags::IN,
-        Interest::Write => PollFlags::OUT,
-    };
-    let mut polled = [PollFd::new(&fd, flags)];
-    Ok(poll(&mut polled, Some(&Timespec::default()))? > 0)
 }
 
 /// Returns `true` if an error says that there are too few descriptors, or too little memory.

@@ -87,7 +87,8 @@ impl Nowait {
     }
 }
 
-fn expect_ready(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
+/// Asks the kernel whether an operation would not wait; fails with `WouldBlock` if it would.
+pub(crate) fn expect_ready(fd: BorrowedFd<'_>, interest: Interest) -> io::Result<()> {
     let now = Timespec::default();
     if poll_one(fd, interest, Some(&now))? { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
 }

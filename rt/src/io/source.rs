@@ -21,6 +21,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::boot;
+use crate::io::nowait::expect_ready;
 use crate::io::options::{Interest, Options};
 use crate::io::readiness::Direction;
 use crate::loom::{AtomicU32, Ordering};
@@ -391,17 +392,7 @@ impl Source {
     ///
     /// As [`run`](Self::run).
     pub(crate) fn wait(&self, fd: BorrowedFd<'_>, how: How<'_>) -> io::Result<()> {
-        let flags = match how.interest {
-            Interest::Read => rustix::event::PollFlags::IN,
-            Interest::Write => rustix::event::PollFlags::OUT,
-        };
-        let mut is_ready = || {
-            let mut polled = [rustix::event::PollFd::new(&fd, flags)];
-            match rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default()))? {
-                0 => Err(ErrorKind::WouldBlock.into()),
-                _ => Ok(()),
-            }
-        };
+        let mut is_ready = || expect_ready(fd, how.interest);
         match self.run_slow(fd, how, &|()| false, &mut is_ready) {
             // Files are always ready.
             Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(()),

@@ -131,3 +131,94 @@ impl<T: AsFd> AsRawFd for Watched<T> {
         self.inner.as_fd().as_raw_fd()
     }
 }
+
+/// The methods of a socket that say how long its operations wait, or whether they do. `$std` is the
+/// path of std's type; the other texts name an operation in each direction, and all of them.
+macro_rules! wait_limits {
+    ($std:literal, $read:literal, $write:literal, $all:literal) => {
+        #[doc = concat!("Sets how long ", $read, " may wait, like [`", $std, "::set_read_timeout`]: one")]
+        /// that waits longer fails with `WouldBlock`. `None` is for ever. Costs no system call.
+        ///
+        /// # Errors
+        ///
+        /// `InvalidInput` if the time-out is zero.
+        pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.io.set_timeout(Interest::Read, timeout)
+        }
+
+        #[doc = concat!("Sets how long ", $write, " may wait, like")]
+        /// [`set_read_timeout`](Self::set_read_timeout).
+        ///
+        /// # Errors
+        ///
+        /// `InvalidInput` if the time-out is zero.
+        pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.io.set_timeout(Interest::Write, timeout)
+        }
+
+        #[doc = concat!("Returns how long ", $read, " may wait.")]
+        ///
+        /// # Errors
+        ///
+        /// None; as in std there could be one.
+        pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
+            Ok(self.io.timeout(Interest::Read))
+        }
+
+        #[doc = concat!("Returns how long ", $write, " may wait.")]
+        ///
+        /// # Errors
+        ///
+        /// None; as in std there could be one.
+        pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
+            Ok(self.io.timeout(Interest::Write))
+        }
+
+        #[doc = concat!("Sets the moment at which all ", $all, " that wait fail with `TimedOut`, those")]
+        /// that wait already too, and each one later. `None` takes it away. Clones share it. Unlike a
+        /// time-out it covers many operations together, as `SetDeadline` does in Go.
+        ///
+        /// # Errors
+        ///
+        /// None at present.
+        pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+            self.set_read_deadline(deadline)?;
+            self.set_write_deadline(deadline)
+        }
+
+        #[doc = concat!("Like [`set_deadline`](Self::set_deadline), for ", $read, ".")]
+        ///
+        /// # Errors
+        ///
+        /// None at present.
+        pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+            self.io.set_deadline(Interest::Read, deadline);
+            Ok(())
+        }
+
+        #[doc = concat!("Like [`set_deadline`](Self::set_deadline), for ", $write, ".")]
+        ///
+        /// # Errors
+        ///
+        /// None at present.
+        pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+            self.io.set_deadline(Interest::Write, deadline);
+            Ok(())
+        }
+
+        /// Sets whether operations that would wait fail with `WouldBlock` instead, like
+        #[doc = concat!("[`", $std, "::set_nonblocking`]. Clones share it, and the raw descriptor has")]
+        /// it too.
+        ///
+        /// # Errors
+        ///
+        /// Those of the system call.
+        pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+            self.io.inner().set_nonblocking(nonblocking)?;
+            self.io.options().set_nonblocking(nonblocking);
+            Ok(())
+        }
+    };
+}
+
+pub(crate) use wait_limits;

@@ -12,7 +12,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::io::adopt;
 use crate::io::options::Interest;
-use crate::io::watched::Watched;
+use crate::io::watched::{Watched, wait_limits};
 use crate::net::ToSocketAddrs;
 use crate::net::stream_ops::{
     MOST_BUFFERS, is_short, total, try_peek, try_recv, try_recv_vectored, try_send,
@@ -166,74 +166,7 @@ impl TcpStream {
         Ok(Self { io: Watched::with_options(clone, Arc::clone(self.io.options())) })
     }
 
-    /// Sets how long a read may wait, like [`std::net::TcpStream::set_read_timeout`]: a read that
-    /// waits longer fails with `WouldBlock`. `None` is for ever. Costs no system call.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the time-out is zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_timeout(Interest::Read, timeout)
-    }
-
-    /// Sets how long a write may wait, like [`set_read_timeout`](Self::set_read_timeout).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the time-out is zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_timeout(Interest::Write, timeout)
-    }
-
-    /// Returns how long a read may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; as in std there could be one.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.io.timeout(Interest::Read))
-    }
-
-    /// Returns how long a write may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; as in std there could be one.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.io.timeout(Interest::Write))
-    }
-
-    /// Sets the moment at which all reads and writes that wait fail with `TimedOut`, those that wait
-    /// already too, and each one later. `None` takes it away. Clones share it. Unlike a time-out it
-    /// covers many operations together, as `SetDeadline` does in Go.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_read_deadline(deadline)?;
-        self.set_write_deadline(deadline)
-    }
-
-    /// As [`set_deadline`](Self::set_deadline), for reads.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.io.set_deadline(Interest::Read, deadline);
-        Ok(())
-    }
-
-    /// As [`set_deadline`](Self::set_deadline), for writes.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.io.set_deadline(Interest::Write, deadline);
-        Ok(())
-    }
+    wait_limits!("std::net::TcpStream", "a read", "a write", "reads and writes");
 
     /// Reads without taking the bytes out, like [`std::net::TcpStream::peek`]. Parks the green thread
     /// until there is something to read.
@@ -291,18 +224,6 @@ impl TcpStream {
     /// Those of the system call.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
         self.io.inner().take_error()
-    }
-
-    /// Sets whether operations that would wait fail with `WouldBlock` instead, like
-    /// [`std::net::TcpStream::set_nonblocking`]. Clones share it, and the raw descriptor has it too.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system call.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.io.inner().set_nonblocking(nonblocking)?;
-        self.io.options().set_nonblocking(nonblocking);
-        Ok(())
     }
 
     /// Returns std's object. The kernel has the time-outs then.

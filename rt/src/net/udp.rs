@@ -13,7 +13,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketAddrAny, recvfrom, sendto};
 
 use crate::io::adopt;
 use crate::io::options::Interest;
-use crate::io::watched::Watched;
+use crate::io::watched::{Watched, wait_limits};
 use crate::net::ToSocketAddrs;
 use crate::net::datagram_ops::receive;
 use crate::net::dns::resolve;
@@ -222,87 +222,7 @@ impl UdpSocket {
         Ok(Self { io: Watched::with_options(clone, Arc::clone(self.io.options())) })
     }
 
-    /// Sets how long a receive may wait, like [`std::net::UdpSocket::set_read_timeout`]: one that
-    /// waits longer fails with `WouldBlock`. `None` is for ever. Costs no system call.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the time-out is zero.
-    pub fn set_read_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.io.set_timeout(Interest::Read, dur)
-    }
-
-    /// Sets how long a send may wait, like [`set_read_timeout`](Self::set_read_timeout).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the time-out is zero.
-    pub fn set_write_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.io.set_timeout(Interest::Write, dur)
-    }
-
-    /// Returns how long a receive may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; as in std there could be one.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.io.timeout(Interest::Read))
-    }
-
-    /// Returns how long a send may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; as in std there could be one.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.io.timeout(Interest::Write))
-    }
-
-    /// Sets the moment at which all receives and sends that wait fail with `TimedOut`, those that
-    /// wait already too, and each one later. `None` takes it away. Clones share it. Unlike a
-    /// time-out it covers many operations together, as `SetDeadline` does in Go.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_read_deadline(deadline)?;
-        self.set_write_deadline(deadline)
-    }
-
-    /// Like [`set_deadline`](Self::set_deadline), for receives.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.io.set_deadline(Interest::Read, deadline);
-        Ok(())
-    }
-
-    /// Like [`set_deadline`](Self::set_deadline), for sends.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.io.set_deadline(Interest::Write, deadline);
-        Ok(())
-    }
-
-    /// Sets whether operations that would wait fail with `WouldBlock` instead, like
-    /// [`std::net::UdpSocket::set_nonblocking`]. Clones share it, and the raw descriptor has it
-    /// too.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system call.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.io.inner().set_nonblocking(nonblocking)?;
-        self.io.options().set_nonblocking(nonblocking);
-        Ok(())
-    }
+    wait_limits!("std::net::UdpSocket", "a receive", "a send", "receives and sends");
 
     /// Sets whether datagrams may be sent to broadcast addresses (`SO_BROADCAST`).
     ///

@@ -18,7 +18,7 @@ use rustix::net::{
 
 use crate::io::adopt;
 use crate::io::options::Interest;
-use crate::io::watched::Watched;
+use crate::io::watched::{Watched, wait_limits};
 use crate::net::stream_ops::{MOST_BUFFERS, is_short, total, try_send, try_send_vectored};
 use crate::os::unix::net::addr::raw;
 use crate::os::unix::net::conversions;
@@ -154,87 +154,7 @@ impl UnixStream {
         self.io.inner().peer_addr()
     }
 
-    /// Sets how long a read may wait, like [`std::os::unix::net::UnixStream::set_read_timeout`]: a
-    /// read that waits longer fails with `WouldBlock`. `None` is for ever. Costs no system call.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the time-out is zero.
-    pub fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_timeout(Interest::Read, timeout)
-    }
-
-    /// Sets how long a write may wait, like [`set_read_timeout`](Self::set_read_timeout).
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if the time-out is zero.
-    pub fn set_write_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.io.set_timeout(Interest::Write, timeout)
-    }
-
-    /// Returns how long a read may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; as in std there could be one.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.io.timeout(Interest::Read))
-    }
-
-    /// Returns how long a write may wait.
-    ///
-    /// # Errors
-    ///
-    /// None; as in std there could be one.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.io.timeout(Interest::Write))
-    }
-
-    /// Sets the moment at which all reads and writes that wait fail with `TimedOut`, those that
-    /// wait already too, and each one later. `None` takes it away. Clones share it. Unlike a
-    /// time-out it covers many operations together, as `SetDeadline` does in Go.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_read_deadline(deadline)?;
-        self.set_write_deadline(deadline)
-    }
-
-    /// Like [`set_deadline`](Self::set_deadline), for reads.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.io.set_deadline(Interest::Read, deadline);
-        Ok(())
-    }
-
-    /// Like [`set_deadline`](Self::set_deadline), for writes.
-    ///
-    /// # Errors
-    ///
-    /// None at present.
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.io.set_deadline(Interest::Write, deadline);
-        Ok(())
-    }
-
-    /// Sets whether operations that would wait fail with `WouldBlock` instead, like
-    /// [`std::os::unix::net::UnixStream::set_nonblocking`]. Clones share it, and the raw descriptor
-    /// has it too.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system call.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.io.inner().set_nonblocking(nonblocking)?;
-        self.io.options().set_nonblocking(nonblocking);
-        Ok(())
-    }
+    wait_limits!("std::os::unix::net::UnixStream", "a read", "a write", "reads and writes");
 
     /// Takes the socket's pending error (`SO_ERROR`).
     ///
