@@ -167,7 +167,7 @@ fn tcp_info(stream: &TcpStream) -> io::Result<libc::tcp_info> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut len = mem::size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the descriptor is open for as long as `stream` is borrowed. `info` has room for `len`
-    // bytes, of which the kernel writes as many as it knows; neither pointer is kept.
+    // bytes; the kernel writes as many of them as it knows; neither pointer is kept.
     let result = unsafe {
         libc::getsockopt(
             stream.as_raw_fd(),

@@ -44,8 +44,8 @@ fn is_registered(fd: RawFd) -> bool {
     })
 }
 
-/// tokio#4730, Go PR 51651, cats-effect#4628: who polled last computes, and others are served all the
-/// same. A computation never ends before they are.
+/// tokio#4730, Go PR 51651, cats-effect#4628: the worker that polled last computes, and others are
+/// served all the same. A computation never ends before they are.
 #[test]
 fn lessons_1_2_3_the_poller_computes() {
     watchdog(LIMIT, || {

@@ -151,7 +151,7 @@ impl<T> Sender<T> {
     }
 
     /// Has `hook` called when the last receiver is gone, or the channel is closed, by the thread
-    /// that does that. For a channel with a buffer, of which nobody else has an end yet.
+    /// that does that. For a channel with a buffer, while no other thread has an end.
     #[cfg_attr(not(feature = "io"), expect(dead_code))]
     pub(crate) fn on_close(&self, hook: impl Fn() + Send + Sync + 'static) {
         match &self.0 {

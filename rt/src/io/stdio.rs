@@ -238,9 +238,9 @@ pub fn stdout() -> Stdout {
 
 /// The standard output of the process, like [`std::io::Stdout`], with std's buffer.
 ///
-/// If the stream accepts nothing for a while, a write blocks an OS thread, of which there is only
-/// one: other threads that want to write wait in gthread, and another worker takes the place of the
-/// blocked one.
+/// If the stream accepts nothing for a while, a write blocks an OS thread, but only one: other
+/// threads that want to write wait in gthread, and another worker takes the place of the blocked
+/// one.
 pub struct Stdout(());
 
 /// An exclusive handle to the standard output, like [`std::io::StdoutLock`].

@@ -234,7 +234,7 @@ impl Remote {
         taken.unwrap_or_default()
     }
 
-    /// Takes over the oldest deferred job, of which `start` makes a task at once. Called by any
+    /// Takes over the oldest deferred job. `start` makes a task of it at once. Called by any
     /// thread except the owner. Costs as much as [`Remote::take_over`].
     pub(crate) fn take_over_job(
         &self,

@@ -35,8 +35,8 @@ impl TimedJoiners {
         lock(&self.0).remove(&key(task));
     }
 
-    /// Claims the joiner of a task that has ended, of which only the address is used. The caller
-    /// wakes it.
+    /// Claims the joiner of a task that has ended. Only the address of the task is used. The caller
+    /// wakes the joiner.
     #[cold]
     pub(crate) fn claim(&self, task: TaskRef) -> Option<Wake> {
         let mut joiners = lock(&self.0);

@@ -170,8 +170,8 @@ fn are_waited_for() -> bool {
 
 /// Sends the signals that handlers announce.
 fn send_each(mut announcements: PipeReader) {
-    // This thread wakes only threads that wait for signals, of which the detection of deadlocks
-    // knows.
+    // This thread wakes only threads that wait for signals. The detection of deadlocks knows
+    // of those.
     let _ignored = Ignored::new();
     let mut bytes = [0; 64];
     loop {

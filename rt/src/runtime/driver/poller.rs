@@ -12,8 +12,8 @@
 //!   (`worker/park.rs`). It is the last sleeper that is woken for other work.
 //! - A running worker polls without sleeping when it is out of tasks of its own, and at a tick if
 //!   nobody has for [`STALE`].
-//! - Sysmon polls, while workers run, if nobody has for [`LATE`] (the *lost poller*: whoever polled
-//!   got work that runs for long, and all others sleep in futexes).
+//! - Sysmon polls, while workers run, if nobody has for [`LATE`] (the *lost poller*: the worker
+//!   that polled got work that runs for long, and all others sleep in futexes).
 //!
 //! Invariant: while a descriptor is registered, the role is taken, or a worker of some runtime runs
 //! or is owed a wake, or that runtime's sysmon is awake and about to look.

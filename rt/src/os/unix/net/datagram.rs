@@ -100,7 +100,7 @@ impl UnixDatagram {
         Self { io: Watched::new(inner) }
     }
 
-    /// Sets where [`send`](Self::send) sends to, and whom [`recv`](Self::recv) receives from, like
+    /// Sets the address that [`send`](Self::send) sends to and [`recv`](Self::recv) receives from, like
     /// [`std::os::unix::net::UnixDatagram::connect`]. Does not wait.
     ///
     /// # Errors
